@@ -1,0 +1,156 @@
+"""What is concluded: one interface for the posterior of every method.
+
+A posterior answers for *named quantities* (:data:`QUANTITIES`), each an array with named axes. Methods differ in
+how they know a quantity (samples of a chain, a Gaussian, quantiles of a network), not in how they are asked.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gcesbi.errors import InputError
+
+if TYPE_CHECKING:
+    import arviz
+
+__all__ = ["QUANTITIES", "Coordinates", "Posterior", "Quantity", "SamplePosterior", "check_levels"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A quantity that a posterior may know: its axes, unit and meaning."""
+
+    axes: tuple[str, ...]
+    unit: str
+    meaning: str
+
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "flux_fraction": Quantity(("template",), "", "share of a template in the region's flux, all energies together"),
+    "spectrum_fraction": Quantity(("template", "energy"), "", "share of a template in the flux of an energy bin"),
+    "flux": Quantity(("template",), "photons / cm² / s", "flux of a template in the region, all energies together"),
+    "scd_cdf": Quantity(("point_source", "flux_bin"), "", "cumulative SCD histogram, dim to bright"),
+    "n_sources": Quantity(("point_source",), "", "number of sources in the region, from the SCD histogram"),
+}
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Labels along the axes of the quantities.
+
+    Parameters
+    ----------
+    template : tuple of str
+        Names of all templates.
+    energy : tuple of float
+        Bin centres, GeV.
+    point_source : tuple of str
+        Names of the point-source templates.
+    flux_bin : tuple of float
+        Bin centres, log10 of photons / cm² / s.
+    """
+
+    template: tuple[str, ...]
+    energy: tuple[float, ...]
+    point_source: tuple[str, ...]
+    flux_bin: tuple[float, ...]
+
+
+def check_levels(levels: ArrayLike) -> NDArray[np.float64]:
+    """Quantile levels as a vector; raise InputError unless all lie in (0, 1)."""
+    values = np.atleast_1d(np.asarray(levels, dtype=np.float64))
+    if values.ndim != 1 or not np.all((values > 0) & (values < 1)):
+        raise InputError(f"levels: must be a vector of numbers in (0, 1), got {values.tolist()}")
+    return values
+
+
+class Posterior(ABC):
+    """Posterior of one method on one observation.
+
+    Subclasses give samples and may give exact quantiles; all else follows.
+    """
+
+    method: str
+    coordinates: Coordinates
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Quantities that this posterior knows."""
+
+    @abstractmethod
+    def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+        """Draw `n` samples: name -> array (n, *axes of the quantity)."""
+
+    def quantiles(self, name: str, levels: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+        """Quantiles of a quantity, (n_level, *axes), pointwise: each entry by itself, not a joint band."""
+        self._check(name)
+        return np.quantile(self.sample(4096, seed)[name], check_levels(levels), axis=0)
+
+    def summary(self, level: float = 0.68) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Per quantity its ``median``, and ``low`` and ``high`` of the central `level` interval."""
+        (level,) = check_levels(level)
+        tails = [(1 - level) / 2, 0.5, (1 + level) / 2]
+        return {
+            name: dict(zip(("low", "median", "high"), self.quantiles(name, tails), strict=True)) for name in self.names
+        }
+
+    def to_arviz(self, n: int = 1000, seed: int = 0) -> arviz.InferenceData:
+        """ArviZ data of one chain of `n` samples, with the axes' names and labels."""
+        import arviz
+
+        samples = self.sample(n, seed)
+        dims = {name: list(QUANTITIES[name].axes) for name in samples if name in QUANTITIES}
+        used = {axis for axes in dims.values() for axis in axes}
+        coords = {axis: list(getattr(self.coordinates, axis)) for axis in sorted(used)}
+        return arviz.from_dict(posterior={k: v[None] for k, v in samples.items()}, coords=coords, dims=dims)
+
+    def _check(self, name: str) -> None:
+        if name not in self.names:
+            raise InputError(f"quantity: {self.method} knows {', '.join(self.names)}, got {name!r}")
+
+
+class SamplePosterior(Posterior):
+    """Posterior known by samples, as from a Markov chain.
+
+    Parameters
+    ----------
+    method : str
+    coordinates : Coordinates
+    samples : mapping of str to array (n_sample, ...)
+        Named quantities; names outside :data:`QUANTITIES` (a fit's own parameters) are allowed.
+    """
+
+    def __init__(self, method: str, coordinates: Coordinates, samples: Mapping[str, NDArray[np.float64]]) -> None:
+        lengths = {name: len(values) for name, values in samples.items()}
+        if not lengths or len(set(lengths.values())) != 1 or 0 in lengths.values():
+            raise InputError(f"samples: every quantity needs the same number of samples, at least one, got {lengths}")
+        self.method = method
+        self.coordinates = coordinates
+        self.samples = {name: np.asarray(values, dtype=np.float64) for name, values in samples.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Quantities that this posterior knows."""
+        return tuple(self.samples)
+
+    @property
+    def n_sample(self) -> int:
+        """Number of stored samples."""
+        return len(next(iter(self.samples.values())))
+
+    def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+        """Draw `n` of the stored samples, with replacement."""
+        rows = np.random.default_rng(seed).integers(self.n_sample, size=n)
+        return {name: values[rows] for name, values in self.samples.items()}
+
+    def quantiles(self, name: str, levels: Sequence[float] | ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+        """Quantiles over all stored samples, (n_level, *axes), pointwise."""
+        self._check(name)
+        return np.quantile(self.samples[name], check_levels(levels), axis=0)

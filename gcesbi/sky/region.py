@@ -1,0 +1,146 @@
+"""The part of the sky that is analysed: a set of HEALPix pixels in NESTED order.
+
+HEALPix (Górski et al. 2005, astro-ph/0409513) divides the sphere into 12 nside² pixels of equal area.
+A :class:`Region` is a disc about a centre, less a band about the Galactic plane, less masked pixels
+(List et al. 2025, arXiv:2507.17804: 25° about the Galactic Centre, |b| > 2°, catalogue sources masked).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import healpy as hp
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gcesbi.errors import InputError
+
+__all__ = ["Region", "check_nside", "glon_glat", "in_disc"]
+
+
+def check_nside(nside: int) -> int:
+    """Return `nside` if it is a power of two, as NESTED order needs; raise InputError otherwise."""
+    if not (isinstance(nside, (int, np.integer)) and nside > 0 and nside & (nside - 1) == 0):
+        raise InputError(f"nside: must be a power of two, got {nside!r}")
+    return int(nside)
+
+
+def glon_glat(nside: int, pixels: ArrayLike | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Galactic longitude in (-180, 180] and latitude of pixel centres (NESTED; all pixels by default), degrees."""
+    pixels = np.arange(hp.nside2npix(nside)) if pixels is None else np.asarray(pixels)
+    glon, glat = hp.pix2ang(nside, pixels, nest=True, lonlat=True)
+    return np.where(glon > 180, glon - 360, glon), glat
+
+
+def in_disc(
+    nside: int, radius: float, min_latitude: float = 0.0, centre: tuple[float, float] = (0.0, 0.0)
+) -> NDArray[np.bool_]:
+    """Full-sky NESTED mask of the pixels whose centres lie within `radius` of `centre` and at |b| > `min_latitude`."""
+    pixels = np.arange(hp.nside2npix(nside))
+    vectors = np.stack(hp.pix2vec(nside, pixels, nest=True), axis=-1)
+    towards = hp.ang2vec(*centre, lonlat=True)
+    near = vectors @ towards > np.cos(np.radians(radius))
+    return near & (np.abs(glon_glat(nside)[1]) > min_latitude)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Pixels of one nside on which counts are analysed.
+
+    Parameters
+    ----------
+    nside : int
+        HEALPix resolution, a power of two.
+    pixels : array (n_pix,)
+        NESTED pixel indices, ascending.
+
+    Raises
+    ------
+    InputError
+        If nside is no power of two, or pixels are none, unsorted, repeated or outside the sphere.
+    """
+
+    nside: int
+    pixels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        check_nside(self.nside)
+        pixels = np.asarray(self.pixels, dtype=np.int64)
+        if pixels.ndim != 1 or pixels.size == 0:
+            raise InputError(f"region: must hold at least one pixel, got shape {pixels.shape}")
+        if np.any(np.diff(pixels) <= 0):
+            raise InputError("region: pixels must be ascending and distinct")
+        if pixels[0] < 0 or pixels[-1] >= hp.nside2npix(self.nside):
+            raise InputError(f"region: pixels must lie in [0, {hp.nside2npix(self.nside)}), got {pixels[[0, -1]]}")
+        pixels.setflags(write=False)
+        object.__setattr__(self, "pixels", pixels)
+
+    @classmethod
+    def disc(
+        cls,
+        nside: int,
+        radius: float = 25.0,
+        min_latitude: float = 2.0,
+        centre: tuple[float, float] = (0.0, 0.0),
+        mask: ArrayLike | None = None,
+    ) -> Region:
+        """Disc of `radius` (degrees) about `centre` (glon, glat), at |b| > `min_latitude`, less masked pixels.
+
+        Parameters
+        ----------
+        mask : array (12 nside²,), optional
+            NESTED; true where a pixel is masked.
+
+        Raises
+        ------
+        InputError
+            If the mask has another size, or no pixel is left.
+        """
+        check_nside(nside)
+        if not 0 < radius <= 180:
+            raise InputError(f"radius: must lie in (0, 180] degrees, got {radius}")
+        inside = in_disc(nside, radius, min_latitude, centre)
+        if mask is not None:
+            mask = np.asarray(mask)
+            if mask.shape != inside.shape:
+                raise InputError(f"mask: must have shape {inside.shape} at nside {nside}, got {mask.shape}")
+            inside &= ~mask.astype(bool)
+        if not inside.any():
+            raise InputError(f"region: no pixel is left within {radius} deg, |b| > {min_latitude} deg, after masking")
+        return cls(nside, np.flatnonzero(inside))
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, Region) and self.nside == other.nside
+        return same and np.array_equal(self.pixels, other.pixels)  # type: ignore[union-attr]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def n_pix(self) -> int:
+        """Number of pixels."""
+        return len(self.pixels)
+
+    @property
+    def solid_angle(self) -> float:
+        """Solid angle of all pixels together, sr."""
+        return self.n_pix * hp.nside2pixarea(self.nside)
+
+    @cached_property
+    def index(self) -> NDArray[np.int32]:
+        """Array (12 nside²,): position of every NESTED pixel in the region, -1 outside."""
+        index = np.full(hp.nside2npix(self.nside), -1, dtype=np.int32)
+        index[self.pixels] = np.arange(self.n_pix, dtype=np.int32)
+        return index
+
+    def glon_glat(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Galactic longitude and latitude of the pixel centres, degrees, each (n_pix,)."""
+        return glon_glat(self.nside, self.pixels)
+
+    def full_sky(self, values: ArrayLike, fill: float = hp.UNSEEN) -> NDArray[np.float64]:
+        """Spread values (..., n_pix) over a full-sky NESTED map (..., 12 nside²), `fill` outside the region."""
+        values = np.asarray(values)
+        full = np.full((*values.shape[:-1], hp.nside2npix(self.nside)), fill, dtype=np.float64)
+        full[..., self.pixels] = values
+        return full
