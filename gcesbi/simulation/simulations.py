@@ -49,7 +49,7 @@ class Simulations:
 
     @property
     def flux_fractions(self) -> NDArray[np.float64]:
-        """Array (n, n_template, n_energy): share of each template in the flux of an energy bin; sums to 1 over templates."""
+        """Share of each template in the flux of an energy bin, (n, n_template, n_energy); sums to 1 over templates."""
         total = self.flux.sum(axis=1, keepdims=True)
         return np.divide(self.flux, total, out=np.zeros_like(self.flux), where=total > 0)
 

@@ -111,8 +111,9 @@ class Region:
         return cls(nside, np.flatnonzero(inside))
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, Region) and self.nside == other.nside
-        return same and np.array_equal(self.pixels, other.pixels)  # type: ignore[union-attr]
+        if not isinstance(other, Region):
+            return NotImplemented
+        return self.nside == other.nside and np.array_equal(self.pixels, other.pixels)
 
     def __len__(self) -> int:
         return len(self.pixels)
