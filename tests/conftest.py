@@ -1,0 +1,31 @@
+"""Shared fixtures: where the real data lie, and a limit on threads."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def _shared(*parts: str) -> Path:
+    if os.environ.get("GCESBI_DATA"):
+        root = Path(os.environ["GCESBI_DATA"])
+        return root if parts == ("data",) else root.parent / "reference"
+    return CHECKOUT.parent / "shared" / parts[0]
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    folder = _shared("data")
+    if not (folder / "fermi-573w").is_dir():
+        pytest.skip(f"real data not found: set GCESBI_DATA to the data folder (looked in {folder})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference_folder() -> Path:
+    folder = _shared("reference")
+    if not folder.is_dir():
+        pytest.skip(f"reference numbers not found beside the data folder (looked in {folder})")
+    return folder
