@@ -1,0 +1,113 @@
+"""What the measures ask of their input, checked where it enters."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gcesbi.errors import InputError
+
+__all__ = [
+    "check_alphas",
+    "check_cdfs",
+    "check_finite",
+    "check_levels_within",
+    "check_pair",
+    "check_pdf",
+    "check_taus",
+]
+
+Array = NDArray[np.float64]
+#: Slack in the sum of a histogram and the end of a CDF: cumulative sums in single precision stay well within it.
+CDF_TOLERANCE = 1e-3
+
+
+def check_finite(name: str, values: ArrayLike) -> Array:
+    """Values as a float array; raise InputError if any is NaN or infinite, or none is there."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.size == 0:
+        raise InputError(f"{name}: must hold at least one value, got shape {array.shape}")
+    bad = np.count_nonzero(~np.isfinite(array))
+    if bad:
+        raise InputError(f"{name}: must be finite, got {bad} NaN or infinite of {array.size} values")
+    return array
+
+
+def check_taus(taus: ArrayLike) -> Array:
+    """Quantile levels (n_tau,); raise InputError unless they increase strictly within (0, 1)."""
+    values = check_finite("taus", taus)
+    if values.ndim != 1:
+        raise InputError(f"taus: must be a vector, got shape {values.shape}")
+    outside = values[(values <= 0) | (values >= 1)]
+    if outside.size:
+        raise InputError(f"taus: must lie in (0, 1), got {outside[0]:g}")
+    if np.any(np.diff(values) <= 0):
+        at = int(np.flatnonzero(np.diff(values) <= 0)[0])
+        raise InputError(f"taus: must be sorted, strictly increasing, got {values[at]:g} before {values[at + 1]:g}")
+    return values
+
+
+def check_alphas(alphas: ArrayLike) -> Array:
+    """Nominal levels (n_alpha,); raise InputError unless all lie in [0, 1]."""
+    values = np.atleast_1d(check_finite("alphas", alphas))
+    if values.ndim != 1 or np.any((values < 0) | (values > 1)):
+        raise InputError(f"alphas: must be a vector of numbers in [0, 1], got {values.tolist()}")
+    return values
+
+
+def check_levels_within(levels: Array, taus: Array, name: str) -> None:
+    """Raise InputError if a level lies outside the range of the given quantile levels (10⁻⁹ of slack)."""
+    outside = levels[(levels < taus[0] - 1e-9) | (levels > taus[-1] + 1e-9)]
+    if outside.size:
+        raise InputError(
+            f"{name}: needs the quantile at level {outside[0]:g}, but taus reach only from {taus[0]:g} to {taus[-1]:g}"
+        )
+
+
+def check_pair(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike) -> tuple[Array, Array, Array]:
+    """Truth (n_map, ...), quantiles (n_tau, n_map, ...) and taus (n_tau,) as finite arrays of matching shapes."""
+    levels = check_taus(taus)
+    values, curves = check_finite("truth", truth), check_finite("quantiles", quantiles)
+    if values.ndim < 1 or curves.shape != (len(levels), *values.shape):
+        expected = (len(levels), *values.shape)
+        raise InputError(f"quantiles: must have shape (n_tau, *truth.shape) = {expected}, got {curves.shape}")
+    return values, curves, levels
+
+
+def check_cdfs(truth: Array, quantiles: Array) -> None:
+    """Raise InputError if a true CDF leaves [0, 1], or true or predicted CDFs rise as CDFs do, yet do not end at 1.
+
+    Rows of truth that fall somewhere are no CDFs but unrelated numbers (the guess-a-uniform-number toy of List et al.
+    2025, Fig. S9), and so is a single bin: nothing is asked of their end, nor of their predictions'.
+    """
+    worst = truth.flat[np.argmax(np.abs(truth - 0.5))]
+    if abs(worst - 0.5) > 0.5 + CDF_TOLERANCE:
+        raise InputError(f"truth: CDF values must lie in [0, 1], got {worst:g}")
+    if truth.shape[-1] == 1 or not _rises(truth):
+        return
+    _check_end("truth", truth)
+    if _rises(quantiles):
+        _check_end("quantiles", quantiles)
+
+
+def _rises(values: Array) -> bool:
+    return bool(np.all(np.diff(values, axis=-1) >= -1e-6))
+
+
+def _check_end(name: str, values: Array) -> None:
+    ends = values[..., -1]
+    worst = ends.flat[np.argmax(np.abs(ends - 1))]
+    if abs(worst - 1) > CDF_TOLERANCE:
+        raise InputError(f"{name}: every CDF must end at 1, got one that ends at {worst:g}")
+
+
+def check_pdf(name: str, values: ArrayLike) -> Array:
+    """Histograms (n_map, n_bin); raise InputError unless each sums to 1 within 10⁻³."""
+    array = check_finite(name, values)
+    if array.ndim < 1:
+        raise InputError(f"{name}: must have shape (n_map, n_bin), got {array.shape}")
+    sums = array.sum(axis=-1)
+    worst = sums.flat[np.argmax(np.abs(sums - 1))]
+    if abs(worst - 1) > CDF_TOLERANCE:
+        raise InputError(f"{name}: every histogram must sum to 1, so that its CDF ends at 1, got a sum of {worst:g}")
+    return array

@@ -1,0 +1,54 @@
+"""Quantile curves between the given levels, and their direction.
+
+The quantile curve of an ordinary quantity rises with its level τ. The CDF of a source-count distribution falls: here τ
+orders populations from dim to bright, and a dim one has its flux in the faint bins, hence a CDF that is *larger*.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .checks import Array, check_levels_within
+
+__all__ = ["at_level", "central_interval", "crossing_share", "is_decreasing", "rearrange"]
+
+
+def at_level(quantiles: Array, taus: Array, level: float, name: str = "level") -> Array:
+    """Curve (n_map, ...) at one level, linear in τ between the given curves (n_tau, n_map, ...).
+
+    Raises
+    ------
+    InputError
+        If the level lies outside the range of `taus`; `name` is the argument that asked for it.
+    """
+    check_levels_within(np.atleast_1d(level), taus, name)
+    if len(taus) == 1:
+        return quantiles[0]
+    right = int(np.clip(np.searchsorted(taus, level), 1, len(taus) - 1))
+    weight = np.clip((level - taus[right - 1]) / (taus[right] - taus[right - 1]), 0.0, 1.0)
+    return (1 - weight) * quantiles[right - 1] + weight * quantiles[right]
+
+
+def central_interval(quantiles: Array, taus: Array, alpha: float, name: str = "alphas") -> tuple[Array, Array]:
+    """Lower and upper bound (n_map, ...) of the central interval between the levels (1 ∓ α)/2, whichever is which."""
+    ends = [at_level(quantiles, taus, level, name) for level in ((1 - alpha) / 2, (1 + alpha) / 2)]
+    return np.minimum(*ends), np.maximum(*ends)
+
+
+def is_decreasing(quantiles: Array) -> bool:
+    """Whether the curves, on the whole, fall with τ, as CDFs of source-count distributions do."""
+    return bool(np.sum(quantiles[-1] - quantiles[0]) < 0)
+
+
+def crossing_share(quantiles: Array) -> float:
+    """Share of neighbouring curves (over τ, maps and bins) that cross by more than 10⁻⁶, against the main direction."""
+    if len(quantiles) < 2:
+        return 0.0
+    steps = np.diff(quantiles, axis=0) * (-1 if is_decreasing(quantiles) else 1)
+    return float(np.mean(steps < -1e-6))
+
+
+def rearrange(quantiles: Array) -> Array:
+    """Curves sorted along τ, so that they do not cross, in the main direction (Chernozhukov et al. 2010, 0704.3649)."""
+    ordered = np.sort(quantiles, axis=0)
+    return ordered[::-1] if is_decreasing(quantiles) else ordered
