@@ -1,0 +1,366 @@
+r"""Compiled kernels that draw one map: Poisson emission and thinned populations of point sources.
+
+**The law.** The sources of a population are a Poisson process in log-flux x = log₁₀F and position: pixel p of the
+patch holds sources at the rate N f(x) t_p / Σ_{q in region} t_q, f the skew normal cut at x_max and normalised, t the
+template, N = F_tot / ∫ 10ˣ f dx the mean number inside the region. A source lies evenly within its pixel and yields
+Poisson(μ) photons, μ = F Σ_e s_e ε_e(p), s the spectrum's share and ε the exposure; each photon takes energy bin e
+with probability ∝ s_e ε_e(p) and is displaced by the PSF of that bin.
+
+**Thinning.** By the marking theorem sources with k ≥ 1 photons are a Poisson process of their own, with rate
+N f(x) t_p (1 - e^-μ); only these are drawn, so that time follows photons, not sources. Candidates come from an
+envelope and are accepted with the ratio:
+
+- inside the region, envelope N f(x) (1 - e^{-F ε_max}) t_p, for log-fluxes from a tabulated inverse distribution;
+- outside it, envelope N f(x) F t_p ε(p). There a photon counts only if it is displaced further than the distance d_p
+  to the region, which it is with probability r_e(p) = 1 - C_e(d_p), C the PSF's containment. Photons that fall short
+  are thinned away too: ε_e(p) is replaced by ε_e(p) r_e(p), and displacements are drawn beyond d_p.
+
+**The label.** Sources inside without a photon are the complementary process, N f(x) t_p e^-μ: its flux in every flux
+bin of the SCD histogram is drawn source by source where fewer than 64 are expected, else as a normal variable with
+the exact mean and variance of that compound Poisson sum.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from gcesbi.physics.skew_normal import pdf_scalar
+from gcesbi.sky.healpix import pixel_of, position_in
+
+__all__ = ["Sky", "Source", "alias_table", "draw_poisson", "draw_population"]
+
+N_NODE = 1024
+N_EXPLICIT = 64.0
+LN10 = math.log(10.0)
+
+
+class Sky(NamedTuple):
+    """Where photons come from and land; the same for all templates.
+
+    ``where`` (n_patch, 3): base pixel and (x, y) of every pixel. ``index`` (12 nside²,): position in the region or -1.
+    ``exposure`` (n_patch, n_energy), cm² s: times the probability ``reach`` (n_patch, n_energy) that a photon is
+    displaced far enough. ``drop`` (n_energy, n_table): 1 - cos θ where a share (1 - j / (n_table - 1))² of the
+    light lies beyond θ. ``low``, ``width``: of the flux bins in log₁₀F, whose number is that of the label.
+    """
+
+    nside: int
+    where: NDArray[np.int64]
+    index: NDArray[np.int32]
+    exposure: NDArray[np.float64]
+    reach: NDArray[np.float64]
+    drop: NDArray[np.float64]
+    low: float
+    width: float
+    flux_cut: float
+
+
+class Source(NamedTuple):
+    """Where the sources of one template lie.
+
+    ``inside`` (n_pix,) and ``outside`` (n_outside,): pixels of the patch. ``chance``, ``other`` (n_pix,): alias table
+    of the template inside. ``density`` (n_outside,): template outside, over its sum inside. ``classes`` (n_class,
+    n_energy) and ``weights`` (n_class,): mean exposure and share of the template of classes of like exposure.
+    """
+
+    inside: NDArray[np.int64]
+    outside: NDArray[np.int64]
+    chance: NDArray[np.float64]
+    other: NDArray[np.int64]
+    density: NDArray[np.float64]
+    classes: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+@njit(cache=True, nogil=True)
+def alias_table(
+    weights: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:  # pragma: no cover - compiled
+    """Walker's alias table (Vose 1991): draw i evenly, keep it with chance[i], else take other[i]."""
+    n = len(weights)
+    chance = weights * (n / weights.sum())
+    other = np.arange(n)
+    small = np.empty(n, np.int64)
+    large = np.empty(n, np.int64)
+    n_small, n_large = 0, 0
+    for i in range(n):
+        if chance[i] < 1.0:
+            small[n_small] = i
+            n_small += 1
+        else:
+            large[n_large] = i
+            n_large += 1
+    while n_small > 0 and n_large > 0:
+        n_small -= 1
+        s, g = small[n_small], large[n_large - 1]
+        other[s] = g
+        chance[g] -= 1.0 - chance[s]
+        if chance[g] < 1.0:
+            n_large -= 1
+            small[n_small] = g
+            n_small += 1
+    for i in range(n_large):
+        chance[large[i]] = 1.0
+    for i in range(n_small):
+        chance[small[i]] = 1.0
+    return chance, other
+
+
+@njit(cache=True, nogil=True)
+def _poisson(rng: np.random.Generator, mean: float) -> int:  # pragma: no cover - compiled
+    """Poisson variable; by inversion where that is faster."""
+    if mean >= 12.0:
+        return rng.poisson(mean)
+    u = rng.random()
+    p = math.exp(-mean)
+    k = 0
+    while u > p and k < 150:
+        u -= p
+        k += 1
+        p *= mean / k
+    return k
+
+
+@njit(cache=True, nogil=True)
+def _positive_poisson(rng: np.random.Generator, mean: float) -> int:  # pragma: no cover - compiled
+    """Poisson variable given that it is not zero."""
+    if mean >= 12.0:
+        k = 0
+        while k == 0:
+            k = rng.poisson(mean)
+        return k
+    u = -rng.random() * math.expm1(-mean)
+    p = mean * math.exp(-mean)
+    k = 1
+    while u > p and k < 150:
+        u -= p
+        k += 1
+        p *= mean / k
+    return k
+
+
+@njit(cache=True, nogil=True)
+def draw_poisson(
+    rng: np.random.Generator, norms: NDArray[np.float64], templates: NDArray[np.float64], counts: NDArray[np.int32]
+) -> None:  # pragma: no cover - compiled
+    """Add to counts (n_energy, n_pix) one Poisson draw of the summed mean Σ_t norms[t, e] templates[t, e, p]."""
+    n_template, n_energy, n_pix = templates.shape
+    for e in range(n_energy):
+        for p in range(n_pix):
+            mean = 0.0
+            for t in range(n_template):
+                mean += norms[t, e] * templates[t, e, p]
+            counts[e, p] += _poisson(rng, mean)
+
+
+@njit(cache=True, nogil=True)
+def _cumulate(values: NDArray[np.float64], step: float) -> NDArray[np.float64]:  # pragma: no cover - compiled
+    """Integral from the first node to each node of a piecewise linear function."""
+    total = np.empty(len(values))
+    total[0] = 0.0
+    for i in range(1, len(values)):
+        total[i] = total[i - 1] + 0.5 * step * (values[i - 1] + values[i])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _below(
+    x: float, first: float, step: float, values: NDArray[np.float64], total: NDArray[np.float64]
+) -> float:  # pragma: no cover - compiled
+    """Integral of a piecewise linear function up to x."""
+    place = (x - first) / step
+    if place <= 0.0:
+        return 0.0
+    if place >= len(values) - 1:
+        return total[-1]
+    i = int(place)
+    s = place - i
+    return total[i] + step * s * (values[i] + 0.5 * s * (values[i + 1] - values[i]))
+
+
+@njit(cache=True, nogil=True)
+def _inverse(
+    target: float, first: float, step: float, values: NDArray[np.float64], total: NDArray[np.float64]
+) -> float:  # pragma: no cover - compiled
+    """The x up to which the integral of a piecewise linear function is `target`."""
+    i = min(max(np.searchsorted(total, target, side="right") - 1, 0), len(values) - 2)
+    rest = (target - total[i]) / step
+    root = math.sqrt(max(values[i] ** 2 + 2.0 * rest * (values[i + 1] - values[i]), 0.0))
+    below = values[i] + root
+    s = 2.0 * rest / below if below > 0.0 else 0.5
+    return first + step * (i + min(max(s, 0.0), 1.0))
+
+
+@njit(cache=True, nogil=True)
+def _emit(
+    rng: np.random.Generator, sky: Sky, p: int, spectrum: NDArray[np.float64], photons: int, counts: NDArray[np.int32]
+) -> int:  # pragma: no cover - compiled
+    """Put the photons of one source in pixel p of the patch; return how many land in the region."""
+    face = sky.where[p, 0]
+    z, phi = position_in(
+        face, (sky.where[p, 1] + rng.random()) / sky.nside, (sky.where[p, 2] + rng.random()) / sky.nside
+    )
+    s = math.sqrt(1.0 - z * z)
+    n_energy = len(spectrum)
+    last = sky.drop.shape[1] - 1
+    strength = 0.0
+    for e in range(n_energy):
+        strength += spectrum[e] * sky.exposure[p, e] * sky.reach[p, e]
+    landed = 0
+    for _ in range(photons):
+        e = 0
+        if n_energy > 1:
+            u = rng.random() * strength
+            u -= spectrum[0] * sky.exposure[p, 0] * sky.reach[p, 0]
+            while u > 0.0 and e < n_energy - 1:
+                e += 1
+                u -= spectrum[e] * sky.exposure[p, e] * sky.reach[p, e]
+        place = last * (1.0 - math.sqrt(rng.random() * sky.reach[p, e]))
+        i = min(int(place), last - 1)
+        drop = sky.drop[e, i] + (place - i) * (sky.drop[e, i + 1] - sky.drop[e, i])
+        cos_t = 1.0 - drop
+        sin_t = math.sqrt(drop * (2.0 - drop))
+        angle = 2.0 * math.pi * rng.random()
+        north = sin_t * math.cos(angle)
+        east = sin_t * math.sin(angle)
+        pixel = pixel_of(sky.nside, cos_t * z + north * s, phi + math.atan2(east, cos_t * s - north * z))
+        at = sky.index[pixel]
+        if at >= 0:
+            counts[e, at] += 1
+            landed += 1
+    return landed
+
+
+@njit(cache=True, nogil=True)
+def _draw_unseen(
+    rng: np.random.Generator,
+    sky: Sky,
+    first: float,
+    step: float,
+    rate: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    label: NDArray[np.float64],
+) -> float:  # pragma: no cover - compiled
+    """Add to the label (n_bin,) the flux of sources without a photon, of rate (n_node,); return their number."""
+    total = _cumulate(rate, step)
+    first_moment = rate * flux
+    second_moment = first_moment * flux
+    total_first = _cumulate(first_moment, step)
+    total_second = _cumulate(second_moment, step)
+    number = 0.0
+    before, before_first, before_second = 0.0, 0.0, 0.0
+    for b in range(len(label)):
+        if b == len(label) - 1:
+            upto, upto_first, upto_second = total[-1], total_first[-1], total_second[-1]
+        else:
+            edge = sky.low + sky.width * b
+            upto = _below(edge, first, step, rate, total)
+            upto_first = _below(edge, first, step, first_moment, total_first)
+            upto_second = _below(edge, first, step, second_moment, total_second)
+        expected = upto - before
+        if expected > N_EXPLICIT:
+            label[b] += max(
+                0.0, upto_first - before_first + math.sqrt(max(upto_second - before_second, 0.0)) * rng.normal()
+            )
+            number += float(rng.poisson(expected)) if expected < 1e15 else expected
+        elif expected > 0.0:
+            for _ in range(_poisson(rng, expected)):
+                x = _inverse(before + rng.random() * expected, first, step, rate, total)
+                label[b] += 10.0**x
+                number += 1.0
+        before, before_first, before_second = upto, upto_first, upto_second
+    return number
+
+
+@njit(cache=True, nogil=True)
+def draw_population(
+    rng: np.random.Generator,
+    sky: Sky,
+    source: Source,
+    strength: NDArray[np.float64],
+    population: NDArray[np.float64],
+    spectrum: NDArray[np.float64],
+    counts: NDArray[np.int32],
+    label: NDArray[np.float64],
+) -> tuple[float, int, int]:  # pragma: no cover - compiled
+    """Draw one population: add its photons to counts (n_energy, n_pix), its flux to the label (n_bin,).
+
+    ``strength`` (n_patch,) is the expected number of photons per flux, Σ_e s_e ε_e r_e; ``population`` holds ξ, ω, a
+    and F_tot. Returns the number of sources in the region, of photons drawn, and of photons that landed in it.
+    """
+    xi, omega, a, total_flux = population
+    if total_flux <= 0.0:
+        return 0.0, 0, 0
+    top = min(sky.flux_cut, xi + omega * (9.0 + omega * LN10))
+    first = min(xi, top) - 9.0 * omega
+    step = (top - first) / (N_NODE - 1)
+    flux = np.empty(N_NODE)
+    density = np.empty(N_NODE)
+    for i in range(N_NODE):
+        x = first + step * i
+        flux[i] = math.exp(x * LN10)
+        density[i] = pdf_scalar(x, xi, omega, a)
+    density *= total_flux / _cumulate(density * flux, step)[-1]
+
+    strongest = 0.0
+    for p in source.inside:
+        strongest = max(strongest, strength[p])
+    seen = np.empty(N_NODE)
+    unseen = np.empty(N_NODE)
+    expected_per_flux = np.zeros(len(source.weights))
+    for c in range(len(source.weights)):
+        for e in range(len(spectrum)):
+            expected_per_flux[c] += spectrum[e] * source.classes[c, e]
+    for i in range(N_NODE):
+        seen[i] = -density[i] * math.expm1(-flux[i] * strongest)
+        missed = 0.0
+        if flux[i] * strongest < 700.0:
+            for c in range(len(source.weights)):
+                missed += source.weights[c] * math.exp(-flux[i] * expected_per_flux[c])
+        unseen[i] = density[i] * missed
+    number = _draw_unseen(rng, sky, first, step, unseen, flux, label)
+
+    drawn, landed = 0, 0
+    n_bin = len(label)
+    total = _cumulate(seen, step)
+    n_pix = len(source.inside)
+    for _ in range(rng.poisson(total[-1])):
+        x = _inverse(rng.random() * total[-1], first, step, seen, total)
+        f = 10.0**x
+        u = rng.random() * n_pix
+        i = int(u)
+        if u - i > source.chance[i]:
+            i = source.other[i]
+        p = source.inside[i]
+        mean = f * strength[p]
+        if -rng.random() * math.expm1(-f * strongest) > -math.expm1(-mean):
+            continue
+        photons = _positive_poisson(rng, mean)
+        drawn += photons
+        landed += _emit(rng, sky, p, spectrum, photons, counts)
+        label[min(max(math.floor((x - sky.low) / sky.width) + 1, 0), n_bin - 1)] += f
+        number += 1.0
+
+    weight = np.empty(len(source.outside))
+    reached = 0.0
+    for i, p in enumerate(source.outside):
+        reached += source.density[i] * strength[p]
+        weight[i] = reached
+    if reached > 0.0:
+        by_flux = density * flux
+        total = _cumulate(by_flux, step)
+        for _ in range(rng.poisson(total[-1] * reached)):
+            f = 10.0 ** _inverse(rng.random() * total[-1], first, step, by_flux, total)
+            i = min(np.searchsorted(weight, rng.random() * reached, side="right"), len(weight) - 1)
+            p = source.outside[i]
+            mean = f * strength[p]
+            if rng.random() * mean > -math.expm1(-mean):
+                continue
+            photons = _positive_poisson(rng, mean)
+            drawn += photons
+            landed += _emit(rng, sky, p, spectrum, photons, counts)
+    return number, drawn, landed

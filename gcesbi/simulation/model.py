@@ -1,0 +1,280 @@
+"""The sky model: what we believe before we look, in one object that drives simulator, likelihoods and networks.
+
+A model holds templates, exposure and PSF on a *patch* of the sky (everything whose light may reach the region), the
+*region* that is analysed, and the priors. In energy bin e a template of norm A gives
+
+    A c_e T_e(p),   c_e = (s_e / φ_e) / Σ_e' (s_e' / φ_e'),
+
+expected counts in pixel p: T_e has mean 1 over the normalisation disc (30°, |b| > 2°), s_e is the spectrum's share of
+flux in the bin, and φ_e = Σ_p T_e(p) / exposure_e(p) the flux inside the region for norm 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gcesbi.errors import InputError
+from gcesbi.physics.psf import PSF
+from gcesbi.physics.scd import DEFAULT_BINS, ScdBins
+from gcesbi.physics.spectra import skew_normal_shares
+from gcesbi.posterior import Coordinates
+from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Spectrum
+from gcesbi.simulation.prior import Prior, Uniform
+from gcesbi.sky.observation import Observation
+from gcesbi.sky.region import Region
+
+if TYPE_CHECKING:
+    from gcesbi.simulation.skies import SkySettings
+
+__all__ = ["Emission", "SkyModel"]
+
+
+@dataclass(frozen=True, eq=False)
+class Emission:
+    """What n parameter vectors say of the sky, ready for a simulator.
+
+    Parameters
+    ----------
+    norms : array (n, n_diffuse, n_energy)
+        Norm of each diffuse template in each energy bin, counts per pixel.
+    spectra : array (n, n_template, n_energy)
+        Share of each template's flux in each energy bin.
+    populations : array (n, n_population, 4)
+        ξ, ω², a and total flux of every population, those of the first point-source template first.
+    """
+
+    norms: NDArray[np.float64]
+    spectra: NDArray[np.float64]
+    populations: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class SkyModel:
+    """Templates, instrument and priors of one patch of the sky. Build one by :meth:`preset` or :meth:`from_folder`.
+
+    Parameters
+    ----------
+    settings : SkySettings
+        What the model was built from; a model can be built from them again.
+    patch : Region
+        Pixels on which templates are known.
+    region : Region
+        Pixels that are analysed, among those of the patch.
+    energy_edges : array (n_energy + 1,), GeV
+    patch_exposure : array (n_energy, n_patch), cm² s
+    psf : tuple of PSF
+        One for each energy bin.
+    diffuse : tuple of DiffuseTemplate
+    point_source_templates : tuple of PointSourceTemplate
+    spectrum : Spectrum
+        Prior of every template's spectrum; without meaning, and without parameters, for one energy bin.
+    bins : ScdBins
+        Flux bins of the SCD histograms.
+    flux_cut : float
+        No source is brighter than 10^flux_cut photons cm⁻² s⁻¹ (part of the prior).
+    """
+
+    settings: SkySettings
+    patch: Region
+    region: Region
+    energy_edges: NDArray[np.float64]
+    patch_exposure: NDArray[np.float64]
+    psf: tuple[PSF, ...]
+    diffuse: tuple[DiffuseTemplate, ...]
+    point_source_templates: tuple[PointSourceTemplate, ...]
+    spectrum: Spectrum = field(default_factory=Spectrum)
+    bins: ScdBins = DEFAULT_BINS
+    flux_cut: float = -7.0
+
+    def __post_init__(self) -> None:
+        if self.region.nside != self.patch.nside:
+            raise InputError(f"region: nside must be the templates' {self.patch.nside}, got {self.region.nside}")
+        if not np.isin(self.region.pixels, self.patch.pixels, assume_unique=True).all():
+            raise InputError("region: has pixels outside the patch on which the model's templates are known")
+        if len(self.psf) != self.n_energy:
+            raise InputError(f"psf: needs one for each of {self.n_energy} energy bins, got {len(self.psf)}")
+
+    @classmethod
+    def preset(cls, name: str = "inner-galaxy", nside: int = 64, n_energy: int = 10, **settings: object) -> SkyModel:
+        """Build the library's own sky, without any download.
+
+        Parameters
+        ----------
+        name : str
+            ``"inner-galaxy"``.
+        nside, n_energy : int
+            HEALPix resolution and number of equal bins in log E from 2 to 20 GeV.
+        **settings
+            Further fields of :class:`gcesbi.simulation.skies.InnerGalaxySky`.
+
+        Raises
+        ------
+        InputError
+            If the name or a setting is unknown (the nearest valid one is named) or out of range.
+        """
+        from gcesbi.simulation.skies import InnerGalaxySky, make_settings
+
+        if name != "inner-galaxy":
+            raise InputError(f"preset: must be 'inner-galaxy', got {name!r}")
+        return make_settings(InnerGalaxySky, {"nside": nside, "n_energy": n_energy, **settings}).build()
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        diffuse: str = "O",
+        nfw: str = "g1p2",
+        disk: str = "z0p3",
+        nside: int = 128,
+        **settings: object,
+    ) -> SkyModel:
+        """Build the sky from a folder of maps laid out as that of the 573-week set.
+
+        Parameters
+        ----------
+        path : path
+            Folder with ``template_*.npy``, ``fermidata_exposure.npy`` and the masks.
+        diffuse : str
+            Interstellar model: ``"O"``, ``"A"``, ``"F"`` or ``"p6v11"``.
+        nfw, disk : str
+            ``"g1p2"`` or ``"g1p0"``; ``"z0p3"`` or ``"z1p0"``.
+        nside : int
+            At most that of the maps; lower ones are averages.
+        **settings
+            Further fields of :class:`gcesbi.simulation.skies.FolderSky`, as ``mask`` ("3fgl" by default).
+        """
+        from gcesbi.simulation.skies import FolderSky, make_settings
+
+        named = {"path": str(path), "diffuse": diffuse, "nfw": nfw, "disk": disk, "nside": nside}
+        return make_settings(FolderSky, {**named, **settings}).build()
+
+    # -- what there is ------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all templates, diffuse ones first."""
+        return tuple(t.name for t in self.diffuse) + self.point_sources
+
+    @property
+    def point_sources(self) -> tuple[str, ...]:
+        """Names of the point-source templates."""
+        return tuple(t.name for t in self.point_source_templates)
+
+    @property
+    def n_energy(self) -> int:
+        """Number of energy bins."""
+        return len(self.energy_edges) - 1
+
+    @cached_property
+    def inside(self) -> NDArray[np.int64]:
+        """Positions of the region's pixels in the patch, (n_pix,)."""
+        return self.patch.index[self.region.pixels].astype(np.int64)
+
+    @cached_property
+    def exposure(self) -> NDArray[np.float64]:
+        """Exposure in the region, (n_energy, n_pix), cm² s."""
+        return self.patch_exposure[:, self.inside]
+
+    @cached_property
+    def templates(self) -> NDArray[np.float64]:
+        """Expected counts per pixel of the region for norm 1, (n_template, n_energy, n_pix)."""
+        return np.stack([t.counts[:, self.inside] for t in (*self.diffuse, *self.point_source_templates)])
+
+    @cached_property
+    def flux_per_norm(self) -> NDArray[np.float64]:
+        """Flux inside the region for norm 1, (n_template, n_energy), photons / cm² / s."""
+        return (self.templates / self.exposure).sum(axis=-1)
+
+    @property
+    def scd_edges(self) -> NDArray[np.float64]:
+        """Edges of the flux bins, (n_bin + 1,), log₁₀ of photons / cm² / s."""
+        return self.bins.edges
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """Labels of the axes of a posterior's quantities."""
+        return Coordinates(
+            template=self.names,
+            energy=tuple(np.sqrt(self.energy_edges[:-1] * self.energy_edges[1:]).tolist()),
+            point_source=self.point_sources,
+            flux_bin=tuple(self.bins.centres.tolist()),
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the settings and the region: equal for models that draw from the same law."""
+        settings = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(settings.encode() + self.region.pixels.tobytes()).hexdigest()[:16]
+
+    # -- priors and parameters ----------------------------------------------------------------------------------
+
+    @cached_property
+    def _prior(self) -> Prior:
+        named = {f"{t.name}_norm": Uniform(*t.norm) for t in self.diffuse}
+        for template in self.point_source_templates:
+            for i, population in enumerate(template.populations):
+                label = template.name if len(template.populations) == 1 else f"{template.name}{i + 1}"
+                named |= {f"{label}_{key}": marginal for key, marginal in population.marginals().items()}
+        if self.n_energy > 1:
+            for name in self.names:
+                named |= {f"{name}_spectrum_{key}": m for key, m in self.spectrum.marginals().items()}
+        return Prior(list(named), list(named.values()))
+
+    def prior(self) -> Prior:
+        """Prior of all parameters, a torch Distribution with ``.names``."""
+        return self._prior
+
+    def emission(self, theta: ArrayLike) -> Emission:
+        """Norms, spectra and populations of parameter vectors (n, n_parameter)."""
+        theta = np.asarray(theta, dtype=np.float64)
+        n_parameter = len(self._prior.names)
+        if theta.ndim != 2 or theta.shape[1] != n_parameter:
+            raise InputError(f"theta: must have shape (batch, {n_parameter}), got {theta.shape}")
+        if not np.isfinite(theta).all():
+            raise InputError("theta: must be finite")
+        n_diffuse, n_template = len(self.diffuse), len(self.names)
+        n_population = sum(len(t.populations) for t in self.point_source_templates)
+        norm, populations, shapes = np.split(theta, [n_diffuse, n_diffuse + 4 * n_population], axis=1)
+        spectra = np.ones((len(theta), n_template, 1))
+        if self.n_energy > 1:
+            shapes = shapes.reshape(len(theta), n_template, 3)
+            spectra = skew_normal_shares(self.energy_edges, *np.moveaxis(shapes, -1, 0))
+        weights = spectra[:, :n_diffuse] / self.flux_per_norm[:n_diffuse]
+        norms = norm[:, :, None] * weights / weights.sum(axis=-1, keepdims=True)
+        return Emission(norms, spectra, populations.reshape(len(theta), n_population, 4))
+
+    # -- other regions ------------------------------------------------------------------------------------------
+
+    def with_region(self, region: Region) -> SkyModel:
+        """The same sky, analysed in another region of the patch."""
+        return replace(self, region=region)
+
+    def for_observation(self, observation: Observation) -> SkyModel:
+        """The same sky, analysed in the region of an observation.
+
+        Raises
+        ------
+        InputError
+            If nside, energy bins, pixels or exposure (beyond 2 %) are not those of the model.
+        """
+        edges = observation.energy_edges
+        if edges.shape != self.energy_edges.shape or not np.allclose(edges, self.energy_edges, rtol=1e-6):
+            raise InputError(
+                f"observation: energy edges must be the model's {self.energy_edges.round(4).tolist()} GeV, "
+                f"got {edges.round(4).tolist()}"
+            )
+        model = self if observation.region == self.region else self.with_region(observation.region)
+        ratio = observation.exposure / model.exposure
+        if np.max(np.abs(ratio - 1)) > 0.02:
+            raise InputError(
+                f"observation: exposure must be the model's within 2 %, is {ratio.min():.3g} to {ratio.max():.3g} of it"
+            )
+        return model

@@ -1,0 +1,231 @@
+"""The simulator: parameters in, counts maps and labels out, seeded.
+
+Maps are drawn in *shards* of :data:`SHARD` maps. Shard k draws parameters and photons from child k of
+``numpy.random.SeedSequence(seed)``: what is drawn depends on neither the number of workers nor the number of maps asked
+for, and map i is the same in every sample of the same seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+
+import healpy as hp
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from tqdm.auto import tqdm
+
+from gcesbi.errors import InputError
+from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
+from gcesbi.simulation import kernels
+from gcesbi.simulation.model import Emission, SkyModel
+from gcesbi.simulation.simulations import Simulations
+from gcesbi.sky.healpix import xy_of_pixel
+from gcesbi.sky.observation import Observation
+
+__all__ = ["SHARD", "Simulator", "smallest_counts"]
+
+SHARD = 128
+_N_TABLE = 4097
+_N_CLASS = 6
+
+
+def smallest_counts(counts: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
+    """Counts in the smallest unsigned integer type that holds them all."""
+    largest = int(counts.max(initial=0))
+    return counts.astype(np.min_scalar_type(largest))
+
+
+class Simulator:
+    """Draws maps from a model; exact (see :mod:`gcesbi.simulation.kernels` for the law).
+
+    Parameters
+    ----------
+    model : SkyModel
+
+    Examples
+    --------
+    >>> from gcesbi import SkyModel, Simulator
+    >>> simulator = Simulator(SkyModel.preset("inner-galaxy", nside=16, n_energy=2))
+    >>> simulator.sample(3, seed=1).counts.shape[:2]
+    (3, 2)
+    """
+
+    def __init__(self, model: SkyModel) -> None:
+        self.model = model
+
+    # -- drawing ------------------------------------------------------------------------------------------------
+
+    def __call__(self, theta: torch.Tensor) -> torch.Tensor:
+        """`sbi`'s convention: parameters (batch, n_parameter) to counts (batch, n_energy, n_pix), float32.
+
+        Seeded by torch's generator: ``torch.manual_seed`` makes it reproducible.
+        """
+        theta = torch.atleast_2d(torch.as_tensor(theta))
+        seed = int(torch.randint(2**62, ()))
+        drawn = self.draw(theta.detach().cpu().double().numpy(), np.random.default_rng(seed))
+        return torch.as_tensor(drawn.counts.astype(np.float32))
+
+    def draw(self, theta: NDArray[np.float64], rng: np.random.Generator) -> Simulations:
+        """Draw one map for each parameter vector (n, n_parameter).
+
+        Raises
+        ------
+        InputError
+            If theta has another shape or is not finite.
+        """
+        model = self.model
+        emission = model.emission(theta)
+        n, n_source = len(theta), len(model.point_sources)
+        counts = np.zeros((n, model.n_energy, model.region.n_pix), dtype=np.int32)
+        label = np.zeros((n, n_source, len(model.bins)))
+        n_sources = np.zeros((n, n_source))
+        for i in range(n):
+            self._draw_one(rng, emission, i, counts[i], label[i], n_sources[i])
+        flux = np.concatenate(
+            [
+                emission.norms * model.flux_per_norm[: len(model.diffuse)],
+                label.sum(axis=-1)[:, :, None] * emission.spectra[:, len(model.diffuse) :],
+            ],
+            axis=1,
+        )
+        total = label.sum(axis=-1, keepdims=True)
+        scd = np.divide(label, total, out=np.zeros_like(label), where=total > 0)
+        scd[total[..., 0] == 0, 0] = 1.0  # no source at all: as dim as can be
+        return Simulations(np.array(theta, dtype=np.float64), smallest_counts(counts), flux, scd, n_sources)
+
+    def shard(self, k: int, seed: int) -> Simulations:
+        """Shard `k` of a sample: :data:`SHARD` maps with parameters from the prior."""
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(k,)))
+        return self.draw(self.model.prior().draw(SHARD, rng), rng)
+
+    def shards(self, n: int, seed: int, workers: int = 1) -> Iterator[Simulations]:
+        """Yield the shards that hold `n` maps, in order, the last one cut; `workers` threads draw ahead."""
+        if n < 1:
+            raise InputError(f"n: must be at least 1, got {n}")
+        if workers < 1:
+            raise InputError(f"workers: must be at least 1, got {workers}")
+        n_shard = -(-n // SHARD)
+        with ThreadPoolExecutor(workers) as pool:
+            pending = [pool.submit(self.shard, k, seed) for k in range(min(workers, n_shard))]
+            for k in range(n_shard):
+                done = pending.pop(0).result()
+                if k + workers < n_shard:
+                    pending.append(pool.submit(self.shard, k + workers, seed))
+                yield done[: n - k * SHARD]
+
+    def sample(self, n: int, seed: int = 0, workers: int = 1, progress: bool = False) -> Simulations:
+        """Draw `n` maps with parameters from the prior.
+
+        Parameters
+        ----------
+        n : int
+        seed : int
+            Same seed, same maps, whatever `workers`; the first maps of a larger sample are those of a smaller one.
+        workers : int
+            Threads (the kernels release the interpreter's lock).
+        progress : bool
+            Show a progress bar.
+        """
+        self.sky, self.sources  # noqa: B018 - computed once, before threads ask for them
+        parts = []
+        with tqdm(total=n, desc="simulating maps", unit="map", disable=not progress) as bar:
+            for part in self.shards(n, seed, workers):
+                parts.append(part)
+                bar.update(len(part))
+        return Simulations.concatenate(parts)
+
+    def observe(self, theta: NDArray[np.float64], seed: int = 0) -> tuple[Observation, Simulations]:
+        """Draw one mock observation of parameters (n_parameter,), with its labels (a batch of one)."""
+        drawn = self.draw(np.atleast_2d(np.asarray(theta, dtype=np.float64)), np.random.default_rng(seed))
+        model = self.model
+        return Observation(drawn.counts[0], model.exposure, model.energy_edges, model.region), drawn
+
+    # -- what the kernels need ----------------------------------------------------------------------------------
+
+    @cached_property
+    def sky(self) -> kernels.Sky:
+        """Pixels, exposure and PSF in the kernels' form."""
+        model = self.model
+        share = (1 - np.arange(_N_TABLE) / (_N_TABLE - 1)) ** 2
+        radii = np.stack([np.radians(psf.containment_radius(1 - share)) for psf in model.psf])
+        return kernels.Sky(
+            nside=model.region.nside,
+            where=xy_of_pixel(model.region.nside, model.patch.pixels),
+            index=model.region.index,
+            exposure=np.ascontiguousarray(model.patch_exposure.T),
+            reach=np.ascontiguousarray(self._reach.T),
+            drop=2 * np.sin(radii / 2) ** 2,
+            low=model.bins.low,
+            width=model.bins.width,
+            flux_cut=model.flux_cut,
+        )
+
+    @cached_property
+    def sources(self) -> tuple[kernels.Source, ...]:
+        """Positions of each template's sources in the kernels' form."""
+        model = self.model
+        outside = np.setdiff1d(np.flatnonzero(self._reach.max(axis=0) > 0), model.inside)
+        return tuple(_source(t.intensity, model.inside, outside, model.patch_exposure) for t in self._templates)
+
+    @property
+    def _templates(self) -> tuple:
+        return self.model.point_source_templates
+
+    @cached_property
+    def _reach(self) -> NDArray[np.float64]:
+        """Probability (n_energy, n_patch) that a photon is displaced as far as the region's nearest pixel."""
+        model, nside = self.model, self.model.region.nside
+        vectors = np.stack(hp.pix2vec(nside, model.patch.pixels, nest=True), axis=-1)
+        chord, _ = cKDTree(vectors[model.inside]).query(vectors)
+        distance = 2 * np.arcsin(np.clip(chord / 2, 0, 1)) - 2 * hp.max_pixrad(nside)
+        distance = np.degrees(np.maximum(distance, 0))
+        return np.stack([1 - psf.containment(distance) for psf in model.psf])
+
+    def _draw_one(
+        self,
+        rng: np.random.Generator,
+        emission: Emission,
+        i: int,
+        counts: NDArray[np.int32],
+        label: NDArray[np.float64],
+        n_sources: NDArray[np.float64],
+    ) -> None:
+        n_diffuse = len(self.model.diffuse)
+        kernels.draw_poisson(rng, emission.norms[i], self.model.templates[:n_diffuse], counts)
+        at = 0
+        for j, (template, source) in enumerate(zip(self._templates, self.sources, strict=True)):
+            spectrum = emission.spectra[i, n_diffuse + j]
+            strength = (self.sky.exposure * self.sky.reach) @ spectrum
+            for _ in template.populations:
+                xi, omega2, a, flux = emission.populations[i, at]
+                population = np.array([xi, np.sqrt(max(omega2, SMALLEST_OMEGA2)), a, flux])
+                number, _, _ = kernels.draw_population(
+                    rng, self.sky, source, strength, population, spectrum, counts, label[j]
+                )
+                n_sources[j] += number
+                at += 1
+
+
+def _source(
+    intensity: NDArray[np.float64],
+    inside: NDArray[np.int64],
+    outside: NDArray[np.int64],
+    exposure: NDArray[np.float64],
+) -> kernels.Source:
+    total = intensity[inside].sum()
+    chance, other = kernels.alias_table(intensity[inside])
+    order = inside[np.argsort(exposure[:, inside].sum(axis=0))]
+    groups = [group for group in np.array_split(order, _N_CLASS) if intensity[group].sum() > 0]
+    return kernels.Source(
+        inside=inside,
+        outside=outside,
+        chance=chance,
+        other=other,
+        density=intensity[outside] / total,
+        classes=np.stack([np.average(exposure[:, g], axis=1, weights=intensity[g]) for g in groups]),
+        weights=np.array([intensity[g].sum() / total for g in groups]),
+    )

@@ -1,0 +1,196 @@
+"""The skies that models are built from, as settings that can be stored and built again.
+
+:class:`InnerGalaxySky` computes every template itself. :class:`FolderSky` reads the maps of a data folder. Both carry
+the priors of List et al. (2025, arXiv:2507.17804): norm ranges are stated at nside 256 and the 573-week exposure, and
+scale as counts per pixel do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from gcesbi.errors import InputError
+from gcesbi.physics import templates
+from gcesbi.physics.exposure import survey_exposure
+from gcesbi.physics.psf import PSF
+from gcesbi.physics.smoothing import smooth
+from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Population
+from gcesbi.simulation.model import SkyModel
+from gcesbi.sky.energy import log_energy_edges
+from gcesbi.sky.region import Region, check_nside, in_disc
+
+__all__ = ["FolderSky", "InnerGalaxySky", "SkySettings", "make_settings", "settings_from_json"]
+
+NORM_RADIUS, NORM_LATITUDE = 30.0, 2.0  # the disc over which templates have unit mean
+PATCH_RADIUS = 35.0  # the disc from which light may reach the normalisation disc
+REFERENCE_WEEKS = 573.0
+
+NORM_RANGES = {"pi": (1.75, 3.5), "ic": (1.0, 2.25), "iso": (0.0, 0.5), "bub": (0.0, 0.5)}  # at nside 256
+EXCESS = Population(xi=(-13.0, -9.0), flux=(0.0, 1.4e-7))
+DISK = Population(xi=(-12.0, -9.0), flux=(0.0, 2.8e-7))
+
+
+class SkySettings(BaseModel):
+    """What both skies have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    radius: float = Field(25.0, gt=0, le=30, description="of the region about the Galactic Centre, degrees")
+    band: float = Field(2.0, ge=0, lt=30, description="pixels at |b| up to this are left out, degrees")
+
+    def build(self) -> SkyModel:
+        """Build the model."""
+        raise NotImplementedError
+
+
+class InnerGalaxySky(SkySettings):
+    """The inner Galaxy with templates, exposure and PSF of the library's own (``docs/model.md``)."""
+
+    kind: Literal["inner-galaxy"] = "inner-galaxy"
+    nside: int = Field(64, ge=8, le=1024)
+    n_energy: int = Field(10, ge=1, le=40)
+    weeks: float = Field(REFERENCE_WEEKS, gt=0, description="of observation")
+    gamma: float = Field(1.2, ge=0, lt=1.5, description="inner slope of the generalised NFW profile")
+    disk_height: float = Field(0.3, gt=0, description="scale height of the disk of sources, kpc")
+    cosmic_rays: Literal["snr", "lorimer"] = "snr"
+    halo_height: float = Field(10.0, gt=0, description="of the cosmic-ray halo, kpc")
+    spin_temperature: float = Field(150.0, gt=0, description="of atomic hydrogen, K")
+
+    def build(self) -> SkyModel:
+        """Build the model: line-of-sight integrals, smoothed with the PSF of their energy bin."""
+        patch = _patch(self.nside)
+        edges = log_energy_edges(self.n_energy)
+        psf = tuple(PSF.default(low, high) for low, high in itertools.pairwise(edges))
+        exposure = survey_exposure(self.nside, patch.pixels, edges, weeks=self.weeks)
+        gas = {"sources": self.cosmic_rays, "halo_height": self.halo_height}
+        shapes = {
+            "pi": templates.PionDecay(**gas, spin_temperature=self.spin_temperature),
+            "ic": templates.InverseCompton(**gas),
+            "iso": templates.Isotropic(),
+            "bub": templates.Bubbles(),
+            "gce": templates.NFW(gamma=self.gamma),
+            "disk": templates.Disk(z_s=self.disk_height),
+        }
+        intensity = np.stack([shape.map(self.nside, patch.pixels) for shape in shapes.values()])
+        smoothed = np.stack([smooth(intensity, patch, each) for each in psf], axis=1)
+        counts = dict(zip(shapes, _unit_mean(smoothed * exposure, patch), strict=True))
+        scale = (256 / self.nside) ** 2 * self.weeks / REFERENCE_WEEKS
+        return SkyModel(
+            settings=self,
+            patch=patch,
+            region=Region.disc(self.nside, self.radius, self.band),
+            energy_edges=edges,
+            patch_exposure=exposure,
+            psf=psf,
+            diffuse=_diffuse({name: counts[name] for name in NORM_RANGES}, scale),
+            point_source_templates=(
+                PointSourceTemplate("gce", intensity[4], counts["gce"], (EXCESS, EXCESS)),
+                PointSourceTemplate("disk", intensity[5], counts["disk"], (DISK,)),
+            ),
+        )
+
+
+class FolderSky(SkySettings):
+    """One energy bin, 2-20 GeV, with the templates, exposure and mask of a data folder, taken as they are.
+
+    The folder's diffuse maps have the PSF applied; its NFW and disk maps have not, and fits use them so, as the field
+    does. Simulated point sources are placed by the NFW and disk maps and spread with the customary PSF at 2 GeV.
+    """
+
+    kind: Literal["folder"] = "folder"
+    path: str
+    diffuse: Literal["O", "A", "F", "p6v11"] = "O"
+    nfw: Literal["g1p2", "g1p0"] = "g1p2"
+    disk: Literal["z0p3", "z1p0"] = "z0p3"
+    nside: int = 128
+    mask: Literal["3fgl", "4fgl"] | None = "3fgl"
+
+    def build(self) -> SkyModel:
+        """Read the maps and build the model."""
+        from gcesbi.io.folder import read_exposure, read_mask, read_template
+
+        check_nside(self.nside)
+        patch = _patch(self.nside)
+        files = {"iso": "iso", "bub": "bub", "gce": f"nfw_{self.nfw}", "disk": f"dsk_{self.disk}"}
+        if self.diffuse == "p6v11":
+            files = {"dif": "dif", **files}
+        else:
+            files = {"pi": f"{self.diffuse}pi", "ic": f"{self.diffuse}ic", **files}
+        full = {key: read_template(self.path, name, self.nside)[patch.pixels] for key, name in files.items()}
+        exposure = read_exposure(self.path, self.nside)[patch.pixels][None]
+        mask = None if self.mask is None else read_mask(self.path, self.mask, self.nside)
+        counts = {name: _unit_mean(values[None, None], patch)[0] for name, values in full.items()}
+        scale = (256 / self.nside) ** 2
+        return SkyModel(
+            settings=self,
+            patch=patch,
+            region=Region.disc(self.nside, self.radius, self.band, mask=mask),
+            energy_edges=np.array([2.0, 20.0]),
+            patch_exposure=exposure,
+            psf=(PSF.customary_2gev(),),
+            diffuse=_diffuse({n: counts[n] for n in files if n not in ("gce", "disk")}, scale),
+            point_source_templates=(
+                PointSourceTemplate("gce", full["gce"] / exposure[0], counts["gce"], (EXCESS, EXCESS)),
+                PointSourceTemplate("disk", full["disk"] / exposure[0], counts["disk"], (DISK,)),
+            ),
+        )
+
+
+Settings = TypeVar("Settings", bound=BaseModel)
+_AnySky = TypeAdapter(Annotated[InnerGalaxySky | FolderSky, Field(discriminator="kind")])
+
+
+def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Settings checked against their types and ranges.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown, naming the nearest valid one, or a value is not allowed.
+    """
+    for key in values:
+        if key not in kind.model_fields:
+            near = difflib.get_close_matches(key, kind.model_fields, n=1, cutoff=0.3)
+            hint = f"the nearest valid one is {near[0]!r}" if near else f"valid ones are {', '.join(kind.model_fields)}"
+            raise InputError(f"{key}: unknown setting; {hint}")
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        raise InputError(_one_line(error)) from None
+
+
+def settings_from_json(text: str | bytes) -> InnerGalaxySky | FolderSky:
+    """Settings of a stored model."""
+    try:
+        return _AnySky.validate_json(text)
+    except ValidationError as error:
+        raise InputError(_one_line(error)) from None
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "settings"
+    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+
+
+def _patch(nside: int) -> Region:
+    return Region(nside, np.flatnonzero(in_disc(nside, PATCH_RADIUS)))
+
+
+def _unit_mean(counts: NDArray[np.float64], patch: Region) -> NDArray[np.float64]:
+    """Maps (n_template, n_energy, n_patch) with unit mean over the normalisation disc in every energy bin."""
+    disc = patch.index[np.flatnonzero(in_disc(patch.nside, NORM_RADIUS, NORM_LATITUDE))]
+    return counts / counts[:, :, disc].mean(axis=-1, keepdims=True)
+
+
+def _diffuse(counts: Mapping[str, NDArray[np.float64]], scale: float) -> tuple[DiffuseTemplate, ...]:
+    """Diffuse templates with the prior of their name; one map for all interstellar emission has the sum of two."""
+    ranges = NORM_RANGES | {"dif": tuple(map(sum, zip(NORM_RANGES["pi"], NORM_RANGES["ic"], strict=True)))}
+    return tuple(DiffuseTemplate(n, c, (ranges[n][0] * scale, ranges[n][1] * scale)) for n, c in counts.items())
