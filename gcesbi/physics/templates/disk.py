@@ -1,7 +1,7 @@
 """Double-exponential disk of the Galaxy, ∫ n ds along the line of sight.
 
-n(R, z) ∝ exp(-R / R_s) exp(-|z| / z_s), with R_s = 5 kpc and z_s = 0.3 kpc (thin) or 1 kpc (thick) for millisecond pulsars
-and other old sources; R_sun = 8.5 kpc. The maps of Leane & Slatyer 2020 (arXiv:2002.12370) follow this.
+n(R, z) ∝ exp(-R / R_s) exp(-|z| / z_s), with R_s = 5 kpc and z_s = 0.3 kpc (thin) or 1 kpc (thick) for millisecond
+pulsars and other old sources, R_sun = 8.5 kpc (as in the maps of Leane & Slatyer 2020, arXiv:2002.12370).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.physics.templates.line_of_sight import check_positive
-from gcesbi.physics.templates.pixel_average import SkyTable, check_pixels
+from gcesbi.physics.templates.line_of_sight import axisymmetric_integral, check_positive
+from gcesbi.physics.templates.pixel_average import SkyTable
 
 __all__ = ["Disk"]
 
@@ -46,7 +46,10 @@ class Disk:
         """n(R, z), 1 at the Galactic Centre; R and z in kpc."""
         return np.exp(-radius / self.r_s - np.abs(height) / self.z_s)
 
+    def intensity(self, glon: ArrayLike, glat: ArrayLike) -> Array:
+        """∫ n ds (kpc) towards glon, glat (n,), degrees."""
+        return axisymmetric_integral(self.density, glon, glat, self.r_sun)
+
     def map(self, nside: int, pixels: ArrayLike | None = None) -> Array:
-        """Intensity ∫ n ds averaged over NESTED pixels (all by default): array (n_pix,), kpc."""
-        indices = check_pixels(nside, pixels)
-        return SkyTable(self.density, self.r_sun).average(nside, indices)
+        """Intensity averaged over NESTED pixels (all by default): array (n_pix,), kpc."""
+        return SkyTable(self.intensity).average(nside, pixels)

@@ -1,14 +1,14 @@
 """Integrals of a density along a line of sight from the Sun.
 
-With s the distance from the Sun, the intensity towards (l, b) of an optically thin emitter is I(l, b) ∝ ∫_0^∞ n(x(s)) ds.
+With s the distance from the Sun, the intensity of an optically thin emitter is I(l, b) ∝ ∫_0^∞ n(x(s)) ds.
 
 Spherical density n(r) about the Galactic Centre, seen at an angle ψ from it: r² = d² + t², d = R_sun sin ψ the impact
-parameter, t = s - R_sun cos ψ. The substitution t = d sinh u turns the peak of width d into one of unit width, whatever d,
-and the integral is done by Gauss-Legendre quadrature on either side of the tangent point.
+parameter, t = s - R_sun cos ψ. The substitution t = d sinh u turns the peak of width d into one of unit width,
+whatever d, and the integral is done by Gauss-Legendre quadrature on either side of the tangent point.
 
-Axisymmetric density n(R, z): R² = (R_sun sin l)² + (s cos b - R_sun cos l)², z = s sin b. The line is cut at its tangent
-point; the near part is done by the tanh-sinh rule, the far part by the exp-sinh rule (Takahasi & Mori 1974, Publ. RIMS 9,
-721): their nodes crowd at the Sun and at the tangent point, where the integrand is steep.
+Axisymmetric density n(R, z): R² = (R_sun sin l)² + (s cos b - R_sun cos l)², z = s sin b. The line is cut at its
+tangent point; the near part is done by the tanh-sinh rule, the far part by the exp-sinh rule (Takahasi & Mori 1974,
+Publ. RIMS 9, 721): their nodes crowd at the Sun and at the tangent point, where the integrand is steep.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 N_GAUSS = 96
 """Gauss-Legendre nodes on either side of the tangent point (spherical densities)."""
-STEP = 0.1
+STEP = 0.08
 """Step of the double-exponential rules (axisymmetric densities)."""
 REACH = 1e4
 """Distance, in units of R_sun, at which the integral of a spherical density ends."""
@@ -93,7 +93,7 @@ def axisymmetric_integral(
     Parameters
     ----------
     density : callable
-        n(R, z), both in kpc, z >= 0, of arrays of any one shape.
+        n(R, z), both in kpc and >= 0, of arrays of one shape; it may return several densities along a leading axis.
     glon, glat : arrays (n,), degrees
         Galactic longitude and latitude.
     r_sun : float, kpc
@@ -101,22 +101,23 @@ def axisymmetric_integral(
 
     Returns
     -------
-    array (n,), units of the density times kpc
+    array (n,) or (n_density, n), units of the density times kpc
     """
     glon, glat = np.broadcast_arrays(np.radians(glon), np.radians(glat))
-    if glon.size > CHUNK:
-        parts = [slice(i, i + CHUNK) for i in range(0, glon.size, CHUNK)]
-        degrees = np.degrees(glon), np.degrees(glat)
-        return np.concatenate([axisymmetric_integral(density, degrees[0][p], degrees[1][p], r_sun) for p in parts])
+    parts = [slice(i, i + CHUNK) for i in range(0, max(glon.size, 1), CHUNK)]
+    return np.concatenate([_axisymmetric_part(density, glon[p], glat[p], r_sun) for p in parts], axis=-1)
+
+
+def _axisymmetric_part(density: Callable[[Array, Array], Array], glon: Array, glat: Array, r_sun: float) -> Array:
     cos_b, sin_b = np.cos(glat)[:, None], np.abs(np.sin(glat))[:, None]
     along, across = r_sun * np.cos(glon)[:, None], r_sun * np.sin(glon)[:, None]
-    cut = np.clip(along / np.maximum(cos_b, 0.1), 0.0, None)
+    cut = np.clip(along / np.maximum(cos_b, 0.5), 0.0, None)
     miss = cut * cos_b - along  # zero where the line is cut at its tangent point
 
     def at(s: Array, t: Array) -> Array:
         return density(np.hypot(across, t * cos_b + miss), s * sin_b)
 
     near, far, weight = _tanh_sinh()
-    inner = np.sum(cut * weight * at(cut * near, -cut * far), axis=1)
+    inner = np.sum(cut * weight * at(cut * near, -cut * far), axis=-1)
     nodes, weight = _exp_sinh()
-    return inner + r_sun * np.sum(weight * at(cut + r_sun * nodes, r_sun * nodes), axis=1)
+    return inner + r_sun * np.sum(weight * at(cut + r_sun * nodes, r_sun * nodes), axis=-1)

@@ -1,13 +1,13 @@
 """Generalised Navarro-Frenk-White profile squared, ∫ ρ² ds along the line of sight.
 
-ρ(r) ∝ (r / r_s)^-γ (1 + r / r_s)^(γ - 3) (Navarro, Frenk & White 1997, astro-ph/9611107; Zhao 1996, astro-ph/9509122);
-pairs of dark-matter particles annihilate at a rate ∝ ρ². The Galactic Centre excess prefers γ = 1.2 (Daylan et al. 2014,
-arXiv:1402.6703), with r_s = 20 kpc and R_sun = 8.5 kpc.
+ρ(r) ∝ (r / r_s)^-γ (1 + r / r_s)^(γ - 3) (Navarro, Frenk & White 1997, astro-ph/9611107; Zhao 1996,
+astro-ph/9509122); pairs of dark-matter particles annihilate at a rate ∝ ρ². The Galactic Centre excess prefers
+γ = 1.2 (Daylan et al. 2014, arXiv:1402.6703), with r_s = 20 kpc and R_sun = 8.5 kpc.
 
-The intensity depends only on the angle ψ from the Galactic Centre and rises as ψ^(1 - 2γ) towards it (γ > ½): it diverges
-at the centre, but its mean over a pixel is finite for γ < 3/2. The centre is where four pixels of nside >= 2 meet. Dividing
-them again and again leaves four cells similar to the first, whose share falls by the factor q = 2^(2γ - 3) per division;
-the sum of that geometric series closes the mean.
+The intensity depends only on the angle ψ from the Galactic Centre and rises as ψ^(1 - 2γ) towards it (γ > ½): it
+diverges at the centre, but its mean over a pixel is finite for γ < 3/2. The centre is where four pixels of nside >= 2
+meet. Dividing them again and again leaves four cells similar to the first, whose share falls by the factor
+q = 2^(2γ - 3) per division; the sum of that geometric series closes the mean.
 """
 
 from __future__ import annotations

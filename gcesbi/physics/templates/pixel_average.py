@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import map_coordinates, spline_filter
 
 from gcesbi.errors import InputError
-from gcesbi.physics.templates.line_of_sight import axisymmetric_integral
 from gcesbi.sky.region import check_nside
 
 __all__ = ["SkyTable", "check_pixels", "pixel_average"]
@@ -27,6 +26,8 @@ TOLERANCE = 1e-3
 """Relative difference of a cell and its children at which the cell is done; the error left is about a third of it."""
 MAX_DEPTH = 6
 """Divisions at most: 4^6 cells per pixel where the function is steepest."""
+TINY = 1e-300
+"""Floor of a tabulated intensity, whose logarithm is taken."""
 CHUNK = 1 << 17
 """Pixels averaged at a time: bounds the memory."""
 
@@ -89,27 +90,25 @@ def pixel_average(
 
 
 class SkyTable:
-    """Line-of-sight integral of an axisymmetric density, tabulated over the quadrant l, b >= 0.
+    """An intensity that is symmetric in ±l and in ±b, tabulated over the quadrant l, b >= 0.
 
-    log I is interpolated by cubic splines in sinh-stretched longitude and latitude, dense at the Galactic Centre and at
-    the plane. Good to 10⁻³ for densities no thinner than about 50 pc.
+    log I is interpolated by cubic splines in sinh-stretched longitude and latitude, dense at the Galactic Centre and
+    at the plane. Good to 10⁻³ for line-of-sight integrals through disks no thinner than about 50 pc.
 
     Parameters
     ----------
-    density : callable
-        n(R, z), kpc, as :func:`axisymmetric_integral` takes it.
-    r_sun : float, kpc
+    intensity : callable
+        (glon (n,), glat (n,)), degrees in [0, 180] and [0, 90] -> intensity (n,), positive.
     """
 
-    SHAPE = (160, 160)
+    SHAPE = (128, 160)
     REACH = (180.0, 90.0)  # degrees
     CORE = (1.0, 0.25)  # degrees: the stretch is linear within, logarithmic without
 
-    def __init__(self, density: Callable[[Array, Array], Array], r_sun: float) -> None:
-        axes = [c * np.sinh(np.linspace(0, np.arcsinh(m / c), n)) for n, m, c in self._axes()]
-        glon, glat = np.meshgrid(*axes, indexing="ij")
-        values = axisymmetric_integral(density, glon.ravel(), glat.ravel(), r_sun).reshape(self.SHAPE)
-        self._coefficients = spline_filter(np.log(values), order=3, mode="mirror")
+    def __init__(self, intensity: Callable[[Array, Array], Array]) -> None:
+        glon, glat = (c * np.sinh(np.linspace(0, np.arcsinh(m / c), n)) for n, m, c in self._axes())
+        values = intensity(np.repeat(glon, glat.size), np.tile(glat, glon.size)).reshape(self.SHAPE)
+        self._coefficients = spline_filter(np.log(np.maximum(values, TINY)), order=3, mode="mirror")
 
     def _axes(self) -> list[tuple[int, float, float]]:
         return list(zip(self.SHAPE, self.REACH, self.CORE, strict=True))
@@ -123,6 +122,6 @@ class SkyTable:
         ]
         return np.exp(map_coordinates(self._coefficients, where, order=3, mode="mirror", prefilter=False))
 
-    def average(self, nside: int, pixels: Pixels) -> Array:
-        """Mean over each pixel, (n_pix,)."""
-        return pixel_average(self, nside, pixels)
+    def average(self, nside: int, pixels: ArrayLike | None) -> Array:
+        """Mean over each NESTED pixel (all by default), (n_pix,)."""
+        return pixel_average(self, nside, check_pixels(nside, pixels))
