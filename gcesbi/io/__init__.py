@@ -1,1 +1,17 @@
-"""TODO."""
+"""Reading and writing: maps, observations, instrument responses."""
+
+from gcesbi.io.folder import read_mask, read_template
+from gcesbi.io.irf import read_king_table, read_psf
+from gcesbi.io.observation import read_observation, write_observation
+from gcesbi.io.skymaps import SkyMaps, degrade
+
+__all__ = [
+    "SkyMaps",
+    "degrade",
+    "read_king_table",
+    "read_mask",
+    "read_observation",
+    "read_psf",
+    "read_template",
+    "write_observation",
+]

@@ -1,0 +1,76 @@
+"""Files and folders: what must be there, what must not, and writing without leaving half a file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi.errors import InputError
+
+__all__ = ["existing", "load_array", "naming", "write_atomically"]
+
+
+def existing(path: str | os.PathLike[str], argument: str = "path") -> Path:
+    """Return the path of a file or folder that is there; raise InputError where none is."""
+    found = Path(path)
+    if not found.exists():
+        raise InputError(f"{argument}: must be an existing file or folder, got {str(found)!r}")
+    return found
+
+
+@contextmanager
+def naming(where: str | os.PathLike[str]) -> Iterator[None]:
+    """Put a file's name before the message of any InputError raised within."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def load_array(path: Path) -> NDArray[np.generic]:
+    """Load a `.npy` file of plain numbers, never a pickle.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no `.npy` file, or holds no numbers.
+    """
+    existing(path, "file")
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path}: must be a NumPy file of plain numbers ({' '.join(str(error).split())})") from None
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+        kind = values.dtype if isinstance(values, np.ndarray) else "an archive"
+        raise InputError(f"{path}: must be a NumPy file of plain real numbers, got {kind}")
+    return values
+
+
+def write_atomically(path: Path, write: Callable[[Path], object], *, overwrite: bool = False) -> None:
+    """Let `write` fill a file or folder of another name beside `path`, then rename it to `path`.
+
+    Raises
+    ------
+    InputError
+        If `path` exists and `overwrite` is false, or its folder does not exist.
+    """
+    if path.exists() and not overwrite:
+        raise InputError(f"path: {str(path)!r} exists, and overwrite is False")
+    if not path.parent.is_dir():
+        raise InputError(f"path: must lie in an existing folder, got {str(path)!r}")
+    partial = path.with_name(f".{uuid4().hex}-{path.name}")
+    try:
+        write(partial)
+        partial.replace(path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,105 @@
+"""Observations from files and to files: the NumPy folder layout, and HEALPix FITS."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from astropy import units
+from numpy.typing import ArrayLike, NDArray
+
+from gcesbi.errors import InputError
+from gcesbi.io.files import existing
+from gcesbi.io.folder import read_folder, read_mask, write_folder
+from gcesbi.io.healpix_fits import read_fits, write_fits
+from gcesbi.io.skymaps import check_mask
+from gcesbi.sky.observation import Observation
+
+__all__ = ["read_observation", "write_observation"]
+
+_FITS_ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
+
+
+def read_observation(
+    path: str | os.PathLike[str],
+    radius: float | None = 25.0,
+    band: float | None = 2.0,
+    mask: str | ArrayLike | None = None,
+    *,
+    nside: int | None = None,
+    energy_edges: ArrayLike | units.Quantity | None = None,
+    exposure: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> Observation:
+    """Read counts and exposure about the Galactic Centre.
+
+    Parameters
+    ----------
+    path : path
+        A folder (:mod:`gcesbi.io.folder`) or a HEALPix FITS file (:mod:`gcesbi.io.healpix_fits`).
+    radius : float, deg, or None
+        Pixels with centres within it of the Galactic Centre are kept; None keeps all.
+    band : float, deg, or None
+        Pixels with centres at |b| above it are kept; None keeps all.
+    mask : str, array (12 nside²,) or None
+        "3fgl" or "4fgl" for that mask of the folder, or a full-sky map in NESTED order, true where masked.
+    nside : int, optional
+        Bring the maps to this lower nside: counts are summed, exposure is averaged, and a coarse pixel is left out if
+        any of its fine pixels is masked or not observed.
+    energy_edges : array (n_energy + 1,), GeV, optional
+        Energy bins, in place of the file's own; a folder without any has one bin, 2-20 GeV.
+    exposure : path, optional
+        FITS file with the exposure, where the FITS file `path` holds none.
+    seed : int
+        Places photons within their pixels when a FITS map in another frame is rotated to Galactic.
+
+    Returns
+    -------
+    Observation
+        With pixels in NESTED order, ascending.
+
+    Raises
+    ------
+    InputError
+        If anything read breaks a rule; the message names file, argument, rule and value.
+    """
+    path = existing(path)
+    if path.is_dir():
+        if exposure is not None:
+            raise InputError(
+                f"exposure: must be None for the folder {str(path)!r}, which has its own, got {exposure!r}"
+            )
+        maps = read_folder(path, energy_edges)
+    else:
+        maps = read_fits(path, exposure, energy_edges=energy_edges, seed=seed)
+    return maps.cut(radius, band, _mask(path, mask), nside)
+
+
+def write_observation(path: str | os.PathLike[str], observation: Observation, *, overwrite: bool = False) -> None:
+    """Write an observation to a FITS file (`.fits`, `.fits.gz`), or in the folder layout if `path` has no ending.
+
+    What is written with the region of `observation` is read back exactly with `radius=None, band=None`.
+
+    Raises
+    ------
+    InputError
+        If it exists and `overwrite` is false, the folder to hold it does not exist, or the ending is another.
+    """
+    name = Path(path).name.lower()
+    if name.endswith(_FITS_ENDINGS):
+        write_fits(path, observation, overwrite=overwrite)
+    elif Path(path).is_dir() or not Path(path).suffix:
+        write_folder(path, observation, overwrite=overwrite)
+    else:
+        raise InputError(f"path: must end in one of {_FITS_ENDINGS}, or have no ending for a folder, got {str(path)!r}")
+
+
+def _mask(path: Path, mask: str | ArrayLike | None) -> NDArray[np.bool_] | None:
+    if mask is None:
+        return None
+    if not isinstance(mask, str):
+        return check_mask(mask)
+    if not path.is_dir():
+        raise InputError(f"mask: must be None or an array for the FITS file {str(path)!r}, got {mask!r}")
+    return read_mask(path, mask)
