@@ -1,6 +1,6 @@
 """Reading and writing: maps, observations, instrument responses."""
 
-from gcesbi.io.folder import read_mask, read_template
+from gcesbi.io.folder import read_map, read_mask, read_template
 from gcesbi.io.irf import read_king_table, read_psf
 from gcesbi.io.observation import read_observation, write_observation
 from gcesbi.io.skymaps import SkyMaps, degrade
@@ -9,6 +9,7 @@ __all__ = [
     "SkyMaps",
     "degrade",
     "read_king_table",
+    "read_map",
     "read_mask",
     "read_observation",
     "read_psf",

@@ -27,7 +27,7 @@ from gcesbi.physics.scd import DEFAULT_BINS, ScdBins
 from gcesbi.physics.spectra import skew_normal_shares
 from gcesbi.posterior import Coordinates
 from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Spectrum
-from gcesbi.simulation.prior import Prior, Uniform
+from gcesbi.simulation.prior import Marginal, Prior, Uniform
 from gcesbi.sky.observation import Observation
 from gcesbi.sky.region import Region
 
@@ -186,7 +186,8 @@ class SkyModel:
     @cached_property
     def templates(self) -> NDArray[np.float64]:
         """Expected counts per pixel of the region for norm 1, (n_template, n_energy, n_pix)."""
-        return np.stack([t.counts[:, self.inside] for t in (*self.diffuse, *self.point_source_templates)])
+        everything: tuple[DiffuseTemplate | PointSourceTemplate, ...] = (*self.diffuse, *self.point_source_templates)
+        return np.stack([t.counts[:, self.inside] for t in everything])
 
     @cached_property
     def flux_per_norm(self) -> NDArray[np.float64]:
@@ -218,7 +219,7 @@ class SkyModel:
 
     @cached_property
     def _prior(self) -> Prior:
-        named = {f"{t.name}_norm": Uniform(*t.norm) for t in self.diffuse}
+        named: dict[str, Marginal] = {f"{t.name}_norm": Uniform(*t.norm) for t in self.diffuse}
         for template in self.point_source_templates:
             for i, population in enumerate(template.populations):
                 label = template.name if len(template.populations) == 1 else f"{template.name}{i + 1}"

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from gcesbi.errors import InputError
 from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
 from gcesbi.simulation import kernels
+from gcesbi.simulation.components import PointSourceTemplate
 from gcesbi.simulation.model import Emission, SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.healpix import xy_of_pixel
@@ -130,7 +131,7 @@ class Simulator:
         progress : bool
             Show a progress bar.
         """
-        self.sky, self.sources  # noqa: B018 - computed once, before threads ask for them
+        self.prepare()
         parts = []
         with tqdm(total=n, desc="simulating maps", unit="map", disable=not progress) as bar:
             for part in self.shards(n, seed, workers):
@@ -144,6 +145,10 @@ class Simulator:
         model = self.model
         return Observation(drawn.counts[0], model.exposure, model.energy_edges, model.region), drawn
 
+    def prepare(self) -> None:
+        """Compute what the kernels need; call it once before several threads draw."""
+        self.sky, self.sources  # noqa: B018
+
     # -- what the kernels need ----------------------------------------------------------------------------------
 
     @cached_property
@@ -155,8 +160,8 @@ class Simulator:
         return kernels.Sky(
             nside=model.region.nside,
             where=xy_of_pixel(model.region.nside, model.patch.pixels),
-            index=model.region.index,
-            exposure=np.ascontiguousarray(model.patch_exposure.T),
+            landing=model.region.index,
+            effective=np.ascontiguousarray((model.patch_exposure * self._reach).T),
             reach=np.ascontiguousarray(self._reach.T),
             drop=2 * np.sin(radii / 2) ** 2,
             low=model.bins.low,
@@ -172,18 +177,22 @@ class Simulator:
         return tuple(_source(t.intensity, model.inside, outside, model.patch_exposure) for t in self._templates)
 
     @property
-    def _templates(self) -> tuple:
+    def _templates(self) -> tuple[PointSourceTemplate, ...]:
         return self.model.point_source_templates
 
     @cached_property
     def _reach(self) -> NDArray[np.float64]:
         """Probability (n_energy, n_patch) that a photon is displaced as far as the region's nearest pixel."""
         model, nside = self.model, self.model.region.nside
-        vectors = np.stack(hp.pix2vec(nside, model.patch.pixels, nest=True), axis=-1)
-        chord, _ = cKDTree(vectors[model.inside]).query(vectors)
-        distance = 2 * np.arcsin(np.clip(chord / 2, 0, 1)) - 2 * hp.max_pixrad(nside)
+        outside = np.setdiff1d(np.arange(len(model.patch)), model.inside)
+        step = max(1, 256 // nside)
+        border = cKDTree(_outlines(nside, model.region.pixels, step).reshape(-1, 3))
+        chord, _ = border.query(_outlines(nside, model.patch.pixels[outside], step))
+        distance = 2 * np.arcsin(np.clip(chord.min(axis=1) / 2, 0, 1)) - 1.3 * hp.nside2resol(nside) / step
+        reach = np.ones((model.n_energy, len(model.patch)))
         distance = np.degrees(np.maximum(distance, 0))
-        return np.stack([1 - psf.containment(distance) for psf in model.psf])
+        reach[:, outside] = np.stack([1 - psf.containment(distance) for psf in model.psf])
+        return reach
 
     def _draw_one(
         self,
@@ -199,7 +208,7 @@ class Simulator:
         at = 0
         for j, (template, source) in enumerate(zip(self._templates, self.sources, strict=True)):
             spectrum = emission.spectra[i, n_diffuse + j]
-            strength = (self.sky.exposure * self.sky.reach) @ spectrum
+            strength = self.sky.effective @ spectrum
             for _ in template.populations:
                 xi, omega2, a, flux = emission.populations[i, at]
                 population = np.array([xi, np.sqrt(max(omega2, SMALLEST_OMEGA2)), a, flux])
@@ -229,3 +238,8 @@ def _source(
         classes=np.stack([np.average(exposure[:, g], axis=1, weights=intensity[g]) for g in groups]),
         weights=np.array([intensity[g].sum() / total for g in groups]),
     )
+
+
+def _outlines(nside: int, pixels: NDArray[np.int64], step: int) -> NDArray[np.float64]:
+    """Points on the outlines of pixels, `step` to a side: unit vectors (n_pix, 4 step, 3)."""
+    return np.swapaxes(hp.boundaries(nside, pixels, step=step, nest=True), 1, 2)

@@ -69,10 +69,9 @@ class InnerGalaxySky(SkySettings):
         edges = log_energy_edges(self.n_energy)
         psf = tuple(PSF.default(low, high) for low, high in itertools.pairwise(edges))
         exposure = survey_exposure(self.nside, patch.pixels, edges, weeks=self.weeks)
-        gas = {"sources": self.cosmic_rays, "halo_height": self.halo_height}
-        shapes = {
-            "pi": templates.PionDecay(**gas, spin_temperature=self.spin_temperature),
-            "ic": templates.InverseCompton(**gas),
+        shapes: dict[str, templates.Template] = {
+            "pi": templates.PionDecay(self.cosmic_rays, self.halo_height, self.spin_temperature),
+            "ic": templates.InverseCompton(self.cosmic_rays, self.halo_height),
             "iso": templates.Isotropic(),
             "bub": templates.Bubbles(),
             "gce": templates.NFW(gamma=self.gamma),
@@ -114,18 +113,17 @@ class FolderSky(SkySettings):
 
     def build(self) -> SkyModel:
         """Read the maps and build the model."""
-        from gcesbi.io.folder import read_exposure, read_mask, read_template
+        from gcesbi.io import degrade, read_map, read_mask, read_template
 
-        check_nside(self.nside)
-        patch = _patch(self.nside)
+        patch = _patch(check_nside(self.nside))
         files = {"iso": "iso", "bub": "bub", "gce": f"nfw_{self.nfw}", "disk": f"dsk_{self.disk}"}
         if self.diffuse == "p6v11":
             files = {"dif": "dif", **files}
         else:
             files = {"pi": f"{self.diffuse}pi", "ic": f"{self.diffuse}ic", **files}
-        full = {key: read_template(self.path, name, self.nside)[patch.pixels] for key, name in files.items()}
-        exposure = read_exposure(self.path, self.nside)[patch.pixels][None]
-        mask = None if self.mask is None else read_mask(self.path, self.mask, self.nside)
+        full = {name: degrade(read_template(self.path, file), self.nside)[patch.pixels] for name, file in files.items()}
+        exposure = degrade(read_map(self.path, "fermidata_exposure"), self.nside, "mean")[patch.pixels][None]
+        mask = None if self.mask is None else degrade(read_mask(self.path, self.mask), self.nside, "any")
         counts = {name: _unit_mean(values[None, None], patch)[0] for name, values in full.items()}
         scale = (256 / self.nside) ** 2
         return SkyModel(
