@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.stats import beta
 
@@ -15,10 +17,16 @@ __all__ = ["MIN_MAPS", "binomial_band", "bootstrap_band", "map_weights"]
 MIN_MAPS = 100
 
 
+@lru_cache(maxsize=1)
 def map_weights(n_map: int, n_bootstrap: int = 1000, seed: int = 0) -> Array:
-    """How often each map enters each bootstrap draw, (n_bootstrap, n_map); every row sums to n_map."""
+    """How often each map enters each bootstrap draw, (n_bootstrap, n_map); every row sums to n_map.
+
+    The last result is kept, read-only: a report resamples the same maps several times.
+    """
     rng = np.random.default_rng(seed)
-    return rng.multinomial(n_map, np.full(n_map, 1 / n_map), size=n_bootstrap).astype(np.float64)
+    weights = rng.multinomial(n_map, np.full(n_map, 1 / n_map), size=n_bootstrap).astype(np.float64)
+    weights.setflags(write=False)
+    return weights
 
 
 def bootstrap_band(

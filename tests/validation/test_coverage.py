@@ -217,8 +217,8 @@ def test_curve_of_other_levels_is_refused():
         calibration_curve(covered, [0.1, 0.2])
 
 
-@pytest.mark.parametrize("name", ["coverage", "distance", "sharpness"])
+@pytest.mark.parametrize("name", ["__init__", "calibration", "coverage", "distance", "sharpness"])
 def test_examples_run(name):
-    result = doctest.testmod(importlib.import_module(f"gcesbi.validation.{name}"))
+    result = doctest.testmod(importlib.import_module(f"gcesbi.validation.{name}".removesuffix(".__init__")))
     assert result.attempted
     assert not result.failed
