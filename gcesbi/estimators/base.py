@@ -1,0 +1,185 @@
+"""What the estimators share: a map embedding, a head, training, saving.
+
+An estimator knows its region, exposure and labels. It refuses maps of another shape, and files made for another sky.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from gcesbi.errors import InputError
+from gcesbi.estimators.training import TrainingHistory, TrainingSettings, train
+from gcesbi.networks import CountsInput, FaceEncoder, MapEmbedding
+from gcesbi.simulation.simulations import Simulations
+from gcesbi.sky.region import Region
+
+__all__ = ["Estimator", "NetworkSettings", "digest"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """Sizes of the convolutional network: see :class:`gcesbi.networks.FaceEncoder`."""
+
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    depth: int = 1
+    n_features: int = 256
+    norm: str = "batch"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
+
+
+class Estimator(nn.Module):
+    """Counts to the answer of a head.
+
+    Parameters
+    ----------
+    region : Region
+        Inside one HEALPix base face.
+    exposure : array (n_energy, n_pix), cm² s
+        Positive.
+    names : sequence of str
+        Templates that the answer is about.
+    network : NetworkSettings, optional
+    fingerprint : str
+        Of the model whose simulations train the estimator; stored, and compared on loading.
+    seed : int
+        Of the initial weights.
+    """
+
+    kind: ClassVar[str]
+    head: nn.Module
+
+    def __init__(
+        self,
+        region: Region,
+        exposure: ArrayLike,
+        names: Sequence[str],
+        *,
+        network: NetworkSettings | None = None,
+        fingerprint: str = "",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.region = region
+        self.exposure = _checked_exposure(exposure, region)
+        self.names = _checked_names(names)
+        self.network = network or NetworkSettings()
+        self.fingerprint = fingerprint
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.embedding = self._embedding()
+            self.head = self._head()
+        self.eval()
+
+    @property
+    def n_energy(self) -> int:
+        """Number of energy bins."""
+        return len(self.exposure)
+
+    @abstractmethod
+    def _head(self) -> nn.Module: ...
+
+    @abstractmethod
+    def targets(self, simulations: Simulations) -> Tensor:
+        """Labels (n, ...) of simulated maps."""
+
+    @abstractmethod
+    def loss(self, output: Any, targets: Tensor) -> Tensor:
+        """Mean loss of the head's output on labels; may draw from torch's global generator."""
+
+    def _embedding(self) -> MapEmbedding:
+        sizes = self.network
+        inputs = CountsInput(self.exposure)
+        encoder = FaceEncoder(
+            self.region, inputs.n_channel, sizes.widths, sizes.n_features, depth=sizes.depth, norm=sizes.norm
+        )
+        return MapEmbedding(inputs, encoder, sizes.n_features)
+
+    def forward(self, counts: Tensor) -> Any:
+        """Head's output on counts (n, n_energy, n_pix)."""
+        return self.head(self.embedding(counts))
+
+    def prepare(self, counts: Tensor, targets: Tensor) -> None:
+        """Before training: standardise the input, and let the head start from the labels' distribution."""
+        self.embedding.inputs.standardise(counts)
+        self.head.set_prior(targets[:100_000])  # type: ignore[operator]
+
+    def fit(
+        self,
+        simulations: Simulations,
+        settings: TrainingSettings | None = None,
+        validation: Simulations | None = None,
+        *,
+        progress: bool = False,
+        checkpoint: str | Path | None = None,
+    ) -> TrainingHistory:
+        """Train on simulations: see :func:`gcesbi.estimators.training.train`."""
+        return train(
+            self, simulations, settings or TrainingSettings(), validation, progress=progress, checkpoint=checkpoint
+        )
+
+    def check_counts(self, counts: NDArray) -> None:
+        """Raise InputError unless counts are (n, n_energy, n_pix) of this estimator."""
+        if counts.ndim != 3 or counts.shape[1:] != self.exposure.shape:
+            raise InputError(
+                f"counts: must have shape (n, {self.n_energy}, {self.region.n_pix}), as the {self.kind} estimator was "
+                f"made for, got {counts.shape}"
+            )
+
+    @torch.no_grad()
+    def outputs(self, counts: ArrayLike, batch_size: int = 256) -> Iterator[Any]:
+        """Head's outputs on maps, batch by batch, in float32 and evaluation mode."""
+        counts = np.asarray(counts)
+        self.check_counts(counts)
+        self.eval()
+        for start in range(0, len(counts), batch_size):
+            yield self(torch.from_numpy(counts[start : start + batch_size].astype(np.float32)))
+
+    def identity(self) -> dict[str, Any]:
+        """All that must agree for weights to be used: kind, sky, labels, network sizes, model."""
+        return {
+            "kind": self.kind,
+            "nside": self.region.nside,
+            "n_pix": self.region.n_pix,
+            "pixels": digest(self.region.pixels),
+            "n_energy": self.n_energy,
+            "exposure": digest(self.exposure.astype(np.float32)),
+            "names": list(self.names),
+            "network": {**asdict(self.network), "widths": list(self.network.widths)},
+            "fingerprint": self.fingerprint,
+            **self._more_identity(),
+        }
+
+    def _more_identity(self) -> dict[str, Any]:
+        return {}
+
+
+def digest(array: NDArray) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of an array's bytes."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+
+
+def _checked_exposure(exposure: ArrayLike, region: Region) -> NDArray[np.float64]:
+    exposure = np.atleast_2d(np.asarray(exposure, dtype=np.float64))
+    if exposure.ndim != 2 or exposure.shape[1] != region.n_pix:
+        raise InputError(f"exposure: must have shape (n_energy, {region.n_pix}), got {exposure.shape}")
+    if not np.all(np.isfinite(exposure) & (exposure > 0)):
+        raise InputError(f"exposure: must be positive in every pixel of the region, got {exposure.min()}")
+    return exposure
+
+
+def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"names: must be distinct, at least one, got {tuple(names)}")
+    return tuple(names)

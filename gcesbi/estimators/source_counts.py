@@ -1,0 +1,127 @@
+"""Quantile estimator of source-count distributions: the CDF of an SCD histogram at any quantile level τ.
+
+Trained with the Earth mover's pinball loss (List et al. 2021, arXiv:2107.09070; 2025, arXiv:2507.17804), with many
+levels per map and step, stratified in (0, 1). To it is added, with a small weight, the pinball loss of the log odds of
+the CDF: it has the same minimum, as quantiles are equivariant under increasing maps, and it teaches the outer quantiles
+and the tails of the CDF, which the plain loss hardly feels. Quantiles do not cross: see :mod:`gcesbi.networks.heads`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from gcesbi.errors import InputError
+from gcesbi.estimators.base import Estimator, NetworkSettings
+from gcesbi.estimators.losses import earth_movers_pinball, logit_pinball
+from gcesbi.networks import QuantileHead, QuantileOutput
+from gcesbi.posterior import check_levels
+from gcesbi.simulation.simulations import Simulations
+from gcesbi.sky.region import Region
+
+__all__ = ["SourceCountEstimator", "stratified_levels"]
+
+
+def stratified_levels(n_map: int, n_level: int, device: torch.device | None = None) -> Tensor:
+    """Levels (n_map, n_level) in (0, 1): one uniform draw in each of `n_level` equal strata, afresh for every map.
+
+    Draws from torch's global generator.
+    """
+    draw = torch.rand(n_map, n_level).to(device)
+    level = (torch.arange(n_level, device=device) + draw) / n_level
+    return level.clamp(1e-4, 1 - 1e-4)
+
+
+class SourceCountEstimator(Estimator):
+    """Quantiles of the SCD of every point-source template.
+
+    Parameters
+    ----------
+    region, exposure, network, fingerprint, seed
+        See :class:`gcesbi.estimators.base.Estimator`.
+    names : sequence of str
+        Point-source templates, in the order of the simulations' SCDs.
+    n_bin : int
+        Bins of an SCD histogram.
+    n_level : int
+        Quantile levels per map and training step.
+    tail_weight : float
+        Weight of the pinball loss of log odds beside the Earth mover's pinball loss.
+    """
+
+    kind = "source_counts"
+    head: QuantileHead
+
+    def __init__(
+        self,
+        region: Region,
+        exposure: ArrayLike,
+        names: Sequence[str],
+        *,
+        n_bin: int = 26,
+        n_level: int = 16,
+        tail_weight: float = 0.02,
+        network: NetworkSettings | None = None,
+        fingerprint: str = "",
+        seed: int = 0,
+    ) -> None:
+        if n_level < 1:
+            raise InputError(f"n_level: must be at least 1, got {n_level}")
+        if tail_weight < 0:
+            raise InputError(f"tail_weight: must not be negative, got {tail_weight}")
+        self.n_bin, self.n_level, self.tail_weight = n_bin, n_level, tail_weight
+        super().__init__(region, exposure, names, network=network, fingerprint=fingerprint, seed=seed)
+
+    def _head(self) -> QuantileHead:
+        return QuantileHead(self.network.n_features, len(self.names), self.n_bin)
+
+    def _more_identity(self) -> dict[str, Any]:
+        return {"n_bin": self.n_bin, "n_level": self.n_level, "tail_weight": self.tail_weight}
+
+    def targets(self, simulations: Simulations) -> Tensor:
+        """CDFs (n, n_ps, n_bin) of the SCD histograms."""
+        if simulations.scd.shape[1:] != (len(self.names), self.n_bin):
+            raise InputError(f"scd: must have shape (n, {len(self.names)}, {self.n_bin}), got {simulations.scd.shape}")
+        return torch.from_numpy(np.cumsum(simulations.scd, axis=2)).clamp(0, 1)
+
+    def loss(self, output: QuantileOutput, targets: Tensor) -> Tensor:
+        """Mean over maps, templates and levels; levels are drawn afresh in training, and fixed in evaluation."""
+        n = len(targets)
+        level = stratified_levels(n, self.n_level, targets.device) if self.training else self._midpoints(targets)
+        logit = self.head.logits(output, level)
+        cdf, level = targets[:, None, :, :-1], level.expand(n, -1)[..., None]
+        loss = earth_movers_pinball(cdf, torch.sigmoid(logit), level)
+        return (loss + self.tail_weight * logit_pinball(cdf, logit, level)).mean()
+
+    def _midpoints(self, targets: Tensor) -> Tensor:
+        return ((torch.arange(self.n_level, device=targets.device) + 0.5) / self.n_level)[None]
+
+    @torch.no_grad()
+    def quantiles(self, counts: ArrayLike, taus: ArrayLike) -> NDArray[np.float64]:
+        """CDFs (n_tau, n, n_ps, n_bin) at quantile levels τ: a low τ is a dimmer population, whose CDF rises early.
+
+        Pointwise in flux bins: a band between two τ holds each bin's value with the stated probability, not the curve.
+
+        Parameters
+        ----------
+        counts : array (n, n_energy, n_pix), photons
+        taus : array (n_tau,)
+            In (0, 1).
+        """
+        level = torch.from_numpy(1 - check_levels(taus)).float().clamp(1e-6, 1 - 1e-6)
+        parts = [self.head.cdf(output, level).movedim(1, 0) for output in self.outputs(counts)]
+        return torch.cat(parts, dim=1).double().numpy()
+
+    def sample(self, counts: ArrayLike, n: int, seed: int = 0) -> NDArray[np.float64]:
+        """Whole CDFs (n, n_map, n_ps, n_bin), each of one τ ~ U(0, 1) common to all its bins and templates.
+
+        Every bin's values are distributed as its own posterior. Bins and templates are perfectly ordered with each
+        other, which posterior samples are not: no correlation may be read from these curves.
+        """
+        taus = np.random.default_rng(seed).uniform(size=n).clip(1e-6, 1 - 1e-6)
+        return self.quantiles(counts, taus)

@@ -1,0 +1,192 @@
+"""What a network answers: a Gaussian of flux fractions, or all quantiles of an SCD's CDF at once.
+
+**Quantiles that cannot cross.** Let P_i be the CDF of an SCD histogram in flux bin i (i = 1 .. B), t ∈ (0, 1) a
+quantile level of P_i (t = 1 − τ, as low τ means dim and a CDF that rises early), and z = ln t/(1 − t). For every map
+the head returns a median a_i and non-negative numbers c_im, and from them
+
+    g_i(t) = a_i + Σ_m c_im b_m(t),
+    G_i(t) = max_{j ≤ i} g_j(t),
+    P_i(t) = 1 / (1 + exp(−G_i(t)))  for i < B,      P_B(t) = 1,
+
+with fixed non-decreasing functions b_m of t, b_m(½) = 0: ramps between neighbouring knots in z, and straight tails.
+
+1. *Monotone in flux*: G_{i+1} is the maximum over a set that holds the one of G_i, so G_i ≤ G_{i+1}; the logistic
+   function increases and never exceeds 1 = P_B.
+2. *No crossing in τ*: each g_i is a_i plus a non-negative combination of non-decreasing functions of t, hence
+   non-decreasing; the maximum of non-decreasing functions is non-decreasing; the logistic function increases. So P_i
+   never falls as t grows, that is never rises with τ.
+3. *It ends at one*: by definition, exactly.
+
+The construction excludes nothing: true quantiles Q_i(t) of P_i satisfy Q_i ≤ Q_{i+1}, since P_i ≤ P_{i+1} on every map,
+so G_i = g_i = logit Q_i fits them up to the linear interpolation between knots. Bins are independent of each other as
+far as 1 allows, inner quantiles are independent of outer ones, and the network behind runs once per map for all τ.
+
+Before training the outputs are set so that an untrained head answers the prior (:meth:`QuantileHead.set_prior`,
+:meth:`GaussianHead.set_prior`): training starts wide, and learns to be sharper.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gcesbi.errors import InputError
+
+__all__ = ["GaussianHead", "GaussianOutput", "QuantileHead", "QuantileOutput", "ramp_basis"]
+
+_KNOT_LEVELS = (0.005, 0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975, 0.995)
+_LN2 = math.log(2)
+
+
+class GaussianOutput(NamedTuple):
+    """Means and log standard deviations of flux fractions, each (n, n_template, n_column)."""
+
+    mean: Tensor
+    log_std: Tensor
+
+
+class QuantileOutput(NamedTuple):
+    """Quantile functions: `median` (n, n_ps, n_bin - 1), and `step` (n, n_ps, n_bin - 1, n_basis), not negative."""
+
+    median: Tensor
+    step: Tensor
+
+
+class GaussianHead(nn.Module):
+    """Features (n, n_features) to a Gaussian with diagonal covariance per template and column (energy bin).
+
+    Means are a softmax over templates, so they are positive and sum to one in every column. Standard deviations lie
+    between `min_std` and one half, the largest that a number in [0, 1] can have.
+    """
+
+    base_mean: Tensor
+    base_spread: Tensor
+
+    def __init__(self, n_features: int, n_template: int, n_column: int, *, min_std: float = 1e-3) -> None:
+        super().__init__()
+        self.shape = (n_template, n_column)
+        self.low, self.high = math.log(min_std), math.log(0.5)
+        self.linear = _quiet_linear(n_features, 2 * n_template * n_column)
+        self.register_buffer("base_mean", torch.zeros(self.shape))
+        self.register_buffer("base_spread", torch.zeros(self.shape))
+
+    @torch.no_grad()
+    def set_prior(self, fractions: Tensor) -> None:
+        """Let zero features answer the mean and spread of training labels (n, n_template, n_column)."""
+        self.base_mean.copy_(fractions.mean(dim=0).clamp_min(1e-4).log())
+        share = (fractions.std(dim=0, correction=0).clamp_min(1e-4).log() - self.low) / (self.high - self.low)
+        self.base_spread.copy_(torch.logit(share.clamp(0.02, 0.98)))
+
+    def forward(self, features: Tensor) -> GaussianOutput:
+        """Means and log standard deviations, each (n, n_template, n_column), in float32."""
+        with torch.autocast(features.device.type, enabled=False):
+            mean, spread = self.linear(features.float()).view(-1, 2, *self.shape).unbind(1)
+            share = torch.sigmoid(spread + self.base_spread)
+            return GaussianOutput(
+                torch.softmax(mean + self.base_mean, dim=1), self.low + (self.high - self.low) * share
+            )
+
+
+class QuantileHead(nn.Module):
+    """Features (n, n_features) to the quantile functions of the CDF of every point-source template's SCD histogram.
+
+    See the module's docstring for the construction and its three properties. Quantiles are pointwise in flux bins: a
+    curve of one τ is the set of the bins' quantiles, not a sample of the joint posterior of the bins.
+    """
+
+    knots: Tensor
+    base_median: Tensor
+    scale_median: Tensor
+    scale_step: Tensor
+
+    def __init__(self, n_features: int, n_template: int, n_bin: int) -> None:
+        super().__init__()
+        if n_bin < 2:
+            raise InputError(f"n_bin: must be at least 2, got {n_bin}")
+        self.register_buffer("knots", torch.logit(torch.tensor(_KNOT_LEVELS, dtype=torch.float64)).float())
+        self.shape = (n_template, n_bin - 1)
+        self.n_basis = len(self.knots) + 1
+        self.linear = _quiet_linear(n_features, n_template * (n_bin - 1) * (1 + self.n_basis))
+        self.register_buffer("base_median", torch.linspace(-4, 4, n_bin - 1).repeat(n_template, 1))
+        self.register_buffer("scale_median", torch.ones(self.shape))
+        self.register_buffer("scale_step", torch.ones(*self.shape, self.n_basis))
+
+    @torch.no_grad()
+    def set_prior(self, cdf: Tensor, epsilon: float = 1e-6) -> None:
+        """Let zero features answer the quantiles of training labels, CDFs (n, n_template, n_bin)."""
+        logit = torch.logit(cdf[..., :-1].double().clamp(epsilon, 1 - epsilon))
+        ends = torch.stack([self.knots[0] - 1, self.knots[-1] + 1])
+        points = torch.cat([ends[:1], self.knots, ends[1:]]).to(logit)
+        quantiles = torch.quantile(logit, torch.sigmoid(points), dim=0).float()
+        centre = int(points.abs().argmin())
+        self.base_median.copy_(quantiles[centre])
+        self.scale_median.copy_((quantiles[centre + 1] - quantiles[centre - 1]).div(2).clamp_min(0.5))
+        self.scale_step.copy_(quantiles.diff(dim=0).clamp_min(0.05).movedim(0, -1))
+
+    def forward(self, features: Tensor) -> QuantileOutput:
+        """Coefficients of the quantile functions, in float32."""
+        with torch.autocast(features.device.type, enabled=False):
+            raw = self.linear(features.float()).view(-1, *self.shape, 1 + self.n_basis)
+            step = nn.functional.softplus(raw[..., 1:]) * (self.scale_step / _LN2)
+            return QuantileOutput(self.base_median + self.scale_median * raw[..., 0], step)
+
+    def logits(self, output: QuantileOutput, level: Tensor) -> Tensor:
+        """Log odds of the CDF but for its last bin.
+
+        Parameters
+        ----------
+        output : QuantileOutput
+            Of n maps.
+        level : tensor (n_level,) or (n, n_level)
+            Quantile levels t = 1 - τ of the CDF; the same for all maps, or each map its own.
+
+        Returns
+        -------
+        tensor (n, n_level, n_template, n_bin - 1)
+        """
+        basis = ramp_basis(level, self.knots).expand(len(output.median), -1, -1)
+        spread = torch.matmul(output.step.flatten(1, 2), basis.transpose(1, 2))
+        curve = output.median.flatten(1)[..., None] + spread
+        curve = curve.unflatten(1, self.shape).permute(0, 3, 1, 2)
+        return torch.cummax(curve, dim=-1).values
+
+    def cdf(self, output: QuantileOutput, level: Tensor) -> Tensor:
+        """CDF (n, n_level, n_template, n_bin) at levels t = 1 - τ, (n_level,) or (n, n_level)."""
+        return append_one(torch.sigmoid(self.logits(output, level)))
+
+
+def append_one(cdf: Tensor) -> Tensor:
+    """Append the last bin, where every CDF is exactly one."""
+    return torch.cat([cdf, torch.ones_like(cdf[..., :1])], dim=-1)
+
+
+def ramp_basis(level: Tensor, knots: Tensor) -> Tensor:
+    """Non-decreasing functions of a quantile level: straight tails outside, and a ramp between neighbouring knots.
+
+    Parameters
+    ----------
+    level : tensor (...)
+        t in (0, 1).
+    knots : tensor (n_knot,)
+        Ascending, in ln t/(1 - t); zero is one of them.
+
+    Returns
+    -------
+    tensor (..., n_knot + 1)
+        Continuous in t, each function zero at t = 1/2.
+    """
+    z = torch.logit(level)[..., None]
+    ramps = ((z - knots[:-1]) / knots.diff()).clamp(0, 1) - (knots[:-1] < 0).to(z)
+    low, high = (z - knots[0]).clamp_max(0), (z - knots[-1]).clamp_min(0)
+    return torch.cat([low, ramps, high], dim=-1)
+
+
+def _quiet_linear(n_in: int, n_out: int) -> nn.Linear:
+    """Linear layer whose outputs start near zero."""
+    linear = nn.Linear(n_in, n_out)
+    nn.init.normal_(linear.weight, std=0.01)
+    nn.init.zeros_(linear.bias)
+    return linear

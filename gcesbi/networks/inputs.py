@@ -1,0 +1,98 @@
+"""What a network sees of a map: stabilised contrasts of the exposure-corrected counts, and totals.
+
+Counts k of a pixel become x = k ⟨ε⟩ / ε, with ε the exposure and ⟨ε⟩ its mean over the region in the same energy bin.
+The square root makes Poisson noise even (Anscombe 1948, Biometrika 35, 246), the map's own mean m is taken off,
+
+    r = √(x + 3/8) − √(m + 3/8),      z = (r − r̄) / σ,      s = z / √(1 + |z| / 4),
+
+with r̄ the mean of a pixel and σ the spread of a channel over training maps, and the last step tames rare bright pixels
+(10⁵ photons of one source). One channel per energy bin, and one for their sum where there are several. These relative
+channels forget how bright the map is, so standardised log totals per channel are handed on beside them.
+"""
+
+from __future__ import annotations
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from gcesbi.networks.face import FaceEncoder
+
+__all__ = ["CountsInput", "MapEmbedding"]
+
+
+class CountsInput(nn.Module):
+    """Counts (n, n_energy, n_pix) to channels (n, n_channel, n_pix) and totals (n, n_channel).
+
+    Parameters
+    ----------
+    exposure : array (n_energy, n_pix), cm² s
+        Positive in every pixel.
+    """
+
+    correction: Tensor
+    pixel_mean: Tensor
+    channel_std: Tensor
+    total_mean: Tensor
+    total_std: Tensor
+
+    def __init__(self, exposure: ArrayLike) -> None:
+        super().__init__()
+        exposure = torch.as_tensor(exposure, dtype=torch.float64)
+        self.n_energy = len(exposure)
+        self.n_channel = self.n_energy + (self.n_energy > 1)
+        self.register_buffer("correction", (exposure.mean(dim=1, keepdim=True) / exposure).float(), persistent=False)
+        self.register_buffer("pixel_mean", torch.zeros(self.n_channel, exposure.shape[1]))
+        self.register_buffer("channel_std", torch.ones(self.n_channel, 1))
+        self.register_buffer("total_mean", torch.zeros(self.n_channel))
+        self.register_buffer("total_std", torch.ones(self.n_channel))
+
+    def contrast(self, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Contrasts r (n, n_channel, n_pix) and log totals (n, n_channel), before they are standardised."""
+        flux = counts.float() * self.correction
+        if self.n_energy > 1:
+            flux = torch.cat([flux, flux.sum(dim=1, keepdim=True)], dim=1)
+        mean = flux.mean(dim=2, keepdim=True)
+        return torch.sqrt(flux + 0.375) - torch.sqrt(mean + 0.375), torch.log1p(flux.sum(dim=2))
+
+    @torch.no_grad()
+    def standardise(self, counts: Tensor) -> None:
+        """Set means and spreads from training maps (n, n_energy, n_pix)."""
+        contrast, total = self.contrast(counts)
+        self.pixel_mean.copy_(contrast.mean(dim=0))
+        self.channel_std.copy_((contrast - self.pixel_mean).square().mean(dim=(0, 2)).sqrt().clamp_min(1e-3)[:, None])
+        self.total_mean.copy_(total.mean(dim=0))
+        self.total_std.copy_(total.std(dim=0, correction=0).clamp_min(1e-3))
+
+    def forward(self, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Channels s (n, n_channel, n_pix) and standardised log totals (n, n_channel)."""
+        contrast, total = self.contrast(counts)
+        deviation = (contrast - self.pixel_mean) / self.channel_std
+        tamed = deviation * torch.rsqrt(1 + 0.25 * deviation.abs())
+        return tamed, (total - self.total_mean) / self.total_std
+
+
+class MapEmbedding(nn.Module):
+    """Counts (n, n_energy, n_pix) to features (n, n_features): input, encoder, dense layer that sees the totals.
+
+    Any module that maps (n, n_channel, n_pix) to (n, n_features) may be the encoder. Fit for sbi's `embedding_net`.
+
+    Parameters
+    ----------
+    inputs : CountsInput
+    encoder : FaceEncoder
+    n_features : int
+        Features that the encoder returns, and that this module returns.
+    """
+
+    def __init__(self, inputs: CountsInput, encoder: FaceEncoder | nn.Module, n_features: int) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.encoder = encoder
+        self.dense = nn.Sequential(nn.Linear(n_features + inputs.n_channel, n_features), nn.ReLU())
+
+    def forward(self, counts: Tensor) -> Tensor:
+        """Features (n, n_features) of counts (n, n_energy, n_pix)."""
+        channels, total = self.inputs(counts)
+        features = self.encoder(channels)
+        return self.dense(torch.cat([features, total.to(features.dtype)], dim=1))

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gcesbi.errors import InputError
+from gcesbi.networks.heads import GaussianHead, QuantileHead, ramp_basis
+
+FEW = settings(deadline=None, max_examples=25)
+LEVELS = torch.linspace(1e-4, 1 - 1e-4, 101)
+SEEDS = st.integers(0, 2**31 - 1)
+
+
+def _random_head(seed: int, scale: float, n_template: int = 2, n_bin: int = 26) -> tuple[QuantileHead, torch.Tensor]:
+    """Head with wild weights and buffers, and the CDFs (n, n_level, n_template, n_bin) it answers."""
+    torch.manual_seed(seed)
+    head = QuantileHead(8, n_template, n_bin)
+    torch.nn.init.normal_(head.linear.weight, std=scale)
+    torch.nn.init.normal_(head.linear.bias, std=scale)
+    head.base_median.normal_(0, 5)
+    head.scale_step.uniform_(0, 3)
+    return head, head.cdf(head(torch.randn(5, 8)), LEVELS).detach()
+
+
+@FEW
+@given(SEEDS, st.sampled_from([0.1, 1.0, 10.0, 100.0]))
+def test_cdf_is_monotone_in_flux_and_level_and_ends_at_one(seed, scale):
+    _, cdf = _random_head(seed, scale)
+    assert torch.isfinite(cdf).all()
+    assert (cdf.diff(dim=3) >= 0).all()  # flux
+    assert (cdf.diff(dim=1) >= 0).all()  # t = 1 - τ
+    assert (cdf[..., -1] == 1).all()
+    assert (cdf >= 0).all()
+
+
+def test_the_flux_guard_is_needed():
+    """Without the maximum over dimmer bins the same coefficients do break monotony, so the property test can fail."""
+    head, _ = _random_head(3, 1.0)
+    output = head(torch.randn(5, 8))
+    raw = output.median[..., None] + torch.matmul(output.step, ramp_basis(LEVELS, head.knots).T)
+    assert (raw.diff(dim=2) < 0).any()
+
+
+@FEW
+@given(SEEDS)
+def test_cdf_changes_with_level_and_map(seed):
+    _, cdf = _random_head(seed, 1.0)
+    assert cdf.std(dim=0).max() > 1e-3
+    assert cdf.std(dim=1).max() > 1e-3
+
+
+def test_own_levels_per_map_agree_with_common_levels():
+    head, _ = _random_head(1, 1.0)
+    output = head(torch.randn(3, 8))
+    common = head.cdf(output, LEVELS)
+    own = head.cdf(output, LEVELS.expand(3, -1))
+    torch.testing.assert_close(own, common)
+
+
+@FEW
+@given(st.floats(0.0005, 0.9995), st.floats(0.0005, 0.9995))
+def test_basis_never_falls_and_vanishes_at_one_half(a, b):
+    knots = QuantileHead(2, 1, 3).knots
+    low, high = sorted((a, b))
+    basis = ramp_basis(torch.tensor([low, 0.5, high], dtype=torch.float64), knots.double())
+    assert (basis[2] >= basis[0]).all()
+    np.testing.assert_allclose(basis[1], 0, atol=1e-7)
+
+
+def test_basis_with_unit_steps_interpolates_the_knots():
+    """Steps equal to the knots' distances, and tails of slope one, give back ln t/(1 - t)."""
+    knots = QuantileHead(2, 1, 3).knots.double()
+    steps = torch.cat([torch.ones(1), knots.diff(), torch.ones(1)])
+    level = torch.linspace(0.001, 0.999, 77, dtype=torch.float64)
+    np.testing.assert_allclose(ramp_basis(level, knots) @ steps, torch.logit(level), atol=1e-6)
+
+
+def _labels(n: int = 4000) -> torch.Tensor:
+    pdf = np.random.default_rng(0).dirichlet(np.full(6, 0.5), size=(n, 2))
+    return torch.from_numpy(np.cumsum(pdf, axis=-1)).clamp(0, 1)
+
+
+def test_untrained_quantiles_are_the_labels_own():
+    """At the knots the prior is met; weights of size 0.01 are set to zero for the purpose."""
+    labels = _labels()
+    head = QuantileHead(8, 2, 6)
+    head.set_prior(labels)
+    torch.nn.init.zeros_(head.linear.weight)
+    levels = torch.sigmoid(head.knots)
+    cdf = head.cdf(head(torch.randn(1, 8)), levels)[0]
+    expected = torch.quantile(labels, levels.double(), dim=0)
+    np.testing.assert_allclose(cdf.detach()[..., :-1], expected[..., :-1], atol=0.02)
+
+
+def test_gaussian_means_sum_to_one_and_spreads_are_bounded():
+    torch.manual_seed(0)
+    head = GaussianHead(8, 5, 3)
+    torch.nn.init.normal_(head.linear.weight, std=30)
+    mean, log_std = head(torch.randn(20, 8))
+    np.testing.assert_allclose(mean.sum(1).detach(), 1, atol=1e-5)
+    assert mean.shape == log_std.shape == (20, 5, 3)
+    assert (mean >= 0).all()
+    assert np.log(1e-3) - 1e-5 <= log_std.min() < log_std.max() <= np.log(0.5) + 1e-5
+
+
+def test_untrained_gaussian_is_the_labels_own():
+    fractions = torch.from_numpy(np.random.default_rng(1).dirichlet(np.full(4, 2.0), size=(3000, 3))).movedim(1, 2)
+    head = GaussianHead(8, 4, 3)
+    head.set_prior(fractions)
+    torch.nn.init.zeros_(head.linear.weight)
+    mean, log_std = head(torch.randn(1, 8))
+    np.testing.assert_allclose(mean.detach()[0], fractions.mean(0), atol=1e-5)
+    np.testing.assert_allclose(log_std.detach()[0].exp(), fractions.std(0), rtol=1e-2)
+
+
+def test_heads_answer_in_float32_under_autocast():
+    head = GaussianHead(8, 2, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert head(torch.randn(2, 8)).mean.dtype == torch.float32
+
+
+def test_one_bin_is_refused():
+    with pytest.raises(InputError, match="n_bin: must be at least 2, got 1"):
+        QuantileHead(8, 1, 1)
