@@ -122,7 +122,7 @@ class PSF:
         energy_high: float | units.Quantity,
         *,
         index: float = 2.0,
-        n_energies: int = 8,
+        n_energies: int = 16,
         theta_max: float = 5.0,
     ) -> PSF:
         """Mean function of an energy bin, for detected photons that follow E^-index.
@@ -136,7 +136,7 @@ class PSF:
         index : float
             Spectral index of the detected photons within the bin.
         n_energies : int
-            Number of Gauss-Legendre nodes in log E.
+            Number of Gauss-Legendre nodes in log E; 16 give the containment of a decade within 10⁻⁴.
         theta_max : float, deg
             Angle of truncation.
         """
@@ -222,9 +222,9 @@ class PSF:
             before, legendre = legendre, ((2 * degree + 1) * x * legendre - degree * before) / (degree + 1)
         return window / window[0]
 
-    def smooth(self, values: ArrayLike, *, oversample: int = 2) -> NDArray[np.float64]:
+    def smooth(self, values: ArrayLike) -> NDArray[np.float64]:
         """Full-sky NESTED map (12 nside²,) smoothed with this function; see :func:`smooth_maps`."""
-        return smooth_maps(values, (self,), oversample=oversample)[0]
+        return smooth_maps(values, (self,))[0]
 
     def pixel_shares(
         self, nside: int, glon: float, glat: float, *, fineness: float = 0.05
@@ -298,7 +298,7 @@ class PSF:
             middle = (low + high) / 2
             short = self._containment(middle**2) < level
             low, high = np.where(short, middle, low), np.where(short, high, middle)
-        return np.where(level == 0, 0.0, high**2)
+        return np.select([level == 0, level == 1], [0.0, self._versine_max], high**2)
 
     def _quadrature(self, lmax: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Nodes and weights (n,) in θ, radians, over [0, theta_max]."""
@@ -311,23 +311,24 @@ class PSF:
         return (edges[:-1, None] + half * (1 + nodes)).ravel(), (half * weights).ravel()
 
 
-def smooth_maps(values: ArrayLike, psfs: Sequence[PSF], *, oversample: int = 2) -> NDArray[np.float64]:
-    """A full-sky NESTED map (12 nside²,) smoothed with each of several functions, (n_psf, 12 nside²).
+def smooth_maps(values: ArrayLike, psfs: Sequence[PSF]) -> NDArray[np.float64]:
+    """A full-sky NESTED map (12 nside²,) of pixel means, smoothed with each of several functions, (n_psf, 12 nside²).
 
-    The map is taken as constant within a pixel, and smoothed on a grid `oversample` times finer. Its harmonics up to
-    L = 3 oversample nside - 1 are multiplied by the window B_l; what it holds beyond them is multiplied by B_L rather
-    than dropped, smooth = B_L map + Y [(B_l - B_L) a_lm], so that the window meets no cliff. A function narrower than
-    a pixel so leaves the map nearly as it is, without the ringing a cut at L gives about steep centres and sharp
-    outlines. What still undershoots zero is set to zero, and the sum restored.
+    The map is first interpolated to twice its nside, every pixel keeping its mean. Its harmonics up to L = 6 nside - 1
+    are then multiplied by the window B_l, and what it holds beyond them by B_L rather than by 0,
+    smooth = B_L map + Y [(B_l - B_L) a_lm], so that the window meets no cliff: a function narrower than a pixel leaves
+    the map nearly as it is, without the ringing that a cut at L gives about steep centres and sharp outlines. What
+    still undershoots zero is set to zero, and the sum restored.
+
+    At nside 128 and 2-20 GeV, against skies smoothed at nside 512: ψ^-1.4 (softened at 0.05°) is met within 0.04 % in
+    every pixel with |b| > 2° (10 % with a plain cut at L), but its central pixel is 7 % off at 2 GeV, as the sky inside
+    a pixel is unknown; a sharp edge within 4 % of its step; a disk of height 2° within 0.2 % of its greatest value.
 
     Parameters
     ----------
     values : array (12 nside²,)
         Not negative, NESTED.
     psfs : sequence of PSF
-    oversample : int
-        A power of two. 2 comes within 0.2 % of 4 at every pixel with |b| > 2° for the NFW² and disk maps at nside 128
-        (1 within 0.9 %) and costs seven times as much as 1.
 
     Raises
     ------
@@ -340,21 +341,30 @@ def smooth_maps(values: ArrayLike, psfs: Sequence[PSF], *, oversample: int = 2) 
     good = np.isfinite(values) & (values >= 0)
     if not good.all():
         raise InputError(f"map: must be finite and not negative, got {values[~good][0]}")
-    check_nside(oversample)
-    nside = check_nside(hp.npix2nside(values.size)) * oversample
-    lmax = 3 * nside - 1
-    fine = np.repeat(values, oversample**2)
-    harmonics = hp.map2alm(hp.reorder(fine, n2r=True), lmax=lmax, iter=3)
-    smoothed = (_smooth_one(fine, harmonics, psf.window(lmax)) for psf in psfs)
-    return np.stack([each.reshape(values.size, -1).mean(axis=1) for each in smoothed])
+    fine = _prolong(values)
+    mean, lmax = fine.mean(), 3 * hp.npix2nside(fine.size) - 1
+    harmonics = hp.map2alm(hp.reorder(fine - mean, n2r=True), lmax=lmax, iter=3)
+    smoothed = (_smooth_one(fine, mean, harmonics, psf.window(lmax)) for psf in psfs)
+    return np.stack([each.reshape(values.size, 4).mean(axis=1) for each in smoothed])
+
+
+def _prolong(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map (12 nside²,) interpolated bilinearly to twice its nside, each pixel scaled to keep its mean."""
+    nside = check_nside(hp.npix2nside(values.size))
+    theta, phi = hp.pix2ang(2 * nside, np.arange(4 * values.size), nest=True)
+    fine = hp.get_interp_val(values, theta, phi, nest=True).reshape(values.size, 4)
+    mean = fine.mean(axis=1)
+    scale = np.divide(values, mean, out=np.zeros_like(values), where=mean > 0)
+    return (fine * scale[:, None]).ravel()
 
 
 def _smooth_one(
-    values: NDArray[np.float64], harmonics: NDArray[np.complex128], window: NDArray[np.float64]
+    values: NDArray[np.float64], mean: float, harmonics: NDArray[np.complex128], window: NDArray[np.float64]
 ) -> NDArray[np.float64]:
+    """Values (n_pix,) smoothed; `harmonics` are those of values - mean."""
     nside, lmax = hp.npix2nside(values.size), len(window) - 1
     change = hp.alm2map(hp.almxfl(harmonics, window - window[-1]), nside, lmax=lmax)
-    smoothed = np.maximum(window[-1] * values + hp.reorder(change, r2n=True), 0)
+    smoothed = np.maximum(mean + window[-1] * (values - mean) + hp.reorder(change, r2n=True), 0)
     total = smoothed.sum()
     return smoothed * (values.sum() / total) if total > 0 else smoothed
 
