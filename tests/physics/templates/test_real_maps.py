@@ -59,7 +59,7 @@ def test_profiles_at_pixel_centres(intensity, region, name, template):
     else:
         surplus = 0.0100 * template.density(np.array(8.5), np.array(0.0))
         ours = template.intensity(glon, glat) + surplus
-    assert np.max(np.abs(to_unit_mean(ours) / theirs - 1)) < 2e-4
+    assert np.max(np.abs(to_unit_mean(ours) / theirs - 1)) < 1e-4
 
 
 @pytest.mark.parametrize(("name", "template"), PROFILES)
