@@ -1,0 +1,347 @@
+"""HEALPix FITS files: header-declared order, frame and energies; round trips; every rule broken."""
+
+import healpy as hp
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gcesbi.errors import InputError
+from gcesbi.io import read_observation, write_observation
+from gcesbi.io.rotation import counts_to_galactic, exposure_to_galactic, observed_in_galactic
+from gcesbi.sky import Observation, Region
+
+NSIDE = 16
+N_PIX = 12 * NSIDE**2
+EDGES = np.array([2.0, 5.0, 20.0])
+RNG = np.random.default_rng(11)
+COUNTS = RNG.poisson(4.0, (2, N_PIX))
+EXPOSURE = RNG.uniform(1e10, 2e10, (2, N_PIX))
+
+
+def table(name, maps, header, names=None, fmt="D", unit=None, pixels=None):
+    names = names or [f"CHANNEL{i}" for i in range(1, len(maps) + 1)]
+    columns = [fits.Column(n, fmt, unit, array=row) for n, row in zip(names, maps, strict=True)]
+    if pixels is not None:
+        columns.insert(0, fits.Column("PIX", "J", array=pixels))
+    hdu = fits.BinTableHDU.from_columns(columns, name=name)
+    hdu.header.update({key: value for key, value in header.items() if value is not None})
+    return hdu
+
+
+def ebounds(edges=EDGES, unit="keV", factor=1e6):
+    low, high = edges[:-1] * factor, edges[1:] * factor
+    return fits.BinTableHDU.from_columns(
+        [fits.Column("E_MIN", "D", unit, array=low), fits.Column("E_MAX", "D", unit, array=high)], name="EBOUNDS"
+    )
+
+
+def energies(edges=EDGES):
+    return fits.BinTableHDU.from_columns([fits.Column("Energy", "D", "MeV", array=edges * 1e3)], name="ENERGIES")
+
+
+def header(**changed):
+    return {"PIXTYPE": "HEALPIX", "ORDERING": "NESTED", "COORDSYS": "GAL", "NSIDE": NSIDE, **changed}
+
+
+def write(path, *hdus):
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+    return path
+
+
+def sky_file(path, counts=COUNTS, exposure=EXPOSURE, axis=None, **changed):
+    hdus = [table("SKYMAP", counts, header(**changed)), ebounds() if axis is None else axis]
+    if exposure is not None:
+        hdus.append(table("HPXEXPOSURES", exposure, header(), unit="cm2 s"))
+    return write(path, *hdus)
+
+
+def expected(obs, counts=COUNTS, exposure=EXPOSURE):
+    np.testing.assert_array_equal(obs.counts, counts[:, obs.region.pixels])
+    np.testing.assert_allclose(obs.exposure, exposure[:, obs.region.pixels], rtol=1e-15)
+    np.testing.assert_allclose(obs.energy_edges, EDGES, rtol=1e-12)
+
+
+@pytest.mark.parametrize("axis", [ebounds(), ebounds(unit=None), ebounds(unit="MeV", factor=1e3), energies()])
+def test_nested_galactic_file(tmp_path, axis):
+    obs = read_observation(sky_file(tmp_path / "sky.fits", axis=axis))
+    assert obs.region == Region.disc(NSIDE)
+    expected(obs)
+
+
+def test_ring_order_is_taken_from_the_header(tmp_path):
+    ring = COUNTS[:, hp.ring2nest(NSIDE, np.arange(N_PIX))]
+    path = sky_file(tmp_path / "sky.fits", counts=ring, ORDERING="RING", COORDSYS="G")
+    expected(read_observation(path))
+
+
+def test_file_written_by_healpy(tmp_path):
+    """Rows of 1024 pixels, float32, exposure in a column of the same table, energies given."""
+    values = [COUNTS[0].astype(np.float32), EXPOSURE[0].astype(np.float32)]
+    hp.write_map(
+        tmp_path / "sky.fits", values, nest=True, coord="G", column_names=["COUNTS", "EXPOSURE"], dtype=np.float32
+    )
+    obs = read_observation(tmp_path / "sky.fits", energy_edges=[2, 20])
+    expected_counts = COUNTS[:1, obs.region.pixels]
+    np.testing.assert_array_equal(obs.counts, expected_counts)
+    np.testing.assert_allclose(obs.exposure, EXPOSURE[:1, obs.region.pixels], rtol=1e-7)
+
+
+def test_healpy_reads_what_is_written(tmp_path):
+    region = Region.disc(NSIDE)
+    obs = Observation(COUNTS[:, region.pixels], EXPOSURE[:, region.pixels], EDGES, region)
+    write_observation(tmp_path / "sky.fits", obs)
+    got = hp.read_map(tmp_path / "sky.fits", field=None, nest=True, partial=True, dtype=np.float64)
+    np.testing.assert_array_equal(got[:, region.pixels], obs.counts)
+    assert np.all(got[:, region.index < 0] == hp.UNSEEN)
+
+
+def test_explicit_pixels_in_ring_order(tmp_path):
+    pixels = Region.disc(NSIDE).pixels[::-1][:100]
+    ring = hp.nest2ring(NSIDE, pixels)
+    changed = {"ORDERING": "RING", "INDXSCHM": "EXPLICIT"}
+    path = write(
+        tmp_path / "sky.fits",
+        table("SKYMAP", COUNTS[:, pixels], header(**changed), pixels=ring),
+        table("EXPOSURE", EXPOSURE, header()),
+        ebounds(),
+    )
+    obs = read_observation(path)
+    np.testing.assert_array_equal(obs.region.pixels, np.sort(pixels))
+    expected(obs)
+
+
+def test_unseen_pixels_are_not_observed(tmp_path):
+    counts = COUNTS.astype(float)
+    pixels = Region.disc(NSIDE).pixels
+    counts[0, pixels[3]] = hp.UNSEEN
+    exposure = EXPOSURE.copy()
+    exposure[1, pixels[7]] = hp.UNSEEN
+    obs = read_observation(sky_file(tmp_path / "sky.fits", counts=counts, exposure=exposure))
+    np.testing.assert_array_equal(obs.region.pixels, np.delete(pixels, [3, 7]))
+
+
+def test_exposure_in_a_second_file_at_edges_and_in_other_units(tmp_path):
+    edges = np.array([1e10, 4e10, 9e10])[:, None] * np.ones(N_PIX)
+    sky_file(tmp_path / "sky.fits", exposure=None)
+    write(tmp_path / "exposure.fits", table("HPXEXPOSURES", edges / 1e4, header(), unit="m2 s"), energies())
+    obs = read_observation(tmp_path / "sky.fits", exposure=tmp_path / "exposure.fits")
+    np.testing.assert_allclose(obs.exposure, np.array([2e10, 6e10])[:, None] * np.ones(obs.region.n_pix))
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    seed=st.integers(0, 10_000),
+    n_energy=st.integers(1, 3),
+    nside=st.sampled_from([1, 4, 16]),
+    ending=st.sampled_from([".fits", ".fits.gz"]),
+)
+def test_round_trip_is_exact(tmp_path_factory, seed, n_energy, nside, ending):
+    rng = np.random.default_rng(seed)
+    pixels = np.sort(rng.choice(12 * nside**2, size=rng.integers(1, 12), replace=False))
+    shape = (n_energy, len(pixels))
+    edges = np.cumsum(rng.uniform(0.1, 3, n_energy + 1))
+    counts = rng.integers(0, 2**40, shape)
+    obs = Observation(counts, rng.uniform(1e-3, 1e12, shape), edges, Region(nside, pixels))
+    path = tmp_path_factory.mktemp("round") / f"sky{ending}"
+    write_observation(path, obs)
+    back = read_observation(path, None, None)
+    assert back.region == obs.region
+    for name in ("counts", "exposure", "energy_edges"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(obs, name))
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+def test_overwriting_is_asked_for(tmp_path):
+    region = Region(1, np.array([0]))
+    first, second = (Observation(np.full((1, 1), k), np.ones((1, 1)), np.array([2, 20]), region) for k in (1, 2))
+    write_observation(tmp_path / "a.fits", first)
+    with pytest.raises(InputError, match=r"path: '.*a.fits' exists, and overwrite is False"):
+        write_observation(tmp_path / "a.fits", second)
+    assert read_observation(tmp_path / "a.fits", None, None).counts == 1
+    write_observation(tmp_path / "a.fits", second, overwrite=True)
+    assert read_observation(tmp_path / "a.fits", None, None).counts == 2
+    with pytest.raises(InputError, match="path: must lie in an existing folder"):
+        write_observation(tmp_path / "none" / "a.fits", second)
+
+
+def equatorial_sky(glon, glat, nside=NSIDE, n_photons=1000):
+    """A source of photons in the equatorial pixel that holds a Galactic position; a smooth exposure."""
+    right_ascension, declination = hp.Rotator(coord=["G", "C"])(glon, glat, lonlat=True)
+    counts = np.zeros((1, 12 * nside**2), dtype=np.int64)
+    counts[0, hp.ang2pix(nside, right_ascension, declination, nest=True, lonlat=True)] = n_photons
+    dec = hp.pix2ang(nside, np.arange(12 * nside**2), nest=True, lonlat=True)[1]
+    return counts, 1e10 * (2 + np.sin(np.radians(dec)))[None]
+
+
+def test_equatorial_map_is_rotated(tmp_path):
+    """Photons stay whole, keep their number, and lie within a pixel's diameter of where the source is."""
+    counts, exposure = equatorial_sky(12.0, 9.0)
+    path = write(
+        tmp_path / "sky.fits",
+        table("SKYMAP", counts, header(COORDSYS="C")),
+        table("EXPOSURE", exposure, header(COORDSYS="CEL")),
+        ebounds(np.array([2.0, 20.0])),
+    )
+    obs = read_observation(path, None, None)
+    assert obs.counts.sum() == 1000
+    lit = np.flatnonzero(obs.counts[0])
+    vectors = np.stack(hp.pix2vec(NSIDE, obs.region.pixels[lit], nest=True), axis=1)
+    away = np.degrees(np.arccos(vectors @ hp.ang2vec(12.0, 9.0, lonlat=True)))
+    assert 1 < len(lit) <= 9
+    assert away.max() < 2.5 * np.degrees(hp.nside2resol(NSIDE))
+    declination = hp.Rotator(coord=["G", "C"])(*obs.region.glon_glat(), lonlat=True)[1]
+    np.testing.assert_allclose(obs.exposure[0], 1e10 * (2 + np.sin(np.radians(declination))), rtol=3e-3)
+    again = read_observation(path, None, None)
+    assert again.counts.tobytes() == obs.counts.tobytes()
+    assert read_observation(path, None, None, seed=1).counts.tobytes() != obs.counts.tobytes()
+
+
+def test_rotated_poisson_counts_stay_poisson():
+    """Mean 10 everywhere: variance/mean of the rotated map is 1 within 5 √(2/n_pix); moving whole pixels gives 2.4."""
+    counts = np.random.default_rng(3).poisson(10.0, (1, 12 * 32**2))
+    rotated = counts_to_galactic(counts, "C", seed=0)
+    assert rotated.sum() == counts.sum()
+    assert rotated.var() / rotated.mean() == pytest.approx(1, abs=5 * np.sqrt(2 / rotated.size))
+
+
+def test_rotation_from_galactic_to_galactic_is_none():
+    counts = np.random.default_rng(3).poisson(10.0, (2, N_PIX))
+    np.testing.assert_array_equal(counts_to_galactic(counts, "G", seed=0), counts)
+    np.testing.assert_allclose(exposure_to_galactic(EXPOSURE, "G"), EXPOSURE, rtol=1e-9)
+
+
+def test_rotation_of_the_observed_part():
+    """A cap about the celestial pole is seen about the pole's Galactic place, less the pixels on its rim."""
+    cap = np.zeros(N_PIX, dtype=bool)
+    cap[hp.query_disc(NSIDE, [0, 0, 1], np.radians(30), nest=True)] = True
+    seen = observed_in_galactic(cap, "C")
+    pole = hp.ang2vec(*hp.Rotator(coord=["C", "G"])(0.0, 90.0, lonlat=True), lonlat=True)
+    away = np.degrees(np.arccos(np.stack(hp.pix2vec(NSIDE, np.arange(N_PIX), nest=True), axis=1) @ pole))
+    assert np.all(seen[away < 24])
+    assert not seen[away > 31].any()
+    assert seen.sum() < cap.sum()
+
+
+def test_partly_observed_equatorial_map(tmp_path):
+    counts, exposure = equatorial_sky(0.0, 0.0)
+    pixels = hp.query_disc(NSIDE, hp.ang2vec(266.0, -29.0, lonlat=True), np.radians(20), nest=True)
+    path = write(
+        tmp_path / "sky.fits",
+        table("SKYMAP", counts[:, pixels], header(COORDSYS="C"), pixels=pixels),
+        table("EXPOSURE", exposure[:, pixels], header(COORDSYS="C"), pixels=pixels),
+        ebounds(np.array([2.0, 20.0])),
+    )
+    obs = read_observation(path, 90, None)
+    away = np.degrees(np.arccos(np.prod(np.cos(np.radians(obs.region.glon_glat())), axis=0)))
+    assert 12 < away.max() < 21
+    assert obs.counts.sum() == 1000
+
+
+def broken(name, path):
+    if name == "text":
+        path.write_text("no FITS")
+    elif name == "cut":
+        sky_file(path)
+        path.write_bytes(path.read_bytes()[:20_000])
+    elif name == "no table":
+        write(path)
+    elif name == "no exposure":
+        sky_file(path, exposure=None)
+    elif name == "no energies":
+        write(path, table("SKYMAP", COUNTS, header()), table("EXPOSURE", EXPOSURE, header()))
+    elif name == "exposure unit":
+        hdus = table("SKYMAP", COUNTS, header()), table("EXPOSURE", EXPOSURE, header(), unit="kg")
+        write(path, *hdus, ebounds())
+    elif name == "no column":
+        write(path, table("SKYMAP", EXPOSURE, header(), names=["EXPOSURE1", "EXPOSURE2"]), ebounds())
+    elif name == "explicit without nside":
+        hdus = (
+            table("SKYMAP", COUNTS, header(NSIDE=None), pixels=np.arange(N_PIX)),
+            table("EXPOSURE", EXPOSURE, header()),
+        )
+        write(path, *hdus, ebounds())
+    elif name == "repeated pixels":
+        hdus = table("SKYMAP", COUNTS, header(), pixels=np.arange(N_PIX) // 2), table("EXPOSURE", EXPOSURE, header())
+        write(path, *hdus, ebounds())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("text", r"sky.fits: must be a whole FITS file"),
+        ("cut", r"sky.fits: must be a whole FITS file"),
+        ("no table", r"sky.fits: must hold a table with a HEALPix map, has \['PRIMARY'\]"),
+        ("no exposure", r"sky.fits: exposure: must be in columns EXPOSURE.. or a table"),
+        ("no energies", r"sky.fits: energy_edges: must be given, as the file has no table EBOUNDS or ENERGIES"),
+        ("exposure unit", r"sky.fits: column CHANNEL1: must have a unit of cm2 s, got 'kg'"),
+        ("no column", r"sky.fits: table SKYMAP must hold a column of map values"),
+        ("explicit without nside", r"sky.fits: NSIDE: must be declared in the header of an explicit table, got None"),
+        ("repeated pixels", r"sky.fits: column PIX: must hold distinct pixels in \[0, 3072\)"),
+    ],
+)
+def test_broken_files(tmp_path, name, message):
+    broken(name, tmp_path / "sky.fits")
+    with pytest.raises(InputError, match=message) as caught:
+        read_observation(tmp_path / "sky.fits")
+    assert "\n" not in str(caught.value)
+
+
+def spoilt(value):
+    counts = COUNTS.astype(float)
+    counts[1, 5] = value
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"ORDERING": None}, r"sky.fits: ORDERING: must be declared in the header of table 'SKYMAP' .* got nothing"),
+        ({"ORDERING": "SPIRAL"}, r"ORDERING: .* one of \['NEST', 'NESTED', 'RING'\], got SPIRAL"),
+        ({"COORDSYS": None}, r"sky.fits: COORDSYS: must be declared in the header of table 'SKYMAP' .* got nothing"),
+        ({"NSIDE": 8}, r"sky.fits: NSIDE: must be that of the map's 3072 pixels, 16, got 8"),
+        ({"counts": COUNTS[:, :100], "NSIDE": None}, r"sky.fits: map: must have a HEALPix size, .*, got 100 pixels"),
+        ({"counts": spoilt(-1)}, r"sky.fits: counts: must not be negative, got -1"),
+        ({"counts": spoilt(0.5)}, r"sky.fits: counts: must be whole numbers, got 0.5"),
+        ({"counts": spoilt(np.nan)}, r"sky.fits: counts: must be finite, got 1 NaN or infinite"),
+        ({"exposure": 0 * EXPOSURE}, r"sky.fits: exposure: must be above zero inside the region"),
+        (
+            {"axis": ebounds(EDGES[::-1])},
+            r"sky.fits: EBOUNDS: energy bins must join and increase|must be positive and incr",
+        ),
+        ({"axis": ebounds(np.array([2.0, 5.0, 5.0]))}, r"sky.fits: energy_edges: must be positive and increasing"),
+        ({"axis": ebounds(np.array([2.0, 5.0]))}, r"sky.fits: energy_edges: must be 3 for 2 maps of counts, got 2"),
+        ({"axis": energies(EDGES[:2])}, r"sky.fits: energy_edges: must be 3 for 2 maps of counts, got 2"),
+    ],
+)
+def test_bad_maps(tmp_path, changed, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read_observation(sky_file(tmp_path / "sky.fits", **changed))
+    assert "\n" not in str(caught.value)
+
+
+def test_gap_between_energy_bins(tmp_path):
+    axis = ebounds()
+    axis.data["E_MIN"][1] *= 1.1
+    with pytest.raises(InputError, match=r"sky.fits: EBOUNDS: energy bins must join"):
+        read_observation(sky_file(tmp_path / "sky.fits", axis=axis))
+
+
+def test_arguments_that_do_not_fit_a_file(tmp_path):
+    path = sky_file(tmp_path / "sky.fits")
+    with pytest.raises(InputError, match=r"mask: must be None or an array for the FITS file '.*sky.fits', got '3fgl'"):
+        read_observation(path, mask="3fgl")
+    with pytest.raises(InputError, match=r"exposure: must be an existing file or folder, got '.*none.fits'"):
+        read_observation(path, exposure=tmp_path / "none.fits")
+    with pytest.raises(InputError, match=r"sky.fits: energy_edges: must be positive and increasing"):
+        read_observation(path, energy_edges=[3, 2, 1])
+
+
+def test_the_real_map_survives_the_way_through_fits(data_folder, tmp_path):
+    obs = read_observation(data_folder / "fermi-573w", 25, 2, "3fgl")
+    write_observation(tmp_path / "real.fits", obs)
+    back = read_observation(tmp_path / "real.fits", 25, 2)
+    assert back.region == obs.region
+    np.testing.assert_array_equal(back.counts, obs.counts)
+    np.testing.assert_array_equal(back.exposure, obs.exposure)
