@@ -80,6 +80,8 @@ class SkyModel:
         Flux bins of the SCD histograms.
     flux_cut : float
         No source is brighter than 10^flux_cut photons cm⁻² s⁻¹ (part of the prior).
+    content : str
+        Digest of the maps that the model was read from, empty where it computes its own.
     """
 
     settings: SkySettings
@@ -93,6 +95,7 @@ class SkyModel:
     spectrum: Spectrum = field(default_factory=Spectrum)
     bins: ScdBins = DEFAULT_BINS
     flux_cut: float = -7.0
+    content: str = ""
 
     def __post_init__(self) -> None:
         if self.region.nside != self.patch.nside:
@@ -211,9 +214,9 @@ class SkyModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the settings and the region: equal for models that draw from the same law."""
-        settings = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(settings.encode() + self.region.pixels.tobytes()).hexdigest()[:16]
+        """Hash of settings, region and maps read: equal for models that draw from the same law, wherever they lie."""
+        settings = json.dumps(self.settings.model_dump(mode="json", exclude={"path"}), sort_keys=True)
+        return hashlib.sha256((settings + self.content).encode() + self.region.pixels.tobytes()).hexdigest()[:16]
 
     # -- priors and parameters ----------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ scale as counts per pixel do.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import inspect
 import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -26,7 +28,7 @@ from gcesbi.simulation.model import SkyModel
 from gcesbi.sky.energy import log_energy_edges
 from gcesbi.sky.region import Region, check_nside, in_disc
 
-__all__ = ["FolderSky", "InnerGalaxySky", "SkySettings", "make_settings", "settings_from_json"]
+__all__ = ["FolderSky", "InnerGalaxySky", "SkySettings", "check_keys", "make_settings", "settings_from_json"]
 
 NORM_RADIUS, NORM_LATITUDE = 30.0, 2.0  # the disc over which templates have unit mean
 PATCH_RADIUS = 35.0  # the disc from which light may reach the normalisation disc
@@ -126,6 +128,7 @@ class FolderSky(SkySettings):
         mask = None if self.mask is None else degrade(read_mask(self.path, self.mask), self.nside, "any")
         counts = {name: _unit_mean(values[None, None], patch)[0] for name, values in full.items()}
         scale = (256 / self.nside) ** 2
+        content = hashlib.sha256(b"".join(values.tobytes() for values in (*full.values(), exposure)))
         return SkyModel(
             settings=self,
             patch=patch,
@@ -138,11 +141,22 @@ class FolderSky(SkySettings):
                 PointSourceTemplate("gce", full["gce"] / exposure[0], counts["gce"], (EXCESS, EXCESS)),
                 PointSourceTemplate("disk", full["disk"] / exposure[0], counts["disk"], (DISK,)),
             ),
+            content=content.hexdigest(),
         )
 
 
 Settings = TypeVar("Settings", bound=BaseModel)
 _AnySky = TypeAdapter(Annotated[InnerGalaxySky | FolderSky, Field(discriminator="kind")])
+
+
+def check_keys(kind: Any, values: Mapping[str, Any], section: str = "") -> None:
+    """Raise InputError, naming the nearest valid key, if a key of `values` is no field of a settings class."""
+    known = list(inspect.signature(kind).parameters)
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.3)
+            hint = f"the nearest valid one is {near[0]!r}" if near else f"valid ones are {', '.join(known)}"
+            raise InputError(f"{section}{key}: unknown setting; {hint}")
 
 
 def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
@@ -153,11 +167,7 @@ def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     InputError
         If a key is unknown, naming the nearest valid one, or a value is not allowed.
     """
-    for key in values:
-        if key not in kind.model_fields:
-            near = difflib.get_close_matches(key, kind.model_fields, n=1, cutoff=0.3)
-            hint = f"the nearest valid one is {near[0]!r}" if near else f"valid ones are {', '.join(kind.model_fields)}"
-            raise InputError(f"{key}: unknown setting; {hint}")
+    check_keys(kind, values)
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
@@ -174,6 +184,8 @@ def settings_from_json(text: str | bytes) -> InnerGalaxySky | FolderSky:
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
     where = ".".join(str(part) for part in first["loc"]) or "settings"
     return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
 

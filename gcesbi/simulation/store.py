@@ -19,6 +19,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 from zarr.storage import ZipStore
 
@@ -127,23 +128,23 @@ class SimulationStore:
             k += 1
         return k * SHARD
 
-    def read(self, n: int | None = None) -> Simulations:
-        """Read the first `n` maps (all by default).
+    def read(self, start: int = 0, stop: int | None = None) -> Simulations:
+        """Read maps `start` up to, without, `stop` (all by default).
 
         Raises
         ------
         InputError
             If there are fewer, or a shard is damaged, naming it.
         """
-        n = len(self) if n is None else n
-        if not 0 < n <= len(self):
-            raise InputError(f"simulations: {str(self.folder)!r} holds {len(self)} maps, asked for {n}")
-        return Simulations.concatenate(list(self.shards(n)))
+        stop = len(self) if stop is None else stop
+        if not 0 <= start < stop <= len(self):
+            raise InputError(f"simulations: {str(self.folder)!r} holds {len(self)} maps, asked for {start} to {stop}")
+        return Simulations.concatenate(list(self.shards(start, stop)))
 
-    def shards(self, n: int) -> Iterator[Simulations]:
-        """Yield the first `n` maps shard by shard."""
-        for k in range(-(-n // SHARD)):
-            yield _read_shard(self._path(k))[: n - k * SHARD]
+    def shards(self, start: int, stop: int) -> Iterator[Simulations]:
+        """Yield maps `start` up to `stop` shard by shard."""
+        for k in range(start // SHARD, -(-stop // SHARD)):
+            yield _read_shard(self._path(k))[max(start - k * SHARD, 0) : stop - k * SHARD]
 
     def _path(self, k: int) -> Path:
         return self.folder / f"{k:05d}.zip"
@@ -173,7 +174,7 @@ def _read_shard(path: Path) -> Simulations:
     try:
         with ZipStore(path, mode="r") as store:
             group = zarr.open_group(store, mode="r")
-            part = Simulations(*(np.asarray(group.get(name)[:]) for name in _FIELDS))
+            part = Simulations(*(_array(group, name) for name in _FIELDS))
             intact = group.attrs["sha256"] == _digest(part)
     except FileNotFoundError:
         raise InputError(f"shard {path}: is missing; run the simulation again to draw it") from None
@@ -182,6 +183,13 @@ def _read_shard(path: Path) -> Simulations:
     if not intact:
         raise InputError(f"shard {path}: is damaged (checksum differs); delete it and simulate again")
     return part
+
+
+def _array(group: zarr.Group, name: str) -> NDArray:
+    found = group[name]
+    if not isinstance(found, zarr.Array):
+        raise KeyError(name)
+    return np.asarray(found[:])
 
 
 def _write(path: Path, data: bytes) -> None:

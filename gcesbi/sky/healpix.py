@@ -51,8 +51,8 @@ def pixel_of(nside: int, z: float, phi: float) -> int:  # pragma: no cover - com
         rise = nside * z * 0.75
         jp = int(base - rise)
         jm = int(base + rise)
-        face_p = jp // nside
-        face_m = jm // nside
+        face_p = int(jp * (1.0 / nside))  # nside is a power of two: exact, and no integer division
+        face_m = int(jm * (1.0 / nside))
         if face_p == face_m:
             face = 4 if face_p == 4 else face_p + 4
         elif face_p < face_m:

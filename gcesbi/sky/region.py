@@ -36,12 +36,15 @@ def glon_glat(nside: int, pixels: ArrayLike | None = None) -> tuple[NDArray[np.f
 def in_disc(
     nside: int, radius: float, min_latitude: float = 0.0, centre: tuple[float, float] = (0.0, 0.0)
 ) -> NDArray[np.bool_]:
-    """Full-sky NESTED mask of the pixels whose centres lie within `radius` of `centre` and at |b| > `min_latitude`."""
+    """Full-sky NESTED mask of the pixels whose centres lie within `radius` of `centre` and at |b| > `min_latitude`.
+
+    A `min_latitude` of 0 cuts nothing, not even the pixels centred on the plane.
+    """
     pixels = np.arange(hp.nside2npix(nside))
     vectors = np.stack(hp.pix2vec(nside, pixels, nest=True), axis=-1)
     towards = hp.ang2vec(*centre, lonlat=True)
     near = vectors @ towards > np.cos(np.radians(radius))
-    return near & (np.abs(glon_glat(nside)[1]) > min_latitude)
+    return near & (np.abs(glon_glat(nside)[1]) > min_latitude) if min_latitude else near
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,151 @@
+"""A run folder: everything a job wrote, under names that are fixed here and nowhere else.
+
+::
+
+    run.json            settings, version, fingerprint of the model
+    observation.fits    the map that posteriors are conditioned on
+    simulations/        the store of simulated maps
+    weights/            networks (safetensors, with a JSON card beside each)
+    posteriors/         posterior samples of each method (netCDF, read by ArviZ)
+    results.json        every figure that the report shows
+    report.html         the report, one file
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gcesbi.errors import InputError
+from gcesbi.io import read_observation, write_observation
+from gcesbi.io.files import write_atomically
+from gcesbi.posterior import Posterior
+from gcesbi.settings import RunSettings
+from gcesbi.simulation import SimulationStore, Simulator, SkyModel
+from gcesbi.sky import Observation
+
+__all__ = ["Run"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder and the settings it was made with.
+
+    Parameters
+    ----------
+    folder : Path
+    settings : RunSettings
+    """
+
+    folder: Path
+    settings: RunSettings
+
+    @classmethod
+    def create(cls, folder: str | Path, settings: RunSettings, model: SkyModel, *, overwrite: bool = False) -> Run:
+        """Make the folder of a new run.
+
+        Raises
+        ------
+        InputError
+            If the folder exists and `overwrite` is false, or it exists and is no run folder.
+        """
+        folder = Path(folder)
+        cls.check_free(folder, overwrite=overwrite)
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        run = cls(folder, settings)
+        run.__dict__["model"] = model
+        card = {"version": version("gcesbi"), "model": model.fingerprint, "settings": settings.model_dump(mode="json")}
+        run.write_json("run.json", card)
+        return run
+
+    @staticmethod
+    def check_free(folder: str | Path, *, overwrite: bool = False) -> None:
+        """Raise InputError unless a run may be made in `folder`; call it before long work."""
+        folder = Path(folder)
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+        if not overwrite:
+            raise InputError(f"out: {str(folder)!r} exists; choose another folder or give --overwrite")
+        if not (folder / "run.json").is_file():
+            raise InputError(f"out: {str(folder)!r} is no run folder, and is not overwritten")
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Open a run that exists.
+
+        Raises
+        ------
+        InputError
+            If it is no run folder, or its settings cannot be read.
+        """
+        card = Path(folder) / "run.json"
+        if not card.is_file():
+            raise InputError(f"run: {str(folder)!r} is no run folder (it holds no run.json)")
+        try:
+            return cls(Path(folder), RunSettings.model_validate(json.loads(card.read_text())["settings"]))
+        except (json.JSONDecodeError, KeyError, ValidationError) as error:
+            raise InputError(f"run: {card} is damaged ({' '.join(str(error).split())})") from None
+
+    @cached_property
+    def model(self) -> SkyModel:
+        """The sky model, built again from the settings.
+
+        Raises
+        ------
+        InputError
+            If it is not the model that the run was made with (another version, or other maps in a data folder).
+        """
+        model = self.settings.sky.build()
+        made_with = json.loads((self.folder / "run.json").read_text())["model"]
+        if model.fingerprint != made_with:
+            raise InputError(
+                f"run: {str(self.folder)!r} was made with model {made_with}, now it is {model.fingerprint}"
+            )
+        return model
+
+    @cached_property
+    def simulator(self) -> Simulator:
+        """Simulator of the model."""
+        return Simulator(self.model)
+
+    @property
+    def store(self) -> SimulationStore:
+        """The store of simulated maps; it may be empty."""
+        return SimulationStore.create(self.folder / "simulations", self.simulator, self.settings.seed)
+
+    def weights(self, kind: str) -> Path:
+        """Where the weights of an estimator lie."""
+        return self.folder / "weights" / f"{kind}.safetensors"
+
+    def checkpoint(self, kind: str) -> Path:
+        """Where a training that was interrupted goes on."""
+        return self.folder / "weights" / f"{kind}.checkpoint"
+
+    def write_observation(self, observation: Observation) -> None:
+        """Store the observation."""
+        write_observation(self.folder / "observation.fits", observation, overwrite=True)
+
+    def observation(self) -> Observation:
+        """The stored observation."""
+        return read_observation(self.folder / "observation.fits", radius=None, band=None)
+
+    def write_posterior(self, name: str, posterior: Posterior) -> None:
+        """Store samples of a posterior as netCDF."""
+        folder = self.folder / "posteriors"
+        folder.mkdir(exist_ok=True)
+        data = posterior.to_arviz(seed=self.settings.seed)
+        write_atomically(folder / f"{name}.nc", lambda path: data.to_netcdf(str(path)), overwrite=True)
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Store a JSON file, whole or not at all."""
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        write_atomically(self.folder / name, lambda path: path.write_text(text), overwrite=True)

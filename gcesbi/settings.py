@@ -1,0 +1,125 @@
+"""Settings of a run: typed, checked at construction, read from a TOML preset.
+
+Presets ship with the package (``test``, ``quick``, ``default``, ``paper``) or are a user's own TOML files. A preset
+names only what it changes; everything else has the default stated here or in the class that uses it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gcesbi.errors import InputError
+from gcesbi.estimators import NetworkSettings, TrainingSettings
+from gcesbi.simulation.skies import FolderSky, InnerGalaxySky, check_keys, make_settings
+
+__all__ = ["NptfSettings", "RunSettings", "SimulationSettings", "load_settings", "preset_names"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SimulationSettings(_Settings):
+    """How many maps are drawn. The first `n_test` are held out; training never sees them."""
+
+    n_train: int = Field(10_240, ge=64)
+    n_test: int = Field(512, ge=100)
+
+
+class NptfSettings(_Settings):
+    """How the non-Poissonian template fit is sampled."""
+
+    n_break: int = Field(2, ge=1, le=4, description="breaks of each source-count distribution")
+    n_walkers: int = Field(64, ge=8)
+    n_steps: int = Field(1_500, ge=20)
+
+
+class RunSettings(_Settings):
+    """All that decides what a run computes."""
+
+    seed: int = Field(1, ge=0)
+    sky: Annotated[InnerGalaxySky | FolderSky, Field(discriminator="kind")] = Field(default_factory=InnerGalaxySky)
+    simulation: SimulationSettings = SimulationSettings()
+    network: NetworkSettings = Field(default_factory=NetworkSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    nptf: NptfSettings = NptfSettings()
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names of the presets that ship with the package."""
+    return tuple(
+        sorted(p.name.removesuffix(".toml") for p in files("gcesbi.presets").iterdir() if p.name[-5:] == ".toml")
+    )
+
+
+def load_settings(
+    preset: str = "quick",
+    changes: Iterable[str] = (),
+    seed: int | None = None,
+    sky: Mapping[str, Any] | None = None,
+) -> RunSettings:
+    """Settings of a preset, with changes.
+
+    Parameters
+    ----------
+    preset : str
+        Name of a preset, or path of a TOML file.
+    changes : iterable of str
+        Each ``"section.key=value"``, the value as TOML writes it.
+    seed : int, optional
+        In place of the preset's.
+    sky : mapping, optional
+        In place of the preset's sky.
+
+    Raises
+    ------
+    InputError
+        If the preset, a key (the nearest valid one is named) or a value is not valid.
+    """
+    values = _read_preset(preset)
+    if sky is not None:
+        values["sky"] = dict(sky)
+    for change in changes:
+        _apply(values, change)
+    if seed is not None:
+        values["seed"] = seed
+    values.setdefault("sky", {}).setdefault("kind", "inner-galaxy")
+    kinds = {"inner-galaxy": InnerGalaxySky, "folder": FolderSky}
+    if values["sky"]["kind"] not in kinds:
+        raise InputError(f"sky.kind: must be one of {', '.join(kinds)}, got {values['sky']['kind']!r}")
+    check_keys(kinds[values["sky"]["kind"]], values["sky"], "sky.")
+    for section in ("simulation", "network", "training", "nptf"):
+        check_keys(RunSettings.model_fields[section].annotation, values.get(section, {}), f"{section}.")
+    return make_settings(RunSettings, values)
+
+
+def _read_preset(preset: str) -> dict[str, Any]:
+    path = Path(preset) if preset.endswith(".toml") else files("gcesbi") / "presets" / f"{preset}.toml"
+    if not path.is_file():
+        raise InputError(f"preset: must be one of {', '.join(preset_names())} or a TOML file, got {preset!r}")
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"preset {preset}: is no TOML file ({error})") from None
+
+
+def _apply(values: dict[str, Any], change: str) -> None:
+    key, equals, value = change.partition("=")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    if not equals or not key.strip():
+        raise InputError(f"set: must read section.key=value, got {change!r}")
+    *sections, name = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError(f"set: {section!r} is no section, got {change!r}")
+    values[name] = parsed
