@@ -1,0 +1,114 @@
+"""Whether predictions may be believed: coverage, sharpness, distances, PIT, training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike
+
+from gcesbi.errors import InputError
+
+from .style import PALETTE, Array, blank, legend
+
+__all__ = ["coverage_curves", "distance_histogram", "pit_histogram", "sharpness_histogram", "training_curves"]
+
+T = TypeVar("T")
+LINES = ("-", "--", "-.", ":")
+
+
+class CoverageCurve(Protocol):
+    """What is drawn of a ``gcesbi.validation.CalibrationCurve``: arrays (n_alpha,)."""
+
+    alphas: Array
+    coverage: Array
+    low: Array
+    high: Array
+
+
+def coverage_curves(curves: Mapping[str, CoverageCurve], title: str = "") -> Figure:
+    """Measured coverage against nominal level with its band; calibrated predictions follow the diagonal."""
+    figure, axes = blank(5.6, 5.2)
+    axes.plot([0, 1], [0, 1], color="black", lw=1, ls="--", label="calibrated")
+    for i, (name, curve) in enumerate(_some(curves).items()):
+        colour = PALETTE[i % len(PALETTE)]
+        axes.fill_between(curve.alphas, curve.low, curve.high, color=colour, alpha=0.2, lw=0)
+        axes.plot(curve.alphas, curve.coverage, color=colour, lw=2, ls=LINES[i % len(LINES)], label=name)
+    axes.text(0.97, 0.06, "over-confident", ha="right", color="0.4", transform=axes.transAxes, style="italic")
+    axes.text(0.03, 0.62, "under-\nconfident", color="0.4", transform=axes.transAxes, style="italic")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal level α", ylabel="share of truths inside", title=title)
+    axes.set_aspect("equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(color="0.93")
+    legend(axes, loc="upper left")
+    return figure
+
+
+def sharpness_histogram(
+    widths: Mapping[str, ArrayLike], unit: str = "width of the 95 % interval of the CDF", title: str = ""
+) -> Figure:
+    """Distribution of interval widths by method, medians marked; narrower is better, if calibrated."""
+    return _histograms(widths, unit, title, None)
+
+
+def distance_histogram(
+    distances: Mapping[str, ArrayLike], unit: str = "signed Earth mover's distance [flux bins]", title: str = ""
+) -> Figure:
+    """Distribution of signed distances by method, medians marked; left of zero is too dim, right too bright."""
+    return _histograms(distances, unit, title, 0.0)
+
+
+def pit_histogram(values: Mapping[str, ArrayLike], n_bin: int = 20, title: str = "") -> Figure:
+    """Density of PIT values by method; flat at 1 if calibrated, ∪ if over-confident, ∩ if under-confident."""
+    figure, axes = blank(6.0, 4.2)
+    axes.axhline(1, color="black", lw=1, ls="--", label="calibrated")
+    for i, (name, sample) in enumerate(_some(values).items()):
+        density, edges = np.histogram(np.ravel(sample), bins=n_bin, range=(0, 1), density=True)
+        colour, line = PALETTE[i % len(PALETTE)], LINES[i % len(LINES)]
+        axes.stairs(density, edges, color=colour, lw=2, ls=line, label=name, baseline=None)
+    axes.set(xlim=(0, 1), xlabel="level of the truth (PIT)", ylabel="density", title=title)
+    axes.set_ylim(bottom=0)
+    legend(axes)
+    return figure
+
+
+def training_curves(losses: Mapping[str, tuple[ArrayLike, ArrayLike]], unit: str = "loss", title: str = "") -> Figure:
+    """Loss against training step, one line per name: (steps, values) each, for instance training and held-out maps."""
+    figure, axes = blank(6.4, 4.0)
+    for i, (name, (steps, values)) in enumerate(_some(losses).items()):
+        colour, line = PALETTE[i % len(PALETTE)], LINES[i % len(LINES)]
+        marker = "." if np.size(steps) < 30 else ""
+        axes.plot(np.asarray(steps), np.asarray(values), color=colour, ls=line, lw=1.6, marker=marker, label=name)
+    axes.set(xlabel="training step", ylabel=unit, title=title)
+    axes.grid(color="0.93")
+    legend(axes)
+    return figure
+
+
+def _histograms(samples: Mapping[str, ArrayLike], unit: str, title: str, origin: float | None) -> Figure:
+    arrays = {name: np.ravel(np.asarray(sample, dtype=np.float64)) for name, sample in _some(samples).items()}
+    figure, axes = blank(6.4, 4.2)
+    bins = np.histogram_bin_edges(np.concatenate(list(arrays.values())), bins=40)
+    if origin is not None:
+        axes.axvline(origin, color="black", lw=1)
+    for i, (name, sample) in enumerate(arrays.items()):
+        colour, line = PALETTE[i % len(PALETTE)], LINES[i % len(LINES)]
+        median = np.median(sample)
+        heights = np.histogram(sample, bins)[0] / len(sample)
+        axes.stairs(heights, bins, color=colour, fill=True, alpha=0.18)
+        axes.stairs(heights, bins, color=colour, lw=1.8, ls=line, label=f"{name} (median {median:.2g})")
+        axes.axvline(median, color=colour, ls=line, lw=1.2)
+    axes.set(xlabel=unit, ylabel="share", title=title, ylim=(0, None))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    legend(axes)
+    return figure
+
+
+def _some(items: Mapping[str, T]) -> Mapping[str, T]:
+    if not items:
+        raise InputError("nothing to draw: needs at least one named entry, got none")
+    return items

@@ -1,0 +1,121 @@
+"""Flux fractions and spectra of the templates, methods side by side, the truth beside them where it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from gcesbi.errors import InputError
+from gcesbi.sky import check_energy_edges
+
+from .style import Array, Summary, blank, check_shape, label, method_styles, panels, summary_arrays
+
+__all__ = ["flux_fractions", "spectra"]
+
+
+def spectra(
+    names: Sequence[str],
+    energy_edges: ArrayLike,
+    methods: Mapping[str, Summary],
+    truth: ArrayLike | None = None,
+    unit: str = "flux fraction",
+    log: bool = False,
+) -> Figure:
+    """One panel per template: a quantity per energy bin, with error bars, by method; a dot plot for one energy bin.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Templates.
+    energy_edges : array (n_energy + 1,), GeV
+    methods : mapping of str to {"low", "median", "high"}
+        Arrays (n_template, n_energy) per method, as in ``posterior.summary()["spectrum_fraction"]``.
+    truth : array (n_template, n_energy), optional
+        Drawn as black steps.
+    unit : str
+        Label of the vertical axis: "flux fraction", or for instance "E² dN/dE [GeV / cm² / s]".
+    log : bool
+        Logarithmic vertical axis.
+    """
+    edges = check_energy_edges(energy_edges)
+    n_energy = len(edges) - 1
+    shape = (len(names), n_energy)
+    if n_energy == 1:
+        flat = {name: {key: np.ravel(summary[key]) for key in summary} for name, summary in methods.items()}
+        return flux_fractions(names, flat, None if truth is None else np.ravel(truth), unit)
+    figure, axes = panels(len(names))
+    for method, (summary, (colour, marker), shift) in _side_by_side(methods).items():
+        median, below, above = summary_arrays(method, summary, shape)
+        x = np.sqrt(edges[1:] * edges[:-1]) * (edges[1:] / edges[:-1]) ** (0.5 * shift)
+        for i, panel in enumerate(axes):
+            bars = [below[i], above[i]]
+            panel.errorbar(x, median[i], bars, fmt=" ", color=colour, marker=marker, ms=4, label=method)
+    for i, panel in enumerate(axes):
+        if truth is not None:
+            steps = check_shape("truth", truth, shape)[i]
+            panel.stairs(steps, edges, color="black", lw=1.4, label="truth", baseline=None, zorder=1)
+        panel.set(xscale="log", title=label(names[i]), xlim=(edges[0], edges[-1]))
+        _finish(panel, edges, log)
+    figure.supxlabel("energy [GeV]")
+    figure.supylabel(unit)
+    _shared_legend(figure, axes[0])
+    return figure
+
+
+def flux_fractions(
+    names: Sequence[str], methods: Mapping[str, Summary], truth: ArrayLike | None = None, unit: str = "flux fraction"
+) -> Figure:
+    """One row per template: median and error bar of every method, the truth as a black bar.
+
+    Parameters
+    ----------
+    methods : mapping of str to {"low", "median", "high"}
+        Arrays (n_template,) per method, as in ``posterior.summary()["flux_fraction"]``; NaN where a method is silent.
+    truth : array (n_template,), optional
+    """
+    figure, axes = blank(7.0, 0.55 * len(names) + 1.7)
+    rows = np.arange(len(names))
+    if truth is not None:
+        values = check_shape("truth", truth, (len(names),))
+        axes.vlines(values, rows - 0.42, rows + 0.42, color="black", lw=2, label="truth", zorder=1)
+    for method, (summary, (colour, marker), shift) in _side_by_side(methods).items():
+        median, below, above = summary_arrays(method, summary, (len(names),))
+        bars = [below, above]
+        axes.errorbar(median, rows + shift, xerr=bars, fmt=" ", color=colour, marker=marker, ms=5, label=method)
+    axes.set_yticks(rows, [label(name) for name in names])
+    axes.set(xlabel=unit, ylim=(len(names) - 0.5, -0.5))
+    axes.hlines(rows[1:] - 0.5, 0, 1, transform=axes.get_yaxis_transform(), color="0.88", lw=0.8, zorder=0)
+    axes.grid(axis="x", color="0.92")
+    axes.set_axisbelow(True)
+    _shared_legend(figure, axes)
+    return figure
+
+
+def _side_by_side(methods: Mapping[str, Summary]) -> dict[str, tuple[Summary, tuple[str, str], float]]:
+    """Per method its summary, style, and its shift from the centre of a bin, in bins, within ± 0.35."""
+    if not methods:
+        raise InputError("methods: needs at least one method, got none")
+    styles = method_styles(methods)
+    shifts: Array = 0.7 * ((np.arange(len(methods)) + 0.5) / len(methods) - 0.5)
+    return {n: (s, styles[n], float(shift)) for (n, s), shift in zip(methods.items(), shifts, strict=True)}
+
+
+def _finish(panel: Axes, edges: Array, log: bool) -> None:
+    ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if edges[0] <= t <= edges[-1]]
+    panel.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    panel.minorticks_off()
+    panel.grid(color="0.93")
+    panel.set_axisbelow(True)
+    if log:
+        panel.set_yscale("log")
+    else:
+        panel.set_ylim(bottom=0)
+
+
+def _shared_legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4), frameon=False)

@@ -1,0 +1,81 @@
+"""Colours, labels and blank figures: fixed here, so that nothing global is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from gcesbi.errors import InputError
+
+__all__ = ["PALETTE", "Summary", "blank", "check_shape", "label", "legend", "method_styles", "panels", "summary_arrays"]
+
+#: Colours that colour-blind readers tell apart (Okabe & Ito 2008), darkest first, without black: that is the truth's.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+LABELS = {
+    "pi": "π⁰ + bremsstrahlung",
+    "ic": "inverse Compton",
+    "iso": "isotropic",
+    "bub": "Fermi bubbles",
+    "gce": "excess",
+    "disk": "disk",
+}
+
+Array = NDArray[np.float64]
+#: ``low``, ``median`` and ``high`` of a quantity, as ``Posterior.summary()[name]`` gives them.
+Summary = Mapping[str, ArrayLike]
+
+
+def label(name: str) -> str:
+    """What a template is called in a figure; its own name if it is not one of the built-in six."""
+    return LABELS.get(name, name)
+
+
+def method_styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of every method, by its place in the list, so that neither alone tells them apart."""
+    return {name: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
+
+
+def blank(width: float = 7.0, height: float = 4.6) -> tuple[Figure, Axes]:
+    """Figure of one panel, inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def panels(n: int, columns: int = 3, width: float = 3.0, height: float = 2.7) -> tuple[Figure, list[Axes]]:
+    """Figure of `n` panels in rows of at most `columns`, each of the given size in inches; they share the x axis."""
+    columns = min(n, columns)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(width * columns + 0.6, height * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel().tolist()
+    for spare in axes[n:]:
+        spare.remove()
+    return figure, axes[:n]
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """Legend without a frame's weight, if anything is labelled."""
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(**({"frameon": True, "framealpha": 0.85, "edgecolor": "none", "fontsize": "small"} | options))
+
+
+def check_shape(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """Values as floats; raise InputError unless they have the shape."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != shape:
+        raise InputError(f"{name}: must have shape {shape}, got {array.shape}")
+    return array
+
+
+def summary_arrays(method: str, summary: Summary, shape: tuple[int, ...]) -> tuple[Array, Array, Array]:
+    """Median, and lengths of the error bars below and above, each of the shape."""
+    missing = {"low", "median", "high"} - set(summary)
+    if missing:
+        raise InputError(f"{method}: a summary needs low, median and high, lacks {', '.join(sorted(missing))}")
+    low, median, high = (check_shape(f"{method}.{key}", summary[key], shape) for key in ("low", "median", "high"))
+    return median, np.maximum(median - low, 0), np.maximum(high - median, 0)
