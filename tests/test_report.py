@@ -1,0 +1,275 @@
+"""The page: what stands in it, that nothing can break out of it, and how Chromium shows it."""
+
+import base64
+import json
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from html.parser import HTMLParser
+from io import BytesIO
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from gcesbi import report as module
+from gcesbi.errors import InputError
+from gcesbi.plots import flux_fractions
+from gcesbi.report import FigureBlock, Report, Section, TableBlock, render_report, write_report
+
+
+def table(**changes):
+    rows = (("excess", "0.1 ± 0.02"), ("disk", "0.2"))
+    return TableBlock(**({"columns": ("Template", "Fit"), "rows": rows, "caption": "Fractions."} | changes))
+
+
+def figure():
+    median = np.array([0.3, 0.7])
+    return flux_fractions(("gce", "disk"), {"fit": {"low": median - 0.1, "median": median, "high": median + 0.1}})
+
+
+def page(**changes):
+    block = FigureBlock(figure(), "Two dots with error bars.", "Each row is a template.")
+    sections = (
+        Section("Spectra", "One paragraph.\n\nAnother.", (block, table(caption="Again."))),
+        Section("Settings", blocks=(table(columns=("Key", "Value"), rows=(("seed", "1"),), caption="Settings."),)),
+    )
+    good = {
+        "title": "Inner galaxy",
+        "verdict": "Calibrated, and the methods agree.",
+        "sections": sections,
+        "summary": table(),
+        "data": {"excess": 0.1, "missing": None, "name": "π"},
+    }
+    return Report(**(good | changes))
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, and the text inside each kind of tag."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts, self.stack = [], {}, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "link", "img", "br"}:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag, "tags must nest"
+
+    def handle_data(self, data):
+        if data.strip() and self.stack:
+            self.texts.setdefault(self.stack[-1], []).append(data.strip())
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def payload(uri):
+    return base64.b64decode(uri.split(",", 1)[1])
+
+
+def test_holds_what_it_was_given_in_order():
+    html = Reader(render_report(page(subtitle="Mock 1")))
+    assert html.texts["h1"] == ["Inner galaxy"]
+    assert html.texts["h2"] == ["Spectra", "Settings"]
+    assert html.texts["p"][:2] == ["Mock 1", "Calibrated, and the methods agree."]
+    assert html.texts["p"][-2:] == ["One paragraph.", "Another."]
+    assert html.texts["td"] == ["0.1 ± 0.02", "0.2", "0.1 ± 0.02", "0.2", "1"]
+    assert html.texts["caption"] == ["Fractions.", "Again.", "Settings."]
+    assert html.texts["figcaption"] == ["Each row is a template."]
+    assert not html.stack
+
+
+def test_tables_have_headings_that_screen_readers_understand():
+    scopes = [attributes["scope"] for attributes in Reader(render_report(page())).all("th")]
+    assert scopes == ["col", "col", "row", "row"] * 2 + ["col", "col", "row"]
+
+
+def test_every_figure_is_an_embedded_png_with_a_text_for_it():
+    (image,) = Reader(render_report(page())).all("img")
+    assert image["alt"] == "Two dots with error bars."
+    pixels = imread(BytesIO(payload(image["src"])))
+    assert pixels.shape[1] == round(figure().get_figwidth() * module.DOTS_PER_INCH)
+    assert image["width"] == str(round(figure().get_figwidth() * 96))
+
+
+def test_numbers_can_be_downloaded():
+    (link,) = [a for a in Reader(render_report(page())).all("a") if "download" in a]
+    assert link["download"] == "results.json"
+    assert json.loads(payload(link["href"])) == {"excess": 0.1, "missing": None, "name": "π"}
+    assert not [a for a in Reader(render_report(page(data=None))).all("a") if "download" in a]
+
+
+def test_nothing_is_loaded_from_elsewhere():
+    html = Reader(render_report(page()))
+    assert not html.all("script")
+    sources = [a.get("src") or a.get("href") for _, a in html.tags if "src" in a or "href" in a]
+    assert sources
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert "url(" not in "".join(html.texts["style"])
+
+
+def test_text_cannot_break_out_of_the_page():
+    nasty = '<script>alert("1")</script>" onload="x'
+    block = FigureBlock(figure(), nasty, nasty)
+    hostile = page(
+        title=nasty,
+        verdict=nasty,
+        subtitle=nasty,
+        summary=table(columns=(nasty, nasty), rows=((nasty, nasty),), caption=nasty),
+        sections=(Section(nasty, nasty, (block,)),),
+        data={nasty: nasty},
+    )
+    html = Reader(render_report(hostile))
+    assert not html.all("script")
+    assert not [attributes for _, attributes in html.tags if "onload" in attributes]
+    assert html.texts["h1"] == [nasty]
+    assert html.all("img")[0]["alt"] == nasty
+
+
+def test_the_same_report_gives_the_same_bytes():
+    assert render_report(page()) == render_report(page())
+
+
+def test_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    target = write_report(tmp_path / "report.html", page())
+    assert target.read_text() == render_report(page())
+
+    def fail(*_args, **_options):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(target, page(title="Other"))
+    assert target.read_text() == render_report(page())
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_page_that_stood_there_is_replaced(tmp_path):
+    write_report(tmp_path / "report.html", page())
+    write_report(tmp_path / "report.html", page(title="Other"))
+    assert "<h1>Other</h1>" in (tmp_path / "report.html").read_text()
+
+
+def test_bad_input_is_named(tmp_path):
+    with pytest.raises(InputError, match="alt: a figure needs a text"):
+        FigureBlock(figure(), " ", "caption")
+    with pytest.raises(InputError, match=r"rows: must have 2 cells, as columns has, got 1: \('a',\)"):
+        table(rows=(("a",),))
+    with pytest.raises(InputError, match=r"data: must be plain finite numbers.*nan"):
+        render_report(page(data={"a": float("nan")}))
+    with pytest.raises(InputError, match=r"data: must be plain finite numbers.*ndarray"):
+        render_report(page(data={"a": np.zeros(2)}))
+    with pytest.raises(InputError, match=r"path: the folder of the report must exist, got .*nowhere"):
+        write_report(tmp_path / "nowhere" / "report.html", page())
+    assert not list(tmp_path.iterdir())
+
+
+class Browser:
+    """Headless Chromium through the WebDriver protocol, with as little as these tests need."""
+
+    def __init__(self, folder):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.base = f"http://127.0.0.1:{port}"
+        self.folder = folder
+        self.driver = subprocess.Popen(
+            [shutil.which("chromedriver"), f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.session = None
+        for _ in range(100):
+            try:
+                if self.call("GET", "/status")["ready"]:
+                    return
+            except urllib.error.URLError:
+                time.sleep(0.1)
+        self.close()
+        pytest.skip("chromedriver did not start within 10 s")
+
+    def call(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["value"]
+
+    def open(self, path, width, dark):
+        switches = "headless no-sandbox disable-gpu no-first-run disable-background-networking disable-sync"
+        arguments = [f"--{switch}" for switch in (*switches.split(), "disable-component-update")]
+        arguments += [f"--user-data-dir={self.folder / f'profile-{width}-{dark}'}"]
+        options = {"binary": shutil.which("chromium"), "args": arguments}
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        session = self.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self.session = f"/session/{session['sessionId']}"
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.command("Emulation.setDeviceMetricsOverride", **metrics)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.command("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("POST", self.session + "/url", {"url": path.as_uri()})
+
+    def command(self, name, **parameters):
+        return self.call("POST", self.session + "/goog/cdp/execute", {"cmd": name, "params": parameters})
+
+    def run(self, script):
+        return self.call("POST", self.session + "/execute/sync", {"script": f"return {script}", "args": []})
+
+    def log(self):
+        return self.call("POST", self.session + "/se/log", {"type": "browser"})
+
+    def leave(self):
+        if self.session:
+            self.call("DELETE", self.session)
+        self.session = None
+
+    def close(self):
+        self.leave()
+        self.driver.terminate()
+        self.driver.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)} (Debian packages chromium and chromium-driver)")
+    browser = Browser(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.close()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 1200], ids=["zoom-400", "phone", "desk"])
+def test_chromium_shows_it(browser, tmp_path, width, dark):
+    """No console message, nothing requested, the verdict in view, no sideways scrolling, contrast of at least 7."""
+    wide = table(columns=tuple(f"column {i}" for i in range(9)), rows=(("row",) + ("0.123 ± 0.045",) * 8,))
+    path = write_report(tmp_path / "report.html", page(summary=wide))
+    try:
+        browser.open(path, width, dark)
+        assert browser.log() == []
+        requested = browser.run("performance.getEntriesByType('resource').map(entry => entry.name)")
+        assert [name for name in requested if not name.startswith("data:")] == []
+        assert browser.run("document.getElementById('verdict').textContent") == "Calibrated, and the methods agree."
+        assert browser.run("document.getElementById('verdict').getBoundingClientRect().bottom") < 900
+        assert browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+        assert browser.run("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+        colours = [browser.run(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor")]
+        ink, paper = map(luminance, colours)
+        assert (ink > paper) == dark
+        assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) > 7
+    finally:
+        browser.leave()
+
+
+def luminance(colour):
+    """Relative luminance of "rgb(r, g, b)", as WCAG defines it."""
+    channels = np.array([float(x) for x in re.findall(r"[\d.]+", colour)[:3]]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
