@@ -199,7 +199,7 @@ def test_equatorial_map_is_rotated(tmp_path):
 
 
 def test_rotated_poisson_counts_stay_poisson():
-    """Mean 10 everywhere: variance/mean of the rotated map is 1 within 5 √(2/n_pix); moving whole pixels gives 2.4."""
+    """Mean 10 everywhere: variance/mean of the rotated map is 1 within 5 √(2/n_pix); moving whole pixels gives 3.5."""
     counts = np.random.default_rng(3).poisson(10.0, (1, 12 * 32**2))
     rotated = counts_to_galactic(counts, "C", seed=0)
     assert rotated.sum() == counts.sum()
