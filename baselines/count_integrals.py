@@ -37,7 +37,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.special import zeta
 
-__all__ = ["count_vectors", "count_vectors_with_derivatives"]
+__all__ = ["count_vectors", "count_vectors_with_derivatives", "mean_counts"]
 
 Number: TypeAlias = Any  # a float, or a complex number that carries a derivative
 NumberArray: TypeAlias = NDArray[Any]
@@ -128,6 +128,16 @@ def _series(s: Number, x: float) -> Number:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _gamma_ratio(m: int, n: Number) -> Number:
+    """Γ(m + 1 - n) / m! for m + 1 > Re n, by a product that keeps full precision where both are large."""
+    start = min(m, max(1, math.ceil(n.real)))
+    value = np.exp(_log_gamma(start + 1.0 - n) - math.lgamma(start + 1.0))
+    for j in range(start + 1, m + 1):
+        value = value * ((j - n) / j)
+    return value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _upper(s: Number, x: float) -> Number:
     """x^-s e^x Γ(s, x) = E(1 - s, x), any Re s, x > 0."""
     if x >= _CROSSOVER and x >= s.real - 1.0:
@@ -153,8 +163,12 @@ def _poisson(x: float, out: NumberArray) -> None:
         m = 0
         out[0] = math.exp(-x)
     else:
-        m = min(last, int(x))
-        out[m] = math.exp(m * math.log(x) - x - math.lgamma(m + 1.0))
+        m = min(last, int(x))  # large: Stirling's series for m!, and no difference of large logarithms near m = x
+        if m < 100:
+            out[m] = math.exp(m * math.log(x) - x - math.lgamma(m + 1.0))
+        else:
+            tail = (1.0 / 12 - (1.0 / 360 - 1.0 / (1260.0 * m * m)) / (m * m)) / m
+            out[m] = math.exp(m * math.log1p((x - m) / m) - (x - m) - tail) / math.sqrt(2 * math.pi * m)
     for i in range(m + 1, last + 1):
         out[i] = out[i - 1] * x / i
     for i in range(m, 0, -1):
@@ -186,7 +200,7 @@ def _faintest(n: Number, b: float, poisson: FloatArray, out: NumberArray) -> Non
     last = len(out) - 1
     s = last + 1.0 - n
     if b > s.real + 1.0:
-        whole = np.exp(_log_gamma(s) + n * math.log(b) - math.lgamma(last + 1.0))
+        whole = _gamma_ratio(last, n) * np.exp(n * math.log(b))
         value = whole - b * poisson[last] * _fraction(1.0 - s, b)
     else:
         value = b * poisson[last] * _series(s, b)
@@ -215,6 +229,9 @@ def _between(n: Number, m: int, a: float, b: float, at_a: Number, at_b: Number) 
     if s.real > 0 and b <= s.real + 1.0:
         whole = b * at_b * _series(s, b)
         part = whole - a * at_a * _series(s, a)
+    elif s.real > 0.5 and a < max(s.real - 1.0, _CROSSOVER):
+        whole = _gamma_ratio(m, n) * np.exp(n * math.log(b))
+        part = whole - a * at_a * _series(s, a) - b * at_b * _upper(s, b)
     else:
         whole = a * at_a * _upper(s, a)
         part = whole - b * at_b * _upper(s, b)
@@ -319,13 +336,13 @@ def _segments(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _densities(theta: FloatArray, n_break: int) -> FloatArray:
+def _densities(theta: NumberArray, n_break: int) -> NumberArray:
     """dN/dS at the brighter break of every segment."""
-    density = np.empty(n_break + 1)
+    density = np.empty_like(theta[: n_break + 1])
     density[0] = density[1] = theta[0]
     breaks = theta[n_break + 2 :]
     for j in range(2, n_break + 1):
-        density[j] = density[j - 1] * math.exp(theta[j] * math.log1p((breaks[j - 2] - breaks[j - 1]) / breaks[j - 1]))
+        density[j] = density[j - 1] * np.exp(theta[j] * np.log(breaks[j - 2] / breaks[j - 1]))
     return density
 
 
@@ -374,3 +391,23 @@ def count_vectors_with_derivatives(
             for b in range(1, j):  # fainter than break b: the density scales with its position and with index b
                 derivatives[1 + b, m] += value * math.log1p((breaks[b - 1] - breaks[b]) / breaks[b])
                 derivatives[n_break + 2 + b, m] += (theta[b + 2] - theta[b + 1]) / breaks[b] * value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def mean_counts(theta: NumberArray) -> NumberArray:
+    """∫ S dN/dS dS (n,) of source-count distributions theta (n, 2 n_break + 2), n_1 > 2 and the last index < 2."""
+    n_break = theta.shape[1] // 2 - 1
+    out = np.zeros_like(theta[:, 0])
+    for i in range(len(theta)):
+        density = _densities(theta[i], n_break)
+        breaks = theta[i, n_break + 2 :]
+        for j in range(n_break + 1):
+            n = theta[i, j + 1]
+            if j == 0:
+                out[i] += density[0] * breaks[0] ** 2 / (n - 2.0)
+            elif j == n_break:
+                out[i] += density[j] * breaks[j - 1] ** 2 / (2.0 - n)
+            else:
+                ratio = np.log(breaks[j - 1] / breaks[j])
+                out[i] += density[j] * breaks[j - 1] ** 2 * ratio * _exprel((n - 2.0) * ratio)
+    return out
