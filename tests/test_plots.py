@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, to_hex
 
 from gcesbi import plots
@@ -106,6 +107,20 @@ def test_counts_and_residuals_are_in_standard_deviations(region, tmp_path):
     assert panels[2].images[0].get_array().min() == pytest.approx(0.0)
     assert panels[0].images[0].get_clim() == panels[1].images[0].get_clim()
     assert drawn(figure, tmp_path)
+
+
+@pytest.mark.parametrize("nside", [16, 64])
+@pytest.mark.parametrize("three", [False, True])
+def test_nothing_is_cut_off(nside, three):
+    region = Region.disc(nside)
+    ones = np.ones(region.n_pix)
+    figure = plots.counts_and_residuals(region, ones, ones) if three else plots.sky_map(region, ones, title="Counts")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    whole, page = figure.get_tightbbox(canvas.get_renderer()), figure.get_size_inches()
+    assert min(whole.x0, whole.y0) >= 0
+    assert whole.x1 <= page[0]
+    assert whole.y1 <= page[1]
 
 
 # --- spectra
