@@ -28,15 +28,21 @@ __all__ = ["Estimator", "NetworkSettings", "digest"]
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings:
-    """Sizes of the convolutional network: see :class:`gcesbi.networks.FaceEncoder`."""
+    """Sizes of the convolutional network: see :class:`gcesbi.networks.FaceEncoder`.
+
+    ``dropout`` is the share of features that is set to zero, at random, in training.
+    """
 
     widths: tuple[int, ...] = (32, 64, 128, 256)
     depth: int = 1
     n_features: int = 256
     norm: str = "batch"
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout: must lie in [0, 1), got {self.dropout!r}")
 
 
 class Estimator(nn.Module):
@@ -104,7 +110,7 @@ class Estimator(nn.Module):
         encoder = FaceEncoder(
             self.region, inputs.n_channel, sizes.widths, sizes.n_features, depth=sizes.depth, norm=sizes.norm
         )
-        return MapEmbedding(inputs, encoder, sizes.n_features)
+        return MapEmbedding(inputs, encoder, sizes.n_features, sizes.dropout)
 
     def forward(self, counts: Tensor) -> Any:
         """Head's output on counts (n, n_energy, n_pix)."""

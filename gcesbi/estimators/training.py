@@ -394,6 +394,9 @@ class _Loop:
         stored = read_checkpoint(path, self._identity(), self.optimizer.state_dict())
         self.estimator.load_state_dict(stored.weights)
         self.optimizer.load_state_dict(stored.optimizer)
+        for weight, entries in self.optimizer.state.items():  # the fused AdamW wants the weights' order in memory
+            for name, value in entries.items():
+                entries[name] = torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
         self.state = _State(**stored.counters)
         self.best, self.good, self.good_step = stored.best, stored.weights, self.state.step
 

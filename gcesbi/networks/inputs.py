@@ -83,16 +83,21 @@ class MapEmbedding(nn.Module):
     encoder : FaceEncoder
     n_features : int
         Features that the encoder returns, and that this module returns.
+    dropout : float
+        Share of the encoder's features that is set to zero, at random, in training.
     """
 
-    def __init__(self, inputs: CountsInput, encoder: FaceEncoder | nn.Module, n_features: int) -> None:
+    def __init__(
+        self, inputs: CountsInput, encoder: FaceEncoder | nn.Module, n_features: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.inputs = inputs
         self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
         self.dense = nn.Sequential(nn.Linear(n_features + inputs.n_channel, n_features), nn.ReLU())
 
     def forward(self, counts: Tensor) -> Tensor:
         """Features (n, n_features) of counts (n, n_energy, n_pix)."""
         channels, total = self.inputs(counts)
-        features = self.encoder(channels)
+        features = self.dropout(self.encoder(channels))
         return self.dense(torch.cat([features, total.to(features.dtype)], dim=1))

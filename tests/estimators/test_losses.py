@@ -1,0 +1,71 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from gcesbi.estimators.losses import earth_movers_pinball, gaussian_nll, logit_pinball, pinball
+
+FEW = settings(deadline=None, max_examples=30)
+
+
+@FEW
+@given(st.floats(-1, 1), st.floats(0.01, 0.99))
+def test_pinball_is_the_tilted_absolute_value(difference, level):
+    value = float(pinball(torch.tensor(difference), torch.tensor(level)))
+    assert value == pytest.approx((level if difference > 0 else level - 1) * difference, abs=1e-6)
+    assert value >= 0
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
+def test_pinball_is_least_at_the_quantile(level):
+    """Grid search over 20 001 exponential draws; the empirical quantile is within one step of the least."""
+    draws = torch.from_numpy(np.random.default_rng(0).exponential(size=20_001))
+    grid = torch.linspace(0, 4, 401, dtype=torch.float64)
+    losses = pinball(draws[:, None] - grid, torch.tensor(level, dtype=torch.float64)).mean(0)
+    best = float(grid[losses.argmin()])
+    assert best == pytest.approx(float(np.quantile(draws, level)), abs=0.011)
+
+
+def test_earth_movers_pinball_by_hand():
+    cdf, predicted = torch.tensor([[0.2, 0.7, 1.0]]), torch.tensor([[0.5, 0.6, 1.0]])
+    loss = earth_movers_pinball(cdf, predicted, torch.tensor([0.9]))
+    assert float(loss) == pytest.approx(0.1 * 0.3 + 0.9 * 0.1)
+
+
+def test_earth_movers_pinball_of_the_median_is_half_the_earth_movers_distance():
+    rng = np.random.default_rng(1)
+    a, b = (np.cumsum(rng.dirichlet(np.ones(26), size=7), axis=1) for _ in range(2))
+    loss = earth_movers_pinball(torch.from_numpy(a), torch.from_numpy(b), torch.full((7,), 0.5, dtype=torch.float64))
+    np.testing.assert_allclose(loss, 0.5 * np.abs(a - b).sum(1))
+
+
+def test_low_tau_is_rewarded_for_a_cdf_that_rises_early():
+    """t = 1 - τ: at τ = 0.05 a CDF above the truth costs little, one below it costs much."""
+    cdf, level = torch.tensor([0.5]), torch.tensor(1 - 0.05)
+    above, below = (earth_movers_pinball(cdf, torch.tensor([p]), level) for p in (0.7, 0.3))
+    assert above < below / 10
+
+
+def test_logit_pinball_has_its_least_at_the_same_quantile():
+    draws = torch.from_numpy(np.random.default_rng(0).uniform(0.001, 0.2, size=20_001))
+    grid = torch.linspace(0.002, 0.198, 197, dtype=torch.float64)
+    level = torch.tensor(0.8, dtype=torch.float64)
+    plain = earth_movers_pinball(draws[:, None, None], grid[None, :, None], level).mean(0)
+    logit = logit_pinball(draws[:, None, None], torch.logit(grid)[None, :, None], level).mean(0)
+    assert abs(int(plain.argmin()) - int(logit.argmin())) <= 1
+
+
+def test_logit_pinball_moves_the_truth_into_its_range():
+    loss = logit_pinball(torch.tensor([0.0]), torch.tensor([-math.log(99_999.0)]), torch.tensor(0.5))
+    assert float(loss) == pytest.approx(0, abs=1e-3)
+
+
+@FEW
+@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(0.1, 5))
+def test_gaussian_nll_is_scipys(value, mean, std):
+    loss = gaussian_nll(torch.tensor(value), torch.tensor(mean), torch.tensor(math.log(std)))
+    assert float(loss) == pytest.approx(-norm.logpdf(value, mean, std), rel=1e-4, abs=1e-4)

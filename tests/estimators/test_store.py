@@ -1,0 +1,121 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gcesbi.errors import InputError
+from gcesbi.estimators import load_estimator, read_notes, save_estimator
+from gcesbi.sky.region import Region
+
+
+def test_round_trip_gives_identical_predictions(spectra, source_counts, maps, tmp_path):
+    counts = maps.fresh.counts[:30]
+    path = save_estimator(spectra, tmp_path / "spectra")
+    assert path == tmp_path / "spectra.safetensors"
+    loaded = load_estimator(path)
+    np.testing.assert_array_equal(loaded.predict(counts), spectra.predict(counts))
+    save_estimator(source_counts, tmp_path / "scd.safetensors")
+    again = load_estimator(tmp_path / "scd")
+    np.testing.assert_array_equal(again.quantiles(counts, [0.1, 0.9]), source_counts.quantiles(counts, [0.1, 0.9]))
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "scd.json",
+        "scd.safetensors",
+        "spectra.json",
+        "spectra.safetensors",
+    ]
+
+
+def test_options_and_identity_come_back(toy, tmp_path):
+    estimator = toy.source_counts(n_level=5, tail_weight=0.5)
+    save_estimator(estimator, tmp_path / "a")
+    loaded = load_estimator(tmp_path / "a")
+    assert loaded.identity() == estimator.identity()
+    assert (loaded.n_level, loaded.tail_weight, loaded.names) == (5, 0.5, ("dots",))
+    assert loaded.region == estimator.region
+    assert not loaded.training
+
+
+def test_notes_and_version_lie_beside_the_weights(toy, tmp_path):
+    save_estimator(toy.spectra(), tmp_path / "a", notes={"seed": 3, "coverage": [0.68]})
+    assert read_notes(tmp_path / "a") == {"seed": 3, "coverage": [0.68]}
+    card = json.loads((tmp_path / "a.json").read_text())
+    assert card["identity"]["names"] == ["flat", "dots"]
+    assert card["version"]
+
+
+def test_what_is_asked_for_must_be_what_is_stored(toy, tmp_path):
+    save_estimator(toy.spectra(), tmp_path / "a")
+    same = {"region": toy.region, "exposure": toy.exposure, "names": ("flat", "dots"), "fingerprint": "toy"}
+    load_estimator(tmp_path / "a", **same)
+    for change, message in (
+        ({"region": Region.disc(16)}, r"made for another model; nside: stored 32, here 16; n_pix"),
+        (
+            {"region": Region(32, toy.region.pixels[::-1][:-1][::-1])},
+            r"another model; n_pix: stored \d+, here \d+; pixels:",
+        ),
+        ({"exposure": toy.exposure * 2}, "another model; exposure: stored"),
+        ({"exposure": toy.exposure[:2]}, "another model; n_energy: stored 3, here 2"),
+        ({"names": ("dots", "flat")}, r"another model; names: stored \['flat', 'dots'\], here \['dots', 'flat'\]"),
+        ({"fingerprint": "other"}, "another model; fingerprint: stored 'toy', here 'other'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_estimator(tmp_path / "a", **(same | change))
+
+
+@pytest.mark.parametrize("size", [0, 10, -1])
+def test_truncated_weights_are_refused(toy, tmp_path, size):
+    path = save_estimator(toy.spectra(), tmp_path / "a")
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(InputError, match=r"weights .*a.safetensors: must be the whole file that a.json describes"):
+        load_estimator(tmp_path / "a")
+
+
+def test_exchanged_weights_are_refused(toy, tmp_path):
+    save_estimator(toy.spectra(seed=1), tmp_path / "a")
+    other = save_estimator(toy.spectra(seed=2), tmp_path / "b")
+    other.replace(tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match="truncated or changed"):
+        load_estimator(tmp_path / "a")
+
+
+def test_missing_files_are_named(toy, tmp_path):
+    with pytest.raises(InputError, match=r"estimator: cannot read .*none.json \(No such file or directory\)"):
+        load_estimator(tmp_path / "none")
+    save_estimator(toy.spectra(), tmp_path / "a").unlink()
+    with pytest.raises(InputError, match=r"estimator: cannot read .*a.safetensors"):
+        load_estimator(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda card: card | {"version": "99.1.0"}, "made by gcesbi 99.1.0, this is gcesbi"),
+        (lambda card: {}, r"must be the JSON card of an estimator \('version'\)"),
+        (
+            lambda card: card | {"identity": card["identity"] | {"kind": "oracle"}},
+            "kind must be one of spectra, source_counts",
+        ),
+    ],
+)
+def test_foreign_cards_are_refused(toy, tmp_path, change, message):
+    save_estimator(toy.spectra(), tmp_path / "a")
+    card = tmp_path / "a.json"
+    card.write_text(json.dumps(change(json.loads(card.read_text()))))
+    with pytest.raises(InputError, match=message):
+        load_estimator(tmp_path / "a")
+
+
+def test_a_card_that_is_no_json_is_refused(toy, tmp_path):
+    save_estimator(toy.spectra(), tmp_path / "a")
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(InputError, match="must be the JSON card of an estimator"):
+        load_estimator(tmp_path / "a")
+
+
+def test_a_training_can_go_on_after_loading(toy, maps, tmp_path):
+    save_estimator(toy.spectra(), tmp_path / "a")
+    loaded = load_estimator(tmp_path / "a")
+    before = {name: value.clone() for name, value in loaded.state_dict().items()}
+    loaded.fit(maps.train[:256], toy.settings.__class__(max_maps=64, precision="float32"))
+    assert not all(torch.equal(value, before[name]) for name, value in loaded.state_dict().items())

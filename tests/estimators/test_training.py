@@ -1,0 +1,246 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gcesbi.errors import InputError
+from gcesbi.estimators import TrainingError, TrainingSettings
+from gcesbi.estimators.training import has_bfloat16, train
+
+
+def _weights(estimator):
+    return {name: value.clone() for name, value in estimator.state_dict().items()}
+
+
+def _same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture
+def short(toy):
+    return replace(toy.settings, max_maps=640, checkpoint_every=4)
+
+
+@pytest.fixture(scope="session")
+def few(toy):
+    return toy.simulate(320, 5)
+
+
+@pytest.mark.parametrize("kind", ["spectra", "source_counts"])
+def test_same_seed_same_weights_and_another_seed_others(toy, few, short, kind):
+    weights = []
+    for initial, seed in ((0, 0), (0, 0), (0, 1), (1, 0)):
+        estimator = getattr(toy, kind)(seed=initial)
+        estimator.fit(few, replace(short, seed=seed))
+        weights.append(_weights(estimator))
+    assert _same(weights[0], weights[1])
+    assert not _same(weights[0], weights[2])
+    assert not _same(weights[0], weights[3])
+
+
+def test_training_leaves_the_global_generator_alone(toy, few, short):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    toy.source_counts().fit(few, short)
+    assert torch.equal(torch.rand(3), expected)
+
+
+class _Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop", [5, 9])
+def test_killed_and_resumed_ends_with_the_same_weights(toy, few, short, tmp_path, monkeypatch, stop):
+    """Killed in step 5 or 9, resumed from the checkpoint of step 4 or 8: five steps an epoch, so once mid-epoch."""
+    whole = toy.source_counts()
+    reference = whole.fit(few, short)
+    killed = toy.source_counts()
+    steps, loss = [], type(killed).loss
+
+    def dying(self, output, targets):
+        if self.training:
+            steps.append(1)
+        if len(steps) > stop:
+            raise _Killed
+        return loss(self, output, targets)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(killed), "loss", dying)
+        with pytest.raises(_Killed):
+            killed.fit(few, short, checkpoint=tmp_path / "run.ckpt")
+    resumed = toy.source_counts(seed=99)
+    history = resumed.fit(few, short, checkpoint=tmp_path / "run.ckpt")
+    assert _same(_weights(resumed), _weights(whole))
+    assert history.validation_loss == reference.validation_loss
+    assert history.train_loss == pytest.approx(reference.train_loss, abs=1e-12)
+    assert history.maps == reference.maps == 640
+
+
+def test_a_finished_training_is_not_repeated(toy, few, short, tmp_path):
+    first, second = toy.spectra(), toy.spectra()
+    first.fit(few, short, checkpoint=tmp_path / "run.ckpt")
+    history = second.fit(few, short, checkpoint=tmp_path / "run.ckpt")
+    assert _same(_weights(first), _weights(second))
+    assert history.maps == 640
+    assert [file.name for file in tmp_path.iterdir()] == ["run.ckpt"]
+
+
+def test_checkpoint_of_another_training_is_refused(toy, few, short, tmp_path):
+    toy.spectra().fit(few, short, checkpoint=tmp_path / "run.ckpt")
+    with pytest.raises(
+        InputError, match=r"belongs to another training; settings.learning_rate: stored 0.003, here 0.1"
+    ):
+        toy.spectra().fit(few, replace(short, learning_rate=0.1), checkpoint=tmp_path / "run.ckpt")
+    with pytest.raises(InputError, match=r"estimator.fingerprint: stored 'toy', here 'other'"):
+        toy.spectra(fingerprint="other").fit(few, short, checkpoint=tmp_path / "run.ckpt")
+
+
+@pytest.mark.parametrize("size", [0, 7, 3000])
+def test_truncated_checkpoint_is_refused(toy, few, short, tmp_path, size):
+    path = tmp_path / "run.ckpt"
+    toy.spectra().fit(few, short, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(InputError, match=r"checkpoint .*run.ckpt: must be a whole checkpoint of a training"):
+        toy.spectra().fit(few, short, checkpoint=path)
+
+
+def test_history_counts_and_is_json(toy, few, short):
+    history = toy.spectra().fit(few, short)
+    assert history.n_train == 304
+    assert history.n_validation == 16
+    assert history.maps == 640
+    assert history.presentations == pytest.approx(640 / 304)
+    assert len(history.train_loss) == len(history.validation_loss) == 3  # 10 steps, 4 an epoch: the last one is short
+    assert history.precision == "float32"
+    assert json.loads(json.dumps(history.to_dict()))["maps_per_second"] == pytest.approx(640 / history.seconds)
+
+
+def test_validation_maps_can_be_given(toy, few, short):
+    history = toy.spectra().fit(few, short, validation=few[:50])
+    assert (history.n_train, history.n_validation) == (320, 50)
+
+
+def test_validation_loss_is_the_estimators_own(toy, few, short):
+    """Validation in evaluation mode, batch statistics untouched: the same number comes out afterwards."""
+    estimator = toy.spectra()
+    history = estimator.fit(few, short, validation=few[:50])
+    with torch.no_grad():
+        output = estimator(torch.from_numpy(few.counts[:50].astype(np.float32)))
+        loss = float(estimator.loss(output, estimator.targets(few[:50])))
+    assert history.validation_loss[-1] == pytest.approx(loss, abs=1e-4)
+
+
+def test_without_validation_there_is_no_validation_loss(toy, few, short):
+    history = toy.spectra().fit(few, replace(short, validation_share=0.0))
+    assert history.validation_loss == ()
+    assert history.n_train == 320
+
+
+def test_patience_stops_and_keeps_the_best_weights(toy, few):
+    """Maps of the training set are given shuffled labels for validation, so that validation soon gets worse."""
+    wrong = few[:100]
+    wrong = type(wrong)(wrong.theta, wrong.counts, wrong.flux[::-1], wrong.scd[::-1], wrong.n_sources)
+    settings = replace(toy.settings, max_maps=20_000, patience=3)
+    estimator = toy.spectra()
+    history = estimator.fit(few, settings, validation=wrong)
+    assert history.stopped_early
+    assert history.maps < 20_000
+    losses = history.validation_loss
+    assert len(losses) == int(np.argmin(losses)) + 1 + 3
+    with torch.no_grad():
+        output = estimator(torch.from_numpy(wrong.counts.astype(np.float32)))
+    assert float(estimator.loss(output, estimator.targets(wrong))) == pytest.approx(min(losses), abs=1e-4)
+
+
+def test_time_limit_ends_training(toy, few):
+    history = toy.spectra().fit(few, replace(toy.settings, max_maps=10**9, max_seconds=0.5))
+    assert 0 < history.maps < 10**6
+    assert 0.5 <= history.seconds < 10
+
+
+def test_loss_that_is_not_finite_is_named_and_the_last_good_weights_kept(toy, few, short, tmp_path, monkeypatch):
+    estimator = toy.spectra()
+    loss, calls = type(estimator).loss, []
+
+    def breaking(self, output, targets):
+        calls.append(self.training)
+        value = loss(self, output, targets)
+        return value * float("nan") if sum(calls) == 7 else value
+
+    monkeypatch.setattr(type(estimator), "loss", breaking)
+    with pytest.raises(
+        TrainingError, match=r"loss: must be finite, got nan .* at step 6 \(training seed 0\); .*of step 5"
+    ):
+        estimator.fit(few, short, validation=few[:16], checkpoint=tmp_path / "run.ckpt")
+    assert all(torch.isfinite(value).all() for value in estimator.state_dict().values())
+    assert not estimator.training
+
+
+def test_a_gradient_that_is_not_finite_is_caught_too(toy, few, short, monkeypatch):
+    estimator = toy.spectra()
+    loss = type(estimator).loss
+    monkeypatch.setattr(
+        type(estimator), "loss", lambda self, o, t: loss(self, o, t) + torch.sqrt(0 * o.log_std.sum()) * 1.0
+    )
+    with pytest.raises(TrainingError, match="or such a gradient at step 0"):
+        estimator.fit(few, short)
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="no native bfloat16 on this processor")
+def test_bfloat16_is_close_to_float32(toy, maps):
+    """Both reach held-out losses that differ by less than a tenth of what training gains."""
+    settings = replace(toy.settings, max_maps=8000)
+    losses = {}
+    for precision in ("float32", "auto"):
+        estimator = toy.source_counts()
+        history = estimator.fit(maps.train, replace(settings, precision=precision), validation=maps.fresh)
+        losses[history.precision] = (history.validation_loss[-1], estimator.quantiles(maps.fresh.counts[:50], 0.5))
+    assert losses.keys() == {"float32", "bfloat16"}
+    untrained = toy.source_counts()
+    untrained.prepare(torch.from_numpy(maps.train.counts[:500].astype(np.float32)), untrained.targets(maps.train))
+    with torch.no_grad():
+        start = untrained.loss(
+            untrained(torch.from_numpy(maps.fresh.counts.astype(np.float32))), untrained.targets(maps.fresh)
+        )
+    gain = float(start) - losses["float32"][0]
+    assert abs(losses["bfloat16"][0] - losses["float32"][0]) < 0.1 * gain
+
+
+def test_progress_is_shown_only_when_asked_for(toy, few, short, capfd):
+    toy.spectra().fit(few, short)
+    quiet = capfd.readouterr()
+    assert quiet.err == quiet.out == ""
+    toy.spectra().fit(few, short, progress=True)
+    loud = capfd.readouterr()
+    assert "spectra" in loud.err
+    assert loud.out == ""
+
+
+def test_no_maps_are_refused(toy, few, short):
+    with pytest.raises(InputError, match="simulations: no map is left to train on"):
+        train(toy.spectra(), few[:1], short)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("max_maps", 0, "max_maps: must be at least 1, got 0"),
+        ("batch_size", 0, "batch_size: must be at least 1, got 0"),
+        ("checkpoint_every", 0, "checkpoint_every: must be at least 1, got 0"),
+        ("learning_rate", 0.0, "learning_rate: must be positive, got 0.0"),
+        ("clip_norm", -1.0, "clip_norm: must be positive, got -1.0"),
+        ("warmup", 1.0, r"warmup: must lie in \[0, 1\), got 1.0"),
+        ("validation_share", -0.1, r"validation_share: must lie in \[0, 1\), got -0.1"),
+        ("weight_decay", -1.0, "weight_decay: must not be negative, got -1.0"),
+        ("max_seconds", 0.0, "max_seconds: must be positive, got 0.0"),
+        ("patience", 0, "patience: must be at least 1, got 0"),
+        ("seed", -1, "seed: must not be negative, got -1"),
+        ("precision", "half", "precision: must be one of auto, bfloat16, float32, got 'half'"),
+    ],
+)
+def test_settings_are_checked(name, value, message):
+    with pytest.raises(InputError, match=message):
+        TrainingSettings(**{name: value})
