@@ -19,7 +19,7 @@ from gcesbi.errors import InputError
 if TYPE_CHECKING:
     import arviz
 
-__all__ = ["QUANTITIES", "Coordinates", "Posterior", "Quantity", "SamplePosterior", "check_levels"]
+__all__ = ["QUANTITIES", "Coordinates", "JointPosterior", "Posterior", "Quantity", "SamplePosterior", "check_levels"]
 
 
 @dataclass(frozen=True)
@@ -154,3 +154,39 @@ class SamplePosterior(Posterior):
         """Quantiles over all stored samples, (n_level, *axes), pointwise."""
         self._check(name)
         return np.quantile(self.samples[name], check_levels(levels), axis=0)
+
+
+class JointPosterior(Posterior):
+    """Several posteriors of one observation, each asked for what it knows.
+
+    A quantity comes from the first part that knows it. Parts are sampled independently: correlations between
+    quantities of different parts are not in the samples.
+
+    Parameters
+    ----------
+    method : str
+    parts : sequence of Posterior
+        On the same coordinates.
+    """
+
+    def __init__(self, method: str, parts: Sequence[Posterior]) -> None:
+        if not parts or any(part.coordinates != parts[0].coordinates for part in parts):
+            raise InputError("parts: needs at least one posterior, all on the same coordinates")
+        self.method = method
+        self.coordinates = parts[0].coordinates
+        self._by_name = {name: part for part in reversed(parts) for name in part.names}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Quantities that this posterior knows."""
+        return tuple(self._by_name)
+
+    def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+        """Draw `n` samples of every part."""
+        drawn = {id(part): part.sample(n, seed) for part in self._by_name.values()}
+        return {name: drawn[id(part)][name] for name, part in self._by_name.items()}
+
+    def quantiles(self, name: str, levels: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+        """Quantiles of a quantity by the part that knows it, (n_level, *axes), pointwise."""
+        self._check(name)
+        return self._by_name[name].quantiles(name, levels, seed)

@@ -35,7 +35,6 @@ class SimulationSettings(_Settings):
 class NptfSettings(_Settings):
     """How the non-Poissonian template fit is sampled."""
 
-    n_break: int = Field(2, ge=1, le=4, description="breaks of each source-count distribution")
     n_walkers: int = Field(64, ge=8)
     n_steps: int = Field(1_500, ge=20)
 

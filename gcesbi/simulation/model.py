@@ -184,7 +184,7 @@ class SkyModel:
     @cached_property
     def exposure(self) -> NDArray[np.float64]:
         """Exposure in the region, (n_energy, n_pix), cm² s."""
-        return self.patch_exposure[:, self.inside]
+        return np.ascontiguousarray(self.patch_exposure[:, self.inside])
 
     @cached_property
     def templates(self) -> NDArray[np.float64]:

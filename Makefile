@@ -1,0 +1,41 @@
+# The two commands of the README, and those of CONTRIBUTING. All work from a fresh clone with Python 3.11+ and pip.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.PHONY: quickstart test lint types format clean install
+
+quickstart: $(READY)  ## the whole job on a mock map; ARGS="--seed 3" passes options on
+	$(BIN)/gcesbi quickstart $(ARGS)
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(READY) types  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy sees the packages as they are installed: baselines and validation inside gcesbi
+	rm -rf build/types && mkdir -p build/types
+	cp -r gcesbi build/types/gcesbi
+	cp -r baselines build/types/gcesbi/baselines
+	cp -r validation build/types/gcesbi/validation
+	$(BIN)/mypy build/types/gcesbi
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,255 @@
+"""The command line: thin wrappers of :mod:`gcesbi.steps` and :mod:`gcesbi.quickstart`.
+
+Bad input ends with exit status 2 and one line on standard error; so does an option that click itself refuses.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from gcesbi.errors import InputError
+
+if TYPE_CHECKING:
+    from gcesbi.settings import RunSettings
+    from gcesbi.sky import Observation
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Is the Galactic Centre's gamma-ray excess dark matter or a crowd of faint point sources?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Fit(StrEnum):
+    """Classical likelihoods."""
+
+    poisson = "poisson"
+    nptf = "nptf"
+
+
+Preset = Annotated[str, typer.Option(help="test, quick, default, paper, or a TOML file of your own.")]
+Set = Annotated[list[str], typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random; the preset's if not given.")]
+Workers = Annotated[int, typer.Option(help="Threads that simulate.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that exists.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+Map = Annotated[
+    Path | None, typer.Option("--observation", help="Data folder or HEALPix FITS file; a mock if not given.")
+]
+Diffuse = Annotated[str | None, typer.Option(help="Interstellar model of a data folder: O, A, F or p6v11.")]
+Mask = Annotated[str, typer.Option(help="Source mask of a data folder: 3fgl, 4fgl or none.")]
+RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
+
+_CORES = os.cpu_count() or 1
+
+
+@app.command(epilog="Example: gcesbi quickstart --out runs/mine --seed 3")
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Run folder to make.")] = Path("runs/quickstart"),
+    observation: Map = None,
+    diffuse: Diffuse = None,
+    mask: Mask = "3fgl",
+    preset: Preset = "quick",
+    set_: Set = [],  # noqa: B006 - typer's way
+    seed: Seed = None,
+    workers: Workers = _CORES,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Do everything: sky, map, simulations, networks, Poisson fit, NPTF, table and report."""
+    from gcesbi.quickstart import quickstart as job
+    from gcesbi.run import Run
+
+    Run.check_free(out, overwrite=overwrite)
+    settings, seen = _settings_and_map(preset, set_, seed, observation, diffuse, mask)
+    job(out, settings, seen, workers=workers, overwrite=overwrite, progress=not quiet)
+
+
+@app.command(epilog="Example: gcesbi simulate --preset default --n 100000 --out runs/a --workers 2")
+def simulate(
+    out: Annotated[Path, typer.Option(help="Run folder; a simulation that was interrupted there goes on.")],
+    n: Annotated[int | None, typer.Option(help="Training maps, in place of the preset's number.")] = None,
+    observation: Annotated[Path | None, typer.Option(help="Data folder whose sky is simulated.")] = None,
+    diffuse: Diffuse = None,
+    mask: Mask = "3fgl",
+    preset: Preset = "quick",
+    set_: Set = [],  # noqa: B006
+    seed: Seed = None,
+    workers: Workers = _CORES,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw maps and their labels into a run folder."""
+    from gcesbi import steps
+    from gcesbi.run import Run
+
+    changes = [*set_, *([] if n is None else [f"simulation.n_train={n}"])]
+    settings, _ = _settings_and_map(preset, changes, seed, observation, diffuse, mask)
+    if (out / "run.json").is_file() and not overwrite:
+        run = Run.open(out)
+        _check_same(run.settings, settings, out)
+    else:
+        Run.check_free(out, overwrite=overwrite)
+        run = Run.create(out, settings, settings.sky.build(), overwrite=overwrite)
+    steps.simulate(run, workers, progress=not quiet)
+    Console().print(f"{len(run.store)} maps in {run.store.folder}")
+
+
+@app.command(epilog="Example: gcesbi train runs/a")
+def train(run: RunFolder, quiet: Quiet = False) -> None:
+    """Train both networks on the maps of a run; goes on from a checkpoint where there is one."""
+    from gcesbi import steps
+    from gcesbi.run import Run
+
+    histories = steps.train(Run.open(run), progress=not quiet)
+    for name, history in histories.items():
+        Console().print(f"{name}: {history.maps} maps presented, {history.maps_per_second:.0f} a second")
+
+
+@app.command(epilog="Example: gcesbi infer runs/a --observation data/fermi-573w")
+def infer(
+    run: RunFolder,
+    observation: Map = None,
+    mask: Mask = "3fgl",
+) -> None:
+    """Ask trained networks about a map (the run's own if none is given), print a table and store the posterior."""
+    from gcesbi import steps
+    from gcesbi.comparison import comparison_table
+    from gcesbi.quickstart import print_table
+    from gcesbi.run import Run
+
+    opened = Run.open(run)
+    posterior = steps.infer(opened, _map_for(opened, observation, mask))
+    opened.write_posterior("networks", posterior)
+    print_table(Console(), comparison_table({"networks": posterior}, opened.model.bins))
+
+
+@app.command(epilog="Example: gcesbi fit poisson --observation data/fermi-573w --diffuse O --out runs/fit")
+def fit(
+    method: Annotated[Fit, typer.Argument(help="Likelihood to fit.")],
+    out: Annotated[Path, typer.Option(help="Run folder: made if new, else its own map is fitted.")],
+    observation: Map = None,
+    diffuse: Diffuse = None,
+    mask: Mask = "3fgl",
+    preset: Preset = "quick",
+    set_: Set = [],  # noqa: B006
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit the Poisson templates or the NPTF to a map, print a table and store the posterior."""
+    from gcesbi import steps
+    from gcesbi.baselines import PoissonFit
+    from gcesbi.comparison import comparison_table
+    from gcesbi.posterior import Posterior
+    from gcesbi.quickstart import print_table
+    from gcesbi.run import Run
+
+    if (out / "run.json").is_file() and not overwrite:
+        run = Run.open(out)
+        seen = _map_for(run, observation, mask)
+    else:
+        Run.check_free(out, overwrite=overwrite)
+        settings, given = _settings_and_map(preset, set_, seed, observation, diffuse, mask)
+        model = settings.sky.build()
+        run = Run.create(out, settings, model if given is None else model.for_observation(given), overwrite=overwrite)
+        seen = given if given is not None else steps.mock_observation(run)[0]
+        run.write_observation(seen)
+    posterior: Posterior
+    if method is Fit.poisson:
+        result = PoissonFit(run.model.for_observation(seen), seen).run()
+        posterior = result.posterior()
+        Console().print(f"ln L = {result.log_likelihood:.6f}, KKT residual {result.kkt_residual:.1e}")
+    else:
+        posterior = steps.fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, progress=not quiet)
+    run.write_posterior(method.value, posterior)
+    print_table(Console(), comparison_table({posterior.method: posterior}, run.model.bins))
+
+
+@app.command(epilog="Example: gcesbi validate runs/a")
+def validate(run: RunFolder) -> None:
+    """Judge a run's networks on its held-out maps and write validation.html and validation.json."""
+    from gcesbi import pages, steps
+    from gcesbi.report import Report, write_report
+    from gcesbi.run import Run
+
+    opened = Run.open(run)
+    evaluation = steps.evaluate(opened)
+    verdict = pages.calibration_verdict(evaluation)
+    opened.write_json("validation.json", evaluation.to_dict())
+    report = Report(
+        title="Are the error bars true?",
+        verdict=verdict,
+        mood=pages.calibration_mood(evaluation),
+        sections=(pages.calibration_section(evaluation),),
+        data=evaluation.to_dict(),
+    )
+    write_report(opened.folder / "validation.html", report)
+    Console().print(verdict)
+
+
+def _settings_and_map(
+    preset: str, changes: list[str], seed: int | None, path: Path | None, diffuse: str | None, mask: str
+) -> tuple[RunSettings, Observation | None]:
+    """Settings, and the map they are for: of the folder's own sky if `path` is a data folder."""
+    from gcesbi.io import read_observation
+    from gcesbi.settings import load_settings
+
+    if path is None:
+        if diffuse is not None:
+            raise InputError(f"diffuse: needs --observation with a data folder, got {diffuse!r} without")
+        return load_settings(preset, changes, seed), None
+    if not path.is_dir():
+        settings = load_settings(preset, changes, seed)
+        sky = settings.sky
+        return settings, read_observation(path, sky.radius, sky.band, nside=sky.nside)
+    given: dict[str, Any] = {"kind": "folder", "path": str(path.resolve()), "mask": _mask(mask)}
+    settings = load_settings(preset, changes, seed, given | {"diffuse": diffuse or "O"})
+    return settings, _read_for(settings, path, mask)
+
+
+def _read_for(settings: RunSettings, path: Path, mask: str) -> Observation:
+    from gcesbi.io import read_observation
+
+    sky = settings.sky
+    return read_observation(path, sky.radius, sky.band, _mask(mask) if path.is_dir() else None, nside=sky.nside)
+
+
+def _map_for(run: Any, path: Path | None, mask: str) -> Observation:
+    """The map at `path`, or the run's own."""
+    return run.observation() if path is None else _read_for(run.settings, path, mask)
+
+
+def _mask(mask: str) -> str | None:
+    if mask not in ("3fgl", "4fgl", "none"):
+        raise InputError(f"mask: must be 3fgl, 4fgl or none, got {mask!r}")
+    return None if mask == "none" else mask
+
+
+def _check_same(found: RunSettings, wanted: RunSettings, folder: Path) -> None:
+    """Raise InputError unless a run's maps are those that are asked for."""
+    for name in ("sky", "seed"):
+        if getattr(found, name) != getattr(wanted, name):
+            raise InputError(
+                f"out: {str(folder)!r} was made with another {name} ({getattr(found, name)}); "
+                "choose another folder or give --overwrite"
+            )
+
+
+def main() -> None:
+    """Run the command line; bad input is one line and exit status 2."""
+    try:
+        app()
+    except InputError as error:
+        sys.stderr.write(f"gcesbi: error: {' '.join(str(error).split())}\n")
+        sys.exit(2)

@@ -1,0 +1,103 @@
+"""Methods side by side: one table of what each concludes about the same map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi.physics.scd import ScdBins, n_sources
+from gcesbi.posterior import Posterior
+from gcesbi.report import TableBlock
+from gcesbi.simulation import Simulations
+
+__all__ = ["DECADES", "comparison_table", "cumulative_at"]
+
+DECADES = (-12.0, -11.0, -10.0, -9.0)
+"""Fluxes, log₁₀ of photons cm⁻² s⁻¹, at which the table quotes the cumulative SCD."""
+
+_LEVELS = (0.16, 0.5, 0.84)
+
+
+def cumulative_at(cdf: NDArray[np.float64], bins: ScdBins, log_flux: Sequence[float]) -> NDArray[np.float64]:
+    """Share of the flux below `log_flux` (n,), from CDFs (..., n_bin) given at the upper edges of bins: (..., n)."""
+    flat = np.concatenate([np.zeros((*cdf.shape[:-1], 1)), cdf], axis=-1).reshape(-1, len(bins) + 1)
+    values = np.stack([np.interp(log_flux, bins.edges, row) for row in flat])
+    return values.reshape(*cdf.shape[:-1], len(log_flux))
+
+
+def comparison_table(
+    posteriors: Mapping[str, Posterior], bins: ScdBins, truth: Simulations | None = None
+) -> TableBlock:
+    """One row a number, one column a method: flux fractions, SCD and number of sources, median and 68 % interval.
+
+    Parameters
+    ----------
+    posteriors : mapping of str to Posterior
+        By the name of the column.
+    bins : ScdBins
+    truth : Simulations, optional
+        Labels of a mock observation, a batch of one: a column of its own.
+    """
+    coordinates = next(iter(posteriors.values())).coordinates
+    columns = {name: _column(posterior, bins) for name, posterior in posteriors.items()}
+    if truth is not None:
+        columns = {"truth": _true_column(truth, bins), **columns}
+    labels = [f"flux fraction of {name} [%]" for name in coordinates.template]
+    for source in coordinates.point_source:
+        labels += [f"{source}: share of flux below 10^{decade:.0f} [%]" for decade in DECADES]
+        labels.append(f"{source}: number of sources")
+    rows = tuple((label, *(column[i] for column in columns.values())) for i, label in enumerate(labels))
+    has_truth = "the truth of the mock map, and " if truth is not None else ""
+    return TableBlock(
+        ("quantity", *columns),
+        rows,
+        f"What each method concludes from the same map: {has_truth}median with the 68 % interval. A dash: the method "
+        "does not know the quantity. Fluxes in photons / cm² / s. Numbers of sources follow from the binned SCD, in "
+        "which sources too dim for a photon weigh most and priors decide.",
+    )
+
+
+def _column(posterior: Posterior, bins: ScdBins) -> list[str]:
+    coordinates = posterior.coordinates
+    cells = _cells(posterior, "flux_fraction", len(coordinates.template), 100)
+    n_source, n_decade = len(coordinates.point_source), len(DECADES)
+    if "scd_cdf" in posterior.names:
+        curves = cumulative_at(posterior.quantiles("scd_cdf", _LEVELS), bins, DECADES)
+        shares = [[_interval(100 * curves[:, j, i]) for i in range(n_decade)] for j in range(n_source)]
+    else:
+        shares = [["–"] * n_decade for _ in range(n_source)]
+    numbers = _cells(posterior, "n_sources", n_source, 1)
+    for j in range(n_source):
+        cells += [*shares[j], numbers[j]]
+    return cells
+
+
+def _cells(posterior: Posterior, name: str, n: int, scale: float) -> list[str]:
+    if name not in posterior.names:
+        return ["–"] * n
+    values = scale * posterior.quantiles(name, _LEVELS)
+    return [_interval(values[:, i]) for i in range(n)]
+
+
+def _true_column(truth: Simulations, bins: ScdBins) -> list[str]:
+    flux = truth.flux[0].sum(axis=1)
+    cells = [f"{100 * share:.1f}" for share in flux / flux.sum()]
+    n_source = truth.scd.shape[1]
+    curves = cumulative_at(np.cumsum(truth.scd[0], axis=-1), bins, DECADES)
+    numbers = n_sources(truth.scd[0], flux[-n_source:], bins)
+    for j in range(n_source):
+        cells += [*(f"{100 * share:.1f}" for share in curves[j]), _number(numbers[j])]
+    return cells
+
+
+def _interval(quantiles: NDArray[np.float64]) -> str:
+    low, median, high = np.sort(quantiles)
+    if median >= 1000:
+        return f"{_number(median)} ({_number(low)} to {_number(high)})"
+    return f"{median:.1f} ({low:.1f} to {high:.1f})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value < 1000 else f"{value:.2g}"

@@ -1,0 +1,261 @@
+"""What the reports say: sections of figures and sentences, from results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from gcesbi import plots
+from gcesbi.baselines import PoissonFitResult
+from gcesbi.estimators import TrainingHistory
+from gcesbi.physics.scd import cdf_to_pdf, pdf_to_f2dndf
+from gcesbi.posterior import Posterior
+from gcesbi.report import FigureBlock, Mood, Section, TableBlock
+from gcesbi.simulation import Simulations, SkyModel
+from gcesbi.sky import Observation
+from gcesbi.steps import TAUS, Evaluation
+
+__all__ = [
+    "calibration_mood",
+    "calibration_section",
+    "calibration_verdict",
+    "sky_section",
+    "source_count_section",
+    "spectra_section",
+    "training_section",
+]
+
+SHOWN_TAUS = TAUS[3::8]
+_TAILS = (0.16, 0.5, 0.84)
+
+
+def sky_section(observation: Observation, fit: PoissonFitResult) -> Section:
+    """The map, and what the Poisson fit leaves of it."""
+    region = observation.region
+    mean = np.einsum("te,tep->p", fit.spectrum, fit.templates)
+    counts = observation.counts.sum(axis=0)
+    return Section(
+        "The sky",
+        f"{region.n_pix} HEALPix pixels of nside {region.nside}, {region.solid_angle:.2f} sr, {counts.sum():,} photons "
+        f"in {observation.n_energy} energy bins, "
+        f"{observation.energy_edges[0]:g} to {observation.energy_edges[-1]:g} GeV.",
+        (
+            FigureBlock(
+                plots.counts_and_residuals(region, counts, mean),
+                "Three maps in Galactic coordinates: the observed counts, the best sum of smooth templates, and "
+                "their difference in units of the expected scatter.",
+                "Where the last map is evenly speckled, smooth templates explain the counts; red spots are more "
+                "photons than they do, as from point sources.",
+            ),
+        ),
+    )
+
+
+def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None = None) -> Section:
+    """Flux fractions of every template, by method."""
+    blocks = []
+    known = {name: p.summary() for name, p in posteriors.items() if "flux_fraction" in p.names}
+    totals = {name: summary["flux_fraction"] for name, summary in known.items()}
+    flux = None if truth is None else truth.flux[0].sum(axis=1)
+    blocks.append(
+        FigureBlock(
+            plots.flux_fractions(model.names, totals, None if flux is None else flux / flux.sum()),
+            "Share of every template in the flux of the region, with error bars, one colour a method.",
+            "Points of different colours should agree within their bars"
+            + ("." if truth is None else ", and bars hold the black truth two times in three."),
+        )
+    )
+    if model.n_energy > 1:
+        spectra = {name: s["spectrum_fraction"] for name, s in known.items() if "spectrum_fraction" in s}
+        fractions = None if truth is None else truth.flux_fractions[0]
+        blocks.append(
+            FigureBlock(
+                plots.spectra(model.names, model.energy_edges, spectra, fractions),
+                "One panel a template: its share of the flux in every energy bin, with error bars, a colour a method.",
+                "Read each panel from left, low energies, to right; templates of like shape on the sky trade flux.",
+            )
+        )
+    return Section("Spectra", "Who shines how brightly: shares of the flux, 68 % intervals.", tuple(blocks))
+
+
+def source_count_section(
+    model: SkyModel, networks: Posterior, others: Mapping[str, Posterior], truth: Simulations | None = None
+) -> Section:
+    """Source-count distributions of every point-source template."""
+    curves = networks.quantiles("scd_cdf", 1 - SHOWN_TAUS)  # τ orders from dim to bright, that is from high CDFs to low
+    photon = float(1 / model.exposure.mean())
+    blocks = []
+    for j, name in enumerate(model.point_sources):
+        bands = {
+            method: dict(zip(("low", "median", "high"), p.quantiles("scd_cdf", _TAILS)[:, j], strict=True))
+            for method, p in others.items()
+            if "scd_cdf" in p.names
+        }
+        row = model.names.index(name)
+        flux = float(networks.quantiles("flux", [0.5])[0, row])
+        true_cdf = None if truth is None else np.cumsum(truth.scd[0, j])
+        true_density = None if truth is None else _density(model, truth.scd[0, j], truth.flux[0, row].sum())
+        blocks += [
+            FigureBlock(
+                plots.cumulative_source_counts(
+                    model.scd_edges, curves[:, j], SHOWN_TAUS, true_cdf, bands, photon, title=plots.label(name)
+                ),
+                f"Cumulative share of the flux of {name} against the flux of its sources, one line a quantile level.",
+                "A curve that rises at the left is a dim population; the spread of the lines is what the map leaves "
+                "open. Pointwise quantiles: a band holds each value, not the whole curve, with its probability.",
+            ),
+            FigureBlock(
+                plots.source_counts(
+                    model.scd_edges,
+                    _density(model, cdf_to_pdf(curves[:, j]), flux),
+                    SHOWN_TAUS,
+                    _density_bands(model, bands, others, row),
+                    true_density,
+                    photon,
+                    title=plots.label(name),
+                    unit="F² dN/dF [photons / cm² / s]",
+                ),
+                f"Source-count distribution of {name} as F² dN/dF, one line a quantile level, other methods as bands.",
+                "Left of the line for one photon a source is seen only through its neighbours: there the prior speaks.",
+            ),
+        ]
+    return Section("Source counts", "How bright the sources are that make up each population.", tuple(blocks))
+
+
+def _density(model: SkyModel, pdf: NDArray[np.float64], flux: float) -> NDArray[np.float64]:
+    return pdf_to_f2dndf(np.maximum(pdf, 0.0), np.full(pdf.shape[:-1], flux), model.bins)
+
+
+def _density_bands(
+    model: SkyModel,
+    bands: Mapping[str, Mapping[str, NDArray[np.float64]]],
+    others: Mapping[str, Posterior],
+    row: int,
+) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """F² dN/dF of other methods: 68 % intervals of each bin over the samples."""
+    j = model.point_sources.index(model.names[row])
+    found = {}
+    for method in bands:
+        drawn = others[method].sample(2000, seed=0)
+        density = pdf_to_f2dndf(cdf_to_pdf(drawn["scd_cdf"][:, j]), drawn["flux"][:, row], model.bins)
+        found[method] = dict(zip(("low", "median", "high"), np.quantile(density, _TAILS, axis=0), strict=True))
+    return found
+
+
+def calibration_verdict(evaluation: Evaluation) -> str:
+    """Whether the error bars are true, in two sentences."""
+    found = [*evaluation.spectra.values(), *(e.report for e in evaluation.source_counts.values())]
+    wrong = [report for report in found if report.judgement not in ("calibrated", "too few maps")]
+    n_map = found[0].n_map
+    if not wrong:
+        return f"On {n_map} maps that training never saw, every error bar of the networks holds its nominal share."
+    worst = max(wrong, key=lambda report: abs(report.dispersion.value - 1))
+    return (
+        f"On {n_map} maps that training never saw, {len(found) - len(wrong)} of {len(found)} sets of error bars are "
+        f"calibrated. The worst, {worst.name}: {worst.verdict}"
+    )
+
+
+def calibration_mood(evaluation: Evaluation) -> Mood:
+    """Colour of the verdict: by the largest ratio of true to claimed errors."""
+    found = [*evaluation.spectra.values(), *(e.report for e in evaluation.source_counts.values())]
+    worst = max(abs(np.log(report.dispersion.value)) for report in found)
+    return "good" if worst < np.log(1.1) else "caution" if worst < np.log(1.5) else "bad"
+
+
+def calibration_section(evaluation: Evaluation) -> Section:
+    """Coverage, sharpness and distance on held-out maps."""
+    counts = evaluation.source_counts
+    reports = {f"source counts: {name}": found.report for name, found in counts.items()}
+    spectra = {f"spectrum: {name}": report for name, report in evaluation.spectra.items()}
+    rows = tuple(
+        (
+            name,
+            str(report.dispersion),
+            *(f"{report.curve.at(alpha)[0]:.3f}" for alpha in (0.5, 0.68, 0.95)),
+            f"{report.width_95:.3f}",
+            report.judgement,
+        )
+        for name, report in {**reports, **spectra}.items()
+    )
+    distances = tuple(
+        (
+            name,
+            f"{np.median(found.semd):+.2f}",
+            f"{np.diff(np.quantile(found.semd, [0.16, 0.84]))[0] / 2:.2f}",
+            f"{found.emd.mean():.2f}",
+            f"{np.median(found.sharpness):.3f}",
+        )
+        for name, found in counts.items()
+    )
+    n_map = next(iter(reports.values())).n_map
+    return Section(
+        "Calibration on held-out maps",
+        f"{n_map} maps drawn from the model and kept from training. Coverage is pointwise: the share of (map, bin) "
+        "pairs inside the interval, not of whole curves.",
+        (
+            TableBlock(
+                (
+                    "quantity",
+                    "true / claimed error",
+                    "coverage at 0.5",
+                    "at 0.68",
+                    "at 0.95",
+                    "width of 95 %",
+                    "judgement",
+                ),
+                rows,
+                "Error bars are true where the second column is 1 and coverages equal their nominal levels.",
+            ),
+            FigureBlock(
+                plots.coverage_curves({name: report.curve for name, report in reports.items()}),
+                "Measured coverage of the source-count intervals against their nominal level, with bands.",
+                "On the diagonal intervals are as wide as they should be; below it they are too narrow.",
+            ),
+            FigureBlock(
+                plots.coverage_curves({name: report.curve for name, report in spectra.items()}),
+                "Measured coverage of the spectral intervals against their nominal level, with bands.",
+                "As above, for the share of every template in every energy bin.",
+            ),
+            FigureBlock(
+                plots.sharpness_histogram({name: found.sharpness for name, found in counts.items()}),
+                "Histogram of the widths of the 95 % intervals of the cumulative source counts.",
+                "Further left is sharper; sharp is worth something only where coverage is right.",
+            ),
+            TableBlock(
+                ("template", "median SEMD", "half of its 68 % range", "mean EMD", "median width of 95 %"),
+                distances,
+                "(Signed) Earth mover's distance between true and median SCD, in flux bins of 0.27 decades; below "
+                "zero: the prediction is too dim.",
+            ),
+            FigureBlock(
+                plots.distance_histogram({name: found.semd for name, found in counts.items()}),
+                "Histogram of the signed Earth mover's distance on held-out maps.",
+                "Centred on zero there is no bias; left of it predictions are too dim, right of it too bright.",
+            ),
+        ),
+    )
+
+
+def training_section(histories: Mapping[str, TrainingHistory]) -> Section:
+    """Loss curves."""
+    blocks = tuple(
+        FigureBlock(
+            _losses(history),
+            f"Loss of the {name} network per pass over the training maps.",
+            f"{history.maps:,} maps presented, each {history.presentations:.1f} times on average, at "
+            f"{history.maps_per_second:.0f} a second. Held-out loss should follow the training loss down.",
+        )
+        for name, history in histories.items()
+    )
+    return Section("Training", "", blocks)
+
+
+def _losses(history: TrainingHistory) -> Figure:
+    curves = {"training": (np.arange(1, len(history.train_loss) + 1), np.asarray(history.train_loss))}
+    if history.validation_loss:
+        curves["held out"] = (np.arange(1, len(history.validation_loss) + 1), np.asarray(history.validation_loss))
+    return plots.training_curves(curves, title="")
