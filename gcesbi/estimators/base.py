@@ -25,6 +25,8 @@ from gcesbi.sky.region import Region
 
 __all__ = ["Estimator", "NetworkSettings", "digest"]
 
+_PIXELS_AT_ONCE = 2**24
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings:
@@ -65,6 +67,7 @@ class Estimator(nn.Module):
 
     kind: ClassVar[str]
     head: nn.Module
+    prepared: Tensor
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class Estimator(nn.Module):
             torch.manual_seed(seed)
             self.embedding = self._embedding()
             self.head = self._head()
+        self.register_buffer("prepared", torch.tensor(False))
         self.eval()
 
     @property
@@ -117,9 +121,15 @@ class Estimator(nn.Module):
         return self.head(self.embedding(counts))
 
     def prepare(self, counts: Tensor, targets: Tensor) -> None:
-        """Before training: standardise the input, and let the head start from the labels' distribution."""
+        """Before the first training: standardise the input, and let the head start from the labels' distribution.
+
+        Once done it is kept, so that another training goes on where the last one ended.
+        """
+        if self.prepared:
+            return
         self.embedding.inputs.standardise(counts)
         self.head.set_prior(targets[:100_000])  # type: ignore[operator]
+        self.prepared.fill_(True)
 
     def fit(
         self,
@@ -144,11 +154,12 @@ class Estimator(nn.Module):
             )
 
     @torch.no_grad()
-    def outputs(self, counts: ArrayLike, batch_size: int = 256) -> Iterator[Any]:
+    def outputs(self, counts: ArrayLike) -> Iterator[Any]:
         """Head's outputs on maps, batch by batch, in float32 and evaluation mode."""
         counts = np.asarray(counts)
         self.check_counts(counts)
         self.eval()
+        batch_size = min(256, 1 + _PIXELS_AT_ONCE // self.exposure.size)
         for start in range(0, len(counts), batch_size):
             yield self(torch.from_numpy(counts[start : start + batch_size].astype(np.float32)))
 
