@@ -36,7 +36,7 @@ from gcesbi.baselines.count_integrals import mean_counts
 from gcesbi.baselines.nptf import NptfLikelihood
 from gcesbi.baselines.poisson import PoissonFit, PoissonFitResult
 from gcesbi.baselines.psf_correction import psf_correction
-from gcesbi.baselines.sampling import Chain, Convergence, run_emcee
+from gcesbi.baselines.sampling import BlockMove, Chain, Convergence, run_emcee, temper
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
@@ -111,6 +111,8 @@ class NptfPriors:
 class NptfPosterior(SamplePosterior):
     """Posterior of an NPTF, with its chain and what to think of it.
 
+    ``log_evidence`` is the tempering's estimate of ln Z (good to a few tenths, not a nested sampler's figure).
+
     Besides the quantities of every posterior it holds the fit's own parameters by name, and ``poisson_flux_fraction``
     and
     ``point_source_flux_fraction`` (n_sample, n_point_source_template): the smooth and the point-source share of the
@@ -118,11 +120,12 @@ class NptfPosterior(SamplePosterior):
     """
 
     def __init__(
-        self, nptf: NPTF, chain: Chain, samples: Mapping[str, NDArray[np.float64]], log_likelihood: float
+        self, nptf: NPTF, chain: Chain, samples: Mapping[str, NDArray[np.float64]], log_evidence: float
     ) -> None:
         super().__init__("NPTF", nptf.model.coordinates, samples)
         self.chain = chain
-        self.best_log_likelihood = log_likelihood
+        self.log_evidence = log_evidence
+        self.best_log_likelihood = float(chain.log_probability.max() - nptf.log_prior(chain.best))
 
     @property
     def convergence(self) -> Convergence:
@@ -363,32 +366,31 @@ class NPTF:
 
     # -- sampling ------------------------------------------------------------------------------------------------
 
-    def start(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Start points (n, n_dim): norms about the Poisson fit, split at random between smooth emission and sources.
+    @cached_property
+    def moves(self) -> BlockMove:
+        """Ensemble moves: norms together, each shape with and without them, single shape parameters, and all."""
+        n_smooth, width = len(self.smooth or ()), 2 * self.priors.n_break + 2
+        firsts = range(n_smooth, len(self.names), width)
+        norms = np.array([*range(n_smooth), *firsts])
+        shapes = [np.arange(first + 1, first + width) for first in firsts]
+        pairs = [np.array([i, first]) for first, i in zip(firsts, self._smooth_partners, strict=True) if i >= 0]
+        singles = [np.array([i]) for shape in shapes for i in shape]
+        both = [np.concatenate([norms, shape]) for shape in shapes]
+        return BlockMove([norms] * 3 + shapes + both + pairs + singles + [np.arange(len(self.names))], self.bounds)
 
-        Shapes of the source-count distributions come from the prior.
-        """
-        theta = self.sample_prior(n, rng)
-        low, high = self.bounds.T
-        norms = np.stack([optimum.norms for optimum in self._fit.optima]).sum(axis=0)
-        column = {name: i for i, name in enumerate(self.names)}
-        for template, norm in zip(self.model.names, norms, strict=True):
-            split = rng.random(n) if template in (self.smooth or ()) else np.zeros(n)
-            split = split if template in (self.point_sources or ()) else np.ones(n)
-            for parameter, share in ((f"{template}_norm", split), (f"{template}_ps_norm", 1.0 - split)):
-                if parameter in column:
-                    i = column[parameter]
-                    value = norm * share * (1.0 + 0.02 * rng.standard_normal(n))
-                    margin = 0.02 * (high[i] - low[i]) * rng.random(n)
-                    theta[:, i] = np.clip(value, low[i] + margin, high[i] - margin)
-        return theta
+    @property
+    def _smooth_partners(self) -> list[int]:
+        """Column of each point-source template's smooth norm, -1 if it has none."""
+        smooth = list(self.smooth or ())
+        return [smooth.index(name) if name in smooth else -1 for name in self.point_sources or ()]
 
     def run(
         self,
         n_walkers: int | None = None,
-        n_steps: int = 2000,
+        n_steps: int = 1000,
         seed: int = 0,
-        burn_in: float = 0.4,
+        n_particles: int = 400,
+        burn_in: float = 0.2,
         n_sample: int = 4000,
         progress: bool = True,
     ) -> NptfPosterior:
@@ -401,6 +403,10 @@ class NPTF:
         n_steps : int
             Steps of every walker, burn-in included.
         seed : int
+            Same seed, same samples, whatever the number of workers.
+        n_particles : int
+            Particles that are tempered from the prior; the walkers start from some of them. Even, not fewer than
+            walkers.
         burn_in : float
             Share of the steps that is dropped.
         n_sample : int
@@ -409,16 +415,16 @@ class NPTF:
             Whether to show a progress bar.
         """
         walkers = 4 * len(self.names) if n_walkers is None else n_walkers
-        start = self._select_start(walkers, np.random.default_rng(seed))
-        chain = run_emcee(self.log_probability, start, n_steps, seed, self.names, burn_in, progress)
+        if n_particles % 2 or n_particles < walkers:
+            raise InputError(f"n_particles: must be even and at least n_walkers = {walkers}, got {n_particles}")
+        rng = np.random.default_rng(seed)
+        drawn = self.sample_prior(n_particles, rng)
+        tempered = temper(self.log_likelihood, drawn, self.moves, seed, progress=progress)
+        start = tempered.theta[rng.choice(n_particles, walkers, replace=False)]
+        chain = run_emcee(self.log_probability, start, n_steps, seed, self.names, burn_in, progress, self.moves)
         flat = chain.flat
         kept = flat[np.linspace(0, len(flat) - 1, min(n_sample, len(flat))).astype(np.int64)]
-        return NptfPosterior(self, chain, self.quantities(kept), float(self.log_likelihood(chain.best)))
-
-    def _select_start(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """The likeliest quarter of four times as many start points."""
-        pool = self.start(4 * n, rng)
-        return pool[np.sort(np.argsort(-self.log_probability(pool))[:n])]
+        return NptfPosterior(self, chain, self.quantities(kept), tempered.log_evidence)
 
     # -- what is concluded ---------------------------------------------------------------------------------------
 

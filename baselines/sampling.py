@@ -4,7 +4,14 @@ emcee (Foreman-Mackey et al. 2013, arXiv:1202.3665) moves many walkers at once, 
 a batch of
 parameter vectors uses all cores. Differential-evolution moves (Nelson, Ford & Payne 2014; ter Braak & Vrugt 2008)
 cope better with
-narrow degeneracies than the stretch move.
+narrow degeneracies than the stretch move; :class:`BlockMove` makes them in a few coordinates at a time, for many
+parameters.
+
+An ensemble does not weigh separate modes against each other within any affordable time. :func:`temper` does:
+particles drawn
+from the prior follow the likelihood's power β from 0 to 1, resampled and moved at every step (sequential Monte Carlo;
+Del Moral,
+Doucet & Jasra 2006). The walkers start there; the evidence is a by-product.
 
 R-hat and effective sample size (Vehtari et al. 2021, arXiv:1903.08008) take walkers as chains. Walkers of an ensemble
 are not
@@ -20,10 +27,11 @@ from dataclasses import dataclass
 import emcee
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from gcesbi.errors import InputError
 
-__all__ = ["Chain", "Convergence", "SamplingWarning", "run_emcee"]
+__all__ = ["BlockMove", "Chain", "Convergence", "SamplingWarning", "Tempered", "run_emcee", "temper"]
 
 LogProbability = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -104,6 +112,152 @@ class Chain:
         return self.flat[int(np.argmax(self.log_probability))]
 
 
+class BlockMove(emcee.moves.RedBlueMove):
+    """Differential evolution in a random block of coordinates, reflected at the walls of a box.
+
+    A walker moves along the difference of two others, in the coordinates of one block. The scale is the optimal
+    2.38 / √(2 d) or a part of it, and 1, which carries walkers from mode to mode, in one move of ten. Both it and the
+    reflection are symmetric.
+
+    Parameters
+    ----------
+    blocks : sequence of array
+        Indices of the coordinates that move together; one block is chosen at random for every walker.
+    bounds : array (n_dim, 2)
+        Walls of the box.
+    """
+
+    def __init__(self, blocks: Sequence[NDArray[np.int64]], bounds: NDArray[np.float64]) -> None:
+        self._low, self._width = bounds[:, 0], bounds[:, 1] - bounds[:, 0]
+        self._mask = np.zeros((len(blocks), len(bounds)))
+        for mask, block in zip(self._mask, blocks, strict=True):
+            mask[block] = 1.0
+        super().__init__()
+
+    def get_proposal(
+        self,
+        s: NDArray[np.float64],
+        c: Sequence[NDArray[np.float64]],
+        random: np.random.RandomState,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Proposals (n, n_dim) for walkers `s` given the others `c`, and log factors 0; `random` is emcee's."""
+        others = np.concatenate(c)
+        n = len(s)
+        mask = self._mask[random.randint(len(self._mask), size=n)]
+        first = random.randint(len(others), size=n)
+        second = (first + random.randint(1, len(others), size=n)) % len(others)
+        scale = 2.38 / np.sqrt(2 * mask.sum(axis=1)) * random.choice([0.3, 0.6, 1.0], size=n)
+        scale = np.where(random.random_sample(n) < 0.1, 1.0, scale)
+        step = scale[:, None] * (others[first] - others[second])
+        step += 1e-4 * self._width * random.standard_normal(s.shape)
+        unit = np.mod((s + mask * step - self._low) / self._width, 2.0)
+        moved = self._low + self._width * np.where(unit > 1, 2.0 - unit, unit)
+        return np.where(mask > 0, moved, s), np.zeros(n)
+
+
+def _sampler(
+    log_probability: LogProbability, shape: tuple[int, ...], moves: object, seed: int
+) -> emcee.EnsembleSampler:
+    sampler = emcee.EnsembleSampler(*shape, log_probability, moves=moves, vectorize=True)
+    sampler.random_state = np.random.RandomState(seed).get_state()
+    return sampler
+
+
+@dataclass(frozen=True, eq=False)
+class Tempered:
+    """Particles that followed the likelihood from prior to posterior.
+
+    Attributes
+    ----------
+    theta : array (n, n_dim)
+        Equally weighted.
+    log_likelihood : array (n,)
+    log_evidence : float
+        Estimate of ln Z; it scatters by a few tenths, more where few particles reach a mode.
+    """
+
+    theta: NDArray[np.float64]
+    log_likelihood: NDArray[np.float64]
+    log_evidence: float
+
+
+def temper(
+    log_likelihood: LogProbability,
+    start: NDArray[np.float64],
+    moves: emcee.moves.Move,
+    seed: int,
+    n_steps: int = 6,
+    progress: bool = True,
+) -> Tempered:
+    """Carry particles from a flat prior to the posterior by sequential Monte Carlo.
+
+    Parameters
+    ----------
+    log_likelihood : callable
+        (n, n_dim) -> (n,).
+    start : array (n, n_dim)
+        Draws from the prior, flat within a box; an even number.
+    moves : emcee Move
+        One that stays within the box, as :class:`BlockMove`.
+    seed : int
+    n_steps : int
+        Moves of every particle at each power β.
+    progress : bool
+        Whether to show a progress bar, in ln β.
+    """
+    rng = np.random.default_rng(seed)
+    theta, value = start.copy(), log_likelihood(start)
+    power, log_evidence = 0.0, 0.0
+    with tqdm(total=100, disable=not progress, desc="tempering", bar_format="{l_bar}{bar}| {elapsed}") as bar:
+        while power < 1.0:
+            rise = _next_rise(value, power)
+            top = value.max()
+            weights = np.exp(rise * (value - top))
+            log_evidence += rise * top + float(np.log(weights.mean()))
+            power = 1.0 if rise == 1.0 - power else power + rise
+            chosen = _systematic(weights / weights.sum(), rng)
+            theta, value = _move(log_likelihood, power, theta[chosen], value[chosen], moves, n_steps, rng)
+            bar.update(max(0.0, 100.0 + 8.0 * np.log(power) - bar.n))
+    return Tempered(theta, value, log_evidence)
+
+
+def _move(
+    log_likelihood: LogProbability,
+    power: float,
+    theta: NDArray[np.float64],
+    value: NDArray[np.float64],
+    moves: emcee.moves.Move,
+    n_steps: int,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Particles and their log-likelihoods after `n_steps` moves under the likelihood's power."""
+    sampler = _sampler(lambda points: power * log_likelihood(points), theta.shape, moves, int(rng.integers(2**31)))
+    state = sampler.run_mcmc(emcee.State(theta, log_prob=power * value), n_steps, skip_initial_state_check=True)
+    return state.coords, state.log_prob / power
+
+
+def _next_rise(value: NDArray[np.float64], power: float) -> float:
+    """Rise of the power that leaves half the particles effective, by bisection in its logarithm."""
+
+    def effective(rise: float) -> float:
+        weights = np.exp(rise * (value - value.max()))
+        return float(weights.sum() ** 2 / np.sum(weights**2) / len(value))
+
+    if effective(1.0 - power) >= 0.5:
+        return 1.0 - power
+    low, high = np.log(1e-12), np.log(1.0 - power)
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if effective(np.exp(middle)) >= 0.5 else (low, middle)
+    return float(np.exp(low))
+
+
+def _systematic(weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Resampled indices, in random order."""
+    levels = (np.arange(len(weights)) + rng.random()) / len(weights)
+    return rng.permutation(np.minimum(np.searchsorted(np.cumsum(weights), levels), len(weights) - 1))
+
+
 def run_emcee(
     log_probability: LogProbability,
     start: NDArray[np.float64],
@@ -112,8 +266,9 @@ def run_emcee(
     names: Sequence[str],
     burn_in: float = 0.4,
     progress: bool = True,
+    moves: emcee.moves.Move | None = None,
 ) -> Chain:
-    """Sample with differential-evolution and stretch moves.
+    """Sample with `moves`, by default differential-evolution and stretch moves.
 
     Parameters
     ----------
@@ -147,10 +302,9 @@ def run_emcee(
         raise InputError(f"n_steps: must leave at least 4 steps after burn-in, got {n_steps}")
     if not np.isfinite(log_probability(start)).all():
         raise InputError("start: every walker must begin where the log-probability is finite")
-    moves = [(emcee.moves.DEMove(), 0.6), (emcee.moves.DESnookerMove(), 0.15), (emcee.moves.StretchMove(), 0.25)]
-    sampler = emcee.EnsembleSampler(n_walkers, n_dim, log_probability, moves=moves, vectorize=True)
-    sampler.random_state = np.random.RandomState(seed).get_state()
-    sampler.run_mcmc(start, n_steps, progress=progress, skip_initial_state_check=False)
+    default = [(emcee.moves.DEMove(), 0.6), (emcee.moves.DESnookerMove(), 0.15), (emcee.moves.StretchMove(), 0.25)]
+    sampler = _sampler(log_probability, start.shape, moves or default, seed)
+    sampler.run_mcmc(start, n_steps, progress=progress, skip_initial_state_check=True)
     samples = sampler.get_chain(discard=first)
     convergence = _diagnose(samples, tuple(names), float(np.mean(sampler.acceptance_fraction)))
     for problem in convergence.problems:
