@@ -72,7 +72,7 @@ class ScdBins:
     @cached_property
     def edges(self) -> NDArray[np.float64]:
         """Edges (n_bin + 1,), log₁₀F."""
-        return self.low + self.width * (np.arange(len(self) + 1) - 1)
+        return self.low + self.width * (np.arange(len(self) + 1, dtype=np.float64) - 1)
 
     @property
     def centres(self) -> NDArray[np.float64]:
@@ -92,7 +92,7 @@ class ScdBins:
     def histogram(self, flux: ArrayLike) -> NDArray[np.float64]:
         """SCD histogram p (n_bin,) of the fluxes of drawn sources; zeros if there is no source."""
         flux = np.asarray(flux, dtype=np.float64)
-        weights = np.bincount(self.index(np.log10(flux)), weights=flux, minlength=len(self))
+        weights = np.bincount(self.index(np.log10(flux)), weights=flux, minlength=len(self)).astype(np.float64)
         return weights / weights.sum() if weights.sum() > 0 else weights
 
 

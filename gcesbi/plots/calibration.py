@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,8 +11,9 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
 from gcesbi.errors import InputError
+from gcesbi.validation import CalibrationCurve
 
-from .style import PALETTE, Array, blank, legend
+from .style import PALETTE, blank, legend
 
 __all__ = ["coverage_curves", "distance_histogram", "pit_histogram", "sharpness_histogram", "training_curves"]
 
@@ -20,16 +21,7 @@ T = TypeVar("T")
 LINES = ("-", "--", "-.", ":")
 
 
-class CoverageCurve(Protocol):
-    """What is drawn of a ``gcesbi.validation.CalibrationCurve``: arrays (n_alpha,)."""
-
-    alphas: Array
-    coverage: Array
-    low: Array
-    high: Array
-
-
-def coverage_curves(curves: Mapping[str, CoverageCurve], title: str = "") -> Figure:
+def coverage_curves(curves: Mapping[str, CalibrationCurve], title: str = "") -> Figure:
     """Measured coverage against nominal level with its band; calibrated predictions follow the diagonal."""
     figure, axes = blank(5.6, 5.2)
     axes.plot([0, 1], [0, 1], color="black", lw=1, ls="--", label="calibrated")

@@ -67,7 +67,7 @@ class InnerGalaxySky(SkySettings):
 
     def build(self) -> SkyModel:
         """Build the model: line-of-sight integrals, smoothed with the PSF of their energy bin."""
-        patch = _patch(self.nside)
+        patch = _patch(check_nside(self.nside))
         edges = log_energy_edges(self.n_energy)
         psf = tuple(PSF.default(low, high) for low, high in itertools.pairwise(edges))
         exposure = survey_exposure(self.nside, patch.pixels, edges, weeks=self.weeks)

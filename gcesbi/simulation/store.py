@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import zarr
@@ -171,6 +171,8 @@ def _write_shard(path: Path, part: Simulations) -> None:
 
 
 def _read_shard(path: Path) -> Simulations:
+    if path.is_file() and not is_zipfile(path):
+        raise InputError(f"shard {path}: is damaged (truncated, or no zip file); delete it and simulate again")
     try:
         with ZipStore(path, mode="r") as store:
             group = zarr.open_group(store, mode="r")
