@@ -92,8 +92,8 @@ def _fraction(p: Number, x: float) -> Number:
         c = b + a / c
         delta = c * d
         h = h * delta
-        if abs(delta.real - 1.0) < 2e-16:
-            break
+        if abs(delta.real - 1.0) < 2e-16 and abs(delta.imag) < 1e-15 * _STEP:
+            break  # where a vanishes the value is done, but not yet its derivative
     return h
 
 

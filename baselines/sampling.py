@@ -314,14 +314,11 @@ def run_emcee(
 
 def _diagnose(samples: NDArray[np.float64], names: tuple[str, ...], acceptance: float) -> Convergence:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # its import announces a coming release
+        # of a coming release of ArviZ, of chains too short to judge: `problems` says so
+        warnings.simplefilter("ignore")
         import arviz
-    chains = arviz.convert_to_dataset({"x": np.swapaxes(samples, 0, 1)})
-    return Convergence(
-        names=names,
-        autocorrelation_time=np.asarray(emcee.autocorr.integrated_time(samples, quiet=True, tol=0)),
-        r_hat=arviz.rhat(chains)["x"].to_numpy(),
-        ess=arviz.ess(chains)["x"].to_numpy(),
-        n_steps=len(samples),
-        acceptance=acceptance,
-    )
+
+        chains = arviz.convert_to_dataset({"x": np.swapaxes(samples, 0, 1)})
+        time = np.asarray(emcee.autocorr.integrated_time(samples, quiet=True, tol=0))
+        r_hat, ess = arviz.rhat(chains)["x"].to_numpy(), arviz.ess(chains)["x"].to_numpy()
+    return Convergence(names, time, r_hat, ess, len(samples), acceptance)

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gcesbi.baselines import NPTF, NptfPriors, SamplingWarning
+
+from gcesbi.errors import InputError
+from gcesbi.physics.broken_power_law import BrokenPowerLaw
+
+from .conftest import SmallModel, observe
+
+PRIORS = NptfPriors(indices=((3.0, 8.0), (-2.0, 1.5)), breaks=((2.0, 40.0),))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return SmallModel.build(n_energy=2)
+
+
+@pytest.fixture(scope="module")
+def nptf(model):
+    return NPTF(model, observe(model, seed=3), PRIORS)
+
+
+def test_names_and_bounds(nptf):
+    assert nptf.names == (
+        *("iso_norm", "ic_norm", "gce_norm"),
+        *("gce_ps_norm", "gce_n1", "gce_n2", "gce_S1"),
+        *("disk_ps_norm", "disk_n1", "disk_n2", "disk_S1"),
+    )
+    assert nptf.bounds.shape == (11, 2)
+    assert nptf.bounds[6].tolist() == [2.0, 40.0]
+    assert np.all(nptf.bounds[:, 0] < nptf.bounds[:, 1])
+
+
+def test_excess_and_disk_roles_can_be_set(model):
+    observation = observe(model, seed=3)
+    only = NPTF(model, observation, PRIORS, point_sources=("gce",), smooth=("iso", "disk"))
+    assert only.names == ("iso_norm", "disk_norm", "gce_ps_norm", "gce_n1", "gce_n2", "gce_S1")
+    theta = only.sample_prior(3, np.random.default_rng(0))
+    samples = only.quantities(theta)
+    assert samples["flux_fraction"].shape == (3, 4)
+    np.testing.assert_array_equal(samples["flux_fraction"][:, 1], 0.0)  # "ic" takes no part
+    np.testing.assert_array_equal(samples["n_sources"][:, 1], 0.0)
+    with pytest.raises(InputError, match="point_sources: must be among gce, disk, got 'iso'"):
+        NPTF(model, observation, PRIORS, point_sources=("iso",))
+    with pytest.raises(InputError, match="smooth: must be among"):
+        NPTF(model, observation, PRIORS, smooth=("dm",))
+    with pytest.raises(InputError, match="point_sources: must name at least one"):
+        NPTF(model, observation, PRIORS, point_sources=())
+
+
+def test_prior(nptf):
+    theta = nptf.sample_prior(50, np.random.default_rng(1))
+    expected = -np.log(nptf.bounds[:, 1] - nptf.bounds[:, 0]).sum()
+    np.testing.assert_allclose(nptf.log_prior(theta), expected)
+    theta[3, 4] = 2.9
+    assert nptf.log_prior(theta)[3] == -np.inf
+    assert nptf.log_probability(theta)[3] == -np.inf
+    assert np.isfinite(nptf.log_probability(theta)[0])
+
+
+def test_faint_sources_make_the_poisson_likelihood(model):
+    """Point sources far below one photon are smooth emission: the NPTF must give the Poisson fit's likelihood."""
+    priors = NptfPriors(indices=((20.0, 30.0), (-9.0, -8.0)), breaks=((1e-6, 2e-6),))
+    observation = observe(model, seed=4)
+    nptf = NPTF(model, observation, priors)
+    theta = np.array([5.0, 5.0, 2.0, 3.0, 25.0, -8.5, 1.5e-6, 5.0, 25.0, -8.5, 1.5e-6])
+    spectrum = nptf._spectrum
+    summed = np.einsum("te,tep->tp", spectrum, model.templates)
+    exposure = model.exposure[0] / model.exposure[0].mean()
+    mean = 5 * summed[0] + 5 * summed[1] + 2 * summed[2] + (3 * summed[2] + 5 * summed[3]) / exposure
+    from gcesbi.baselines import poisson_log_likelihood
+
+    expected = poisson_log_likelihood(observation.counts.sum(axis=0), mean)
+    assert nptf.log_likelihood(theta) == pytest.approx(expected, abs=2e-3)
+
+
+def test_gradient_agrees_with_differences(nptf):
+    rng = np.random.default_rng(2)
+    low, high = nptf.bounds.T
+    theta = low + (high - low) * rng.uniform(0.2, 0.6, low.size)
+    value, gradient = nptf.log_likelihood_gradient(theta)
+    assert value == pytest.approx(float(nptf.log_likelihood(theta)), abs=1e-9)
+    for i in range(theta.size):
+        h = 1e-4 * max(abs(theta[i]), 0.1)
+        points = np.tile(theta, (4, 1))
+        points[:, i] += h * np.array([-2, -1, 1, 2])
+        values = nptf.log_likelihood(points)
+        slope = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * h)
+        assert gradient[i] == pytest.approx(slope, rel=1e-6, abs=1e-6)
+
+
+def test_quantities_follow_their_definitions(nptf, model):
+    theta = nptf.sample_prior(5, np.random.default_rng(4))
+    got = nptf.quantities(theta)
+    np.testing.assert_allclose(got["flux_fraction"].sum(axis=1), 1.0)
+    spectrum = nptf._spectrum
+    per_norm = (spectrum * model.flux_per_norm).sum(axis=1)
+    np.testing.assert_allclose(got["flux"][:, 2], per_norm[2] * (theta[:, 2] + theta[:, 3]))
+    edges = 10**model.scd_edges
+    for i, row in enumerate(theta):
+        scale = nptf.mean_exposure[0]
+        scd = BrokenPowerLaw(1.0, tuple(row[4:6]), (row[6] / scale,))
+        pdf = scd.histogram(edges)
+        np.testing.assert_allclose(got["scd_cdf"][i, 0], np.cumsum(pdf), atol=1e-12)
+        number = per_norm[2] * row[3] * np.sum(pdf / 10 ** np.array(model.coordinates.flux_bin))
+        assert got["n_sources"][i, 0] == pytest.approx(number)
+    np.testing.assert_allclose(
+        got["poisson_flux_fraction"] + got["point_source_flux_fraction"], got["flux_fraction"][:, 2:]
+    )
+
+
+def test_run_recovers_injected_sources():
+    """Bright point sources of the excess: the truth lies within the 99.7 % interval, zero does not."""
+    model = SmallModel.build(names=("iso", "gce"), brightness=1.0, nside=32)
+    rng = np.random.default_rng(6)
+    scd = BrokenPowerLaw(1.0, (6.0, 0.5), (20.0,))
+    template = model.templates[1, 0] / (model.exposure[0] / model.exposure[0].mean())
+    norm = 3.0
+    number = rng.poisson(template * norm * float(scd.number_between(0, np.inf)) / scd.total_flux)
+    photons = rng.poisson(scd.sample(int(number.sum()), rng))
+    counts = np.bincount(np.repeat(np.arange(template.size), number), photons, minlength=template.size).astype(int)
+    counts += rng.poisson(4.0 * model.templates[0, 0])
+    nptf = NPTF(model, observe(model, counts[None]), PRIORS)
+    # every source's light stays in its pixel here, unlike what the PSF correction says
+    object.__setattr__(nptf, "likelihood", type(nptf.likelihood).build(counts, template[None], [1.0], [1.0]))
+    with pytest.warns(SamplingWarning):
+        posterior = nptf.run(n_steps=60, n_walkers=24, n_particles=100, seed=1, progress=False)
+    low, high = np.quantile(posterior.samples["point_source_flux_fraction"][:, 0], [0.0015, 0.9985])
+    truth = norm * model.flux_per_norm[1, 0] / (norm * model.flux_per_norm[1, 0] + 4 * model.flux_per_norm[0, 0])
+    assert low < truth < high
+    assert low > 0.2
+    assert not posterior.converged
+    assert posterior.method == "NPTF"
+    assert posterior.samples["scd_cdf"].shape[1:] == (1, 26)
+    assert set(posterior.names) >= {"flux_fraction", "flux", "scd_cdf", "n_sources", "gce_S1"}
+    assert -1 <= posterior.degeneracy[0] <= 1
+    assert posterior.best_log_likelihood >= float(nptf.log_likelihood(posterior.chain.flat[:1])[0])
+    assert posterior.log_evidence < posterior.best_log_likelihood
+    assert posterior.to_arviz(20).posterior["scd_cdf"].sizes["flux_bin"] == 26
+
+
+@pytest.mark.filterwarnings("ignore::gcesbi.baselines.sampling.SamplingWarning")
+def test_same_seed_same_posterior_on_any_number_of_workers(model):
+    observation = observe(model, seed=3)
+    runs = [
+        NPTF(model, observation, PRIORS, workers=workers).run(n_walkers=24, n_steps=6, n_particles=24, progress=False)
+        for workers in (1, 2)
+    ]
+    for name in runs[0].names:
+        assert runs[0].samples[name].tobytes() == runs[1].samples[name].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"indices": ((5.0, 3.0), (-2.0, 1.0))}, "priors: n1: lower must be below upper"),
+        ({"indices": ((3.0, np.inf), (-2.0, 1.0))}, "priors: n1: lower must be below upper"),
+        ({"indices": ((1.5, 3.0), (-2.0, 1.0))}, "priors: n1 must stay above 2"),
+        ({"indices": ((3.0, 4.0), (-2.0, 2.0))}, "priors: the last index must stay below 2"),
+        ({"indices": ((3.0, 4.0),)}, "priors: need one index more than breaks"),
+        ({"breaks": ((0.0, 4.0),)}, "priors: ranges of breaks must be positive"),
+        (
+            {"indices": ((3.0, 4.0), (1.0, 2.5), (-2.0, 1.0)), "breaks": ((5.0, 9.0), (1.0, 6.0))},
+            "priors: ranges of breaks must be positive, descend, not overlap",
+        ),
+        ({"norms": {"gce_norm": (2.0, 1.0)}}, "priors: gce_norm: lower must be below upper"),
+        ({"norms": {"gce_norm": (-1.0, 1.0)}}, "priors: norms must not be negative"),
+    ],
+)
+def test_bad_priors_are_named(arguments, message):
+    simple = {"indices": ((3.0, 4.0), (-2.0, 1.0)), "breaks": ((1.0, 9.0),)}
+    with pytest.raises(InputError, match=message):
+        NptfPriors(**(simple | arguments))
+
+
+def test_unknown_norms_and_sizes_are_named(nptf, model):
+    with pytest.raises(InputError, match=r"priors: norms are iso_norm, .*, got gec_norm"):
+        NPTF(model, observe(model, seed=3), NptfPriors(norms={"gec_norm": (0.0, 1.0)}))
+    with pytest.raises(InputError, match="theta: must have shape"):
+        nptf.log_likelihood(np.ones(3))
+    with pytest.raises(InputError, match="n_particles: must be even and at least"):
+        nptf.run(n_walkers=24, n_particles=10)

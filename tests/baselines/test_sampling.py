@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from gcesbi.baselines.sampling import BlockMove, SamplingWarning, run_emcee, temper
+
+from gcesbi.errors import InputError
+
+BOX = np.array([[-10.0, 10.0], [-10.0, 10.0], [0.0, 1.0]])
+MOVE = BlockMove([np.array([0, 1]), np.array([2]), np.array([0, 1, 2])], BOX)
+NAMES = ("x", "y", "u")
+
+
+def log_likelihood(theta):
+    """Two Gaussians of width 0.5 in (x, y), with weights 3 : 1; flat in u."""
+    one = -0.5 * np.sum((theta[:, :2] - 4) ** 2, axis=1) / 0.25
+    two = -0.5 * np.sum((theta[:, :2] + 4) ** 2, axis=1) / 0.25
+    return np.logaddexp(np.log(0.75) + one, np.log(0.25) + two)
+
+
+def log_probability(theta):
+    inside = np.all((theta >= BOX[:, 0]) & (theta <= BOX[:, 1]), axis=1)
+    return np.where(inside, log_likelihood(theta), -np.inf)
+
+
+def draw(n, seed):
+    return BOX[:, 0] + (BOX[:, 1] - BOX[:, 0]) * np.random.default_rng(seed).random((n, 3))
+
+
+def test_tempering_weighs_modes_and_finds_the_evidence():
+    """Share of the bright mode 0.75 within 5 binomial errors of 1,000 particles; ln Z = ln(π / 800) within 0.3."""
+    result = temper(log_likelihood, draw(1000, 1), MOVE, seed=2, progress=False)
+    assert np.mean(result.theta[:, 0] > 0) == pytest.approx(0.75, abs=5 * np.sqrt(0.75 * 0.25 / 1000))
+    assert result.log_evidence == pytest.approx(np.log(2 * np.pi * 0.25 / 400), abs=0.3)
+    np.testing.assert_allclose(result.log_likelihood, log_likelihood(result.theta))
+    assert result.theta[:, 2].mean() == pytest.approx(0.5, abs=5 / np.sqrt(12 * 1000))
+
+
+def test_block_moves_keep_the_target():
+    """A Gaussian cut by a wall at its centre: reflection must not distort it."""
+    box = np.array([[0.0, 20.0]])
+
+    def half_gaussian(x):
+        return -0.5 * x[:, 0] ** 2
+
+    start = np.abs(np.random.default_rng(0).normal(size=(20, 1)))
+    move = BlockMove([np.array([0])], box)
+    chain = run_emcee(half_gaussian, start, 3000, 3, ("x",), progress=False, moves=move)
+    assert chain.convergence.converged
+    error = 5 * 0.6 / np.sqrt(chain.convergence.ess[0])
+    assert chain.flat.mean() == pytest.approx(np.sqrt(2 / np.pi), abs=error)
+    assert np.mean(chain.flat**2) == pytest.approx(1.0, abs=2.5 * error)
+    assert chain.flat.min() >= 0
+
+
+def test_a_good_chain_is_told_from_a_bad_one():
+    start = 4 + 0.5 * np.random.default_rng(0).normal(size=(16, 3)) * [1, 1, 0]
+    start[:, 2] = np.random.default_rng(1).random(16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        good = run_emcee(log_probability, start, 4000, 1, NAMES, progress=False, moves=MOVE)
+    assert good.convergence.converged
+    assert good.convergence.problems == ()
+    assert good.log_probability.shape == good.samples.shape[:2] == (2400, 16)
+    np.testing.assert_array_equal(good.best, good.flat[np.argmax(log_probability(good.flat))])
+
+    split = start.copy()
+    split[::2, :2] -= 8  # half the walkers in the other mode, too far to cross
+    with pytest.warns(SamplingWarning) as told:
+        bad = run_emcee(log_probability, split, 40, 1, NAMES, progress=False)
+    assert not bad.convergence.converged
+    assert [str(w.message).split(": ", 1)[1] for w in told] == list(bad.convergence.problems)
+    assert any("R-hat is" in problem for problem in bad.convergence.problems)
+    assert any("autocorrelation times" in problem for problem in bad.convergence.problems)
+
+
+@pytest.mark.filterwarnings("ignore::gcesbi.baselines.sampling.SamplingWarning")
+def test_same_seed_same_chain():
+    runs = [run_emcee(log_probability, draw(10, 3), 20, seed, NAMES, progress=False).samples for seed in (5, 5, 6)]
+    assert runs[0].tobytes() == runs[1].tobytes()
+    assert runs[0].tobytes() != runs[2].tobytes()
+    particles = [temper(log_likelihood, draw(40, 3), MOVE, 4, progress=False).theta for _ in range(2)]
+    assert particles[0].tobytes() == particles[1].tobytes()
+
+
+def test_bad_settings_are_named():
+    with pytest.raises(InputError, match="n_walkers: must be even and at least 8"):
+        run_emcee(log_probability, draw(7, 0), 20, 0, NAMES)
+    with pytest.raises(InputError, match="burn_in: must lie in"):
+        run_emcee(log_probability, draw(8, 0), 20, 0, NAMES, burn_in=1.0)
+    with pytest.raises(InputError, match="n_steps: must leave at least 4 steps"):
+        run_emcee(log_probability, draw(8, 0), 5, 0, NAMES)
+    with pytest.raises(InputError, match="start: every walker must begin"):
+        run_emcee(log_probability, draw(8, 0) + 100, 20, 0, NAMES)
