@@ -34,6 +34,7 @@ from gcesbi.sky.region import Region
 
 __all__ = ["PsfCorrection", "psf_correction"]
 
+_TABLE_SIZE = 40_001  # at 5 degrees, linear interpolation errs by 1e-6 for a core of 0.05 degrees
 _RING_STEP = 0.025  # near rings are this far apart, in units of the pixel's size
 _NEAR = 1.6  # rings are dense out to this distance, then spread geometrically
 
@@ -95,7 +96,8 @@ def psf_correction(
     glat = np.abs(region.glon_glat()[1])
     ranks = ((np.arange(n_shape) + 0.5) / n_shape * region.n_pix).astype(np.int64)
     pixels = region.pixels[np.argsort(glat, kind="stable")[ranks]]
-    parts = [_shares_around(psfs, share, region.nside, int(p), n_azimuth, n_side) for p in pixels]
+    spread = _Containment.mix(psfs, share)
+    parts = [_shares_around(spread, region.nside, int(p), n_azimuth, n_side) for p in pixels]
     light = np.concatenate([part[0] for part in parts])
     area = np.concatenate([part[1] / np.sum(part[0] * part[1]) for part in parts]) / n_shape
     return _bins_of_equal_light(light, area, n_bin)
@@ -108,22 +110,41 @@ def _check_weights(weights: ArrayLike | None, n: int) -> NDArray[np.float64]:
     return values / values.sum()
 
 
+@dataclass(frozen=True, eq=False)
+class _Containment:
+    """Share of light within a chord, for a mixture of PSFs, on an even grid of chords up to that of `reach` (rad)."""
+
+    values: NDArray[np.float64]
+    reach: float
+
+    @classmethod
+    def mix(cls, psfs: Sequence[PSF], weights: NDArray[np.float64]) -> _Containment:
+        used = [(psf, weight) for psf, weight in zip(psfs, weights, strict=True) if weight > 0]
+        reach = np.radians(max(psf.theta_max for psf, _ in used))
+        chord = np.linspace(0.0, 2 * np.sin(reach / 2), _TABLE_SIZE)
+        theta = np.degrees(2 * np.arcsin(chord / 2))
+        return cls(np.sum([weight * psf.containment(theta) for psf, weight in used], axis=0), float(reach))
+
+    def __call__(self, chord: NDArray[np.float64]) -> NDArray[np.float64]:
+        position = np.minimum(chord * ((_TABLE_SIZE - 1) / (2 * np.sin(self.reach / 2))), _TABLE_SIZE - 1.000001)
+        index = position.astype(np.int64)
+        low = self.values[index]
+        return low + (position - index) * (self.values[index + 1] - low)
+
+
 def _shares_around(
-    psfs: Sequence[PSF], weights: NDArray[np.float64], nside: int, pixel: int, n_azimuth: int, n_side: int
+    spread: _Containment, nside: int, pixel: int, n_azimuth: int, n_side: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Share of light in one pixel, for sources on rings about it, and each position's area in pixels."""
-    used = [i for i, weight in enumerate(weights) if weight > 0]
     boundary = hp.boundaries(nside, pixel, step=n_side, nest=True).T
     centre = np.array(hp.pix2vec(nside, pixel, nest=True))
     size = hp.nside2resol(nside)
-    reach = np.radians(max(psfs[i].theta_max for i in used)) + hp.max_pixrad(nside)
+    reach = spread.reach + hp.max_pixrad(nside)
     light, area = [], []
     for radius, ring in _rings(size, min(reach, np.pi)):
         sources = _ring_positions(centre, radius, n_azimuth)
-        cosine = np.clip(sources @ boundary.T, -1, 1)
-        theta = np.degrees(np.arccos(cosine))
+        inside = spread(np.sqrt(np.maximum(2 - 2 * sources @ boundary.T, 0.0)))
         turn = _azimuth_steps(sources, boundary)
-        inside = sum(weights[i] * psfs[i].containment(theta) for i in used)
         light.append(np.sum(turn * (inside + np.roll(inside, -1, axis=1)) / 2, axis=1) / (2 * np.pi))
         area.append(np.full(n_azimuth, ring / n_azimuth / hp.nside2pixarea(nside)))
     return np.maximum(np.concatenate(light), 0.0), np.concatenate(area)
