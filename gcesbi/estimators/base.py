@@ -39,7 +39,7 @@ class NetworkSettings:
     depth: int = 1
     n_features: int = 256
     norm: str = "batch"
-    dropout: float = 0.0
+    dropout: float = 0.1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))

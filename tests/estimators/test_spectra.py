@@ -99,3 +99,11 @@ def test_exposure_must_be_positive(toy, value):
 def test_names_must_be_distinct(toy, names):
     with pytest.raises(InputError, match="names: must be distinct, at least one"):
         SpectralEstimator(toy.region, toy.exposure, names)
+
+
+def test_large_maps_are_split_into_smaller_batches(spectra, maps, monkeypatch):
+    """At most 1 + _PIXELS_AT_ONCE // size maps at once, with the same answer."""
+    whole = spectra.predict(maps.fresh.counts[:10])
+    monkeypatch.setattr("gcesbi.estimators.base._PIXELS_AT_ONCE", 2 * spectra.exposure.size)
+    assert [len(output.mean) for output in spectra.outputs(maps.fresh.counts[:10])] == [3, 3, 3, 1]
+    np.testing.assert_allclose(spectra.predict(maps.fresh.counts[:10]), whole, atol=1e-6)

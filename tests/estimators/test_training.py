@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gcesbi.errors import InputError
-from gcesbi.estimators import TrainingError, TrainingSettings
+from gcesbi.estimators import NetworkSettings, TrainingError, TrainingSettings
 from gcesbi.estimators.training import has_bfloat16, train
 
 
@@ -244,3 +244,9 @@ def test_no_maps_are_refused(toy, few, short):
 def test_settings_are_checked(name, value, message):
     with pytest.raises(InputError, match=message):
         TrainingSettings(**{name: value})
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_dropout_is_checked(value):
+    with pytest.raises(InputError, match=rf"dropout: must lie in \[0, 1\), got {value}"):
+        NetworkSettings(dropout=value)
