@@ -310,7 +310,7 @@ def _evaluate(
     shares: FloatArray,
     density: FloatArray,
     ratios: FloatArray,
-    n_row: FloatArray,
+    n_row: int,
     out: FloatArray,
 ) -> None:
     """Fill out (n,) with the log-likelihoods of n parameter vectors."""

@@ -153,8 +153,10 @@ def _shares_around(
 def _rings(size: float, reach: float) -> list[tuple[float, float]]:
     """Radii, and areas (sr) of the annuli they stand for: even near the pixel, geometric further out."""
     near = np.arange(0.0, min(_NEAR * size, reach), _RING_STEP * size)
-    far = np.geomspace(near[-1], reach, 2 + int(np.log(reach / near[-1]) / 0.06))[1:] if near[-1] < reach else []
-    edges = np.concatenate([near, far])
+    edges = near
+    if near[-1] < reach:
+        far = np.geomspace(near[-1], reach, 2 + int(np.log(reach / near[-1]) / 0.06))
+        edges = np.concatenate([near, far[1:]])
     cosine = np.cos(edges)
     middle = np.arccos((cosine[:-1] + cosine[1:]) / 2)
     return list(zip(middle.tolist(), (2 * np.pi * -np.diff(cosine)).tolist(), strict=True))

@@ -107,22 +107,35 @@ def _partial_sums(typing_context: Any, y: Any, q: Any, k: Any, out: Any) -> Any:
             array = context.make_array(signature.args[i])(context, builder, arguments[i])
             return builder.bitcast(array.data, vector.as_pointer())
 
+        def constant(value: int) -> Any:
+            return ir.Constant(n_known.type, value)
+
         def load(base: Any, index: Any) -> Any:
             value = builder.load(builder.gep(base, [index]))
             value.align = 8
             return value
 
         y_rows, q_rows, out_rows = rows(0), rows(1), rows(3)
-        steps = [ir.Constant(n_known.type, i) for i in range(STRIDE)]
-        sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * LANES)) for _ in steps]
-        with cgutils.for_range(builder, n_known) as loop:
-            known = load(q_rows, loop.index)
-            m = builder.sub(n_known, loop.index)
-            for step, total in zip(steps, sums, strict=True):
-                product = builder.fmul(load(y_rows, builder.add(m, step)), known, flags=("contract",))
-                builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
-        for step, total in zip(steps, sums, strict=True):
-            builder.store(builder.load(total), builder.gep(out_rows, [step])).align = 8
+        sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * LANES)) for _ in range(STRIDE)]
+
+        def add(first: Any, n: int) -> None:
+            """Add the terms j = first .. first + n - 1; a row of y that several sums use is loaded once."""
+            m = builder.sub(n_known, first)
+            y_loaded = {o: load(y_rows, builder.add(m, constant(o))) for o in range(1 - n, STRIDE)}
+            for j in range(n):
+                known = load(q_rows, builder.add(first, constant(j)))
+                for i, total in enumerate(sums):
+                    product = builder.fmul(y_loaded[i - j], known, flags=("contract",))
+                    builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
+
+        n_sweep = builder.udiv(n_known, constant(STRIDE))
+        with cgutils.for_range(builder, n_sweep) as loop:
+            add(builder.mul(loop.index, constant(STRIDE)), STRIDE)
+        done = builder.mul(n_sweep, constant(STRIDE))
+        with cgutils.for_range(builder, builder.sub(n_known, done)) as loop:
+            add(builder.add(done, loop.index), 1)
+        for i, total in enumerate(sums):
+            builder.store(builder.load(total), builder.gep(out_rows, [constant(i)])).align = 8
         return context.get_dummy_value()
 
     return types.void(y, q, types.intp, out), generate
