@@ -76,7 +76,7 @@ class Source(NamedTuple):
     weights: NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def alias_table(
     weights: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:  # pragma: no cover - compiled
@@ -110,7 +110,7 @@ def alias_table(
     return chance, other
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _poisson(rng: np.random.Generator, mean: float) -> int:  # pragma: no cover - compiled
     """Poisson variable; by inversion where that is faster."""
     if mean >= 12.0:
@@ -125,16 +125,24 @@ def _poisson(rng: np.random.Generator, mean: float) -> int:  # pragma: no cover 
     return k
 
 
-@njit(cache=True, nogil=True)
-def _positive_poisson(rng: np.random.Generator, mean: float) -> int:  # pragma: no cover - compiled
-    """Poisson variable given that it is not zero."""
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _chance_of_photons(mean: float) -> float:  # pragma: no cover - compiled
+    """Probability 1 - e^-mean of at least one photon; relative error below 10⁻¹²."""
+    if mean < 0.003:
+        return mean * (1.0 - mean / 2.0 * (1.0 - mean / 3.0 * (1.0 - mean / 4.0 * (1.0 - mean / 5.0))))
+    return -math.expm1(-mean)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _positive_poisson(rng: np.random.Generator, mean: float, chance: float) -> int:  # pragma: no cover - compiled
+    """Poisson variable given that it is not zero, which has the probability `chance`."""
     if mean >= 12.0:
         k = 0
         while k == 0:
             k = rng.poisson(mean)
         return k
-    u = -rng.random() * math.expm1(-mean)
-    p = mean * math.exp(-mean)
+    u = rng.random() * chance
+    p = mean * (1.0 - chance)
     k = 1
     while u > p and k < 150:
         u -= p
@@ -143,7 +151,7 @@ def _positive_poisson(rng: np.random.Generator, mean: float) -> int:  # pragma: 
     return k
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def draw_poisson(
     rng: np.random.Generator, norms: NDArray[np.float64], templates: NDArray[np.float64], counts: NDArray[np.int32]
 ) -> None:  # pragma: no cover - compiled
@@ -157,7 +165,7 @@ def draw_poisson(
             counts[e, p] += _poisson(rng, mean)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _cumulate(values: NDArray[np.float64], step: float) -> NDArray[np.float64]:  # pragma: no cover - compiled
     """Integral from the first node to each node of a piecewise linear function."""
     total = np.empty(len(values))
@@ -167,7 +175,7 @@ def _cumulate(values: NDArray[np.float64], step: float) -> NDArray[np.float64]: 
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _below(
     x: float, first: float, step: float, values: NDArray[np.float64], total: NDArray[np.float64]
 ) -> float:  # pragma: no cover - compiled
@@ -182,7 +190,7 @@ def _below(
     return total[i] + step * s * (values[i] + 0.5 * s * (values[i + 1] - values[i]))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _inverse(
     target: float, first: float, step: float, values: NDArray[np.float64], total: NDArray[np.float64], start: int
 ) -> float:  # pragma: no cover - compiled
@@ -197,7 +205,7 @@ def _inverse(
     return first + step * (i + min(max(s, 0.0), 1.0))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _guide(total: NDArray[np.float64]) -> NDArray[np.int64]:  # pragma: no cover - compiled
     """For each of n equal steps of the integral, the node at which a search for it may start."""
     n = len(total)
@@ -210,7 +218,7 @@ def _guide(total: NDArray[np.float64]) -> NDArray[np.int64]:  # pragma: no cover
     return guide
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _small_atan2(y: float, x: float) -> float:  # pragma: no cover - compiled
     """The arc tangent of y / x; a short series (error below 10⁻¹³) for the small angles that are the rule."""
     if x > 0.0 and abs(y) < 0.08 * x:
@@ -220,52 +228,62 @@ def _small_atan2(y: float, x: float) -> float:  # pragma: no cover - compiled
     return math.atan2(y, x)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _emit(
     rng: np.random.Generator,
     sky: Sky,
-    p: int,
+    pixels: NDArray[np.int64],
+    photons: NDArray[np.int64],
     spectrum: NDArray[np.float64],
-    photons: int,
     counts: NDArray[np.int32],
-    upto: NDArray[np.float64],
 ) -> int:  # pragma: no cover - compiled
-    """Put the photons of one source in pixel p of the patch; return how many land in the region."""
-    face = sky.where[p, 0]
-    z, phi = position_in(
-        face, (sky.where[p, 1] + rng.random()) / sky.nside, (sky.where[p, 2] + rng.random()) / sky.nside
+    """Put the photons (n,) of sources in pixels (n,) of the patch; return how many land in the region."""
+    nside, where, landing, effective, reach, drops = (
+        sky.nside,
+        sky.where,
+        sky.landing,
+        sky.effective,
+        sky.reach,
+        sky.drop,
     )
-    s = math.sqrt(1.0 - z * z)
     n_energy = len(spectrum)
-    last = sky.drop.shape[1] - 1
-    total = 0.0
-    for e in range(n_energy):
-        total += spectrum[e] * sky.effective[p, e]
-        upto[e] = total
+    last = drops.shape[1] - 1
+    upto = np.empty(n_energy)
     landed = 0
-    for _ in range(photons):
-        e = 0
-        if n_energy > 1:
-            u = rng.random() * total
-            while e < n_energy - 1 and u > upto[e]:
-                e += 1
-        place = last * (1.0 - math.sqrt(rng.random() * sky.reach[p, e]))
-        i = min(int(place), last - 1)
-        drop = sky.drop[e, i] + (place - i) * (sky.drop[e, i + 1] - sky.drop[e, i])
-        cos_t = 1.0 - drop
-        sin_t = math.sqrt(drop * (2.0 - drop))
-        angle = 2.0 * math.pi * rng.random()
-        north = sin_t * math.cos(angle)
-        east = sin_t * math.sin(angle)
-        pixel = pixel_of(sky.nside, cos_t * z + north * s, phi + _small_atan2(east, cos_t * s - north * z))
-        at = sky.landing[pixel]
-        if at >= 0:
-            counts[e, at] += 1
-            landed += 1
+    for j in range(len(pixels)):
+        p = pixels[j]
+        x = (where[p, 1] + rng.random()) / nside
+        y = (where[p, 2] + rng.random()) / nside
+        z, phi = position_in(where[p, 0], x, y)
+        s = math.sqrt(1.0 - z * z)
+        total = 0.0
+        for e in range(n_energy):
+            total += spectrum[e] * effective[p, e]
+            upto[e] = total
+        for _ in range(photons[j]):
+            e = 0
+            if n_energy > 1:
+                u = rng.random() * total
+                for i in range(n_energy - 1):
+                    e += u > upto[i]
+            place = last * (1.0 - math.sqrt(rng.random() * reach[p, e]))
+            i = min(int(place), last - 1)
+            drop = drops[e, i] + (place - i) * (drops[e, i + 1] - drops[e, i])
+            cosine = 1.0 - drop
+            across, up, norm = 1.0, 1.0, 2.0
+            while norm > 1.0 or norm < 1e-9:  # an even direction: a point in the unit disc, scaled (von Neumann 1951)
+                across, up = 2.0 * rng.random() - 1.0, 2.0 * rng.random() - 1.0
+                norm = across * across + up * up
+            scale = math.sqrt(drop * (2.0 - drop) / norm)
+            north, east = scale * up, scale * across
+            at = landing[pixel_of(nside, cosine * z + north * s, phi + _small_atan2(east, cosine * s - north * z))]
+            if at >= 0:
+                counts[e, at] += 1
+                landed += 1
     return landed
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _draw_unseen(
     rng: np.random.Generator,
     sky: Sky,
@@ -307,7 +325,7 @@ def _draw_unseen(
     return number
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def draw_population(
     rng: np.random.Generator,
     sky: Sky,
@@ -363,13 +381,15 @@ def draw_population(
         unseen[i] = density[i] * missed
     number = _draw_unseen(rng, sky, first, step, unseen, flux, label)
 
-    drawn, landed = 0, 0
     n_bin = len(label)
-    upto = np.empty(len(spectrum))
     total = _cumulate(seen, step)
     guide = _guide(total)
     n_pix = len(source.inside)
-    for _ in range(rng.poisson(total[-1])):
+    n_candidate = rng.poisson(total[-1])
+    pixels = np.empty(n_candidate, np.int64)
+    photons = np.empty(n_candidate, np.int64)
+    n = 0
+    for _ in range(n_candidate):
         u = rng.random()
         x = _inverse(u * total[-1], first, step, seen, total, guide[int(u * N_NODE)])
         f = math.exp(x * LN10)
@@ -379,13 +399,16 @@ def draw_population(
             i = source.other[i]
         p = source.inside[i]
         mean = f * strength[p]
-        if -rng.random() * math.expm1(-f * strongest) > -math.expm1(-mean):
-            continue
-        photons = _positive_poisson(rng, mean)
-        drawn += photons
-        landed += _emit(rng, sky, p, spectrum, photons, counts, upto)
+        chance = _chance_of_photons(mean)
+        u = rng.random()
+        if u * strongest > strength[p] and u * _chance_of_photons(f * strongest) > chance:
+            continue  # the first condition, weaker for the envelope is concave, spares most of the second
+        pixels[n], photons[n] = p, _positive_poisson(rng, mean, chance)
+        n += 1
         label[min(max(math.floor((x - sky.low) / sky.width) + 1, 0), n_bin - 1)] += f
-        number += 1.0
+    number += n
+    drawn = photons[:n].sum()
+    landed = _emit(rng, sky, pixels[:n], photons[:n], spectrum, counts)
 
     weight = np.empty(len(source.outside))
     reached = 0.0
@@ -396,15 +419,21 @@ def draw_population(
         by_flux = density * flux
         total = _cumulate(by_flux, step)
         guide = _guide(total)
-        for _ in range(rng.poisson(total[-1] * reached)):
+        n_candidate = rng.poisson(total[-1] * reached)
+        pixels = np.empty(n_candidate, np.int64)
+        photons = np.empty(n_candidate, np.int64)
+        n = 0
+        for _ in range(n_candidate):
             u = rng.random()
             f = math.exp(LN10 * _inverse(u * total[-1], first, step, by_flux, total, guide[int(u * N_NODE)]))
             i = min(int(np.searchsorted(weight, rng.random() * reached, side="right")), len(weight) - 1)
             p = source.outside[i]
             mean = f * strength[p]
-            if rng.random() * mean > -math.expm1(-mean):
+            chance = _chance_of_photons(mean)
+            if rng.random() * mean > chance:
                 continue
-            photons = _positive_poisson(rng, mean)
-            drawn += photons
-            landed += _emit(rng, sky, p, spectrum, photons, counts, upto)
+            pixels[n], photons[n] = p, _positive_poisson(rng, mean, chance)
+            n += 1
+        drawn += photons[:n].sum()
+        landed += _emit(rng, sky, pixels[:n], photons[:n], spectrum, counts)
     return number, drawn, landed

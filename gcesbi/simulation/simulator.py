@@ -30,7 +30,7 @@ from gcesbi.sky.observation import Observation
 __all__ = ["SHARD", "Simulator", "smallest_counts"]
 
 SHARD = 128
-_N_TABLE = 4097
+_N_TABLE = 2049
 _N_CLASS = 6
 
 
