@@ -32,18 +32,18 @@ _PIXELS_AT_ONCE = 2**24
 class NetworkSettings:
     """Sizes of the convolutional network: see :class:`gcesbi.networks.FaceEncoder`.
 
-    ``dropout`` is the share of features that is set to zero, at random, in training.
+    ``dropout`` is the share of features that is set to zero, at random, in training; by default the estimator's own.
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 256)
     depth: int = 1
     n_features: int = 256
     norm: str = "batch"
-    dropout: float = 0.1
+    dropout: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
-        if not 0 <= self.dropout < 1:
+        if self.dropout is not None and not 0 <= self.dropout < 1:
             raise InputError(f"dropout: must lie in [0, 1), got {self.dropout!r}")
 
 
@@ -66,6 +66,7 @@ class Estimator(nn.Module):
     """
 
     kind: ClassVar[str]
+    dropout: ClassVar[float] = 0.0
     head: nn.Module
     prepared: Tensor
 
@@ -114,7 +115,8 @@ class Estimator(nn.Module):
         encoder = FaceEncoder(
             self.region, inputs.n_channel, sizes.widths, sizes.n_features, depth=sizes.depth, norm=sizes.norm
         )
-        return MapEmbedding(inputs, encoder, sizes.n_features, sizes.dropout)
+        dropout = self.dropout if sizes.dropout is None else sizes.dropout
+        return MapEmbedding(inputs, encoder, sizes.n_features, dropout)
 
     def forward(self, counts: Tensor) -> Any:
         """Head's output on counts (n, n_energy, n_pix)."""

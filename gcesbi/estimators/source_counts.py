@@ -55,6 +55,7 @@ class SourceCountEstimator(Estimator):
     """
 
     kind = "source_counts"
+    dropout = 0.1  # without it the bands come out too narrow when maps are seen several times
     head: QuantileHead
 
     def __init__(

@@ -250,3 +250,11 @@ def test_settings_are_checked(name, value, message):
 def test_dropout_is_checked(value):
     with pytest.raises(InputError, match=rf"dropout: must lie in \[0, 1\), got {value}"):
         NetworkSettings(dropout=value)
+
+
+def test_dropout_is_the_estimators_own_unless_given(toy):
+    small = {"widths": (8,), "n_features": 8}
+    for given, spectra, source_counts in ((None, 0.0, 0.1), (0.3, 0.3, 0.3)):
+        network = NetworkSettings(**small, dropout=given)
+        assert toy.spectra(network=network).embedding.dropout.p == spectra
+        assert toy.source_counts(network=network).embedding.dropout.p == source_counts
