@@ -152,7 +152,7 @@ def fit(
     from gcesbi.baselines import PoissonFit
     from gcesbi.comparison import comparison_table
     from gcesbi.posterior import Posterior
-    from gcesbi.quickstart import print_table
+    from gcesbi.quickstart import print_problems, print_table
     from gcesbi.run import Run
 
     if (out / "run.json").is_file() and not overwrite:
@@ -172,6 +172,7 @@ def fit(
         Console().print(f"ln L = {result.log_likelihood:.6f}, KKT residual {result.kkt_residual:.1e}")
     else:
         posterior = steps.fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, progress=not quiet)
+        print_problems(Console(), posterior)
     run.write_posterior(method.value, posterior)
     print_table(Console(), comparison_table({posterior.method: posterior}, run.model.bins))
 
@@ -247,9 +248,9 @@ def _check_same(found: RunSettings, wanted: RunSettings, folder: Path) -> None:
 
 
 def main() -> None:
-    """Run the command line; bad input is one line and exit status 2."""
+    """Run the command line; bad input is one line and exit status 2, a training that diverged one line and status 1."""
     try:
         app()
-    except InputError as error:
+    except (InputError, ArithmeticError) as error:
         sys.stderr.write(f"gcesbi: error: {' '.join(str(error).split())}\n")
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, InputError) else 1)

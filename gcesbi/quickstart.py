@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,8 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gcesbi import pages, steps
-from gcesbi.baselines import PoissonFit
-from gcesbi.baselines.sampling import SamplingWarning
+from gcesbi.baselines import NptfPosterior, PoissonFit
 from gcesbi.comparison import comparison_table
 from gcesbi.posterior import QUANTITIES, Posterior
 from gcesbi.report import Report, Section, TableBlock, write_report
@@ -25,7 +23,7 @@ from gcesbi.settings import RunSettings
 from gcesbi.simulation import Simulations
 from gcesbi.sky import Observation
 
-__all__ = ["Timer", "print_table", "quickstart"]
+__all__ = ["Timer", "print_problems", "print_table", "quickstart"]
 
 
 @dataclass
@@ -51,6 +49,12 @@ def print_table(console: Console, block: TableBlock) -> None:
     for row in block.rows:
         table.add_row(*row)
     console.print(table)
+
+
+def print_problems(console: Console, posterior: NptfPosterior) -> None:
+    """Say loudly what speaks against the convergence of a chain."""
+    for problem in posterior.convergence.problems:
+        console.print(f"[yellow]NPTF: the chain has not converged: {problem}[/yellow]")
 
 
 def quickstart(
@@ -106,8 +110,7 @@ def quickstart(
         networks = steps.infer(run, observation)
     with timer.step("Fit Poisson templates"):
         fit = PoissonFit(model, observation).run()
-    with timer.step("Fit the NPTF"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", SamplingWarning)  # told below, and in the report
+    with timer.step("Fit the NPTF"):
         nptf = steps.fit_nptf(model, observation, settings.nptf, settings.seed, progress)
     posteriors: dict[str, Posterior] = {"Poisson fit": fit.posterior(), "NPTF": nptf, "networks": networks}
     table = comparison_table(posteriors, model.bins, truth)
@@ -149,8 +152,7 @@ def quickstart(
         )
         write_report(run.folder / "report.html", report)
     print_table(console, table)
-    for problem in nptf.convergence.problems:
-        console.print(f"[yellow]NPTF: the chain has not converged: {problem}[/yellow]")
+    print_problems(console, nptf)
     console.print(pages.calibration_verdict(evaluation))
     console.print(f"Report: {run.folder / 'report.html'}")
     return run

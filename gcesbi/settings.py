@@ -33,10 +33,11 @@ class SimulationSettings(_Settings):
 
 
 class NptfSettings(_Settings):
-    """How the non-Poissonian template fit is sampled."""
+    """How the non-Poissonian template fit is sampled: see :meth:`gcesbi.baselines.NPTF.run`."""
 
-    n_walkers: int = Field(64, ge=8)
+    n_walkers: int = Field(64, ge=36, multiple_of=2)
     n_steps: int = Field(1_500, ge=20)
+    n_particles: int = Field(400, ge=36, multiple_of=2)
 
 
 class RunSettings(_Settings):

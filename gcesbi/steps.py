@@ -5,13 +5,14 @@ The command line, the quickstart and a user's own script call the same steps.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.baselines import NPTF, NptfPosterior
+from gcesbi.baselines import NPTF, NptfPosterior, SamplingWarning
 from gcesbi.errors import InputError
 from gcesbi.estimators import (
     Estimator,
@@ -150,9 +151,17 @@ def infer(run: Run, observation: Observation) -> JointPosterior:
 def fit_nptf(
     model: SkyModel, observation: Observation, settings: NptfSettings, seed: int = 0, progress: bool = False
 ) -> NptfPosterior:
-    """Sample the NPTF's posterior."""
+    """Sample the NPTF's posterior; ``posterior.convergence.problems`` says what speaks against the chain: tell it."""
     fit = NPTF(model.for_observation(observation), observation)
-    return fit.run(n_walkers=settings.n_walkers, n_steps=settings.n_steps, seed=seed, progress=progress)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SamplingWarning)
+        return fit.run(
+            n_walkers=settings.n_walkers,
+            n_steps=settings.n_steps,
+            n_particles=settings.n_particles,
+            seed=seed,
+            progress=progress,
+        )
 
 
 @dataclass(frozen=True, eq=False)

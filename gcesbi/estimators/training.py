@@ -31,7 +31,7 @@ __all__ = ["TrainingError", "TrainingHistory", "TrainingSettings", "has_bfloat16
 PRECISIONS = ("auto", "bfloat16", "float32")
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ArithmeticError):
     """Training came to a loss that is not finite."""
 
 

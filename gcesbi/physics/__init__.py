@@ -1,1 +1,1 @@
-"""TODO."""
+"""What shines: point-spread functions, templates, spectra, source-count distributions."""

@@ -1,0 +1,64 @@
+"""One interface for every method's posterior."""
+
+import numpy as np
+import pytest
+
+from gcesbi import InputError
+from gcesbi.posterior import Coordinates, JointPosterior, SamplePosterior
+
+COORDINATES = Coordinates(("a", "b"), (3.0,), ("b",), (-10.0, -9.0))
+RNG = np.random.default_rng(0)
+SAMPLES = {"flux_fraction": RNG.dirichlet([2, 3], 500), "scd_cdf": np.sort(RNG.random((500, 1, 2)), axis=-1)}
+
+
+@pytest.fixture
+def posterior():
+    return SamplePosterior("chain", COORDINATES, SAMPLES)
+
+
+def test_samples_come_from_the_stored_ones_and_are_seeded(posterior):
+    drawn = posterior.sample(100, seed=1)
+    assert {tuple(row) for row in drawn["flux_fraction"]} <= {tuple(row) for row in SAMPLES["flux_fraction"]}
+    assert np.array_equal(posterior.sample(100, seed=1)["scd_cdf"], drawn["scd_cdf"])
+    assert not np.array_equal(posterior.sample(100, seed=2)["scd_cdf"], drawn["scd_cdf"])
+
+
+def test_quantiles_and_summary_are_those_of_the_samples(posterior):
+    found = posterior.quantiles("flux_fraction", [0.1, 0.5])
+    assert np.allclose(found, np.quantile(SAMPLES["flux_fraction"], [0.1, 0.5], axis=0))
+    told = posterior.summary(0.9)["scd_cdf"]
+    assert np.allclose(told["low"], np.quantile(SAMPLES["scd_cdf"], 0.05, axis=0))
+    assert told["median"].shape == (1, 2)
+
+
+def test_arviz_gets_names_axes_and_labels(posterior):
+    data = posterior.to_arviz(50, seed=0).posterior
+    assert data["flux_fraction"].dims == ("chain", "draw", "template")
+    assert data["scd_cdf"].dims == ("chain", "draw", "point_source", "flux_bin")
+    assert data["template"].values.tolist() == ["a", "b"]
+    assert data.sizes["draw"] == 50
+
+
+def test_a_joint_posterior_asks_the_part_that_knows():
+    first = SamplePosterior("one", COORDINATES, {"flux_fraction": SAMPLES["flux_fraction"]})
+    second = SamplePosterior("two", COORDINATES, {k: v[::-1] + 0.0 for k, v in SAMPLES.items()})
+    joint = JointPosterior("both", [first, second])
+    assert set(joint.names) == {"flux_fraction", "scd_cdf"}
+    assert np.array_equal(joint.sample(9, 1)["flux_fraction"], first.sample(9, 1)["flux_fraction"])
+    assert np.allclose(joint.quantiles("scd_cdf", [0.5]), second.quantiles("scd_cdf", [0.5]))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: p.quantiles("mass", [0.5]), "quantity: chain knows flux_fraction, scd_cdf, got 'mass'"),
+        (lambda p: p.quantiles("scd_cdf", [1.0]), r"levels: must be a vector of numbers in \(0, 1\), got \[1.0\]"),
+        (lambda p: p.summary(1.5), "levels: must be"),
+        (lambda p: SamplePosterior("x", COORDINATES, {}), "samples: every quantity needs"),
+        (lambda p: SamplePosterior("x", COORDINATES, {"a": np.ones(2), "b": np.ones(3)}), "same number of samples"),
+        (lambda p: JointPosterior("x", []), "parts: needs at least one posterior"),
+    ],
+)
+def test_bad_questions_are_refused(posterior, call, message):
+    with pytest.raises(InputError, match=message):
+        call(posterior)
