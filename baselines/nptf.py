@@ -25,6 +25,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
 from gcesbi.baselines.count_integrals import count_vectors, count_vectors_with_derivatives
 from gcesbi.baselines.recursion import (
     STRIDE,
@@ -34,9 +37,6 @@ from gcesbi.baselines.recursion import (
     log_probabilities,
     log_probability_gradients,
 )
-from numba import njit
-from numpy.typing import ArrayLike, NDArray
-
 from gcesbi.errors import InputError
 from gcesbi.sky.observation import check_counts
 

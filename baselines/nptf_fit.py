@@ -32,13 +32,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from gcesbi.baselines.count_integrals import mean_counts
 from gcesbi.baselines.nptf import NptfLikelihood
 from gcesbi.baselines.poisson import PoissonFit, PoissonFitResult
 from gcesbi.baselines.psf_correction import psf_correction
 from gcesbi.baselines.sampling import BlockMove, Chain, Convergence, run_emcee, temper
-from numpy.typing import ArrayLike, NDArray
-
 from gcesbi.errors import InputError
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
 from gcesbi.posterior import SamplePosterior
@@ -182,6 +182,7 @@ class NPTF:
     workers: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", self.model.for_observation(self.observation))
         names = tuple(self.model.names)
         sources = tuple(self.model.point_sources if self.point_sources is None else self.point_sources)
         smooth = tuple([n for n in names if n != "disk"] if self.smooth is None else self.smooth)

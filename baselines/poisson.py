@@ -36,7 +36,6 @@ __all__ = [
     "PoissonFit",
     "PoissonFitResult",
     "PoissonPosterior",
-    "check_observation",
     "check_templates",
     "maximise",
     "poisson_log_likelihood",
@@ -95,18 +94,6 @@ def _check_degeneracy(values: NDArray[np.float64], names: tuple[str, ...], argum
     if eigenvalues[0] < _DEGENERATE:
         involved = [name for name, weight in zip(names, vectors[:, 0], strict=True) if abs(weight) > 1e-3]
         raise InputError(f"{argument}: {', '.join(involved)} are linearly dependent, their norms cannot be told apart")
-
-
-def check_observation(model: SkyModel, observation: Observation) -> None:
-    """Raise InputError unless the observation has the model's region and energy bins."""
-    if observation.region != model.region:
-        raise InputError(
-            f"observation: must have the model's region (nside {model.region.nside}, {model.region.n_pix} pixels), "
-            f"got nside {observation.region.nside}, {observation.region.n_pix} pixels"
-        )
-    theirs, ours = observation.energy_edges, np.asarray(model.energy_edges)
-    if theirs.shape != ours.shape or not np.allclose(theirs, ours, rtol=1e-6):
-        raise InputError(f"observation: must have the model's energy edges {ours.tolist()} GeV, got {theirs.tolist()}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -381,14 +368,15 @@ class PoissonFit:
     Raises
     ------
     InputError
-        If region or energies differ, or templates are negative, NaN, all zero, or linearly dependent.
+        If the observation does not fit the model (:meth:`SkyModel.for_observation`), or templates are
+        negative, NaN, all zero, or linearly dependent.
     """
 
     model: SkyModel
     observation: Observation
 
     def __post_init__(self) -> None:
-        check_observation(self.model, self.observation)
+        object.__setattr__(self, "model", self.model.for_observation(self.observation))
         for e, counts in enumerate(self.observation.counts):
             templates = check_templates(
                 self.model.templates[:, e], tuple(self.model.names), f"templates (energy bin {e})"

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import healpy as hp
 import numpy as np
-from gcesbi.baselines import NptfLikelihood
-from gcesbi.baselines.count_integrals import count_vectors
 from numba import njit
 
+from gcesbi.baselines import NptfLikelihood
+from gcesbi.baselines.count_integrals import count_vectors
 from gcesbi.sky.region import Region
 
 NAMES = ("Opi", "Oic", "iso", "bub", "nfw_g1p2", "dsk_z0p3")

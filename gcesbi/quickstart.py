@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from gcesbi import pages, steps
@@ -28,19 +29,32 @@ __all__ = ["Timer", "print_problems", "print_table", "quickstart"]
 
 @dataclass
 class Timer:
-    """Seconds that each named step took, told on the console as they go."""
+    """Seconds that each named step took, told on the console as they go.
+
+    Parameters
+    ----------
+    console : Console
+    bar : bool
+        Show a moving bar while a step runs that has no progress bar of its own.
+    """
 
     console: Console
+    bar: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Time a step."""
-        self.console.print(f"[bold]{name}[/bold] …")
+    def step(self, name: str, own_bar: bool = False) -> Iterator[None]:
+        """Time a step; `own_bar` says that it shows its own progress."""
         start = time.perf_counter()
-        yield
+        if own_bar:
+            yield
+        else:
+            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+            with Progress(*columns, console=self.console, transient=True, disable=not self.bar) as progress:
+                progress.add_task(name, total=None)
+                yield
         self.seconds[name] = time.perf_counter() - start
-        self.console.print(f"  done in {self.seconds[name]:.1f} s")
+        self.console.print(f"{name}: {self.seconds[name]:.1f} s")
 
 
 def print_table(console: Console, block: TableBlock) -> None:
@@ -88,7 +102,7 @@ def quickstart(
         If the folder exists, or the observation does not fit the model; nothing is written then.
     """
     console = console or Console()
-    timer = Timer(console)
+    timer = Timer(console, bar=progress)
     Run.check_free(folder, overwrite=overwrite)
     with timer.step("Build the sky model"):
         model = settings.sky.build()
@@ -100,9 +114,9 @@ def quickstart(
         with timer.step("Draw a mock observation"):
             observation, truth = steps.mock_observation(run)
     run.write_observation(observation)
-    with timer.step("Simulate maps"):
+    with timer.step("Simulate maps", own_bar=True):
         steps.simulate(run, workers, progress)
-    with timer.step("Train the networks"):
+    with timer.step("Train the networks", own_bar=True):
         histories = steps.train(run, progress)
     with timer.step("Judge them on held-out maps"):
         evaluation = steps.evaluate(run)
@@ -110,7 +124,7 @@ def quickstart(
         networks = steps.infer(run, observation)
     with timer.step("Fit Poisson templates"):
         fit = PoissonFit(model, observation).run()
-    with timer.step("Fit the NPTF"):
+    with timer.step("Fit the NPTF", own_bar=True):
         nptf = steps.fit_nptf(model, observation, settings.nptf, settings.seed, progress)
     posteriors: dict[str, Posterior] = {"Poisson fit": fit.posterior(), "NPTF": nptf, "networks": networks}
     table = comparison_table(posteriors, model.bins, truth)

@@ -3,11 +3,12 @@
 from gcesbi.io.folder import read_map, read_mask, read_template
 from gcesbi.io.irf import read_king_table, read_psf
 from gcesbi.io.observation import read_observation, write_observation
-from gcesbi.io.skymaps import SkyMaps, degrade
+from gcesbi.io.skymaps import SkyMaps, degrade, map_nside
 
 __all__ = [
     "SkyMaps",
     "degrade",
+    "map_nside",
     "read_king_table",
     "read_map",
     "read_mask",

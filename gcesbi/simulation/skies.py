@@ -115,7 +115,7 @@ class FolderSky(SkySettings):
 
     def build(self) -> SkyModel:
         """Read the maps and build the model."""
-        from gcesbi.io import degrade, read_map, read_mask, read_template
+        from gcesbi.io import degrade, map_nside, read_map, read_mask, read_template
 
         patch = _patch(check_nside(self.nside))
         files = {"iso": "iso", "bub": "bub", "gce": f"nfw_{self.nfw}", "disk": f"dsk_{self.disk}"}
@@ -123,8 +123,10 @@ class FolderSky(SkySettings):
             files = {"dif": "dif", **files}
         else:
             files = {"pi": f"{self.diffuse}pi", "ic": f"{self.diffuse}ic", **files}
-        full = {name: degrade(read_template(self.path, file), self.nside)[patch.pixels] for name, file in files.items()}
-        exposure = degrade(read_map(self.path, "fermidata_exposure"), self.nside, "mean")[patch.pixels][None]
+        exposures = np.atleast_1d(np.squeeze(read_map(self.path, "fermidata_exposure")))
+        own = map_nside(exposures.shape[-1], "fermidata_exposure.npy")
+        full = {n: degrade(read_template(self.path, f, own), self.nside)[patch.pixels] for n, f in files.items()}
+        exposure = degrade(exposures, self.nside, "mean")[patch.pixels][None]
         mask = None if self.mask is None else degrade(read_mask(self.path, self.mask), self.nside, "any")
         counts = {name: _unit_mean(values[None, None], patch)[0] for name, values in full.items()}
         scale = (256 / self.nside) ** 2

@@ -42,6 +42,10 @@ class SmallModel:
     def flux_per_norm(self):
         return (self.templates / self.exposure).sum(axis=-1)
 
+    def for_observation(self, observation):
+        assert observation.region == self.region
+        return self
+
     @property
     def scd_edges(self):
         width = 6.5 / 24

@@ -3,9 +3,10 @@ from __future__ import annotations
 import mpmath as mp
 import numpy as np
 import pytest
-from gcesbi.baselines.count_integrals import count_vectors, count_vectors_with_derivatives, mean_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from gcesbi.baselines.count_integrals import count_vectors, count_vectors_with_derivatives, mean_counts
 
 MANY = (1, 2, 3, 10, 29, 31, 40, 100, 228, 1000, 2000)
 

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from gcesbi.baselines import NptfLikelihood, nptf_log_likelihood
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import poisson
 
+from gcesbi.baselines import NptfLikelihood, nptf_log_likelihood
 from gcesbi.errors import InputError
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gcesbi.baselines import NPTF, NptfPriors, SamplingWarning
 
+from gcesbi.baselines import NPTF, NptfPriors, SamplingWarning
 from gcesbi.errors import InputError
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
 

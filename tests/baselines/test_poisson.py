@@ -5,13 +5,14 @@ import time
 
 import numpy as np
 import pytest
-from gcesbi.baselines import PoissonFit, poisson_log_likelihood
-from gcesbi.baselines.poisson import PoissonPosterior, check_templates, maximise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import poisson
 
+from gcesbi import Observation, Region, SkyModel
+from gcesbi.baselines import PoissonFit, poisson_log_likelihood
+from gcesbi.baselines.poisson import PoissonPosterior, check_templates, maximise
 from gcesbi.errors import InputError
 
 from .conftest import SmallModel, observe
@@ -172,12 +173,13 @@ def test_several_bins_are_fitted_one_by_one():
         result.test_statistic("dm")
 
 
-def test_observation_of_another_sky_is_refused():
-    model = SmallModel.build(n_energy=2)
-    with pytest.raises(InputError, match="model's energy edges"):
-        PoissonFit(model, observe(SmallModel.build(n_energy=2, high=30.0), seed=0))
-    with pytest.raises(InputError, match="model's region"):
-        PoissonFit(model, observe(SmallModel.build(n_energy=2, radius=15.0), seed=0))
+def test_the_model_is_cut_to_the_observation_or_refuses_it():
+    model = SkyModel.preset(nside=16, n_energy=1, weeks=30)
+    part = model.with_region(Region(16, model.region.pixels[::2]))
+    seen = Observation(np.full(part.exposure.shape, 7), part.exposure, part.energy_edges, part.region)
+    assert PoissonFit(model, seen).run().templates.shape[-1] == len(part.region)
+    with pytest.raises(InputError, match="energy edges must be the model's"):
+        PoissonFit(model, Observation(seen.counts, seen.exposure, np.array([2.0, 30.0]), seen.region))
 
 
 def test_posterior_covers_the_truth_of_a_bright_map():

@@ -3,9 +3,9 @@ from __future__ import annotations
 import healpy as hp
 import numpy as np
 import pytest
+
 from gcesbi.baselines import psf_correction
 from gcesbi.baselines.psf_correction import _Containment, _shares_around
-
 from gcesbi.errors import InputError
 from gcesbi.physics.psf import PSF
 from gcesbi.sky.region import Region

@@ -3,10 +3,11 @@ from __future__ import annotations
 import mpmath as mp
 import numpy as np
 import pytest
-from gcesbi.baselines.recursion import LANES, STRIDE, PixelBlocks, log_probabilities, log_probability_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import poisson
+
+from gcesbi.baselines.recursion import LANES, STRIDE, PixelBlocks, log_probabilities, log_probability_gradients
 
 
 def evaluate(counts, mean, templates, x):

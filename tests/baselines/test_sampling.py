@@ -4,8 +4,8 @@ import warnings
 
 import numpy as np
 import pytest
-from gcesbi.baselines.sampling import BlockMove, SamplingWarning, run_emcee, temper
 
+from gcesbi.baselines.sampling import BlockMove, SamplingWarning, run_emcee, temper
 from gcesbi.errors import InputError
 
 BOX = np.array([[-10.0, 10.0], [-10.0, 10.0], [0.0, 1.0]])

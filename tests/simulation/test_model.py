@@ -121,3 +121,17 @@ def test_the_real_folder_gives_the_real_model(data_folder):
     assert SkyModel.from_folder(path, diffuse="p6v11").names == ("dif", "iso", "bub", "gce", "disk")
     coarse = SkyModel.from_folder(path, nside=64)
     assert coarse.region == read_observation(path, mask="3fgl", nside=64).region
+
+
+def test_templates_of_another_nside_than_the_counts_are_refused(tmp_path):
+    names = ("Opi", "Oic", "iso", "bub", "nfw_g1p2", "dsk_z0p3")
+    for name in names:
+        np.save(tmp_path / f"template_{name}.npy", np.ones(12 * 16**2))
+    for name in ("exposure", "pscmask_3fgl"):
+        np.save(tmp_path / f"fermidata_{name}.npy", np.full(12 * 16**2, float(name == "exposure")))
+    assert SkyModel.from_folder(tmp_path, nside=16).names[0] == "pi"
+    np.save(tmp_path / "template_bub.npy", np.ones(12 * 8**2))
+    with pytest.raises(InputError, match=r"template_bub.npy: nside: must be that of the counts, 16, got 8"):
+        SkyModel.from_folder(tmp_path, nside=16)
+    with pytest.raises(InputError, match="nside: must be at most the map's own, 16, got 32"):
+        SkyModel.from_folder(tmp_path, nside=32)

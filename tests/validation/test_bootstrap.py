@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from gcesbi.validation import binomial_band, bootstrap_band
-from gcesbi.validation.bootstrap import map_weights
 from scipy.stats import binomtest
 
 from gcesbi.errors import InputError
+from gcesbi.validation import binomial_band, bootstrap_band
+from gcesbi.validation.bootstrap import map_weights
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (3, 10), (10, 10), (475, 500)])

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from gcesbi.validation import CalibrationReport
 from scipy.stats import beta, norm
 
 from gcesbi.errors import InputError
+from gcesbi.validation import CalibrationReport
 
 TAUS = np.arange(1, 100) / 100
 

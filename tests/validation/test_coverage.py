@@ -5,6 +5,11 @@ import importlib
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from gcesbi.errors import InputError
 from gcesbi.validation import (
     calibration_curve,
     coverage,
@@ -15,11 +20,6 @@ from gcesbi.validation import (
     quantiles_covered,
     within,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import norm
-
-from gcesbi.errors import InputError
 
 TAUS = np.linspace(0.005, 0.995, 199)
 ALPHAS = np.array([0.1, 0.5, 0.68, 0.95])

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from gcesbi.validation import emd, pdf_from_cdf, semd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
 from gcesbi.errors import InputError
+from gcesbi.validation import emd, pdf_from_cdf, semd
 
 
 def histograms(seed, n_map=4, n_bin=26):

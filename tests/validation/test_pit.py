@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from gcesbi.validation import pit, pit_from_samples, pit_gaussian, pit_histogram
-from gcesbi.validation.pit import normal_scores, pit_bounds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import kstest, norm
 
 from gcesbi.errors import InputError
+from gcesbi.validation import pit, pit_from_samples, pit_gaussian, pit_histogram
+from gcesbi.validation.pit import normal_scores, pit_bounds
 
 TAUS = np.arange(1, 100) / 100
 

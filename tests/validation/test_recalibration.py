@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from gcesbi.validation import ConformalBand
 from scipy.stats import norm
 
 from gcesbi.errors import InputError
+from gcesbi.validation import ConformalBand
 
 TAUS = np.arange(1, 100) / 100
 

@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from gcesbi.errors import InputError
 from gcesbi.validation import (
     crps_from_quantiles,
     crps_from_samples,
@@ -11,10 +15,6 @@ from gcesbi.validation import (
     pinball,
     skill,
 )
-from scipy.integrate import quad
-from scipy.stats import norm
-
-from gcesbi.errors import InputError
 
 TAUS = np.arange(1, 400) / 400
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from gcesbi.validation import gaussian_sharpness, sharpness
 from scipy.stats import beta, norm
 
 from gcesbi.errors import InputError
+from gcesbi.validation import gaussian_sharpness, sharpness
 
 TAUS = np.linspace(0.01, 0.99, 99)
 A, B = np.array([[2.0, 3.0], [5.0, 1.5]]), np.array([[4.0, 2.0], [5.0, 3.0]])
