@@ -70,6 +70,8 @@ def _smooth(
     partial = np.zeros((_N_CHUNK, n_pix, n_map))
     for chunk in prange(_N_CHUNK):
         for p in range(chunk, n_pix, _N_CHUNK):
+            if not maps[p].any():
+                continue
             for i in range(len(steps)):
                 z, phi = position_in(
                     where[p, 0], (where[p, 1] + steps[i, 0]) / nside, (where[p, 2] + steps[i, 1]) / nside

@@ -7,17 +7,25 @@ Poisson(μ) photons, μ = F Σ_e s_e ε_e(p), s the spectrum's share and ε the 
 with probability ∝ s_e ε_e(p) and is displaced by the PSF of that bin.
 
 **Thinning.** By the marking theorem sources with k ≥ 1 photons are a Poisson process of their own, with rate
-N f(x) t_p (1 - e^-μ); only these are drawn, so that time follows photons, not sources. Candidates come from an
-envelope and are accepted with the ratio:
+N f(x) t_p (1 - e^-μ); only these are drawn, so that time follows photons, not sources. Sources outside the region are
+seen through the photons that reach it: a photon counts only if it is displaced further than the distance d_p to the
+region, which it is with probability r_e(p) = 1 - C_e(d_p), C the PSF's containment. Photons that fall short are thinned
+away too: ε_e(p) is replaced by ε_e(p) r_e(p), and displacements are drawn beyond d_p.
 
-- inside the region, envelope N f(x) (1 - e^{-F ε_max}) t_p, for log-fluxes from a tabulated inverse distribution;
-- outside it, envelope N f(x) F t_p ε(p). There a photon counts only if it is displaced further than the distance d_p
-  to the region, which it is with probability r_e(p) = 1 - C_e(d_p), C the PSF's containment. Photons that fall short
-  are thinned away too: ε_e(p) is replaced by ε_e(p) r_e(p), and displacements are drawn beyond d_p.
+**Single photons.** With M = F max_p ε(p), the rate splits into two independent processes,
 
-**The label.** Sources inside without a photon are the complementary process, N f(x) t_p e^-μ: its flux in every flux
-bin of the SCD histogram is drawn source by source where fewer than 64 are expected, else as a normal variable with
-the exact mean and variance of that compound Poisson sum.
+    1 - e^-μ = μ e^-M + T(μ),      T(μ) = 1 - e^-μ - μ e^-M ≥ 0.
+
+The first holds sources with a single photon, and does not depend on the pixel but through t_p ε_e(p): its photons land
+on the smoothed template. From inside the region their number is drawn with the label, and each photon's pixel from an
+alias table of the smoothed template, at no more than the cost of the photon. From outside they are Poisson emission,
+and join the diffuse templates. The second process is drawn source by source: candidates come from an envelope, N f(x)
+T(M) t_p inside and N f(x) F (1 - e^-M) t_p ε(p) outside, and are accepted with the ratio. An accepted source has one
+photon with probability μ (e^-μ - e^-M) / T(μ), else a Poisson number of at least two.
+
+**The label.** Sources inside without a photon are the complementary process, N f(x) t_p e^-μ. For these and for single
+photons the number of sources in every flux bin of the SCD histogram is drawn, and their fluxes one by one up to 64
+sources; beyond, the sum of fluxes is a normal variable with the exact mean and variance given that number.
 """
 
 from __future__ import annotations
@@ -60,11 +68,13 @@ class Sky(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where the sources of one template lie.
+    """Where the sources of one template lie, the template t having sum 1 inside the region.
 
     ``inside`` (n_pix,) and ``outside`` (n_outside,): pixels of the patch. ``chance``, ``other`` (n_pix,): alias table
-    of the template inside. ``density`` (n_outside,): template outside, over its sum inside. ``classes`` (n_class,
-    n_energy) and ``weights`` (n_class,): mean exposure and share of the template of classes of like exposure.
+    of t inside. ``density`` (n_outside,): t outside. ``classes`` (n_class, n_energy) and ``weights`` (n_class,): mean
+    exposure and share of t of classes of like exposure. ``mean_exposure`` (n_energy,): Σ t ε over inside.
+    ``landing_chance``, ``landing_other`` (n_energy, n_pix + 1): alias tables of where photons from inside land, the
+    last entry for those that leave the region. ``beyond`` (n_energy, n_pix): expected photons per flux from outside.
     """
 
     inside: NDArray[np.int64]
@@ -74,6 +84,10 @@ class Source(NamedTuple):
     density: NDArray[np.float64]
     classes: NDArray[np.float64]
     weights: NDArray[np.float64]
+    mean_exposure: NDArray[np.float64]
+    landing_chance: NDArray[np.float64]
+    landing_other: NDArray[np.int64]
+    beyond: NDArray[np.float64]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -126,24 +140,33 @@ def _poisson(rng: np.random.Generator, mean: float) -> int:  # pragma: no cover 
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _chance_of_photons(mean: float) -> float:  # pragma: no cover - compiled
-    """Probability 1 - e^-mean of at least one photon; relative error below 10⁻¹²."""
-    if mean < 0.003:
-        return mean * (1.0 - mean / 2.0 * (1.0 - mean / 3.0 * (1.0 - mean / 4.0 * (1.0 - mean / 5.0))))
-    return -math.expm1(-mean)
+def _chance_of_two(mean: float) -> float:  # pragma: no cover - compiled
+    """Probability of at least two photons, 1 - (1 + mean) e^-mean; relative error below 10⁻⁹."""
+    if mean < 0.02:
+        q = mean * mean
+        return q * (0.5 - mean / 3.0 + q / 8.0 - q * mean / 30.0 + q * q / 144.0)
+    return -math.expm1(-mean) - mean * math.exp(-mean)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _positive_poisson(rng: np.random.Generator, mean: float, chance: float) -> int:  # pragma: no cover - compiled
-    """Poisson variable given that it is not zero, which has the probability `chance`."""
+def _excess_of_one(mean: float, most: float) -> float:  # pragma: no cover - compiled
+    """Chance mean (e^-mean - e^-most) of a single photon beyond that of the common process; mean ≤ most."""
+    if most - mean < 1.0:
+        return mean * math.exp(-most) * math.expm1(most - mean)
+    return mean * (math.exp(-mean) - math.exp(-most))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _two_or_more(rng: np.random.Generator, mean: float, chance: float) -> int:  # pragma: no cover - compiled
+    """Poisson variable given that it is at least two, which has the probability `chance`."""
     if mean >= 12.0:
         k = 0
-        while k == 0:
+        while k < 2:
             k = rng.poisson(mean)
         return k
     u = rng.random() * chance
-    p = mean * (1.0 - chance)
-    k = 1
+    p = 0.5 * mean * mean * math.exp(-mean)
+    k = 2
     while u > p and k < 150:
         u -= p
         k += 1
@@ -284,7 +307,7 @@ def _emit(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _draw_unseen(
+def _draw_fluxes(
     rng: np.random.Generator,
     sky: Sky,
     first: float,
@@ -293,7 +316,7 @@ def _draw_unseen(
     flux: NDArray[np.float64],
     label: NDArray[np.float64],
 ) -> float:  # pragma: no cover - compiled
-    """Add to the label (n_bin,) the flux of sources without a photon, of rate (n_node,); return their number."""
+    """Add to the label (n_bin,) the flux of sources of rate (n_node,) over log-flux; return their number."""
     total = _cumulate(rate, step)
     first_moment = rate * flux
     second_moment = first_moment * flux
@@ -310,19 +333,126 @@ def _draw_unseen(
             upto_first = _below(edge, first, step, first_moment, total_first)
             upto_second = _below(edge, first, step, second_moment, total_second)
         expected = upto - before
-        if expected > N_EXPLICIT:
-            label[b] += max(
-                0.0, upto_first - before_first + math.sqrt(max(upto_second - before_second, 0.0)) * rng.normal()
-            )
-            number += float(rng.poisson(expected)) if expected < 1e15 else expected
-        elif expected > 0.0:
-            begin = max(int(np.searchsorted(total, before, side="right")) - 1, 0)
-            for _ in range(_poisson(rng, expected)):
-                x = _inverse(before + rng.random() * expected, first, step, rate, total, begin)
-                label[b] += 10.0**x
-                number += 1.0
+        if expected > 0.0:
+            n = float(rng.poisson(expected)) if expected < 1e15 else expected
+            if n > N_EXPLICIT:
+                mean = (upto_first - before_first) / expected
+                variance = max((upto_second - before_second) / expected - mean * mean, 0.0)
+                label[b] += max(n * mean + math.sqrt(n * variance) * rng.normal(), 0.0)
+            else:
+                begin = max(int(np.searchsorted(total, before, side="right")) - 1, 0)
+                for _ in range(int(n)):
+                    x = _inverse(before + rng.random() * expected, first, step, rate, total, begin)
+                    label[b] += math.exp(x * LN10)
+            number += n
         before, before_first, before_second = upto, upto_first, upto_second
     return number
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _land_singles(
+    rng: np.random.Generator, source: Source, n: int, spectrum: NDArray[np.float64], counts: NDArray[np.int32]
+) -> int:  # pragma: no cover - compiled
+    """Put n photons, each of a source of its own inside the region; return how many land in it."""
+    chances, others = source.landing_chance, source.landing_other
+    n_energy, n_cell = chances.shape
+    total = 0.0
+    for e in range(n_energy):
+        total += spectrum[e] * source.mean_exposure[e]
+    landed, left = 0, n
+    for e in range(n_energy):
+        weight = spectrum[e] * source.mean_exposure[e]
+        here = left if e == n_energy - 1 else rng.binomial(left, min(max(weight / total, 0.0), 1.0))
+        total -= weight
+        left -= here
+        for _ in range(here):
+            u = rng.random() * n_cell
+            i = int(u)
+            if u - i > chances[e, i]:
+                i = others[e, i]
+            if i < n_cell - 1:
+                counts[e, i] += 1
+                landed += 1
+    return landed
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw_inside(
+    rng: np.random.Generator,
+    sky: Sky,
+    source: Source,
+    strength: NDArray[np.float64],
+    strongest: float,
+    first: float,
+    step: float,
+    rate: NDArray[np.float64],
+    label: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # pragma: no cover - compiled
+    """Pixels and photons of the sources inside that are drawn one by one; their flux is added to the label."""
+    total = _cumulate(rate, step)
+    guide = _guide(total)
+    n_candidate = rng.poisson(total[-1])
+    pixels = np.empty(n_candidate, np.int64)
+    photons = np.empty(n_candidate, np.int64)
+    n = 0
+    n_pix, n_bin = len(source.inside), len(label)
+    for _ in range(n_candidate):
+        u = rng.random()
+        x = _inverse(u * total[-1], first, step, rate, total, guide[int(u * N_NODE)])
+        f = math.exp(x * LN10)
+        u = rng.random() * n_pix
+        i = int(u)
+        if u - i > source.chance[i]:
+            i = source.other[i]
+        p = source.inside[i]
+        mean, most = f * strength[p], f * strongest
+        two = _chance_of_two(mean)
+        one = _excess_of_one(mean, most)
+        if rng.random() * _chance_of_two(most) > two + one:
+            continue
+        pixels[n] = p
+        photons[n] = 1 if rng.random() * (two + one) < one else _two_or_more(rng, mean, two)
+        n += 1
+        label[min(max(math.floor((x - sky.low) / sky.width) + 1, 0), n_bin - 1)] += f
+    return pixels[:n], photons[:n]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw_outside(
+    rng: np.random.Generator,
+    source: Source,
+    strength: NDArray[np.float64],
+    strongest: float,
+    first: float,
+    step: float,
+    rate: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # pragma: no cover - compiled
+    """Pixels and photons of the sources outside that are drawn one by one."""
+    reached = np.empty(len(source.outside))
+    last = 0.0
+    for i in range(len(reached)):
+        last += source.density[i] * strength[source.outside[i]]
+        reached[i] = last
+    total = _cumulate(rate, step)
+    guide = _guide(total)
+    n_candidate = rng.poisson(total[-1] * last)
+    pixels = np.empty(n_candidate, np.int64)
+    photons = np.empty(n_candidate, np.int64)
+    n = 0
+    for _ in range(n_candidate):
+        u = rng.random()
+        f = math.exp(LN10 * _inverse(u * total[-1], first, step, rate, total, guide[int(u * N_NODE)]))
+        i = min(int(np.searchsorted(reached, rng.random() * last, side="right")), len(reached) - 1)
+        p = source.outside[i]
+        mean, most = f * strength[p], f * strongest
+        two = _chance_of_two(mean)
+        one = _excess_of_one(mean, most)
+        if rng.random() * mean * -math.expm1(-most) > two + one:
+            continue
+        pixels[n] = p
+        photons[n] = 1 if rng.random() * (two + one) < one else _two_or_more(rng, mean, two)
+        n += 1
+    return pixels[:n], photons[:n]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -335,15 +465,16 @@ def draw_population(
     spectrum: NDArray[np.float64],
     counts: NDArray[np.int32],
     label: NDArray[np.float64],
-) -> tuple[float, int, int]:  # pragma: no cover - compiled
+) -> tuple[float, int, int, float]:  # pragma: no cover - compiled
     """Draw one population: add its photons to counts (n_energy, n_pix), its flux to the label (n_bin,).
 
     ``strength`` (n_patch,) is the expected number of photons per flux, Σ_e s_e ε_e r_e; ``population`` holds ξ, ω, a
-    and F_tot. Returns the number of sources in the region, of photons drawn, and of photons that landed in it.
+    and F_tot. Returns the number of sources in the region; of photons drawn, and of those that landed in it; and the
+    flux whose single photons from outside are still to be drawn, as Poisson emission ``flux · s_e · source.beyond``.
     """
     xi, omega, a, total_flux = population
     if total_flux <= 0.0:
-        return 0.0, 0, 0
+        return 0.0, 0, 0, 0.0
     top = min(sky.flux_cut, xi + omega * (9.0 + omega * LN10))
     first = min(xi, top) - 9.0 * omega
     step = (top - first) / (N_NODE - 1)
@@ -355,11 +486,7 @@ def draw_population(
         density[i] = pdf_scalar(x, xi, omega, a)
     density *= total_flux / _cumulate(density * flux, step)[-1]
 
-    strongest = 0.0
-    for p in source.inside:
-        strongest = max(strongest, strength[p])
-    seen = np.empty(N_NODE)
-    unseen = np.empty(N_NODE)
+    strongest = strength.max()
     n_class = len(source.weights)
     exposed = np.zeros(n_class)
     mean_exposed = 0.0
@@ -367,73 +494,30 @@ def draw_population(
         for e in range(len(spectrum)):
             exposed[c] += spectrum[e] * source.classes[c, e]
         mean_exposed += source.weights[c] * exposed[c]
+    unseen = np.empty(N_NODE)
+    single = np.empty(N_NODE)
+    inside = np.empty(N_NODE)
+    outside = np.empty(N_NODE)
     for i in range(N_NODE):
         most = flux[i] * strongest
         missed = 0.0
         if most < 1e-6:
-            seen[i] = density[i] * most
             missed = 1.0 - flux[i] * mean_exposed
-        else:
-            seen[i] = -density[i] * math.expm1(-most)
-            if most < 100.0:
-                for c in range(n_class):
-                    missed += source.weights[c] * math.exp(-flux[i] * exposed[c])
+        elif most < 100.0:
+            for c in range(n_class):
+                missed += source.weights[c] * math.exp(-flux[i] * exposed[c])
         unseen[i] = density[i] * missed
-    number = _draw_unseen(rng, sky, first, step, unseen, flux, label)
+        single[i] = density[i] * flux[i] * math.exp(-most)
+        inside[i] = density[i] * _chance_of_two(most)
+        outside[i] = density[i] * flux[i] * -math.expm1(-most)
 
-    n_bin = len(label)
-    total = _cumulate(seen, step)
-    guide = _guide(total)
-    n_pix = len(source.inside)
-    n_candidate = rng.poisson(total[-1])
-    pixels = np.empty(n_candidate, np.int64)
-    photons = np.empty(n_candidate, np.int64)
-    n = 0
-    for _ in range(n_candidate):
-        u = rng.random()
-        x = _inverse(u * total[-1], first, step, seen, total, guide[int(u * N_NODE)])
-        f = math.exp(x * LN10)
-        u = rng.random() * n_pix
-        i = int(u)
-        if u - i > source.chance[i]:
-            i = source.other[i]
-        p = source.inside[i]
-        mean = f * strength[p]
-        chance = _chance_of_photons(mean)
-        u = rng.random()
-        if u * strongest > strength[p] and u * _chance_of_photons(f * strongest) > chance:
-            continue  # the first condition, weaker for the envelope is concave, spares most of the second
-        pixels[n], photons[n] = p, _positive_poisson(rng, mean, chance)
-        n += 1
-        label[min(max(math.floor((x - sky.low) / sky.width) + 1, 0), n_bin - 1)] += f
-    number += n
-    drawn = photons[:n].sum()
-    landed = _emit(rng, sky, pixels[:n], photons[:n], spectrum, counts)
-
-    weight = np.empty(len(source.outside))
-    reached = 0.0
-    for i, p in enumerate(source.outside):
-        reached += source.density[i] * strength[p]
-        weight[i] = reached
-    if reached > 0.0:
-        by_flux = density * flux
-        total = _cumulate(by_flux, step)
-        guide = _guide(total)
-        n_candidate = rng.poisson(total[-1] * reached)
-        pixels = np.empty(n_candidate, np.int64)
-        photons = np.empty(n_candidate, np.int64)
-        n = 0
-        for _ in range(n_candidate):
-            u = rng.random()
-            f = math.exp(LN10 * _inverse(u * total[-1], first, step, by_flux, total, guide[int(u * N_NODE)]))
-            i = min(int(np.searchsorted(weight, rng.random() * reached, side="right")), len(weight) - 1)
-            p = source.outside[i]
-            mean = f * strength[p]
-            chance = _chance_of_photons(mean)
-            if rng.random() * mean > chance:
-                continue
-            pixels[n], photons[n] = p, _positive_poisson(rng, mean, chance)
-            n += 1
-        drawn += photons[:n].sum()
-        landed += _emit(rng, sky, pixels[:n], photons[:n], spectrum, counts)
-    return number, drawn, landed
+    number = _draw_fluxes(rng, sky, first, step, unseen, flux, label)
+    n_single = _draw_fluxes(rng, sky, first, step, single * mean_exposed, flux, label)
+    landed = _land_singles(rng, source, int(n_single), spectrum, counts)
+    pixels, photons = _draw_inside(rng, sky, source, strength, strongest, first, step, inside, label)
+    landed += _emit(rng, sky, pixels, photons, spectrum, counts)
+    drawn = int(n_single) + photons.sum()
+    number += n_single + len(pixels)
+    pixels, photons = _draw_outside(rng, source, strength, strongest, first, step, outside)
+    landed += _emit(rng, sky, pixels, photons, spectrum, counts)
+    return number, drawn + photons.sum(), landed, _cumulate(single, step)[-1]

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from gcesbi.errors import InputError
 from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
+from gcesbi.physics.smoothing import smooth
 from gcesbi.simulation import kernels
 from gcesbi.simulation.components import PointSourceTemplate
 from gcesbi.simulation.model import Emission, SkyModel
@@ -147,7 +148,7 @@ class Simulator:
 
     def prepare(self) -> None:
         """Compute what the kernels need; call it once before several threads draw."""
-        self.sky, self.sources  # noqa: B018
+        self.sky, self._smooth_templates  # noqa: B018
 
     # -- what the kernels need ----------------------------------------------------------------------------------
 
@@ -174,7 +175,30 @@ class Simulator:
         """Positions of each template's sources in the kernels' form."""
         model = self.model
         outside = np.setdiff1d(np.flatnonzero(self._reach.max(axis=0) > 0), model.inside)
-        return tuple(_source(t.intensity, model.inside, outside, model.patch_exposure) for t in self._templates)
+        intensity = np.stack([t.intensity for t in self._templates])
+        landing, beyond = self._landing(intensity)
+        return tuple(
+            _source(each, model.inside, outside, model.patch_exposure, landing[:, j], beyond[:, j])
+            for j, each in enumerate(intensity)
+        )
+
+    def _landing(self, intensity: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where photons land, per flux, from inside the region and from outside: each (n_energy, n_source, n_pix)."""
+        model = self.model
+        inside = np.zeros(len(model.patch))
+        inside[model.inside] = 1.0
+        share = intensity / intensity[:, model.inside].sum(axis=1, keepdims=True)
+        parts = np.concatenate([share * inside, share * (1 - inside)])
+        spread = np.stack(
+            [smooth(parts * e, model.patch, psf) for e, psf in zip(model.patch_exposure, model.psf, strict=True)]
+        )[..., model.inside]
+        return spread[:, : len(share)], spread[:, len(share) :]
+
+    @cached_property
+    def _smooth_templates(self) -> NDArray[np.float64]:
+        """Diffuse templates, and single photons of the sources outside, (n_diffuse + n_source, n_energy, n_pix)."""
+        beyond = [source.beyond for source in self.sources]
+        return np.stack([*self.model.templates[: len(self.model.diffuse)], *beyond])
 
     @property
     def _templates(self) -> tuple[PointSourceTemplate, ...]:
@@ -204,7 +228,8 @@ class Simulator:
         n_sources: NDArray[np.float64],
     ) -> None:
         n_diffuse = len(self.model.diffuse)
-        kernels.draw_poisson(rng, emission.norms[i], self.model.templates[:n_diffuse], counts)
+        norms = np.zeros((n_diffuse + len(self.sources), self.model.n_energy))
+        norms[:n_diffuse] = emission.norms[i]
         at = 0
         for j, (template, source) in enumerate(zip(self._templates, self.sources, strict=True)):
             spectrum = emission.spectra[i, n_diffuse + j]
@@ -212,11 +237,13 @@ class Simulator:
             for _ in template.populations:
                 xi, omega2, a, flux = emission.populations[i, at]
                 population = np.array([xi, np.sqrt(max(omega2, SMALLEST_OMEGA2)), a, flux])
-                number, _, _ = kernels.draw_population(
+                number, _, _, beyond = kernels.draw_population(
                     rng, self.sky, source, strength, population, spectrum, counts, label[j]
                 )
                 n_sources[j] += number
+                norms[n_diffuse + j] += beyond * spectrum
                 at += 1
+        kernels.draw_poisson(rng, norms, self._smooth_templates, counts)
 
 
 def _source(
@@ -224,8 +251,13 @@ def _source(
     inside: NDArray[np.int64],
     outside: NDArray[np.int64],
     exposure: NDArray[np.float64],
+    landing: NDArray[np.float64],
+    beyond: NDArray[np.float64],
 ) -> kernels.Source:
     total = intensity[inside].sum()
+    mean_exposure = exposure[:, inside] @ intensity[inside] / total
+    lost = np.maximum(mean_exposure - landing.sum(axis=1), 0.0)
+    tables = [kernels.alias_table(np.append(each, rest)) for each, rest in zip(landing, lost, strict=True)]
     chance, other = kernels.alias_table(intensity[inside])
     order = inside[np.argsort(exposure[:, inside].sum(axis=0))]
     groups = [group for group in np.array_split(order, _N_CLASS) if intensity[group].sum() > 0]
@@ -237,6 +269,10 @@ def _source(
         density=intensity[outside] / total,
         classes=np.stack([np.average(exposure[:, g], axis=1, weights=intensity[g]) for g in groups]),
         weights=np.array([intensity[g].sum() / total for g in groups]),
+        mean_exposure=mean_exposure,
+        landing_chance=np.stack([chance for chance, _ in tables]),
+        landing_other=np.stack([other for _, other in tables]),
+        beyond=np.ascontiguousarray(beyond),
     )
 
 

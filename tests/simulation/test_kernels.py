@@ -31,7 +31,14 @@ def thinned(simulator, name, rng, n=N):
     for _ in range(n):
         counts = np.zeros((2, simulator.model.region.n_pix), dtype=np.int32)
         label = np.zeros(26)
-        told = kernels.draw_population(rng, simulator.sky, source, strength, population, SPECTRUM, counts, label)
+        *told, beyond = kernels.draw_population(
+            rng, simulator.sky, source, strength, population, SPECTRUM, counts, label
+        )
+        far = np.zeros_like(counts)
+        kernels.draw_poisson(rng, beyond * SPECTRUM[None], source.beyond[None], far)
+        counts += far
+        told[1] += far.sum()
+        told[2] += far.sum()
         yield template, counts, label, told
 
 
@@ -105,15 +112,17 @@ def test_counts_and_label_of_one_map_belong_together(simulator):
     assert np.corrcoef(flux, photons)[0, 1] > 0.9
 
 
-def test_photons_of_a_source_follow_the_mixture_over_fluxes(simulator):
-    """With delta-function fluxes, photons per source with at least one are a zero-truncated Poisson variable."""
-    rng = np.random.default_rng(5)
-    drawn = np.array([kernels._positive_poisson(rng, 0.8, -np.expm1(-0.8)) for _ in range(20_000)])
-    expected = stats.poisson.pmf(np.arange(1, 8), 0.8) / -np.expm1(-0.8) * len(drawn)
-    found = np.bincount(drawn, minlength=9)[1:8]
+@pytest.mark.parametrize("mean", [1e-4, 0.019, 0.021, 0.8, 11.0, 40.0])
+def test_photons_of_a_source_with_at_least_two_are_truncated_poisson(mean):
+    exact = stats.poisson.sf(1, mean)
+    assert kernels._chance_of_two(mean) == pytest.approx(exact, rel=1e-9)
+    rng, n = np.random.default_rng(5), 20_000
+    drawn = np.array([kernels._two_or_more(rng, mean, exact) for _ in range(n)])
+    k = np.arange(2, 80)
+    expected = stats.poisson.pmf(k, mean) / exact * n
+    found = np.bincount(drawn, minlength=k[-1] + 1)[2 : k[-1] + 1]
+    assert drawn.min() >= 2
     assert np.all(np.abs(found - expected) < K * np.sqrt(expected) + 1)
-    large = np.array([kernels._positive_poisson(rng, 40.0, 1.0) for _ in range(5_000)])
-    assert abs(large.mean() - 40) < K * np.sqrt(40 / 5000)
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.3, 7.0, 11.9, 12.1, 300.0])
