@@ -103,16 +103,22 @@ class PointSourceTemplate:
     counts : array (n_energy, n_patch)
         Expected counts for norm 1 in each energy bin, as for a :class:`DiffuseTemplate`: what a Poisson fit fits.
     populations : tuple of Population
+    poisson : array (n_energy, n_patch), optional
+        Expected counts for norm 1, PSF applied, of the share of the flux that is exactly Poisson. That share is a
+        parameter, U[0, 1]; without the map, all flux is that of sources.
     """
 
     name: str
     intensity: NDArray[np.float64]
     counts: NDArray[np.float64]
     populations: tuple[Population, ...]
+    poisson: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         _check_map(self.name, self.intensity)
         _check_map(self.name, self.counts)
+        if self.poisson is not None:
+            _check_map(self.name, self.poisson)
         if not self.populations:
             raise InputError(f"template {self.name}: needs at least one population")
 

@@ -7,6 +7,10 @@ A model holds templates, exposure and PSF on a *patch* of the sky (everything wh
 
 expected counts in pixel p: T_e has mean 1 over the normalisation disc (30°, |b| > 2°), s_e is the spectrum's share of
 flux in the bin, and φ_e = Σ_p T_e(p) / exposure_e(p) the flux inside the region for norm 1.
+
+Every variation (``docs/model.md``) is a setting of a sky in :mod:`gcesbi.simulation.skies`, hence other contents of the
+same object: other templates, exposure or priors; a map of the share of a template that is exactly Poisson; spectra that
+are jittered; or a *resolved* model, with several energy bins, whose counts are summed.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
 
 from gcesbi.errors import InputError
 from gcesbi.physics.psf import PSF
@@ -43,17 +48,22 @@ class Emission:
 
     Parameters
     ----------
-    norms : array (n, n_diffuse, n_energy)
-        Norm of each diffuse template in each energy bin, counts per pixel.
+    norms : array (n, n_smooth, n_energy)
+        Norm of each map of ``model.smooth_templates`` in each energy bin, counts per pixel: the diffuse templates,
+        then the Poisson shares of point-source templates that have one.
     spectra : array (n, n_template, n_energy)
         Share of each template's flux in each energy bin.
     populations : array (n, n_population, 4)
-        ξ, ω², a and total flux of every population, those of the first point-source template first.
+        ξ, ω², a and total flux of every population, those of the first point-source template first. What is exactly
+        Poisson is not in the flux.
+    poisson : array (n, n_point_source)
+        Flux of each point-source template that is exactly Poisson, photons / cm² / s.
     """
 
     norms: NDArray[np.float64]
     spectra: NDArray[np.float64]
     populations: NDArray[np.float64]
+    poisson: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +92,10 @@ class SkyModel:
         No source is brighter than 10^flux_cut photons cm⁻² s⁻¹ (part of the prior).
     content : str
         Digest of the maps that the model was read from, empty where it computes its own.
+    spectral_jitter : float
+        Drawn spectra scatter about the skew normal, bin by bin, with this relative deviation; see :meth:`emission`.
+    resolved : SkyModel, optional
+        The same sky in several energy bins: maps are drawn from it and summed to the one bin of this model.
     """
 
     settings: SkySettings
@@ -96,6 +110,8 @@ class SkyModel:
     bins: ScdBins = DEFAULT_BINS
     flux_cut: float = -7.0
     content: str = ""
+    spectral_jitter: float = 0.0
+    resolved: SkyModel | None = None
 
     def __post_init__(self) -> None:
         if self.region.nside != self.patch.nside:
@@ -104,6 +120,8 @@ class SkyModel:
             raise InputError("region: has pixels outside the patch on which the model's templates are known")
         if len(self.psf) != self.n_energy:
             raise InputError(f"psf: needs one for each of {self.n_energy} energy bins, got {len(self.psf)}")
+        if self.resolved is not None and (self.n_energy != 1 or self.resolved.region != self.region):
+            raise InputError("resolved: must have the region of a model of one energy bin")
 
     @classmethod
     def preset(cls, name: str = "inner-galaxy", nside: int = 64, n_energy: int = 10, **settings: object) -> SkyModel:
@@ -192,6 +210,17 @@ class SkyModel:
         everything: tuple[DiffuseTemplate | PointSourceTemplate, ...] = (*self.diffuse, *self.point_source_templates)
         return np.stack([t.counts[:, self.inside] for t in everything])
 
+    @property
+    def poissonian(self) -> tuple[int, ...]:
+        """Places, among the point-source templates, of those with a share that is exactly Poisson."""
+        return tuple(i for i, t in enumerate(self.point_source_templates) if t.poisson is not None)
+
+    @cached_property
+    def smooth_templates(self) -> NDArray[np.float64]:
+        """Expected counts for norm 1 of all that is Poisson in every pixel, (n_smooth, n_energy, n_pix)."""
+        shares = [t.poisson for t in self.point_source_templates if t.poisson is not None]
+        return np.stack([counts[:, self.inside] for counts in (*(t.counts for t in self.diffuse), *shares)])
+
     @cached_property
     def flux_per_norm(self) -> NDArray[np.float64]:
         """Flux inside the region for norm 1, (n_template, n_energy), photons / cm² / s."""
@@ -215,13 +244,15 @@ class SkyModel:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of settings, region and maps read: equal for models that draw from the same law, wherever they lie."""
-        settings = json.dumps(self.settings.model_dump(mode="json", exclude={"path"}), sort_keys=True)
+        settings = json.dumps(self.settings.law(), sort_keys=True)
         return hashlib.sha256((settings + self.content).encode() + self.region.pixels.tobytes()).hexdigest()[:16]
 
     # -- priors and parameters ----------------------------------------------------------------------------------
 
     @cached_property
     def _prior(self) -> Prior:
+        if self.resolved is not None:
+            return self.resolved.prior()
         named: dict[str, Marginal] = {f"{t.name}_norm": Uniform(*t.norm) for t in self.diffuse}
         for template in self.point_source_templates:
             for i, population in enumerate(template.populations):
@@ -230,36 +261,74 @@ class SkyModel:
         if self.n_energy > 1:
             for name in self.names:
                 named |= {f"{name}_spectrum_{key}": m for key, m in self.spectrum.marginals().items()}
+        named |= {f"{self.point_sources[i]}_poisson_share": Uniform(0.0, 1.0) for i in self.poissonian}
         return Prior(list(named), list(named.values()))
 
     def prior(self) -> Prior:
         """Prior of all parameters, a torch Distribution with ``.names``."""
         return self._prior
 
-    def emission(self, theta: ArrayLike) -> Emission:
-        """Norms, spectra and populations of parameter vectors (n, n_parameter)."""
+    def emission(self, theta: ArrayLike, rng: np.random.Generator | None = None) -> Emission:
+        """Norms, spectra and populations of parameter vectors (n, n_parameter).
+
+        Parameters
+        ----------
+        theta : array (n, n_parameter)
+        rng : numpy Generator, optional
+            Draws what scatters about the parameters: jittered spectra. Every share μ of every spectrum is drawn anew
+            from N(μ, (j μ)²), j the model's `spectral_jitter`, cut to positive values; shares are then scaled to sum
+            1, so that norms and total fluxes keep their meaning. Without it, spectra are the skew normal's.
+        """
+        if self.resolved is not None:
+            fine = self.resolved.emission(theta, rng)
+            ones = np.ones((*fine.spectra.shape[:2], 1))
+            return Emission(fine.norms.sum(axis=-1, keepdims=True), ones, fine.populations, fine.poisson)
+        theta = self._check_theta(theta)
+        n_diffuse, n_template = len(self.diffuse), len(self.names)
+        sizes = [len(t.populations) for t in self.point_source_templates]
+        n_shape = 3 * n_template if self.n_energy > 1 else 0
+        ends = np.cumsum([n_diffuse, 4 * sum(sizes), n_shape])
+        norm, populations, shapes, shares = np.split(theta, ends, axis=1)
+        spectra = self._spectra(shapes, rng)
+        populations, poisson = _split_flux(populations.reshape(len(theta), -1, 4), sizes, self.poissonian, shares)
+        weights = spectra[:, :n_diffuse] / self.flux_per_norm[:n_diffuse]
+        norms = norm[:, :, None] * weights / weights.sum(axis=-1, keepdims=True)
+        if self.poissonian:
+            rows = np.array(self.poissonian)
+            per_norm = (self.smooth_templates[n_diffuse:] / self.exposure).sum(axis=-1)
+            added = poisson[:, rows, None] * spectra[:, n_diffuse + rows] / per_norm
+            norms = np.concatenate([norms, added], axis=1)
+        return Emission(norms, spectra, populations, poisson)
+
+    def _check_theta(self, theta: ArrayLike) -> NDArray[np.float64]:
         theta = np.asarray(theta, dtype=np.float64)
         n_parameter = len(self._prior.names)
         if theta.ndim != 2 or theta.shape[1] != n_parameter:
             raise InputError(f"theta: must have shape (batch, {n_parameter}), got {theta.shape}")
         if not np.isfinite(theta).all():
             raise InputError("theta: must be finite")
-        n_diffuse, n_template = len(self.diffuse), len(self.names)
-        n_population = sum(len(t.populations) for t in self.point_source_templates)
-        norm, populations, shapes = np.split(theta, [n_diffuse, n_diffuse + 4 * n_population], axis=1)
-        spectra = np.ones((len(theta), n_template, 1))
-        if self.n_energy > 1:
-            shapes = shapes.reshape(len(theta), n_template, 3)
-            spectra = skew_normal_shares(self.energy_edges, *np.moveaxis(shapes, -1, 0))
-        weights = spectra[:, :n_diffuse] / self.flux_per_norm[:n_diffuse]
-        norms = norm[:, :, None] * weights / weights.sum(axis=-1, keepdims=True)
-        return Emission(norms, spectra, populations.reshape(len(theta), n_population, 4))
+        return theta
+
+    def _spectra(self, shapes: NDArray[np.float64], rng: np.random.Generator | None) -> NDArray[np.float64]:
+        """Shares of flux (n, n_template, n_energy) from ξ, ω², a of every template, (n, 3 n_template)."""
+        n = len(shapes)
+        if self.n_energy == 1:
+            return np.ones((n, len(self.names), 1))
+        shapes = shapes.reshape(n, len(self.names), 3)
+        spectra = skew_normal_shares(self.energy_edges, *np.moveaxis(shapes, -1, 0))
+        if rng is None or self.spectral_jitter == 0:
+            return spectra
+        lowest = ndtr(-1 / self.spectral_jitter)
+        deviation = ndtri(lowest + (1 - lowest) * rng.random(spectra.shape).clip(1e-12, 1 - 1e-12))
+        jittered = spectra * (1 + self.spectral_jitter * deviation)
+        return jittered / jittered.sum(axis=-1, keepdims=True)
 
     # -- other regions ------------------------------------------------------------------------------------------
 
     def with_region(self, region: Region) -> SkyModel:
         """The same sky, analysed in another region of the patch."""
-        return replace(self, region=region)
+        resolved = None if self.resolved is None else self.resolved.with_region(region)
+        return replace(self, region=region, resolved=resolved)
 
     def for_observation(self, observation: Observation) -> SkyModel:
         """The same sky, analysed in the region of an observation.
@@ -282,3 +351,21 @@ class SkyModel:
                 f"observation: exposure must be the model's within 2 %, is {ratio.min():.3g} to {ratio.max():.3g} of it"
             )
         return model
+
+
+def _split_flux(
+    populations: NDArray[np.float64], sizes: list[int], poissonian: tuple[int, ...], shares: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Take the Poisson shares (n, n_poissonian) out of the fluxes of populations (n, n_population, 4).
+
+    `sizes` are the numbers of populations of every point-source template. Returns the populations and the Poisson flux
+    of every point-source template (n, n_point_source).
+    """
+    poisson = np.zeros((len(populations), len(sizes)))
+    populations = populations.copy()
+    starts = np.cumsum([0, *sizes])
+    for share, j in zip(shares.T, poissonian, strict=True):
+        flux = populations[:, starts[j] : starts[j + 1], 3]
+        poisson[:, j] = share * flux.sum(axis=1)
+        flux *= 1 - share[:, None]
+    return populations, poisson

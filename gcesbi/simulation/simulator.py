@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 
 import healpy as hp
@@ -58,6 +59,7 @@ class Simulator:
 
     def __init__(self, model: SkyModel) -> None:
         self.model = model
+        self._resolved = None if model.resolved is None else Simulator(model.resolved)
 
     # -- drawing ------------------------------------------------------------------------------------------------
 
@@ -79,17 +81,20 @@ class Simulator:
         InputError
             If theta has another shape or is not finite.
         """
+        if self._resolved is not None:
+            return _sum_energies(self._resolved.draw(theta, rng))
         model = self.model
-        emission = model.emission(theta)
+        emission = model.emission(theta, rng)
         n, n_source = len(theta), len(model.point_sources)
         counts = np.zeros((n, model.n_energy, model.region.n_pix), dtype=np.int32)
         label = np.zeros((n, n_source, len(model.bins)))
         n_sources = np.zeros((n, n_source))
         for i in range(n):
             self._draw_one(rng, emission, i, counts[i], label[i], n_sources[i])
+        label[:, :, 0] += emission.poisson  # the limit of ever dimmer sources
         flux = np.concatenate(
             [
-                emission.norms * model.flux_per_norm[: len(model.diffuse)],
+                emission.norms[:, : len(model.diffuse)] * model.flux_per_norm[: len(model.diffuse)],
                 label.sum(axis=-1)[:, :, None] * emission.spectra[:, len(model.diffuse) :],
             ],
             axis=1,
@@ -148,7 +153,10 @@ class Simulator:
 
     def prepare(self) -> None:
         """Compute what the kernels need; call it once before several threads draw."""
-        self.sky, self._smooth_templates  # noqa: B018
+        if self._resolved is not None:
+            self._resolved.prepare()
+        else:
+            self.sky, self._smooth_templates  # noqa: B018
 
     # -- what the kernels need ----------------------------------------------------------------------------------
 
@@ -196,9 +204,9 @@ class Simulator:
 
     @cached_property
     def _smooth_templates(self) -> NDArray[np.float64]:
-        """Diffuse templates, and single photons of the sources outside, (n_diffuse + n_source, n_energy, n_pix)."""
+        """Smooth templates, and single photons of the sources outside, (n_smooth + n_source, n_energy, n_pix)."""
         beyond = [source.beyond for source in self.sources]
-        return np.stack([*self.model.templates[: len(self.model.diffuse)], *beyond])
+        return np.stack([*self.model.smooth_templates, *beyond])
 
     @property
     def _templates(self) -> tuple[PointSourceTemplate, ...]:
@@ -227,9 +235,9 @@ class Simulator:
         label: NDArray[np.float64],
         n_sources: NDArray[np.float64],
     ) -> None:
-        n_diffuse = len(self.model.diffuse)
-        norms = np.zeros((n_diffuse + len(self.sources), self.model.n_energy))
-        norms[:n_diffuse] = emission.norms[i]
+        n_diffuse, n_smooth = len(self.model.diffuse), emission.norms.shape[1]
+        norms = np.zeros((n_smooth + len(self.sources), self.model.n_energy))
+        norms[:n_smooth] = emission.norms[i]
         at = 0
         for j, (template, source) in enumerate(zip(self._templates, self.sources, strict=True)):
             spectrum = emission.spectra[i, n_diffuse + j]
@@ -241,9 +249,15 @@ class Simulator:
                     rng, self.sky, source, strength, population, spectrum, counts, label[j]
                 )
                 n_sources[j] += number
-                norms[n_diffuse + j] += beyond * spectrum
+                norms[n_smooth + j] += beyond * spectrum
                 at += 1
         kernels.draw_poisson(rng, norms, self._smooth_templates, counts)
+
+
+def _sum_energies(drawn: Simulations) -> Simulations:
+    """The same maps and labels with all energies in one bin."""
+    counts = smallest_counts(drawn.counts.sum(axis=1, keepdims=True, dtype=np.int64))
+    return replace(drawn, counts=counts, flux=drawn.flux.sum(axis=-1, keepdims=True))
 
 
 def _source(

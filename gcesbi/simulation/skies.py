@@ -2,7 +2,7 @@
 
 :class:`InnerGalaxySky` computes every template itself. :class:`FolderSky` reads the maps of a data folder. Both carry
 the priors of List et al. (2025, arXiv:2507.17804): norm ranges are stated at nside 256 and the 573-week exposure, and
-scale as counts per pixel do.
+scale as counts per pixel do. The variations of that paper are settings: see ``docs/model.md``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import hashlib
 import inspect
 import itertools
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from gcesbi.errors import InputError
 from gcesbi.physics import templates
@@ -28,15 +29,33 @@ from gcesbi.simulation.model import SkyModel
 from gcesbi.sky.energy import log_energy_edges
 from gcesbi.sky.region import Region, check_nside, in_disc
 
-__all__ = ["FolderSky", "InnerGalaxySky", "SkySettings", "check_keys", "make_settings", "settings_from_json"]
+__all__ = [
+    "INTERSTELLAR",
+    "FolderSky",
+    "InnerGalaxySky",
+    "SkySettings",
+    "check_keys",
+    "make_settings",
+    "settings_from_json",
+]
 
 NORM_RADIUS, NORM_LATITUDE = 30.0, 2.0  # the disc over which templates have unit mean
 PATCH_RADIUS = 35.0  # the disc from which light may reach the normalisation disc
 REFERENCE_WEEKS = 573.0
 
 NORM_RANGES = {"pi": (1.75, 3.5), "ic": (1.0, 2.25), "iso": (0.0, 0.5), "bub": (0.0, 0.5)}  # at nside 256
-EXCESS = Population(xi=(-13.0, -9.0), flux=(0.0, 1.4e-7))
+EXCESS_XI = (-13.0, -9.0)
+EXCESS_FLUX = 2.8e-7  # largest mean flux of the excess, shared evenly by its populations
 DISK = Population(xi=(-12.0, -9.0), flux=(0.0, 2.8e-7))
+
+INTERSTELLAR = {
+    "snr-10-150": ("snr", 10.0, 150.0),
+    "lorimer-10-100000": ("lorimer", 10.0, 1e5),
+    "lorimer-4-150": ("lorimer", 4.0, 150.0),
+    "lorimer-10-150": ("lorimer", 10.0, 150.0),
+    "snr-4-100000": ("snr", 4.0, 1e5),
+}
+"""Sources of cosmic rays, halo height (kpc) and spin temperature (K) of Caron et al. (2018, arXiv:1708.06706)."""
 
 
 class SkySettings(BaseModel):
@@ -44,16 +63,42 @@ class SkySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    variations: ClassVar[frozenset[str]] = frozenset({"gce_xi_low", "gce_populations", "gce_poisson_share"})
+
     radius: float = Field(25.0, gt=0, le=30, description="of the region about the Galactic Centre, degrees")
     band: float = Field(2.0, ge=0, lt=30, description="pixels at |b| up to this are left out, degrees")
+    gce_xi_low: float = Field(
+        EXCESS_XI[0], ge=-14, lt=EXCESS_XI[1], description="lower end of the prior of the excess' ξ"
+    )
+    gce_populations: Literal[1, 2] = Field(2, description="of sources that make the excess")
+    gce_poisson_share: bool = Field(False, description="a share U[0, 1] of the excess is exactly Poisson")
 
     def build(self) -> SkyModel:
         """Build the model."""
         raise NotImplementedError
 
+    def law(self) -> dict[str, Any]:
+        """All that decides what is drawn, as plain values.
+
+        A variation that is off is left out, so that a new one changes no model's fingerprint; so is the place of maps.
+        """
+        off = {name for name in self.variations if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude={"path", *off})
+
+    def _excess(
+        self, intensity: NDArray[np.float64], counts: NDArray[np.float64], poisson: NDArray[np.float64]
+    ) -> PointSourceTemplate:
+        """The excess: `poisson` (n_energy, n_patch) is where its smooth share shines, if it may have one."""
+        flux = (0.0, EXCESS_FLUX / self.gce_populations)
+        population = Population(xi=(self.gce_xi_low, EXCESS_XI[1]), flux=flux)
+        populations = (population,) * self.gce_populations
+        return PointSourceTemplate("gce", intensity, counts, populations, poisson if self.gce_poisson_share else None)
+
 
 class InnerGalaxySky(SkySettings):
     """The inner Galaxy with templates, exposure and PSF of the library's own (``docs/model.md``)."""
+
+    variations: ClassVar[frozenset[str]] = SkySettings.variations | {"interstellar", "spectral_jitter", "summed"}
 
     kind: Literal["inner-galaxy"] = "inner-galaxy"
     nside: int = Field(64, ge=8, le=1024)
@@ -64,9 +109,38 @@ class InnerGalaxySky(SkySettings):
     cosmic_rays: Literal["snr", "lorimer"] = "snr"
     halo_height: float = Field(10.0, gt=0, description="of the cosmic-ray halo, kpc")
     spin_temperature: float = Field(150.0, gt=0, description="of atomic hydrogen, K")
+    interstellar: (
+        Literal["snr-10-150", "lorimer-10-100000", "lorimer-4-150", "lorimer-10-150", "snr-4-100000"] | None
+    ) = Field(None, description="a name for the three settings above, stored as those")
+    spectral_jitter: float = Field(
+        0.0, ge=0, le=2, description="relative scatter of every bin of every drawn spectrum; 0.5 in the paper"
+    )
+    summed: bool = Field(False, description="draw in n_energy bins, with their PSFs and spectra; sum the counts to one")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unfold_name(cls, values: Any) -> Any:
+        name = values.get("interstellar") if isinstance(values, dict) else None
+        if not isinstance(name, str) or name not in INTERSTELLAR:
+            return values
+        meant = dict(zip(("cosmic_rays", "halo_height", "spin_temperature"), INTERSTELLAR[name], strict=True))
+        for key in meant:
+            if key in values:
+                raise ValueError(f"interstellar: must stand without {key}, which {name!r} settles")
+        return {key: value for key, value in values.items() if key != "interstellar"} | meant
+
+    @model_validator(mode="after")
+    def _check_bins(self) -> Self:
+        for name in ("summed", "spectral_jitter"):
+            if self.n_energy == 1 and getattr(self, name):
+                raise ValueError(f"{name}: needs more than one energy bin, got n_energy 1")
+        return self
 
     def build(self) -> SkyModel:
         """Build the model: line-of-sight integrals, smoothed with the PSF of their energy bin."""
+        if self.summed:
+            one = self.model_copy(update={"n_energy": 1, "summed": False, "spectral_jitter": 0.0})
+            return replace(one.build(), settings=self, resolved=self.model_copy(update={"summed": False}).build())
         patch = _patch(check_nside(self.nside))
         edges = log_energy_edges(self.n_energy)
         psf = tuple(PSF.default(low, high) for low, high in itertools.pairwise(edges))
@@ -92,9 +166,10 @@ class InnerGalaxySky(SkySettings):
             psf=psf,
             diffuse=_diffuse({name: counts[name] for name in NORM_RANGES}, scale),
             point_source_templates=(
-                PointSourceTemplate("gce", intensity[4], counts["gce"], (EXCESS, EXCESS)),
+                self._excess(intensity[4], counts["gce"], counts["gce"]),
                 PointSourceTemplate("disk", intensity[5], counts["disk"], (DISK,)),
             ),
+            spectral_jitter=self.spectral_jitter,
         )
 
 
@@ -102,8 +177,11 @@ class FolderSky(SkySettings):
     """One energy bin, 2-20 GeV, with the templates, exposure and mask of a data folder, taken as they are.
 
     The folder's diffuse maps have the PSF applied; its NFW and disk maps have not, and fits use them so, as the field
-    does. Simulated point sources are placed by the NFW and disk maps and spread with the customary PSF at 2 GeV.
+    does. Simulated point sources are placed by the NFW and disk maps and spread with the customary PSF at 2 GeV, and so
+    is the share of the excess that is exactly Poisson, if there is one.
     """
+
+    variations: ClassVar[frozenset[str]] = SkySettings.variations | {"weeks"}
 
     kind: Literal["folder"] = "folder"
     path: str
@@ -112,6 +190,7 @@ class FolderSky(SkySettings):
     disk: Literal["z0p3", "z1p0"] = "z0p3"
     nside: int = 128
     mask: Literal["3fgl", "4fgl"] | None = "3fgl"
+    weeks: float = Field(REFERENCE_WEEKS, gt=0, description="of observation; those of the folder's exposure are 573")
 
     def build(self) -> SkyModel:
         """Read the maps and build the model."""
@@ -126,10 +205,15 @@ class FolderSky(SkySettings):
         exposures = np.atleast_1d(np.squeeze(read_map(self.path, "fermidata_exposure")))
         own = map_nside(exposures.shape[-1], "fermidata_exposure.npy")
         full = {n: degrade(read_template(self.path, f, own), self.nside)[patch.pixels] for n, f in files.items()}
-        exposure = degrade(exposures, self.nside, "mean")[patch.pixels][None]
+        longer = self.weeks / REFERENCE_WEEKS
+        exposure = degrade(exposures, self.nside, "mean")[patch.pixels][None] * longer
         mask = None if self.mask is None else degrade(read_mask(self.path, self.mask), self.nside, "any")
         counts = {name: _unit_mean(values[None, None], patch)[0] for name, values in full.items()}
-        scale = (256 / self.nside) ** 2
+        scale = (256 / self.nside) ** 2 * longer
+        psf, nfw, disk = PSF.customary_2gev(), full["gce"] / exposure[0], full["disk"] / exposure[0]
+        poisson = counts["gce"]
+        if self.gce_poisson_share:
+            poisson = _unit_mean((smooth(nfw, patch, psf) * exposure)[None], patch)[0]
         content = hashlib.sha256(b"".join(values.tobytes() for values in (*full.values(), exposure)))
         return SkyModel(
             settings=self,
@@ -137,11 +221,11 @@ class FolderSky(SkySettings):
             region=Region.disc(self.nside, self.radius, self.band, mask=mask),
             energy_edges=np.array([2.0, 20.0]),
             patch_exposure=exposure,
-            psf=(PSF.customary_2gev(),),
+            psf=(psf,),
             diffuse=_diffuse({n: counts[n] for n in files if n not in ("gce", "disk")}, scale),
             point_source_templates=(
-                PointSourceTemplate("gce", full["gce"] / exposure[0], counts["gce"], (EXCESS, EXCESS)),
-                PointSourceTemplate("disk", full["disk"] / exposure[0], counts["disk"], (DISK,)),
+                self._excess(nfw, counts["gce"], poisson),
+                PointSourceTemplate("disk", disk, counts["disk"], (DISK,)),
             ),
             content=content.hexdigest(),
         )
