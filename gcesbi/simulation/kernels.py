@@ -90,6 +90,35 @@ class Source(NamedTuple):
     beyond: NDArray[np.float64]
 
 
+@njit(cache=True, nogil=True)
+def _fast_state(rng: np.random.Generator) -> NDArray[np.uint64]:  # pragma: no cover - compiled
+    """State of the fast generator (xoshiro256++, Blackman & Vigna 2021), filled by SplitMix64 from `rng`."""
+    state = np.empty(4, np.uint64)
+    z = np.uint64(rng.integers(0, 2**62)) ^ (np.uint64(rng.integers(0, 2**62)) << np.uint64(2))
+    for i in range(4):
+        z += np.uint64(0x9E3779B97F4A7C15)
+        x = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state[i] = x ^ (x >> np.uint64(31))
+    return state
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _uniform(state: NDArray[np.uint64]) -> float:  # pragma: no cover - compiled
+    """Uniform number in [0, 1) of 53 bits: thrice as fast as a call of NumPy's generator, of which a map takes 10⁵."""
+    s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
+    total = s0 + s3
+    result = ((total << np.uint64(23)) | (total >> np.uint64(41))) + s0
+    shifted = s1 << np.uint64(17)
+    s2 ^= s0
+    s3 ^= s1
+    state[1] = s1 ^ s2
+    state[0] = s0 ^ s3
+    state[2] = s2 ^ shifted
+    state[3] = (s3 << np.uint64(45)) | (s3 >> np.uint64(19))
+    return float(result >> np.uint64(11)) * 1.1102230246251565e-16
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def alias_table(
     weights: NDArray[np.float64],
@@ -140,32 +169,26 @@ def _poisson(rng: np.random.Generator, mean: float) -> int:  # pragma: no cover 
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _chance_of_two(mean: float) -> float:  # pragma: no cover - compiled
-    """Probability of at least two photons, 1 - (1 + mean) e^-mean; relative error below 10⁻⁹."""
+def _chance_of_two(mean: float, none: float) -> float:  # pragma: no cover - compiled
+    """Probability of at least two photons, 1 - (1 + mean) e^-mean, with none = e^-mean; relative error below 10⁻⁹."""
     if mean < 0.02:
         q = mean * mean
         return q * (0.5 - mean / 3.0 + q / 8.0 - q * mean / 30.0 + q * q / 144.0)
-    return -math.expm1(-mean) - mean * math.exp(-mean)
+    return 1.0 - (1.0 + mean) * none
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _excess_of_one(mean: float, most: float) -> float:  # pragma: no cover - compiled
-    """Chance mean (e^-mean - e^-most) of a single photon beyond that of the common process; mean ≤ most."""
-    if most - mean < 1.0:
-        return mean * math.exp(-most) * math.expm1(most - mean)
-    return mean * (math.exp(-mean) - math.exp(-most))
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _two_or_more(rng: np.random.Generator, mean: float, chance: float) -> int:  # pragma: no cover - compiled
-    """Poisson variable given that it is at least two, which has the probability `chance`."""
+def _two_or_more(
+    rng: np.random.Generator, state: NDArray[np.uint64], mean: float, none: float, chance: float
+) -> int:  # pragma: no cover - compiled
+    """Poisson variable given that it is at least two, which has the probability `chance`; none = e^-mean."""
     if mean >= 12.0:
         k = 0
         while k < 2:
             k = rng.poisson(mean)
         return k
-    u = rng.random() * chance
-    p = 0.5 * mean * mean * math.exp(-mean)
+    u = _uniform(state) * chance
+    p = 0.5 * mean * mean * none
     k = 2
     while u > p and k < 150:
         u -= p
@@ -253,7 +276,7 @@ def _small_atan2(y: float, x: float) -> float:  # pragma: no cover - compiled
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _emit(
-    rng: np.random.Generator,
+    state: NDArray[np.uint64],
     sky: Sky,
     pixels: NDArray[np.int64],
     photons: NDArray[np.int64],
@@ -275,8 +298,8 @@ def _emit(
     landed = 0
     for j in range(len(pixels)):
         p = pixels[j]
-        x = (where[p, 1] + rng.random()) / nside
-        y = (where[p, 2] + rng.random()) / nside
+        x = (where[p, 1] + _uniform(state)) / nside
+        y = (where[p, 2] + _uniform(state)) / nside
         z, phi = position_in(where[p, 0], x, y)
         s = math.sqrt(1.0 - z * z)
         total = 0.0
@@ -286,16 +309,16 @@ def _emit(
         for _ in range(photons[j]):
             e = 0
             if n_energy > 1:
-                u = rng.random() * total
+                u = _uniform(state) * total
                 for i in range(n_energy - 1):
                     e += u > upto[i]
-            place = last * (1.0 - math.sqrt(rng.random() * reach[p, e]))
+            place = last * (1.0 - math.sqrt(_uniform(state) * reach[p, e]))
             i = min(int(place), last - 1)
             drop = drops[e, i] + (place - i) * (drops[e, i + 1] - drops[e, i])
             cosine = 1.0 - drop
             across, up, norm = 1.0, 1.0, 2.0
             while norm > 1.0 or norm < 1e-9:  # an even direction: a point in the unit disc, scaled (von Neumann 1951)
-                across, up = 2.0 * rng.random() - 1.0, 2.0 * rng.random() - 1.0
+                across, up = 2.0 * _uniform(state) - 1.0, 2.0 * _uniform(state) - 1.0
                 norm = across * across + up * up
             scale = math.sqrt(drop * (2.0 - drop) / norm)
             north, east = scale * up, scale * across
@@ -309,6 +332,7 @@ def _emit(
 @njit(cache=True, nogil=True, error_model="numpy")
 def _draw_fluxes(
     rng: np.random.Generator,
+    state: NDArray[np.uint64],
     sky: Sky,
     first: float,
     step: float,
@@ -342,7 +366,7 @@ def _draw_fluxes(
             else:
                 begin = max(int(np.searchsorted(total, before, side="right")) - 1, 0)
                 for _ in range(int(n)):
-                    x = _inverse(before + rng.random() * expected, first, step, rate, total, begin)
+                    x = _inverse(before + _uniform(state) * expected, first, step, rate, total, begin)
                     label[b] += math.exp(x * LN10)
             number += n
         before, before_first, before_second = upto, upto_first, upto_second
@@ -351,7 +375,12 @@ def _draw_fluxes(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _land_singles(
-    rng: np.random.Generator, source: Source, n: int, spectrum: NDArray[np.float64], counts: NDArray[np.int32]
+    rng: np.random.Generator,
+    state: NDArray[np.uint64],
+    source: Source,
+    n: int,
+    spectrum: NDArray[np.float64],
+    counts: NDArray[np.int32],
 ) -> int:  # pragma: no cover - compiled
     """Put n photons, each of a source of its own inside the region; return how many land in it."""
     chances, others = source.landing_chance, source.landing_other
@@ -366,7 +395,7 @@ def _land_singles(
         total -= weight
         left -= here
         for _ in range(here):
-            u = rng.random() * n_cell
+            u = _uniform(state) * n_cell
             i = int(u)
             if u - i > chances[e, i]:
                 i = others[e, i]
@@ -379,6 +408,7 @@ def _land_singles(
 @njit(cache=True, nogil=True, error_model="numpy")
 def _draw_inside(
     rng: np.random.Generator,
+    state: NDArray[np.uint64],
     sky: Sky,
     source: Source,
     strength: NDArray[np.float64],
@@ -397,21 +427,21 @@ def _draw_inside(
     n = 0
     n_pix, n_bin = len(source.inside), len(label)
     for _ in range(n_candidate):
-        u = rng.random()
+        u = _uniform(state)
         x = _inverse(u * total[-1], first, step, rate, total, guide[int(u * N_NODE)])
         f = math.exp(x * LN10)
-        u = rng.random() * n_pix
+        u = _uniform(state) * n_pix
         i = int(u)
         if u - i > source.chance[i]:
             i = source.other[i]
         p = source.inside[i]
         mean, most = f * strength[p], f * strongest
-        two = _chance_of_two(mean)
-        one = _excess_of_one(mean, most)
-        if rng.random() * _chance_of_two(most) > two + one:
+        none, floor = math.exp(-mean), math.exp(-most)
+        two, one = _chance_of_two(mean, none), mean * (none - floor)
+        if _uniform(state) * _chance_of_two(most, floor) > two + one:
             continue
         pixels[n] = p
-        photons[n] = 1 if rng.random() * (two + one) < one else _two_or_more(rng, mean, two)
+        photons[n] = 1 if _uniform(state) * (two + one) < one else _two_or_more(rng, state, mean, none, two)
         n += 1
         label[min(max(math.floor((x - sky.low) / sky.width) + 1, 0), n_bin - 1)] += f
     return pixels[:n], photons[:n]
@@ -420,6 +450,7 @@ def _draw_inside(
 @njit(cache=True, nogil=True, error_model="numpy")
 def _draw_outside(
     rng: np.random.Generator,
+    state: NDArray[np.uint64],
     source: Source,
     strength: NDArray[np.float64],
     strongest: float,
@@ -440,17 +471,17 @@ def _draw_outside(
     photons = np.empty(n_candidate, np.int64)
     n = 0
     for _ in range(n_candidate):
-        u = rng.random()
+        u = _uniform(state)
         f = math.exp(LN10 * _inverse(u * total[-1], first, step, rate, total, guide[int(u * N_NODE)]))
-        i = min(int(np.searchsorted(reached, rng.random() * last, side="right")), len(reached) - 1)
+        i = min(int(np.searchsorted(reached, _uniform(state) * last, side="right")), len(reached) - 1)
         p = source.outside[i]
         mean, most = f * strength[p], f * strongest
-        two = _chance_of_two(mean)
-        one = _excess_of_one(mean, most)
-        if rng.random() * mean * -math.expm1(-most) > two + one:
+        none, floor = math.exp(-mean), math.exp(-most)
+        two, one = _chance_of_two(mean, none), mean * (none - floor)
+        if _uniform(state) * mean * (1.0 - floor) > two + one:
             continue
         pixels[n] = p
-        photons[n] = 1 if rng.random() * (two + one) < one else _two_or_more(rng, mean, two)
+        photons[n] = 1 if _uniform(state) * (two + one) < one else _two_or_more(rng, state, mean, none, two)
         n += 1
     return pixels[:n], photons[:n]
 
@@ -475,6 +506,7 @@ def draw_population(
     xi, omega, a, total_flux = population
     if total_flux <= 0.0:
         return 0.0, 0, 0, 0.0
+    state = _fast_state(rng)
     top = min(sky.flux_cut, xi + omega * (9.0 + omega * LN10))
     first = min(xi, top) - 9.0 * omega
     step = (top - first) / (N_NODE - 1)
@@ -508,16 +540,16 @@ def draw_population(
                 missed += source.weights[c] * math.exp(-flux[i] * exposed[c])
         unseen[i] = density[i] * missed
         single[i] = density[i] * flux[i] * math.exp(-most)
-        inside[i] = density[i] * _chance_of_two(most)
+        inside[i] = density[i] * _chance_of_two(most, math.exp(-most))
         outside[i] = density[i] * flux[i] * -math.expm1(-most)
 
-    number = _draw_fluxes(rng, sky, first, step, unseen, flux, label)
-    n_single = _draw_fluxes(rng, sky, first, step, single * mean_exposed, flux, label)
-    landed = _land_singles(rng, source, int(n_single), spectrum, counts)
-    pixels, photons = _draw_inside(rng, sky, source, strength, strongest, first, step, inside, label)
-    landed += _emit(rng, sky, pixels, photons, spectrum, counts)
+    number = _draw_fluxes(rng, state, sky, first, step, unseen, flux, label)
+    n_single = _draw_fluxes(rng, state, sky, first, step, single * mean_exposed, flux, label)
+    landed = _land_singles(rng, state, source, int(n_single), spectrum, counts)
+    pixels, photons = _draw_inside(rng, state, sky, source, strength, strongest, first, step, inside, label)
+    landed += _emit(state, sky, pixels, photons, spectrum, counts)
     drawn = int(n_single) + photons.sum()
     number += n_single + len(pixels)
-    pixels, photons = _draw_outside(rng, source, strength, strongest, first, step, outside)
-    landed += _emit(rng, sky, pixels, photons, spectrum, counts)
+    pixels, photons = _draw_outside(rng, state, source, strength, strongest, first, step, outside)
+    landed += _emit(state, sky, pixels, photons, spectrum, counts)
     return number, drawn + photons.sum(), landed, _cumulate(single, step)[-1]

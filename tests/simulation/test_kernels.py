@@ -115,9 +115,10 @@ def test_counts_and_label_of_one_map_belong_together(simulator):
 @pytest.mark.parametrize("mean", [1e-4, 0.019, 0.021, 0.8, 11.0, 40.0])
 def test_photons_of_a_source_with_at_least_two_are_truncated_poisson(mean):
     exact = stats.poisson.sf(1, mean)
-    assert kernels._chance_of_two(mean) == pytest.approx(exact, rel=1e-9)
+    assert kernels._chance_of_two(mean, np.exp(-mean)) == pytest.approx(exact, rel=1e-9)
     rng, n = np.random.default_rng(5), 20_000
-    drawn = np.array([kernels._two_or_more(rng, mean, exact) for _ in range(n)])
+    state = kernels._fast_state(rng)
+    drawn = np.array([kernels._two_or_more(rng, state, mean, np.exp(-mean), exact) for _ in range(n)])
     k = np.arange(2, 80)
     expected = stats.poisson.pmf(k, mean) / exact * n
     found = np.bincount(drawn, minlength=k[-1] + 1)[2 : k[-1] + 1]
@@ -185,7 +186,7 @@ def test_photons_of_a_pixel_land_where_the_smoothed_pixel_is(simulator, place):
     centre = int(np.argmin(np.hypot(*[c - p for c, p in zip(patch.glon_glat(), place, strict=True)])))
     counts = np.zeros((2, patch.n_pix), dtype=np.int32)
     pixels, photons = np.full(n, centre), np.ones(n, dtype=np.int64)
-    assert kernels._emit(np.random.default_rng(1), sky, pixels, photons, SPECTRUM, counts) == n
+    assert kernels._emit(kernels._fast_state(np.random.default_rng(1)), sky, pixels, photons, SPECTRUM, counts) == n
     one = np.zeros((1, patch.n_pix))
     one[0, centre] = 1.0
     share = SPECTRUM * sky.effective[centre]
@@ -195,3 +196,27 @@ def test_photons_of_a_pixel_land_where_the_smoothed_pixel_is(simulator, place):
         assert np.count_nonzero(used) >= 5
         error = np.sqrt(expected[used]) + 1e-3 * n * share[energy] / share.sum() / K  # and the quadrature's 0.1 %
         assert np.max(np.abs(counts[energy, used] - expected[used]) / error) < K
+
+
+def test_the_fast_generator_is_xoshiro():
+    """Against the reference recurrence in Python integers, and even in [0, 1)."""
+    state = kernels._fast_state(np.random.default_rng(3))
+    words, mask = [int(word) for word in state], 2**64 - 1
+
+    def turn(word, by):
+        return ((word << by) | (word >> (64 - by))) & mask
+
+    for _ in range(100):
+        expected = (turn((words[0] + words[3]) & mask, 23) + words[0]) & mask
+        shifted = (words[1] << 17) & mask
+        words[2] ^= words[0]
+        words[3] ^= words[1]
+        words[1] ^= words[2]
+        words[0] ^= words[3]
+        words[2] ^= shifted
+        words[3] = turn(words[3], 45)
+        assert kernels._uniform(state) == (expected >> 11) * 2.0**-53
+    drawn = np.array([kernels._uniform(state) for _ in range(50_000)])
+    assert stats.kstest(drawn, "uniform").pvalue > 1e-3
+    other = kernels._fast_state(np.random.default_rng(4))
+    assert not np.array_equal(other, kernels._fast_state(np.random.default_rng(5)))
