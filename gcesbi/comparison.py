@@ -46,7 +46,7 @@ def comparison_table(
         columns = {"truth": _true_column(truth, bins), **columns}
     labels = [f"flux fraction of {name} [%]" for name in coordinates.template]
     for source in coordinates.point_source:
-        labels += [f"{source}: share of flux below 10^{decade:.0f} [%]" for decade in DECADES]
+        labels += [f"{source}: flux from sources below 1e{decade:.0f} [%]" for decade in DECADES]
         labels.append(f"{source}: number of sources")
     rows = tuple((label, *(column[i] for column in columns.values())) for i, label in enumerate(labels))
     has_truth = "the truth of the mock map, and " if truth is not None else ""
@@ -93,11 +93,13 @@ def _true_column(truth: Simulations, bins: ScdBins) -> list[str]:
 
 
 def _interval(quantiles: NDArray[np.float64]) -> str:
-    low, median, high = np.sort(quantiles)
-    if median >= 1000:
-        return f"{_number(median)} ({_number(low)} to {_number(high)})"
-    return f"{median:.1f} ({low:.1f} to {high:.1f})"
+    low, median, high = (_number(value) for value in np.sort(quantiles))
+    return f"{median} ({low}–{high})"
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value < 1000 else f"{value:.2g}"
+    """One decimal below a hundred and fifty, then three significant digits."""
+    if value < 150:
+        return f"{value:.1f}"
+    digits = int(np.floor(np.log10(value))) - 2
+    return f"{round(value / 10**digits) * 10**digits:,.0f}"

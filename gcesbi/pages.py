@@ -28,7 +28,8 @@ __all__ = [
     "training_section",
 ]
 
-SHOWN_TAUS = TAUS[3::8]
+BAND_TAUS = TAUS[3::8]
+LINE_TAUS = TAUS[[7, 23, 39, 55, 71]]
 _TAILS = (0.16, 0.5, 0.84)
 
 
@@ -85,7 +86,8 @@ def source_count_section(
     model: SkyModel, networks: Posterior, others: Mapping[str, Posterior], truth: Simulations | None = None
 ) -> Section:
     """Source-count distributions of every point-source template."""
-    curves = networks.quantiles("scd_cdf", 1 - SHOWN_TAUS)  # τ orders from dim to bright, that is from high CDFs to low
+    curves = networks.quantiles("scd_cdf", 1 - BAND_TAUS)  # τ orders from dim to bright, that is from high CDFs to low
+    lines = networks.quantiles("scd_cdf", 1 - LINE_TAUS)
     photon = float(1 / model.exposure.mean())
     blocks = []
     for j, name in enumerate(model.point_sources):
@@ -101,7 +103,7 @@ def source_count_section(
         blocks += [
             FigureBlock(
                 plots.cumulative_source_counts(
-                    model.scd_edges, curves[:, j], SHOWN_TAUS, true_cdf, bands, photon, title=plots.label(name)
+                    model.scd_edges, curves[:, j], BAND_TAUS, true_cdf, bands, photon, title=plots.label(name)
                 ),
                 f"Cumulative share of the flux of {name} against the flux of its sources, one line a quantile level.",
                 "A curve that rises at the left is a dim population; the spread of the lines is what the map leaves "
@@ -110,8 +112,8 @@ def source_count_section(
             FigureBlock(
                 plots.source_counts(
                     model.scd_edges,
-                    _density(model, cdf_to_pdf(curves[:, j]), flux),
-                    SHOWN_TAUS,
+                    _density(model, cdf_to_pdf(lines[:, j]), flux),
+                    LINE_TAUS,
                     _density_bands(model, bands, others, row),
                     true_density,
                     photon,

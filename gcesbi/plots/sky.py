@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import FormatStrFormatter, LogLocator
 from numpy.typing import ArrayLike
 
 from gcesbi.errors import InputError
@@ -114,7 +115,11 @@ def draw_sky(
     axes.set(xlabel="Galactic longitude l [deg]", ylabel="Galactic latitude b [deg]", title=title)
     over, under = bool(np.nanmax(image) > high), bool(np.nanmin(image) < low)
     extend = ("neither", "max", "min", "both")[over + 2 * under]
-    axes.figure.colorbar(drawn, ax=axes, label=unit, extend=extend, shrink=0.9, location=bar)
+    scale_bar = axes.figure.colorbar(drawn, ax=axes, label=unit, extend=extend, shrink=0.9, location=bar)
+    if scale == "log":
+        scale_bar.set_ticks(LogLocator(subs=(1.0, 3.0)), minor=False)
+        scale_bar.formatter = FormatStrFormatter("%g")
+        scale_bar.minorticks_off()
     return drawn
 
 
