@@ -16,40 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
+from gcesbi.sky.healpix import xy_of_pixel
 from gcesbi.sky.region import Region
 
-__all__ = ["NORMS", "FaceEncoder", "FaceImage", "deinterleave", "interleave"]
+__all__ = ["NORMS", "FaceEncoder", "FaceImage"]
 
 NORMS = ("batch", "instance", "none")
-_FOLDS = (
-    (1, 0x3333333333333333),
-    (2, 0x0F0F0F0F0F0F0F0F),
-    (4, 0x00FF00FF00FF00FF),
-    (8, 0x0000FFFF0000FFFF),
-    (16, 0x00000000FFFFFFFF),
-)
-
-
-def _even_bits(code: NDArray[np.int64]) -> NDArray[np.int64]:
-    bits = code & 0x5555555555555555
-    for shift, mask in _FOLDS:
-        bits = (bits | (bits >> shift)) & mask
-    return bits
-
-
-def _spread_bits(number: NDArray[np.int64]) -> NDArray[np.int64]:
-    return sum((((number >> bit) & 1) << (2 * bit) for bit in range(30)), np.zeros_like(number))
-
-
-def deinterleave(code: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row (odd bits) and column (even bits) of non-negative Morton numbers."""
-    code = np.asarray(code, dtype=np.int64)
-    return _even_bits(code >> 1), _even_bits(code)
-
-
-def interleave(row: ArrayLike, column: ArrayLike) -> NDArray[np.int64]:
-    """Morton numbers of rows and columns below 2³⁰: the inverse of :func:`deinterleave`."""
-    return _spread_bits(np.asarray(row, dtype=np.int64)) << 1 | _spread_bits(np.asarray(column, dtype=np.int64))
 
 
 class FaceImage:
@@ -80,10 +52,10 @@ class FaceImage:
     def __init__(self, region: Region, multiple: int = 1) -> None:
         if multiple < 1:
             raise InputError(f"multiple: must be at least 1, got {multiple}")
-        faces = np.unique(region.pixels // region.nside**2)
+        face, column, row = xy_of_pixel(region.nside, region.pixels).T
+        faces = np.unique(face)
         if len(faces) != 1:
             raise InputError(f"region: must lie inside one HEALPix base face, got pixels of faces {faces.tolist()}")
-        row, column = deinterleave(region.pixels % region.nside**2)
         self.face = int(faces[0])
         self.row, self.column = row - row.min(), column - column.min()
         self.height = -(-int(self.row.max() + 1) // multiple) * multiple

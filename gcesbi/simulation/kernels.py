@@ -197,6 +197,20 @@ def _two_or_more(
     return k
 
 
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _photons_of_candidate(
+    rng: np.random.Generator, state: NDArray[np.uint64], mean: float, most: float, inside: bool
+) -> int:  # pragma: no cover - compiled
+    """Photons of a candidate of the second process, 0 if it is rejected; μ = mean, M = most."""
+    none, floor = math.exp(-mean), math.exp(-most)
+    two, one = _chance_of_two(mean, none), mean * (none - floor)
+    envelope = _chance_of_two(most, floor) if inside else mean * (1.0 - floor)
+    u = _uniform(state) * envelope
+    if u > two + one:
+        return 0
+    return 1 if u < one else _two_or_more(rng, state, mean, none, two)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def draw_poisson(
     rng: np.random.Generator, norms: NDArray[np.float64], templates: NDArray[np.float64], counts: NDArray[np.int32]
@@ -435,13 +449,10 @@ def _draw_inside(
         if u - i > source.chance[i]:
             i = source.other[i]
         p = source.inside[i]
-        mean, most = f * strength[p], f * strongest
-        none, floor = math.exp(-mean), math.exp(-most)
-        two, one = _chance_of_two(mean, none), mean * (none - floor)
-        if _uniform(state) * _chance_of_two(most, floor) > two + one:
+        k = _photons_of_candidate(rng, state, f * strength[p], f * strongest, True)
+        if k == 0:
             continue
-        pixels[n] = p
-        photons[n] = 1 if _uniform(state) * (two + one) < one else _two_or_more(rng, state, mean, none, two)
+        pixels[n], photons[n] = p, k
         n += 1
         label[min(max(math.floor((x - sky.low) / sky.width) + 1, 0), n_bin - 1)] += f
     return pixels[:n], photons[:n]
@@ -475,13 +486,10 @@ def _draw_outside(
         f = math.exp(LN10 * _inverse(u * total[-1], first, step, rate, total, guide[int(u * N_NODE)]))
         i = min(int(np.searchsorted(reached, _uniform(state) * last, side="right")), len(reached) - 1)
         p = source.outside[i]
-        mean, most = f * strength[p], f * strongest
-        none, floor = math.exp(-mean), math.exp(-most)
-        two, one = _chance_of_two(mean, none), mean * (none - floor)
-        if _uniform(state) * mean * (1.0 - floor) > two + one:
+        k = _photons_of_candidate(rng, state, f * strength[p], f * strongest, False)
+        if k == 0:
             continue
-        pixels[n] = p
-        photons[n] = 1 if _uniform(state) * (two + one) < one else _two_or_more(rng, state, mean, none, two)
+        pixels[n], photons[n] = p, k
         n += 1
     return pixels[:n], photons[:n]
 

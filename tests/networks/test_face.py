@@ -2,42 +2,14 @@ import healpy as hp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from gcesbi.errors import InputError
-from gcesbi.networks.face import NORMS, FaceEncoder, FaceImage, deinterleave, interleave
+from gcesbi.networks.face import NORMS, FaceEncoder, FaceImage
 from gcesbi.sky.region import Region
 
 FEW = settings(deadline=None, max_examples=30)
 REGION = Region.disc(32)
-
-
-def _slow_deinterleave(code: int) -> tuple[int, int]:
-    digits = f"{code:064b}"[::-1]
-    return int(digits[1::2][::-1], 2), int(digits[0::2][::-1], 2)
-
-
-@FEW
-@given(st.integers(0, 2**60 - 1))
-def test_deinterleave_takes_odd_and_even_bits(code):
-    row, column = deinterleave(code)
-    assert (int(row), int(column)) == _slow_deinterleave(code)
-
-
-@FEW
-@given(st.integers(0, 2**30 - 1), st.integers(0, 2**30 - 1))
-def test_interleave_is_the_inverse(row, column):
-    assert tuple(int(k) for k in deinterleave(interleave(row, column))) == (row, column)
-
-
-@pytest.mark.parametrize("nside", [1, 8, 64])
-def test_deinterleave_agrees_with_healpy(nside):
-    pixels = np.arange(12 * nside**2)
-    column, row, _face = hp.pix2xyf(nside, pixels, nest=True)
-    ours = deinterleave(pixels % nside**2)
-    np.testing.assert_array_equal(ours[0], row)
-    np.testing.assert_array_equal(ours[1], column)
 
 
 def test_rows_and_columns_follow_the_equatorial_projection():

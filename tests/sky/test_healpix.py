@@ -32,3 +32,10 @@ def test_points_even_in_a_base_pixel_are_even_on_the_sphere():
     hits = np.bincount([pixel_of(4, *point) for point in points], minlength=192)
     chi2 = np.sum((hits - 125) ** 2 / 125)
     assert abs(chi2 - 191) < 5 * np.sqrt(2 * 191)  # 5 standard deviations of chi-squared
+
+
+@pytest.mark.parametrize("nside", [1, 8, 256])
+def test_xy_of_pixels_are_healpys(nside):
+    pixels = np.arange(0, hp.nside2npix(nside), max(1, nside // 4))
+    x, y, face = hp.pix2xyf(nside, pixels, nest=True)
+    assert np.array_equal(xy_of_pixel(nside, pixels), np.stack([face, x, y], axis=1))
