@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: workers of pytest-xdist share the cores
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
