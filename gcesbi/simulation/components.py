@@ -104,7 +104,7 @@ class PointSourceTemplate:
         Expected counts for norm 1 in each energy bin, as for a :class:`DiffuseTemplate`: what a Poisson fit fits.
     populations : tuple of Population
     poisson : array (n_energy, n_patch), optional
-        Expected counts for norm 1, PSF applied, of the share of the flux that is exactly Poisson. That share is a
+        Exposure × (PSF ⊗ intensity): where the share of the flux shines that is exactly Poisson. That share is a
         parameter, U[0, 1]; without the map, all flux is that of sources.
     """
 

@@ -49,8 +49,8 @@ class Emission:
     Parameters
     ----------
     norms : array (n, n_smooth, n_energy)
-        Norm of each map of ``model.smooth_templates`` in each energy bin, counts per pixel: the diffuse templates,
-        then the Poisson shares of point-source templates that have one.
+        What multiplies each map of ``model.smooth_templates`` in each energy bin: norms of the diffuse templates,
+        counts per pixel; then fluxes of the Poisson shares of point-source templates that have one.
     spectra : array (n, n_template, n_energy)
         Share of each template's flux in each energy bin.
     populations : array (n, n_population, 4)
@@ -217,9 +217,17 @@ class SkyModel:
 
     @cached_property
     def smooth_templates(self) -> NDArray[np.float64]:
-        """Expected counts for norm 1 of all that is Poisson in every pixel, (n_smooth, n_energy, n_pix)."""
-        shares = [t.poisson for t in self.point_source_templates if t.poisson is not None]
-        return np.stack([counts[:, self.inside] for counts in (*(t.counts for t in self.diffuse), *shares)])
+        """Expected counts of all that is Poisson in every pixel, (n_smooth, n_energy, n_pix).
+
+        Those of diffuse templates for norm 1; then those of Poisson shares for flux 1, which means what it does for
+        sources: it is the flux that starts inside the region.
+        """
+        shares = [
+            t.poisson[:, self.inside] / t.intensity[self.inside].sum()
+            for t in self.point_source_templates
+            if t.poisson is not None
+        ]
+        return np.stack([*(t.counts[:, self.inside] for t in self.diffuse), *shares])
 
     @cached_property
     def flux_per_norm(self) -> NDArray[np.float64]:
@@ -295,9 +303,7 @@ class SkyModel:
         norms = norm[:, :, None] * weights / weights.sum(axis=-1, keepdims=True)
         if self.poissonian:
             rows = np.array(self.poissonian)
-            per_norm = (self.smooth_templates[n_diffuse:] / self.exposure).sum(axis=-1)
-            added = poisson[:, rows, None] * spectra[:, n_diffuse + rows] / per_norm
-            norms = np.concatenate([norms, added], axis=1)
+            norms = np.concatenate([norms, poisson[:, rows, None] * spectra[:, n_diffuse + rows]], axis=1)
         return Emission(norms, spectra, populations, poisson)
 
     def _check_theta(self, theta: ArrayLike) -> NDArray[np.float64]:

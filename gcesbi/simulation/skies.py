@@ -86,9 +86,9 @@ class SkySettings(BaseModel):
         return self.model_dump(mode="json", exclude={"path", *off})
 
     def _excess(
-        self, intensity: NDArray[np.float64], counts: NDArray[np.float64], poisson: NDArray[np.float64]
+        self, intensity: NDArray[np.float64], counts: NDArray[np.float64], poisson: NDArray[np.float64] | None
     ) -> PointSourceTemplate:
-        """The excess: `poisson` (n_energy, n_patch) is where its smooth share shines, if it may have one."""
+        """The excess: `poisson` (n_energy, n_patch) is where its smooth share shines, if it has one."""
         flux = (0.0, EXCESS_FLUX / self.gce_populations)
         population = Population(xi=(self.gce_xi_low, EXCESS_XI[1]), flux=flux)
         populations = (population,) * self.gce_populations
@@ -166,7 +166,7 @@ class InnerGalaxySky(SkySettings):
             psf=psf,
             diffuse=_diffuse({name: counts[name] for name in NORM_RANGES}, scale),
             point_source_templates=(
-                self._excess(intensity[4], counts["gce"], counts["gce"]),
+                self._excess(intensity[4], counts["gce"], smoothed[4] * exposure),
                 PointSourceTemplate("disk", intensity[5], counts["disk"], (DISK,)),
             ),
             spectral_jitter=self.spectral_jitter,
@@ -211,9 +211,7 @@ class FolderSky(SkySettings):
         counts = {name: _unit_mean(values[None, None], patch)[0] for name, values in full.items()}
         scale = (256 / self.nside) ** 2 * longer
         psf, nfw, disk = PSF.customary_2gev(), full["gce"] / exposure[0], full["disk"] / exposure[0]
-        poisson = counts["gce"]
-        if self.gce_poisson_share:
-            poisson = _unit_mean((smooth(nfw, patch, psf) * exposure)[None], patch)[0]
+        poisson = smooth(nfw, patch, psf) * exposure if self.gce_poisson_share else None
         content = hashlib.sha256(b"".join(values.tobytes() for values in (*full.values(), exposure)))
         return SkyModel(
             settings=self,
