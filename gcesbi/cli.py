@@ -5,6 +5,7 @@ Bad input ends with exit status 2 and one line on standard error; so does an opt
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from enum import StrEnum
@@ -17,6 +18,7 @@ from rich.console import Console
 from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
+    from gcesbi.run import Run
     from gcesbi.settings import RunSettings
     from gcesbi.sky import Observation
 
@@ -35,6 +37,14 @@ class Fit(StrEnum):
 
     poisson = "poisson"
     nptf = "nptf"
+
+
+class Draw(StrEnum):
+    """Who draws maps; see :mod:`gcesbi.simulation.parallel`."""
+
+    threads = "threads"
+    loky = "loky"
+    dask = "dask"
 
 
 Preset = Annotated[str, typer.Option(help="test, quick, default, paper, or a TOML file of your own.")]
@@ -85,7 +95,14 @@ def simulate(
     preset: Preset = "quick",
     set_: Set = [],  # noqa: B006
     seed: Seed = None,
-    workers: Workers = _CORES,
+    workers: Annotated[int, typer.Option(help="Threads or processes that simulate.")] = _CORES,
+    backend: Annotated[
+        Draw | None, typer.Option(help="Who draws; dask if a scheduler is given, else threads.", show_default=False)
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a dask scheduler, tcp://...; its workers must see the run folder.")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Check all shards; draw damaged ones again.")] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -96,13 +113,15 @@ def simulate(
     changes = [*set_, *([] if n is None else [f"simulation.n_train={n}"])]
     settings, _ = _settings_and_map(preset, changes, seed, observation, diffuse, mask)
     if (out / "run.json").is_file() and not overwrite:
-        run = Run.open(out)
-        _check_same(run.settings, settings, out)
+        run = _continued(Run.open(out), settings)
     else:
         Run.check_free(out, overwrite=overwrite)
         run = Run.create(out, settings, settings.sky.build(), overwrite=overwrite)
-    steps.simulate(run, workers, progress=not quiet)
-    Console().print(f"{len(run.store)} maps in {run.store.folder}")
+    chosen = (backend or (Draw.threads if scheduler is None else Draw.dask)).value
+    repaired = steps.simulate(run, workers, progress=not quiet, backend=chosen, scheduler=scheduler, repair=repair)
+    if repair:
+        Console().print(f"repaired: {', '.join(repaired) or 'nothing was damaged'}")
+    Console().print(f"{len(run.store)} maps in {run.store.url}")
 
 
 @app.command(epilog="Example: gcesbi train runs/a")
@@ -237,14 +256,35 @@ def _mask(mask: str) -> str | None:
     return None if mask == "none" else mask
 
 
-def _check_same(found: RunSettings, wanted: RunSettings, folder: Path) -> None:
-    """Raise InputError unless a run's maps are those that are asked for."""
+def _continued(run: Run, wanted: RunSettings) -> Run:
+    """A run that exists, with at least as many training maps as are now asked for.
+
+    Raises
+    ------
+    InputError
+        If its maps are not those that are asked for.
+    """
+    from gcesbi.run import Run
+
     for name in ("sky", "seed"):
-        if getattr(found, name) != getattr(wanted, name):
+        found = getattr(run.settings, name)
+        if found != getattr(wanted, name):
             raise InputError(
-                f"out: {str(folder)!r} was made with another {name} ({getattr(found, name)}); "
+                f"out: {str(run.folder)!r} was made with another {name} ({found}); "
                 "choose another folder or give --overwrite"
             )
+    held, asked = run.settings.simulation, wanted.simulation
+    if held.n_test != asked.n_test:
+        raise InputError(
+            f"out: {str(run.folder)!r} holds out {held.n_test} maps, now {asked.n_test} are asked for: "
+            "networks would be tested on maps they were trained on; choose another folder or give --overwrite"
+        )
+    if asked.n_train <= held.n_train:
+        return run
+    card = json.loads((run.folder / "run.json").read_text())
+    card["settings"]["simulation"] = asked.model_dump(mode="json")
+    run.write_json("run.json", card)
+    return Run.open(run.folder)
 
 
 def main() -> None:

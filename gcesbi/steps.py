@@ -57,10 +57,37 @@ def mock_observation(run: Run) -> tuple[Observation, Simulations]:
     return run.simulator.observe(theta, seed=int(sequence.generate_state(1)[0]))
 
 
-def simulate(run: Run, workers: int = 1, progress: bool = False) -> None:
-    """Draw the maps that the run's settings ask for; goes on where it stopped."""
-    wanted = run.settings.simulation
-    run.store.fill(run.simulator, wanted.n_test + wanted.n_train, workers, progress)
+def simulate(
+    run: Run,
+    workers: int = 1,
+    progress: bool = False,
+    *,
+    backend: str = "threads",
+    scheduler: str | None = None,
+    repair: bool = False,
+) -> tuple[str, ...]:
+    """Draw the maps that the run's settings ask for; goes on where it stopped.
+
+    Parameters
+    ----------
+    run : Run
+    workers, progress, backend, scheduler
+        See :meth:`gcesbi.SimulationStore.fill`.
+    repair : bool
+        First read every shard that is there, and draw the damaged ones again.
+
+    Returns
+    -------
+    tuple of str
+        Names of the shards that were repaired.
+    """
+    wanted, store = run.settings.simulation, run.store
+    repaired: tuple[str, ...] = ()
+    if repair:
+        repaired = store.repair(run.simulator, workers, progress, backend=backend, scheduler=scheduler)
+    n = wanted.n_test + wanted.n_train
+    store.fill(run.simulator, n, workers, progress, backend=backend, scheduler=scheduler)
+    return repaired
 
 
 def train(run: Run, progress: bool = False) -> dict[str, TrainingHistory]:

@@ -1,75 +1,88 @@
-"""Simulations on disk: a folder of shards, each a zarr group in one file, written whole or not at all.
+"""Simulations on disk or in an object store: a folder of shards, each one file, written whole or not at all.
 
-``store.json`` says what the maps were drawn from: settings and fingerprint of the model, seed, schema version. Shard k
-(``00042.zip``) holds maps [k · SHARD, (k + 1) · SHARD), with counts in the smallest unsigned integer type that holds
-them. A store that was interrupted goes on where it stopped, and ends with the same maps.
+``store.json`` says what the maps were drawn from: full settings, region and fingerprint of the model, seed, schema
+version. Shard k (``00042.zip``, see :mod:`gcesbi.simulation.shard_file`) holds maps [k · SHARD, (k + 1) · SHARD) and
+says so itself. What is in a shard depends on model, seed and k alone, and so do the bytes of its file (on one kind of
+processor, with the same versions of the packages): a store that was interrupted anywhere goes on where it stopped, with
+any number of workers, and ends byte for byte as one that was not.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
-import zarr
-from numpy.typing import NDArray
 from tqdm.auto import tqdm
-from zarr.storage import ZipStore
 
 from gcesbi.errors import InputError
+from gcesbi.simulation.parallel import ShardJob, check_backend, draw_shards, shard_name
+from gcesbi.simulation.place import Place
+from gcesbi.simulation.recipe import Recipe
+from gcesbi.simulation.shard_file import SCHEMA, Stamp, decode_shard
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import SHARD, Simulator
 
 __all__ = ["SCHEMA", "SimulationStore"]
 
-SCHEMA = 1
-_FIELDS = tuple(field.name for field in fields(Simulations))
+_CARD = "store.json"
 
 
 @dataclass(frozen=True)
 class SimulationStore:
-    """A folder of simulated maps.
+    """Simulated maps, shard by shard. Make one by :meth:`create` or :meth:`open`.
 
     Parameters
     ----------
-    folder : Path
-    fingerprint : str
+    place : Place
+    recipe : Recipe
         Of the model that the maps are drawn from.
     seed : int
+
+    Examples
+    --------
+    >>> from gcesbi import SimulationStore, Simulator, SkyModel
+    >>> simulator = Simulator(SkyModel.preset("inner-galaxy", nside=16, n_energy=2))
+    >>> store = SimulationStore.create("memory://maps", simulator, seed=1)
+    >>> store.fill(simulator, 100, workers=2)
+    >>> len(store), store.read(0, 10).counts.shape[:2]
+    (128, (10, 2))
     """
 
-    folder: Path
-    fingerprint: str
+    place: Place
+    recipe: Recipe
     seed: int
 
     @classmethod
     def open(cls, folder: str | Path) -> SimulationStore:
         """Open a store that exists.
 
+        Parameters
+        ----------
+        folder : path or str
+            A local folder, or any URL that fsspec knows.
+
         Raises
         ------
         InputError
             If there is none, or it was written under another schema.
         """
-        folder = Path(folder)
-        card = folder / "store.json"
-        if not card.is_file():
-            raise InputError(f"simulations: no store at {str(folder)!r}")
+        place = Place.at(folder)
         try:
-            told = json.loads(card.read_text())
-            schema, fingerprint, seed = told["schema"], told["fingerprint"], told["seed"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise InputError(f"{card}: must be the description of a store, is damaged ({error!r})") from None
-        if schema != SCHEMA:
-            raise InputError(f"{card}: schema must be {SCHEMA}, got {schema}")
-        return cls(folder, fingerprint, seed)
+            told = json.loads(place.read(_CARD))
+            if told["schema"] != SCHEMA:
+                raise InputError(f"{place.url}/{_CARD}: schema must be {SCHEMA}, got {told['schema']}")
+            if told["shard"] != SHARD:
+                raise InputError(f"{place.url}/{_CARD}: maps per shard must be {SHARD}, got {told['shard']}")
+            return cls(place, Recipe.from_dict(told), told["seed"])
+        except FileNotFoundError:
+            raise InputError(f"simulations: no store at {str(folder)!r}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{place.url}/{_CARD}: must describe a store, is damaged ({error!r})") from None
 
     @classmethod
     def create(cls, folder: str | Path, simulator: Simulator, seed: int) -> SimulationStore:
@@ -80,53 +93,133 @@ class SimulationStore:
         InputError
             If the folder holds maps of another model or seed.
         """
-        folder = Path(folder)
-        wanted = cls(folder, simulator.model.fingerprint, seed)
-        if (folder / "store.json").is_file():
+        place = Place.at(folder)
+        wanted = cls(place, Recipe.of(simulator.model), seed)
+        if _CARD in place.names():
             found = cls.open(folder)
-            for name in ("fingerprint", "seed"):
-                if getattr(found, name) != getattr(wanted, name):
-                    raise InputError(
-                        f"simulations: {str(folder)!r} holds maps of {name} {getattr(found, name)!r}, "
-                        f"asked for {getattr(wanted, name)!r}"
-                    )
+            found._check_model(simulator)
+            if found.seed != seed:
+                raise InputError(f"simulations: {place.url!r} holds maps of seed {found.seed}, asked for {seed}")
             return found
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = simulator.model.settings.model_dump(mode="json")
-        card = {"schema": SCHEMA, "fingerprint": wanted.fingerprint, "seed": seed, "sky": settings}
-        _write(folder / "store.json", json.dumps(card, indent=1).encode())
+        card = {"schema": SCHEMA, "shard": SHARD, "seed": seed, **wanted.recipe.to_dict()}
+        place.write(_CARD, (json.dumps(card, indent=1) + "\n").encode())
         return wanted
 
-    def fill(self, simulator: Simulator, n: int, workers: int = 1, progress: bool = False) -> None:
+    @property
+    def url(self) -> str:
+        """Where the store lies: an absolute path, or a URL."""
+        return self.place.url
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model that the maps are drawn from."""
+        return self.recipe.fingerprint
+
+    def simulator(self) -> Simulator:
+        """The simulator of the maps, built again from the stored settings (once in each process)."""
+        return self.recipe.simulator()
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def fill(
+        self,
+        simulator: Simulator,
+        n: int,
+        workers: int = 1,
+        progress: bool = False,
+        *,
+        backend: str = "threads",
+        scheduler: str | None = None,
+    ) -> None:
         """Draw the shards that hold the first `n` maps and are not there yet.
+
+        Parameters
+        ----------
+        simulator : Simulator
+            Of the store's model.
+        n : int
+        workers : int
+            Threads or processes. Memory grows with them, not with n.
+        progress : bool
+            Show how many maps are there, rate and time left.
+        backend : {"threads", "loky", "dask"}
+            See :mod:`gcesbi.simulation.parallel`.
+        scheduler : str, optional
+            Address of dask's scheduler.
 
         Raises
         ------
         InputError
-            If the simulator's model is not the store's, or n or workers is below 1.
+            If the simulator's model is not the store's, an argument breaks a rule, or the disk is full; the store then
+            holds whole shards only, and the same call goes on.
         """
-        if simulator.model.fingerprint != self.fingerprint:
-            raise InputError(
-                f"simulations: {str(self.folder)!r} holds maps of model {self.fingerprint}, "
-                f"asked for {simulator.model.fingerprint}"
-            )
         if n < 1 or workers < 1:
             raise InputError(f"n, workers: must be at least 1, got {n}, {workers}")
-        missing = [k for k in range(-(-n // SHARD)) if not self._path(k).is_file()]
-        simulator.prepare()
-        with (
-            ThreadPoolExecutor(workers) as pool,
-            tqdm(total=len(missing) * SHARD, desc="simulating maps", unit="map", disable=not progress) as bar,
-        ):
-            for _ in pool.map(lambda k: _write_shard(self._path(k), simulator.shard(k, self.seed)), missing):
+        self._check_model(simulator)
+        check_backend(backend, workers, scheduler, self.place)
+        self.place.sweep()
+        n_shard = -(-n // SHARD)
+        there = self._numbers()
+        missing = [k for k in range(n_shard) if k not in there]
+        self._draw(missing, n_shard, simulator, workers, progress, backend, scheduler)
+
+    def damaged(self, progress: bool = False) -> tuple[str, ...]:
+        """Read every shard; names of those that are truncated, altered, or another store's."""
+        found = []
+        for k in tqdm(sorted(self._numbers()), desc="checking shards", unit="shard", disable=not progress):
+            try:
+                self.shard(k)
+            except InputError:
+                found.append(shard_name(k))
+        return tuple(found)
+
+    def repair(
+        self,
+        simulator: Simulator,
+        workers: int = 1,
+        progress: bool = False,
+        *,
+        backend: str = "threads",
+        scheduler: str | None = None,
+    ) -> tuple[str, ...]:
+        """Draw again every shard that is damaged, and only those; returns their names."""
+        self._check_model(simulator)
+        check_backend(backend, workers, scheduler, self.place)
+        names = self.damaged(progress)
+        shards = [_number(name) for name in names]
+        self._draw(shards, len(shards), simulator, workers, progress, backend, scheduler)
+        return names
+
+    def _draw(
+        self,
+        shards: Sequence[int],
+        total: int,
+        simulator: Simulator,
+        workers: int,
+        progress: bool,
+        backend: str,
+        scheduler: str | None,
+    ) -> None:
+        job = ShardJob(self.place, Recipe.of(simulator.model), self.seed)
+        done = draw_shards(job, shards, simulator, workers, backend, scheduler)
+        there = (total - len(shards)) * SHARD
+        with tqdm(total=total * SHARD, initial=there, desc="simulating", unit="map", disable=not progress) as bar:
+            for _ in done:
                 bar.update(SHARD)
+
+    def _check_model(self, simulator: Simulator) -> None:
+        if simulator.model.fingerprint != self.fingerprint:
+            raise InputError(
+                f"simulations: {self.url!r} holds maps of model {self.fingerprint}, asked for "
+                f"{simulator.model.fingerprint} ({_difference(self.recipe, Recipe.of(simulator.model))})"
+            )
+
+    # -- reading ------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         """Number of maps in the shards that are there without a gap."""
-        k = 0
-        while self._path(k).is_file():
-            k += 1
-        return k * SHARD
+        there = self._numbers()
+        return next(k for k in range(len(there) + 1) if k not in there) * SHARD
 
     def read(self, start: int = 0, stop: int | None = None) -> Simulations:
         """Read maps `start` up to, without, `stop` (all by default).
@@ -136,65 +229,68 @@ class SimulationStore:
         InputError
             If there are fewer, or a shard is damaged, naming it.
         """
-        stop = len(self) if stop is None else stop
-        if not 0 <= start < stop <= len(self):
-            raise InputError(f"simulations: {str(self.folder)!r} holds {len(self)} maps, asked for {start} to {stop}")
-        return Simulations.concatenate(list(self.shards(start, stop)))
+        start, stop = self.check_range(start, stop)
+        return _joined(self.shards(start, stop), stop - start)
 
     def shards(self, start: int, stop: int) -> Iterator[Simulations]:
         """Yield maps `start` up to `stop` shard by shard."""
         for k in range(start // SHARD, -(-stop // SHARD)):
-            yield _read_shard(self._path(k))[max(start - k * SHARD, 0) : stop - k * SHARD]
+            yield self.shard(k)[max(start - k * SHARD, 0) : stop - k * SHARD]
 
-    def _path(self, k: int) -> Path:
-        return self.folder / f"{k:05d}.zip"
+    def shard(self, k: int) -> Simulations:
+        """Read shard `k`.
 
+        Raises
+        ------
+        InputError
+            If it is missing or damaged, naming it.
+        """
+        where = f"shard {self.url}/{shard_name(k)}"
+        try:
+            data = self.place.read(shard_name(k))
+        except FileNotFoundError:
+            raise InputError(f"{where}: is missing; run the simulation again to draw it") from None
+        try:
+            return decode_shard(data, Stamp(self.fingerprint, self.seed, k))
+        except InputError as error:
+            raise InputError(f"{where}: {error}; draw it again with `gcesbi simulate --repair`") from None
 
-def _digest(part: Simulations) -> str:
-    digest = hashlib.sha256()
-    for name in _FIELDS:
-        digest.update(np.ascontiguousarray(getattr(part, name)).tobytes())
-    return digest.hexdigest()
+    def check_range(self, start: int, stop: int | None) -> tuple[int, int]:
+        """Raise InputError unless maps `start` to `stop` (to the last by default) are there; returns both."""
+        held = len(self)
+        stop = held if stop is None else stop
+        if not 0 <= start < stop <= held:
+            raise InputError(f"simulations: {self.url!r} holds {held} maps, asked for {start} to {stop}")
+        return start, stop
 
-
-def _write_shard(path: Path, part: Simulations) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        with ZipStore(partial, mode="w") as store, warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # zarr rewrites its metadata entry; zip keeps both
-            group = zarr.create_group(store, attributes={"sha256": _digest(part)})
-            for name in _FIELDS:
-                group.create_array(name, data=getattr(part, name), chunks=getattr(part, name).shape)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _read_shard(path: Path) -> Simulations:
-    if path.is_file() and not is_zipfile(path):
-        raise InputError(f"shard {path}: is damaged (truncated, or no zip file); delete it and simulate again")
-    try:
-        with ZipStore(path, mode="r") as store:
-            group = zarr.open_group(store, mode="r")
-            part = Simulations(*(_array(group, name) for name in _FIELDS))
-            intact = group.attrs["sha256"] == _digest(part)
-    except FileNotFoundError:
-        raise InputError(f"shard {path}: is missing; run the simulation again to draw it") from None
-    except (BadZipFile, KeyError, ValueError, RuntimeError, OSError) as error:
-        raise InputError(f"shard {path}: is damaged ({error}); delete it and simulate again") from None
-    if not intact:
-        raise InputError(f"shard {path}: is damaged (checksum differs); delete it and simulate again")
-    return part
+    def _numbers(self) -> set[int]:
+        return {_number(name) for name in self.place.names() if name.endswith(".zip") and name[:-4].isdigit()}
 
 
-def _array(group: zarr.Group, name: str) -> NDArray:
-    found = group[name]
-    if not isinstance(found, zarr.Array):
-        raise KeyError(name)
-    return np.asarray(found[:])
+def _number(name: str) -> int:
+    return int(name.removesuffix(".zip"))
 
 
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+def _difference(found: Recipe, wanted: Recipe) -> str:
+    """Settings in which two recipes differ, in words."""
+    before, after = found.to_dict(), wanted.to_dict()
+    old, new = before["sky"], after["sky"]
+    told = [f"{key} {old.get(key)!r}, not {new.get(key)!r}" for key in old | new if old.get(key) != new.get(key)]
+    if before["region"] != after["region"]:
+        told.append("another region")
+    return "; ".join(told) or "same settings, other maps or version"
+
+
+def _joined(parts: Iterator[Simulations], n: int) -> Simulations:
+    """All of `n` maps in arrays allocated once; counts widen when a part needs it."""
+    arrays: dict[str, np.ndarray] = {}
+    at = 0
+    for part in parts:
+        for name in (field.name for field in fields(Simulations)):
+            values = getattr(part, name)
+            if name not in arrays:
+                arrays[name] = np.empty((n, *values.shape[1:]), values.dtype)
+            arrays[name] = arrays[name].astype(np.promote_types(arrays[name].dtype, values.dtype), copy=False)
+            arrays[name][at : at + len(part)] = values
+        at += len(part)
+    return Simulations(**arrays)

@@ -1,0 +1,163 @@
+"""Where files of a store lie: a local folder, or any URL that fsspec knows. Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from uuid import uuid4
+
+import fsspec
+
+from gcesbi.errors import InputError
+
+__all__ = ["Place"]
+
+_STALE = 86_400.0  # seconds after which another machine's half-written file counts as left behind
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder.
+
+    On a local disk a file is written under another name, flushed to the disk and renamed: whoever looks sees all of it
+    or nothing, even after kill -9 or a power cut. Elsewhere it is put as one object.
+
+    Parameters
+    ----------
+    url : str
+        An absolute path, or a URL such as ``s3://bucket/maps`` (credentials come from the environment, as fsspec reads
+        them).
+    """
+
+    url: str
+
+    @classmethod
+    def at(cls, where: str | Path) -> Place:
+        """The place that a path or URL names.
+
+        Raises
+        ------
+        InputError
+            If fsspec does not know the protocol, or its package is not installed.
+        """
+        text = str(where).removeprefix("file://")
+        if "://" not in text:
+            return cls(str(Path(text).absolute()))
+        place = cls(text.rstrip("/"))
+        try:
+            place._remote  # noqa: B018
+        except (ValueError, ImportError) as error:
+            raise InputError(f"store: {text!r} cannot be opened ({' '.join(str(error).split())})") from None
+        return place
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return "://" not in self.url
+
+    @property
+    def is_private(self) -> bool:
+        """Whether no other process can see it."""
+        return self.url.startswith("memory://")
+
+    def names(self) -> set[str]:
+        """Names of the files that are there."""
+        try:
+            if self.is_local:
+                return {path.name for path in Path(self.url).iterdir()}
+            files, path = self._remote
+            files.invalidate_cache(path)
+            return {str(each).rstrip("/").rpartition("/")[2] for each in files.ls(path, detail=False)}
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            raise InputError(f"store: {self.url!r} cannot be listed ({_reason(error)})") from None
+
+    def read(self, name: str) -> bytes:
+        """Content of a file.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not there.
+        InputError
+            If it cannot be read.
+        """
+        try:
+            if self.is_local:
+                return Path(self.url, name).read_bytes()
+            files, path = self._remote
+            return bytes(files.cat_file(f"{path}/{name}"))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise InputError(f"{self.url}/{name}: cannot be read ({_reason(error)})") from None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file, in place of one that is there.
+
+        Raises
+        ------
+        InputError
+            If the disk is full or refuses for another reason; files that were there are untouched.
+        """
+        try:
+            if self.is_local:
+                self._write_local(Path(self.url, name), data)
+            else:
+                files, path = self._remote
+                files.makedirs(path, exist_ok=True)
+                files.pipe_file(f"{path}/{name}", data)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            hint = "make room and run the same command again" if full else "mend this and run the same command again"
+            raise InputError(
+                f"{self.url}/{name}: cannot be written ({_reason(error)}); what was written before is whole: {hint}"
+            ) from None
+
+    def sweep(self) -> None:
+        """Remove half-written files whose writer is gone: killed on this machine, or not heard of for a day."""
+        if self.is_local:
+            for path in Path(self.url).glob(".*.partial"):
+                host, _, pid = path.name.removesuffix(".partial").rpartition("@")[2].partition("-")
+                if not _is_alive(host, pid, path):
+                    path.unlink(missing_ok=True)
+
+    def _write_local(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mark = f"@{socket.gethostname()}-{os.getpid()}"
+        partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}{mark}.partial")
+        try:
+            with partial.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @cached_property
+    def _remote(self) -> tuple[fsspec.AbstractFileSystem, str]:
+        files, path = fsspec.core.url_to_fs(self.url)
+        return files, str(path)
+
+
+def _is_alive(host: str, pid: str, path: Path) -> bool:
+    if host != socket.gethostname() or not pid.isdigit():
+        return path.exists() and time.time() - path.stat().st_mtime < _STALE
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or " ".join(str(error).split()) or type(error).__name__
