@@ -6,13 +6,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: quickstart test lint types format clean install
+.PHONY: quickstart test bench lint types format clean install
 
 quickstart: $(READY)  ## the whole job on a mock map; ARGS="--seed 3" passes options on
 	$(BIN)/gcesbi quickstart $(ARGS)
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+bench: $(READY)  ## speed of the simulator; docs/benchmarks.md says what to expect
+	$(BIN)/python benchmarks/bench_simulator.py $(ARGS)
 
 lint: $(READY) types  ## style and types
 	$(BIN)/ruff check .
