@@ -2,8 +2,8 @@
 
 The archive is laid out so that the same maps always give the same bytes: entries sorted, stored, dated 1980. Its
 comment, the last 64 bytes of the file, is the SHA-256 of everything before it; a file that was cut or altered anywhere
-is recognised before anything in it is parsed. Each array is one chunk, bit-shuffled and compressed with Zstandard,
-which takes Poisson counts below the entropy of their histogram. Any zip or zarr reader opens the file.
+is recognised before anything in it is parsed. Each array is one chunk (up to 1 GiB), bit-shuffled and compressed with
+Zstandard, which takes Poisson counts below the entropy of their histogram. Any zip or zarr reader opens the file.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = ["SCHEMA", "Stamp", "decode_shard", "encode_shard", "is_intact"]
 SCHEMA = 2
 _FIELDS = tuple(field.name for field in fields(Simulations))
 _COMPRESSOR = BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle")
+_LARGEST_CHUNK = 2**30  # bytes; the compressor takes less than 2³¹
 _DATE = (1980, 1, 1, 0, 0, 0)
 _DIGEST = 64
 
@@ -67,7 +68,8 @@ def encode_shard(part: Simulations, stamp: Stamp) -> bytes:
     group = zarr.create_group(MemoryStore(entries), attributes=asdict(stamp), zarr_format=3)
     for name in _FIELDS:
         values = np.ascontiguousarray(getattr(part, name))
-        group.create_array(name, data=values, chunks=values.shape, compressors=_COMPRESSOR)
+        rows = max(1, min(len(values), _LARGEST_CHUNK // max(1, values[:1].nbytes)))
+        group.create_array(name, data=values, chunks=(rows, *values.shape[1:]), compressors=_COMPRESSOR)
     return _archive({name: entries[name].to_bytes() for name in sorted(entries)})
 
 

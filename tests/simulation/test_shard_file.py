@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from zarr.storage import ZipStore
 
 from gcesbi import InputError, Simulations
+from gcesbi.simulation import shard_file
 from gcesbi.simulation.shard_file import Stamp, decode_shard, encode_shard, is_intact
 
 STAMP = Stamp("f" * 16, seed=1, shard=7)
@@ -60,6 +61,14 @@ def test_same_maps_same_bytes_and_any_zarr_reader_opens_them(tmp_path):
         assert np.array_equal(group["counts"][:], part.counts)
         assert group["counts"].chunks == part.counts.shape
         assert dict(group.attrs) == {"fingerprint": "f" * 16, "seed": 1, "shard": 7, "schema": 2}
+
+
+def test_arrays_beyond_the_compressors_limit_are_cut_into_chunks(monkeypatch):
+    monkeypatch.setattr(shard_file, "_LARGEST_CHUNK", 20)
+    part = maps(np.arange(24).reshape(6, 2, 2))
+    read = decode_shard(encode_shard(part, STAMP), STAMP)
+    for name in NAMES:
+        assert np.array_equal(getattr(read, name), getattr(part, name))
 
 
 def test_counts_are_compressed():
