@@ -18,6 +18,7 @@ from rich.console import Console
 from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
+    from gcesbi.console import Timer
     from gcesbi.run import Run
     from gcesbi.settings import RunSettings
     from gcesbi.sky import Observation
@@ -116,7 +117,9 @@ def simulate(
         run = _continued(Run.open(out), settings)
     else:
         Run.check_free(out, overwrite=overwrite)
-        run = Run.create(out, settings, settings.sky.build(), overwrite=overwrite)
+        with _timer(quiet).step("Build the sky model"):
+            model = settings.sky.build()
+        run = Run.create(out, settings, model, overwrite=overwrite)
     chosen = (backend or (Draw.threads if scheduler is None else Draw.dask)).value
     repaired = steps.simulate(run, workers, progress=not quiet, backend=chosen, scheduler=scheduler, repair=repair)
     if repair:
@@ -130,7 +133,10 @@ def train(run: RunFolder, quiet: Quiet = False) -> None:
     from gcesbi import steps
     from gcesbi.run import Run
 
-    histories = steps.train(Run.open(run), progress=not quiet)
+    opened = Run.open(run)
+    with _timer(quiet).step("Build the sky model"):
+        opened.model  # noqa: B018 - built here, kept by the run
+    histories = steps.train(opened, progress=not quiet)
     for name, history in histories.items():
         Console().print(f"{name}: {history.maps} maps presented, {history.maps_per_second:.0f} a second")
 
@@ -140,16 +146,21 @@ def infer(
     run: RunFolder,
     observation: Map = None,
     mask: Mask = "3fgl",
+    quiet: Quiet = False,
 ) -> None:
     """Ask trained networks about a map (the run's own if none is given), print a table and store the posterior."""
     from gcesbi import steps
     from gcesbi.comparison import comparison_table
-    from gcesbi.quickstart import print_table
+    from gcesbi.console import print_table
     from gcesbi.run import Run
 
     opened = Run.open(run)
-    posterior = steps.infer(opened, _map_for(opened, observation, mask))
-    opened.write_posterior("networks", posterior)
+    seen = _map_for(opened, observation, mask)
+    with _timer(quiet).step("Build the sky model"):
+        opened.model  # noqa: B018
+    with _timer(quiet).step("Infer"):
+        posterior = steps.infer(opened, seen)
+        opened.write_posterior("networks", posterior)
     print_table(Console(), comparison_table({"networks": posterior}, opened.model.bins))
 
 
@@ -170,8 +181,8 @@ def fit(
     from gcesbi import steps
     from gcesbi.baselines import PoissonFit
     from gcesbi.comparison import comparison_table
+    from gcesbi.console import print_problems, print_table
     from gcesbi.posterior import Posterior
-    from gcesbi.quickstart import print_problems, print_table
     from gcesbi.run import Run
 
     if (out / "run.json").is_file() and not overwrite:
@@ -180,7 +191,8 @@ def fit(
     else:
         Run.check_free(out, overwrite=overwrite)
         settings, given = _settings_and_map(preset, set_, seed, observation, diffuse, mask)
-        model = settings.sky.build()
+        with _timer(quiet).step("Build the sky model"):
+            model = settings.sky.build()
         run = Run.create(out, settings, model if given is None else model.for_observation(given), overwrite=overwrite)
         seen = given if given is not None else steps.mock_observation(run)[0]
         run.write_observation(seen)
@@ -197,14 +209,17 @@ def fit(
 
 
 @app.command(epilog="Example: gcesbi validate runs/a")
-def validate(run: RunFolder) -> None:
+def validate(run: RunFolder, quiet: Quiet = False) -> None:
     """Judge a run's networks on its held-out maps and write validation.html and validation.json."""
     from gcesbi import pages, steps
     from gcesbi.report import Report, write_report
     from gcesbi.run import Run
 
     opened = Run.open(run)
-    evaluation = steps.evaluate(opened)
+    with _timer(quiet).step("Build the sky model"):
+        opened.model  # noqa: B018
+    with _timer(quiet).step("Judge the networks on held-out maps"):
+        evaluation = steps.evaluate(opened)
     verdict = pages.calibration_verdict(evaluation)
     opened.write_json("validation.json", evaluation.to_dict())
     report = Report(
@@ -216,6 +231,12 @@ def validate(run: RunFolder) -> None:
     )
     write_report(opened.folder / "validation.html", report)
     Console().print(verdict)
+
+
+def _timer(quiet: bool) -> Timer:
+    from gcesbi.console import Timer
+
+    return Timer(Console(), bar=not quiet)
 
 
 def _settings_and_map(

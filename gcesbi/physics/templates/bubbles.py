@@ -2,9 +2,9 @@
 
 Su, Slatyer & Finkbeiner 2010 (arXiv:1005.5480) found two lobes with sharp edges and nearly uniform intensity, about 50°
 high and 40° wide; the southern one reaches farther south and west. Here each lobe is an ellipse in the coordinates
-x = (l - l_0) cos b - e (b - b_0), y = b - b_0, with rounded axes, guided by the outline of the template in use with the
-573-week maps (Leane & Slatyer 2020, arXiv:2002.12370); e leans it westwards as it leaves the plane. The waist near the plane, where other emission hides the bubbles, is left out: the lobes begin
-at b = +0.5° and -5°.
+x = (l - l_0) cos b - e (b - b_0), y = b - b_0, with rounded axes, guided by the outline of the template in use with
+the 573-week maps (Leane & Slatyer 2020, arXiv:2002.12370); e leans it westwards as it leaves the plane. The waist near
+the plane, where other emission hides the bubbles, is left out: the lobes begin at b = +0.5° and -5°.
 """
 
 from __future__ import annotations
