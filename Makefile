@@ -12,7 +12,7 @@ quickstart: $(READY)  ## the whole job on a mock map; ARGS="--seed 3" passes opt
 	$(BIN)/gcesbi quickstart $(ARGS)
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: $(READY)  ## speed of the simulator; docs/benchmarks.md says what to expect
 	$(BIN)/python benchmarks/bench_simulator.py $(ARGS)

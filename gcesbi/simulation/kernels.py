@@ -40,8 +40,10 @@ from numpy.typing import NDArray
 from gcesbi.physics.skew_normal import pdf_scalar
 from gcesbi.sky.healpix import pixel_of, position_in
 
-__all__ = ["Sky", "Source", "alias_table", "draw_poisson", "draw_population"]
+__all__ = ["LAW", "Sky", "Source", "alias_table", "draw_poisson", "draw_population"]
 
+LAW = 1
+"""Raised whenever the same seed would give other maps; part of a model's fingerprint: no store mixes two laws."""
 N_NODE = 768
 N_EXPLICIT = 64.0
 LN10 = math.log(10.0)
