@@ -44,7 +44,7 @@ __all__ = ["LAW", "Sky", "Source", "alias_table", "draw_poisson", "draw_populati
 
 LAW = 1
 """Raised whenever the same seed would give other maps; part of a model's fingerprint: no store mixes two laws."""
-N_NODE = 768
+N_NODE = 512
 N_EXPLICIT = 64.0
 LN10 = math.log(10.0)
 
@@ -219,12 +219,14 @@ def draw_poisson(
 ) -> None:  # pragma: no cover - compiled
     """Add to counts (n_energy, n_pix) one Poisson draw of the summed mean Σ_t norms[t, e] templates[t, e, p]."""
     n_template, n_energy, n_pix = templates.shape
+    mean = np.empty(n_pix)
     for e in range(n_energy):
+        mean[:] = norms[0, e] * templates[0, e]
+        for t in range(1, n_template):
+            for p in range(n_pix):
+                mean[p] += norms[t, e] * templates[t, e, p]
         for p in range(n_pix):
-            mean = 0.0
-            for t in range(n_template):
-                mean += norms[t, e] * templates[t, e, p]
-            counts[e, p] += _poisson(rng, mean)
+            counts[e, p] += _poisson(rng, mean[p])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
