@@ -220,3 +220,18 @@ def test_the_fast_generator_is_xoshiro():
     assert stats.kstest(drawn, "uniform").pvalue > 1e-3
     other = kernels._fast_state(np.random.default_rng(4))
     assert not np.array_equal(other, kernels._fast_state(np.random.default_rng(5)))
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize(("mean", "most"), [(2.0, 3.5), (0.4, 1.0), (5.0, 5.5)])
+def test_candidates_are_thinned_to_the_second_process(mean, most, inside):
+    """Shares of rejected candidates and of 1, 2, 3 .. photons, against the module's formulas."""
+    rng, n = np.random.default_rng(6), 40_000
+    state = kernels._fast_state(rng)
+    found = np.bincount([kernels._photons_of_candidate(rng, state, mean, most, inside) for _ in range(n)], minlength=30)
+    k = np.arange(1, 30)
+    rate = stats.poisson.pmf(k, mean)
+    rate[0] = mean * (np.exp(-mean) - np.exp(-most))
+    envelope = stats.poisson.sf(1, most) if inside else mean * -np.expm1(-most)
+    expected = n * np.concatenate([[1 - rate.sum() / envelope], rate / envelope])
+    assert np.all(np.abs(found[:30] - expected) < K * np.sqrt(expected) + 1)
