@@ -21,6 +21,14 @@ def test_changes_and_seed_overrule_the_preset():
     assert settings.seed == 9
 
 
+def test_the_network_is_a_setting():
+    settings = load_settings("test", ["network.encoder=chebyshev", "network.energy=summed", "network.norm=instance"])
+    assert (settings.network.encoder, settings.network.energy) == ("chebyshev", "summed")
+    assert settings.network.norm == "instance"
+    assert load_settings("test").network.encoder == "face"
+    assert RunSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
 def test_settings_survive_json():
     settings = load_settings("test", ["sky.cosmic_rays=lorimer"])
     assert RunSettings.model_validate_json(settings.model_dump_json()) == settings
@@ -43,6 +51,10 @@ def test_a_users_own_file_is_a_preset(tmp_path):
         ("quick", ["sky.kind=moon"], "sky.kind: must be one of inner-galaxy, folder, got 'moon'"),
         ("quick", ["sky.nside=3"], "nside: input should be greater than or equal to 8, got 3"),
         ("quick", ["sky.cosmic_rays=abc"], "cosmic_rays: input should be 'snr' or 'lorimer', got 'abc'"),
+        ("quick", ["network.encoder=resnet"], "encoder: must be one of face, chebyshev, got 'resnet'"),
+        ("quick", ["network.energy=mean"], "energy: must be one of resolved, summed, got 'mean'"),
+        ("quick", ["network.norm=layer"], "norm: must be one of batch, instance, none, got 'layer'"),
+        ("quick", ["network.widths=[8, 0]"], "network: needs positive sizes"),
         ("quick", ["training.max_maps=-3"], "max_maps: must be at least 1, got -3"),
         ("quick", ["nonsense"], "set: must read section.key=value, got 'nonsense'"),
         ("quick", ["seed.x=1"], "seed"),

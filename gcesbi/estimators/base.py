@@ -19,22 +19,47 @@ from torch import Tensor, nn
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.training import TrainingHistory, TrainingSettings, train
-from gcesbi.networks import CountsInput, FaceEncoder, MapEmbedding
+from gcesbi.networks.chebyshev import ChebyshevEncoder
+from gcesbi.networks.face import FaceEncoder
+from gcesbi.networks.inputs import ENERGIES, CountsInput, MapEmbedding
+from gcesbi.networks.sizes import check_sizes
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.region import Region
 
 __all__ = ["Estimator", "NetworkSettings", "digest"]
 
+_ENCODERS: dict[str, type[FaceEncoder | ChebyshevEncoder]] = {"face": FaceEncoder, "chebyshev": ChebyshevEncoder}
 _PIXELS_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings:
-    """Sizes of the convolutional network: see :class:`gcesbi.networks.FaceEncoder`.
+    """What network looks at the maps.
 
-    ``dropout`` is the share of features that is set to zero, at random, in training; by default the estimator's own.
+    Parameters
+    ----------
+    encoder : {"face", "chebyshev"}
+        Convolutions on a HEALPix face (:class:`gcesbi.networks.FaceEncoder`), or on the region's graph
+        (:class:`gcesbi.networks.ChebyshevEncoder`), which may be any region.
+    energy : {"resolved", "summed"}
+        "summed": the energy-independent twin, which sees the counts of all energy bins added up.
+    widths : tuple of int
+        Channels of each level; nside halves from level to level.
+    depth : int
+        Convolutions per level.
+    n_features : int
+    norm : {"batch", "instance", "none"}
+    dropout : float, optional
+        Share of features that is set to zero, at random, in training; by default the estimator's own.
+
+    Raises
+    ------
+    InputError
+        If a value is none of those.
     """
 
+    encoder: str = "face"
+    energy: str = "resolved"
     widths: tuple[int, ...] = (32, 64, 128, 256)
     depth: int = 1
     n_features: int = 256
@@ -43,6 +68,10 @@ class NetworkSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
+        for name, known in (("encoder", _ENCODERS), ("energy", ENERGIES)):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name}: must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_sizes(self.norm, self.widths, 1, self.n_features, self.depth)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise InputError(f"dropout: must lie in [0, 1), got {self.dropout!r}")
 
@@ -53,7 +82,7 @@ class Estimator(nn.Module):
     Parameters
     ----------
     region : Region
-        Inside one HEALPix base face.
+        Inside one HEALPix base face, for the face encoder.
     exposure : array (n_energy, n_pix), cm² s
         Positive.
     names : sequence of str
@@ -111,8 +140,8 @@ class Estimator(nn.Module):
 
     def _embedding(self) -> MapEmbedding:
         sizes = self.network
-        inputs = CountsInput(self.exposure)
-        encoder = FaceEncoder(
+        inputs = CountsInput(self.exposure, sizes.energy)
+        encoder = _ENCODERS[sizes.encoder](
             self.region, inputs.n_channel, sizes.widths, sizes.n_features, depth=sizes.depth, norm=sizes.norm
         )
         dropout = self.dropout if sizes.dropout is None else sizes.dropout

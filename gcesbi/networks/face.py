@@ -16,12 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
+from gcesbi.networks.sizes import check_instance, check_sizes
 from gcesbi.sky.healpix import xy_of_pixel
 from gcesbi.sky.region import Region
 
-__all__ = ["NORMS", "FaceEncoder", "FaceImage"]
-
-NORMS = ("batch", "instance", "none")
+__all__ = ["FaceEncoder", "FaceImage"]
 
 
 class FaceImage:
@@ -137,14 +136,9 @@ class FaceEncoder(nn.Module):
         norm: str = "batch",
     ) -> None:
         super().__init__()
-        if norm not in NORMS:
-            raise InputError(f"norm: must be one of {', '.join(NORMS)}, got {norm!r}")
-        if not widths or min(widths) < 1 or min(n_channel, n_features, depth) < 1:
-            raise InputError(
-                f"network: needs positive sizes, got n_channel {n_channel}, widths {tuple(widths)}, "
-                f"n_features {n_features}, depth {depth}"
-            )
+        check_sizes(norm, widths, n_channel, n_features, depth)
         image = FaceImage(region, multiple=2 ** len(widths))
+        check_instance(norm, image.height * image.width // 4 ** len(widths))
         self.height, self.width, self.n_pix, self.n_channel = image.height, image.width, region.n_pix, n_channel
         self.register_buffer("place", torch.from_numpy(image.place), persistent=False)
         self.register_buffer("fixed", _fixed_channels(image), persistent=False)

@@ -8,17 +8,23 @@ The square root makes Poisson noise even (Anscombe 1948, Biometrika 35, 246), th
 with r̄ the mean of a pixel and σ the spread of a channel over training maps, and the last step tames rare bright pixels
 (10⁵ photons of one source). One channel per energy bin, and one for their sum where there are several. These relative
 channels forget how bright the map is, so standardised log totals per channel are handed on beside them.
+
+The *summed* input is the energy-independent twin: counts of all bins are added up before anything else, and divided by
+the mean of their exposures, so that of the energies nothing is left.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from gcesbi.networks.face import FaceEncoder
+from gcesbi.errors import InputError
 
-__all__ = ["CountsInput", "MapEmbedding"]
+__all__ = ["ENERGIES", "CountsInput", "MapEmbedding"]
+
+ENERGIES = ("resolved", "summed")
 
 
 class CountsInput(nn.Module):
@@ -28,6 +34,13 @@ class CountsInput(nn.Module):
     ----------
     exposure : array (n_energy, n_pix), cm² s
         Positive in every pixel.
+    energy : {"resolved", "summed"}
+        "resolved" has a channel for every energy bin, and one for their sum; "summed" has one for the sum alone.
+
+    Raises
+    ------
+    InputError
+        If `energy` is neither.
     """
 
     correction: Tensor
@@ -36,9 +49,13 @@ class CountsInput(nn.Module):
     total_mean: Tensor
     total_std: Tensor
 
-    def __init__(self, exposure: ArrayLike) -> None:
+    def __init__(self, exposure: ArrayLike, energy: str = "resolved") -> None:
         super().__init__()
-        exposure = torch.as_tensor(exposure, dtype=torch.float64)
+        if energy not in ENERGIES:
+            raise InputError(f"energy: must be one of {', '.join(ENERGIES)}, got {energy!r}")
+        exposure = torch.from_numpy(np.array(exposure, dtype=np.float64))
+        self.summed = energy == "summed"
+        exposure = exposure.mean(dim=0, keepdim=True) if self.summed else exposure
         self.n_energy = len(exposure)
         self.n_channel = self.n_energy + (self.n_energy > 1)
         self.register_buffer("correction", (exposure.mean(dim=1, keepdim=True) / exposure).float(), persistent=False)
@@ -49,7 +66,8 @@ class CountsInput(nn.Module):
 
     def contrast(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Contrasts r (n, n_channel, n_pix) and log totals (n, n_channel), before they are standardised."""
-        flux = counts.float() * self.correction
+        counts = counts.float()
+        flux = (counts.sum(dim=1, keepdim=True) if self.summed else counts) * self.correction
         if self.n_energy > 1:
             flux = torch.cat([flux, flux.sum(dim=1, keepdim=True)], dim=1)
         mean = flux.mean(dim=2, keepdim=True)
@@ -80,16 +98,14 @@ class MapEmbedding(nn.Module):
     Parameters
     ----------
     inputs : CountsInput
-    encoder : FaceEncoder
+    encoder : FaceEncoder, ChebyshevEncoder, ...
     n_features : int
         Features that the encoder returns, and that this module returns.
     dropout : float
         Share of the encoder's features that is set to zero, at random, in training.
     """
 
-    def __init__(
-        self, inputs: CountsInput, encoder: FaceEncoder | nn.Module, n_features: int, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, inputs: CountsInput, encoder: nn.Module, n_features: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.inputs = inputs
         self.encoder = encoder

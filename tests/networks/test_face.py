@@ -5,7 +5,9 @@ import torch
 from hypothesis import settings
 
 from gcesbi.errors import InputError
-from gcesbi.networks.face import NORMS, FaceEncoder, FaceImage
+from gcesbi.networks.chebyshev import ChebyshevEncoder
+from gcesbi.networks.face import FaceEncoder, FaceImage
+from gcesbi.networks.sizes import NORMS
 from gcesbi.sky.region import Region
 
 FEW = settings(deadline=None, max_examples=30)
@@ -121,6 +123,56 @@ def test_every_region_pixel_reaches_the_features():
     maxima = encoder(maps).sum()
     maxima.backward()
     assert (maps.grad != 0).float().mean() > 0.5  # the 2 × 2 maximum passes the gradient of some pixels only
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_mirror_images_give_mirrored_feature_maps(norm):
+    """l -> -l transposes the image; with transposed filters, and row and column exchanged, so do all feature maps."""
+    encoder, mirrored = _encoder(norm=norm, depth=2), _encoder(norm=norm, depth=2)
+    with torch.no_grad():
+        for parameter in mirrored.levels.parameters():
+            if parameter.ndim == 4:
+                parameter.copy_(parameter.transpose(2, 3).clone())
+        first = mirrored.levels[0][0].weight
+        first.copy_(first[:, [0, 1, 2, 4, 3]])  # two channels of counts, mask, row, column
+    maps = torch.randn(3, 2, REGION.n_pix)
+    image, mirror = encoder.image(maps), mirrored.image(maps[..., _mirror(REGION)])
+    for level, other in zip(encoder.levels, mirrored.levels, strict=True):
+        image, mirror = level(image), other(mirror)
+        torch.testing.assert_close(mirror, image.transpose(2, 3), atol=1e-5, rtol=1e-5)
+    assert image.std() > 1e-3
+
+
+def _mirror(region):
+    """Position in the region of every pixel's mirror image at -glon."""
+    glon, glat = region.glon_glat()
+    return region.index[hp.ang2pix(region.nside, -glon, glat, nest=True, lonlat=True)]
+
+
+def test_instance_norm_treats_maps_alone_and_batch_norm_together():
+    maps = torch.randn(4, 2, REGION.n_pix)
+    for norm, alone in (("instance", True), ("batch", False)):
+        encoder = _encoder(norm=norm).train()
+        assert torch.allclose(encoder(maps)[:2], encoder(maps[:2]), atol=1e-5) is alone
+
+
+def test_instance_norm_forgets_the_scale_of_a_level():
+    """Outputs of a level with filters twice as large are the same; without normalisation they are not."""
+    maps = torch.randn(2, 2, REGION.n_pix)
+    for norm, same in (("instance", True), ("none", False)):
+        encoder = _encoder(norm=norm)
+        before = encoder(maps)
+        with torch.no_grad():
+            encoder.levels[0][0].weight.mul_(2)
+        assert torch.allclose(encoder(maps), before, atol=1e-3) is same
+
+
+def test_instance_norm_needs_more_than_one_pixel():
+    message = "norm: 'instance' needs at least two pixels at the last level, got 1"
+    with pytest.raises(InputError, match=message):
+        FaceEncoder(Region(4, [64]), 1, (8,), 4, norm="instance")
+    with pytest.raises(InputError, match=message):
+        ChebyshevEncoder(Region(4, [64]), 1, (8,), 4, norm="instance")
 
 
 def test_unknown_norm_is_refused():

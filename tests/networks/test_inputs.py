@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from gcesbi.errors import InputError
+from gcesbi.networks.chebyshev import ChebyshevEncoder
 from gcesbi.networks.face import FaceEncoder
 from gcesbi.networks.inputs import CountsInput, MapEmbedding
 from gcesbi.sky.region import Region
@@ -34,6 +36,30 @@ def test_one_bin_has_one_channel():
     channels, total = inputs(_counts(n_energy=1))
     assert channels.shape == (4, 1, REGION.n_pix)
     assert total.shape == (4, 1)
+
+
+def test_summed_input_is_that_of_one_bin():
+    """The energy-independent twin: counts of all bins added, over the mean of their exposures."""
+    exposure, counts = _exposure(), _counts(8)
+    summed, one = CountsInput(exposure, "summed"), CountsInput(exposure.mean(axis=0, keepdims=True))
+    for inputs, each in ((summed, counts), (one, counts.sum(dim=1, keepdim=True))):
+        inputs.standardise(each)
+    assert summed.n_channel == 1
+    for found, expected in zip(summed(counts), one(counts.sum(dim=1, keepdim=True)), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_summed_input_knows_no_energies():
+    counts = _counts()
+    shuffled = counts[:, [2, 0, 1]]
+    for energy, same in (("summed", True), ("resolved", False)):
+        inputs = CountsInput(np.ones((3, REGION.n_pix)), energy)
+        assert torch.equal(inputs(counts)[0], inputs(shuffled)[0]) is same
+
+
+def test_unknown_energy_is_refused():
+    with pytest.raises(InputError, match="energy: must be one of resolved, summed, got 'mean'"):
+        CountsInput(_exposure(), "mean")
 
 
 def test_poisson_noise_is_even_whatever_the_brightness():
@@ -88,11 +114,12 @@ def test_empty_maps_are_finite():
     assert torch.isfinite(total).all()
 
 
-def test_embedding_sees_totals_that_the_contrast_forgets():
+@pytest.mark.parametrize("kind", [FaceEncoder, ChebyshevEncoder])
+def test_embedding_sees_totals_that_the_contrast_forgets(kind):
     """Two flat maps of different brightness have the same contrast (none), and different features."""
     torch.manual_seed(0)
     inputs = CountsInput(np.ones((3, REGION.n_pix)))
-    embedding = MapEmbedding(inputs, FaceEncoder(REGION, inputs.n_channel, (8,), 16), 16).eval()
+    embedding = MapEmbedding(inputs, kind(REGION, inputs.n_channel, (8,), 16), 16).eval()
     flat = torch.full((1, 3, REGION.n_pix), 10.0)
     assert torch.allclose(inputs(flat)[0], inputs(3 * flat)[0], atol=1e-4)
     assert not torch.allclose(embedding(flat), embedding(3 * flat), atol=1e-3)
