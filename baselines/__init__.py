@@ -1,8 +1,13 @@
 """Classical likelihoods to compare with: Poisson template fits and the non-Poissonian template fit (NPTF)."""
 
+from gcesbi.baselines.goodness_of_fit import DeviantPixel, GoodnessOfFit, deviance, deviant_pixels, goodness_of_fit
 from gcesbi.baselines.nptf import NptfGradient, NptfLikelihood, nptf_log_likelihood
 from gcesbi.baselines.nptf_fit import NPTF, NptfPosterior, NptfPriors
-from gcesbi.baselines.poisson import PoissonFit, PoissonFitResult, PoissonPosterior, poisson_log_likelihood
+from gcesbi.baselines.poisson import PoissonFit, PoissonFitResult
+from gcesbi.baselines.poisson_likelihood import poisson_deviance, poisson_log_likelihood
+from gcesbi.baselines.poisson_posterior import PoissonChainPosterior, PoissonPosterior
+from gcesbi.baselines.poisson_priors import Fixed, NormPrior, UserTemplate
+from gcesbi.baselines.poisson_spectrum import TemplateSpectrum
 from gcesbi.baselines.psf_correction import PsfCorrection, psf_correction
 from gcesbi.baselines.sampling import Chain, Convergence, SamplingWarning, run_emcee
 
@@ -10,16 +15,27 @@ __all__ = [
     "NPTF",
     "Chain",
     "Convergence",
+    "DeviantPixel",
+    "Fixed",
+    "GoodnessOfFit",
+    "NormPrior",
     "NptfGradient",
     "NptfLikelihood",
     "NptfPosterior",
     "NptfPriors",
+    "PoissonChainPosterior",
     "PoissonFit",
     "PoissonFitResult",
     "PoissonPosterior",
     "PsfCorrection",
     "SamplingWarning",
+    "TemplateSpectrum",
+    "UserTemplate",
+    "deviance",
+    "deviant_pixels",
+    "goodness_of_fit",
     "nptf_log_likelihood",
+    "poisson_deviance",
     "poisson_log_likelihood",
     "psf_correction",
     "run_emcee",

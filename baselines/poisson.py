@@ -1,32 +1,37 @@
-r"""Poisson template fit: maximum likelihood with non-negative norms, exact and certified.
+r"""Poisson template fit: maximum likelihood of norms within bounds, exact and certified.
 
-Counts k_p in pixel p are Poisson with mean μ_p = Σ_j A_j T_jp. The log-likelihood
+Counts k_p in pixel p are Poisson with mean μ_p = Σ_j A_j T_jp; the log-likelihood
 
 .. math:: \ln L(A) = \sum_p k_p \ln\mu_p - \mu_p - \ln k_p!
 
-is concave in the norms A, so the point that meets the Karush-Kuhn-Tucker conditions (gradient zero where A_j > 0, not
-positive where A_j = 0) is the global maximum. Newton's method finds it: every step is
-the exact maximum of the quadratic model within the bounds, shortened until ln L rises.
+is concave in the norms A, and :mod:`gcesbi.baselines.poisson_optimum` finds its maximum. Energy bins are fitted one by
+one; :mod:`gcesbi.baselines.joint_spectra` ties them together.
 
-The observed information Σ_p k_p T_ip T_jp / μ_p² gives errors and covariance. They are those of the
-likelihood's curvature at the maximum and, for a norm at its bound, say nothing about how far it could go:
-:class:`PoissonPosterior` knows that.
+The inverse of the observed information Σ_p k_p T_ip T_jp / μ_p² gives errors and covariance: the curvature at the
+maximum, which says nothing about how far a norm at its bound could go. Profile intervals, upper limits and posteriors
+know that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln, ndtr, ndtri, xlogy
 
+from gcesbi.baselines.poisson_intervals import profile_intervals, upper_limits
+from gcesbi.baselines.poisson_likelihood import check_covered, check_templates, log_factorials, poisson_log_likelihood
+from gcesbi.baselines.poisson_optimum import Optimum, PoissonProblem, maximise
+from gcesbi.baselines.poisson_posterior import PoissonChainPosterior, PoissonPosterior, sample_chain, share
+from gcesbi.baselines.poisson_priors import Fixed, NormPrior, UserTemplate
+from gcesbi.baselines.poisson_spectrum import TemplateSpectrum
 from gcesbi.errors import InputError
-from gcesbi.posterior import Coordinates, Posterior, check_levels
-from gcesbi.sky.observation import Observation, check_counts
+from gcesbi.posterior import Coordinates
+from gcesbi.sky.observation import Observation
+from gcesbi.sky.region import Region
 
 if TYPE_CHECKING:
     from gcesbi.simulation.model import SkyModel
@@ -41,253 +46,242 @@ __all__ = [
     "poisson_log_likelihood",
 ]
 
-_DEGENERATE = 1e-12  # smallest eigenvalue of the templates' correlation matrix that can be told from zero
-_MAX_ITERATIONS = 200
-_GIBBS_BURN_IN = 50
-
-
-def poisson_log_likelihood(counts: ArrayLike, mean: ArrayLike) -> float:
-    """Σ k ln μ - μ - ln k!, with 0 ln 0 = 0, hence -inf where counts meet a mean of zero.
-
-    Parameters
-    ----------
-    counts, mean : array (...,)
-        Photons and their expectation, of the same shape.
-
-    Examples
-    --------
-    >>> round(poisson_log_likelihood([0, 2], [0.0, 2.0]), 6)
-    -1.306853
-    """
-    k = check_counts(np.asarray(counts))
-    mu = np.asarray(mean, dtype=np.float64)
-    if k.shape != mu.shape:
-        raise InputError(f"mean: must have the shape of counts, {k.shape}, got {mu.shape}")
-    if not np.all(mu >= 0):
-        raise InputError(f"mean: must not be negative or NaN, got {mu[~(mu >= 0)].flat[0]}")
-    return float(np.sum(xlogy(k, mu) - mu - gammaln(k + 1.0)))
-
-
-def check_templates(templates: ArrayLike, names: tuple[str, ...], argument: str = "templates") -> NDArray[np.float64]:
-    """Templates (n_template, n_pix) as float64; InputError if negative, NaN, all zero, or linearly dependent."""
-    values = np.asarray(templates, dtype=np.float64)
-    if values.ndim != 2 or len(values) != len(names):
-        raise InputError(f"{argument}: must have shape ({len(names)}, n_pix), got {values.shape}")
-    if values.shape[1] < len(names):
-        raise InputError(f"{argument}: need at least as many pixels as templates, got {values.shape[1]} < {len(names)}")
-    for name, row in zip(names, values, strict=True):
-        if not np.isfinite(row).all():
-            raise InputError(
-                f"{argument}: {name!r} must be finite, has {np.count_nonzero(~np.isfinite(row))} bad pixels"
-            )
-        if row.min() < 0:
-            raise InputError(f"{argument}: {name!r} must not be negative, got {row.min()}")
-        if not row.any():
-            raise InputError(f"{argument}: {name!r} is zero in every pixel, its norm cannot be fitted")
-    _check_degeneracy(values, names, argument)
-    return values
-
-
-def _check_degeneracy(values: NDArray[np.float64], names: tuple[str, ...], argument: str) -> None:
-    unit = values / np.linalg.norm(values, axis=1, keepdims=True)
-    eigenvalues, vectors = np.linalg.eigh(unit @ unit.T)
-    if eigenvalues[0] < _DEGENERATE:
-        involved = [name for name, weight in zip(names, vectors[:, 0], strict=True) if abs(weight) > 1e-3]
-        raise InputError(f"{argument}: {', '.join(involved)} are linearly dependent, their norms cannot be told apart")
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Optimum:
-    """Maximum of one likelihood.
-
-    Attributes
-    ----------
-    norms : array (n_template,)
-    gradient : array (n_template,)
-        Derivative of ln L by the norms; at most zero at the lower bound, zero in between, at least zero at the upper.
-    information : array (n_template, n_template)
-        Minus the second derivative.
-    log_likelihood : float
-        With ln k!.
-    kkt_residual : float
-        Largest gain in ln L that any norm alone, to second order, could still bring.
-    """
-
-    norms: NDArray[np.float64]
-    gradient: NDArray[np.float64]
-    information: NDArray[np.float64]
-    log_likelihood: float
-    kkt_residual: float
-
-    @property
-    def converged(self) -> bool:
-        """Whether the Karush-Kuhn-Tucker conditions hold, to 1e-8 in ln L."""
-        return self.kkt_residual < 1e-8
-
-
-def _objective(
-    norms: NDArray[np.float64], counts: NDArray[np.float64], templates: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Log-likelihood without ln k!, its gradient and the observed information, over pixels with a mean above zero."""
-    mean = norms @ templates
-    ratio = np.divide(counts, mean, out=np.zeros_like(mean), where=counts > 0)
-    weighted = templates * (np.divide(ratio, mean, out=np.zeros_like(mean), where=counts > 0))
-    return float(np.sum(xlogy(counts, mean) - mean)), templates @ (ratio - 1.0), weighted @ templates.T
-
-
-def _residual(
-    norms: NDArray[np.float64],
-    gradient: NDArray[np.float64],
-    information: NDArray[np.float64],
-    bounds: NDArray[np.float64],
-) -> float:
-    """Largest gain in ln L from a Newton step of one norm within its bounds."""
-    curvature = np.maximum(np.diag(information), 1e-300)
-    step = np.clip(norms + gradient / curvature, bounds[:, 0], bounds[:, 1]) - norms
-    return float(np.max(gradient * step - 0.5 * curvature * step**2, initial=0.0))
-
-
-def _box_step(
-    norms: NDArray[np.float64],
-    gradient: NDArray[np.float64],
-    information: NDArray[np.float64],
-    bounds: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Step to the maximum of the quadratic model within the bounds (active-set method; Nocedal & Wright, ch. 16.5)."""
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(information), 1e-200))
-    hessian = information * np.outer(scale, scale) + 1e-14 * np.eye(len(norms))
-    slope = gradient * scale
-    low, high = (bounds - norms[:, None]).T / scale
-    step = np.zeros_like(norms)
-    side = np.where(low >= 0, -1, np.where(high <= 0, 1, 0))  # the bound that holds each norm
-    for _ in range(20 * len(norms)):
-        free = side == 0
-        target = step.copy()
-        rest = slope - hessian[:, ~free] @ step[~free]
-        target[free] = np.linalg.solve(hessian[np.ix_(free, free)], rest[free]) if free.any() else 0.0
-        room = np.where(target < low, low - step, np.where(target > high, high - step, np.inf))
-        length = np.full_like(step, np.inf)
-        blocked = free & np.isfinite(room)
-        length[blocked] = room[blocked] / (target - step)[blocked]
-        first = int(np.argmin(length))
-        if length[first] < 1:
-            step = np.where(free, step + length[first] * (target - step), step)
-            side[first] = -1 if target[first] < low[first] else 1
-            step[first] = low[first] if side[first] < 0 else high[first]
-            continue
-        step = target
-        inward = -side * (slope - hessian @ step)
-        inward[low >= high] = 0.0  # fixed norms stay
-        if inward.max() <= 1e-13 * np.abs(slope).max():
-            break
-        side[int(np.argmax(inward))] = 0
-    return step * scale
-
-
-def maximise(
-    counts: NDArray[np.int64],
-    templates: NDArray[np.float64],
-    bounds: ArrayLike | None = None,
-    centre: ArrayLike | None = None,
-    width: ArrayLike | None = None,
-) -> Optimum:
-    """Maximum of the Poisson likelihood over norms within bounds, by projected Newton steps.
+class PoissonFit:
+    """Fit of all templates of `model`, as smooth emission, to `observation`; energy bins independently.
 
     Parameters
     ----------
-    counts : array (n_pix,)
-    templates : array (n_template, n_pix)
-        Checked, see :func:`check_templates`.
-    bounds : array (n_template, 2), optional
-        Lowest (>= 0) and highest norm; equal for a fixed norm. From 0 to infinity by default.
-    centre, width : array (n_template,), optional
-        Gaussian priors on the norms; width inf for none. Their logarithms count in gradient and information, not in
-        ``log_likelihood``.
-    """
-    k = np.asarray(counts, dtype=np.float64)
-    n_template = len(templates)
-    limits = np.tile([0.0, np.inf], (n_template, 1)) if bounds is None else np.asarray(bounds, dtype=np.float64)
-    mu = np.zeros(n_template) if centre is None else np.asarray(centre, dtype=np.float64)
-    precision = np.zeros(n_template) if width is None else 1.0 / np.asarray(width, dtype=np.float64) ** 2
+    model : SkyModel
+    observation : Observation
+    priors : mapping of str to NormPrior or Fixed
+        By template; norms without one are free above zero.
+    extra : tuple of UserTemplate
+        Templates beside the model's.
 
-    def evaluate(norms: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-        value, gradient, information = _objective(norms, k, templates)
-        offset = norms - mu
-        return (
-            value - 0.5 * float(precision @ offset**2),
-            gradient - precision * offset,
-            information + np.diag(precision),
+    Raises
+    ------
+    InputError
+        If the observation does not fit the model (:meth:`SkyModel.for_observation`), a prior is of no template, or
+        templates are negative, NaN, all zero, fewer than pixels, or linearly dependent.
+    """
+
+    model: SkyModel
+    observation: Observation
+    priors: Mapping[str, NormPrior | Fixed] = field(default_factory=dict)
+    extra: tuple[UserTemplate, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", self.model.for_observation(self.observation))
+        object.__setattr__(self, "extra", tuple(self.extra))
+        self._check_names()
+        for e, problem in enumerate(self.problems):
+            where = f"templates (energy bin {e})"
+            check_templates(problem.templates, self.names, where, problem.varied & np.isinf(problem.width))
+            check_covered(problem.counts, problem.templates[problem.bounds[:, 1] > 0], where)
+
+    def _check_names(self) -> None:
+        for name in {name for name in self.names if self.names.count(name) > 1}:
+            raise InputError(f"extra: names must differ from each other and from the model's, got {name!r} twice")
+        for name, prior in self.priors.items():
+            if name not in self.names:
+                raise InputError(f"priors: templates are {', '.join(self.names)}, got {name!r}")
+            if not isinstance(prior, (NormPrior, Fixed)):
+                raise InputError(f"priors: {name!r} must be a NormPrior or Fixed, got {prior!r}")
+        for template in self.extra:
+            if np.shape(template.counts) != self.observation.counts.shape:
+                raise InputError(
+                    f"extra: {template.name!r} must have the shape of the counts, {self.observation.counts.shape}, "
+                    f"got {np.shape(template.counts)}"
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Templates: the model's, then the extra ones."""
+        return (*self.model.names, *(template.name for template in self.extra))
+
+    @cached_property
+    def templates(self) -> Array:
+        """Expected counts for norm 1, (n_template, n_energy, n_pix)."""
+        own = np.asarray(self.model.templates, dtype=np.float64)
+        return np.concatenate([own, *(np.asarray(t.counts)[None] for t in self.extra)]) if self.extra else own
+
+    @cached_property
+    def flux_per_norm(self) -> Array:
+        """Flux inside the region for norm 1, (n_template, n_energy), photons / cm² / s."""
+        own = np.asarray(self.model.flux_per_norm)
+        more = [(np.asarray(t.counts) / self.observation.exposure).sum(axis=-1)[None] for t in self.extra]
+        return np.concatenate([own, *more])
+
+    @cached_property
+    def coordinates(self) -> Coordinates:
+        """Labels of the posteriors' axes."""
+        return replace(self.model.coordinates, template=self.names)
+
+    @cached_property
+    def problems(self) -> tuple[PoissonProblem, ...]:
+        """The likelihood of every energy bin."""
+        n_energy = self.observation.n_energy
+        known = [self.priors.get(name, NormPrior()).arrays(n_energy) for name in self.names]
+        low, high, centre, width = np.array(known).transpose(1, 2, 0)
+        bounds = np.stack([low, high], axis=-1)
+        return tuple(
+            PoissonProblem(
+                self.observation.counts[e],
+                np.ascontiguousarray(self.templates[:, e]),
+                bounds[e],
+                centre[e],
+                width[e],
+            )
+            for e in range(n_energy)
         )
 
-    norms = np.clip(max(k.sum(), 1.0) / n_template / templates.sum(axis=1), limits[:, 0], limits[:, 1])
-    value, gradient, information = evaluate(norms)
-    for _ in range(_MAX_ITERATIONS):
-        step = _box_step(norms, gradient, information, limits)
-        if gradient @ step < 1e-12:
-            break
-        norms, (value, gradient, information) = _search(evaluate, norms, step, value, gradient, limits)
-    residual = max(_residual(norms, gradient, information, limits), 0.5 * float(gradient @ step))
-    likelihood = _objective(norms, k, templates)[0] - float(np.sum(gammaln(k + 1.0)))
-    return Optimum(norms, gradient, information, likelihood, residual)
+    def run(self) -> PoissonFitResult:
+        """Fit."""
+        return PoissonFitResult(self, tuple(problem.maximise() for problem in self.problems))
 
+    def without(self, pixels: ArrayLike) -> PoissonFit:
+        """The same fit on the region less some pixels (NESTED indices).
 
-Evaluation = tuple[float, NDArray[np.float64], NDArray[np.float64]]
-
-
-def _search(
-    evaluate: Callable[[NDArray[np.float64]], Evaluation],
-    norms: NDArray[np.float64],
-    step: NDArray[np.float64],
-    value: float,
-    gradient: NDArray[np.float64],
-    limits: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], Evaluation]:
-    """First of the step's halvings that raises the objective enough, up to rounding (Armijo's rule)."""
-    rounding = 1e-13 * abs(value)
-    for halving in range(60):
-        length = 0.5**halving
-        trial = np.clip(norms + length * step, limits[:, 0], limits[:, 1])
-        result = evaluate(trial)
-        if result[0] >= value + 1e-4 * length * float(gradient @ step) - rounding:
-            return trial, result
-    return norms, evaluate(norms)
+        Raises
+        ------
+        InputError
+            If a pixel is not in the region, or none is left.
+        """
+        region, gone = self.observation.region, np.atleast_1d(np.asarray(pixels, dtype=np.int64))
+        stray = np.setdiff1d(gone, region.pixels)
+        if stray.size:
+            raise InputError(f"pixels: must be NESTED indices of pixels in the region, got {stray[0]}")
+        keep = ~np.isin(region.pixels, gone)
+        seen = self.observation
+        part = Observation(
+            seen.counts[:, keep], seen.exposure[:, keep], seen.energy_edges, Region(region.nside, region.pixels[keep])
+        )
+        return replace(self, observation=part, extra=tuple(template.select(keep) for template in self.extra))
 
 
 @dataclass(frozen=True, eq=False)
 class PoissonFitResult:
-    """Best fit of a model's templates to an observation.
+    """Best fit of templates to an observation.
 
-    Attributes
+    Arrays over templates and energies drop the axis of energies where there is one bin.
+
+    Parameters
     ----------
-    names : tuple of str
-        Templates.
-    norms, errors : array (n_template,), or (n_template, n_energy) where there are several energy bins
-        Mean expected counts per pixel over the normalisation disc, and the error from the information's inverse,
-        bounds ignored
-        (inf where the likelihood has no curvature).
-    covariance : array (n_template, n_template), or (n_energy, n_template, n_template)
-    log_likelihood : float
-        With ln k!, summed over energy bins.
-    counts : array (n_template,)
-        Fitted counts in the region, all energies together.
-    flux : array (n_template, n_energy), photons / cm² / s
-        Fitted flux in the region.
+    fit : PoissonFit
+        What was fitted.
     optima : tuple of Optimum
         One for every energy bin, with gradient, information and certificate.
     """
 
-    names: tuple[str, ...]
-    norms: NDArray[np.float64]
-    errors: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-    log_likelihood: float
-    counts: NDArray[np.float64]
-    flux: NDArray[np.float64]
+    fit: PoissonFit
     optima: tuple[Optimum, ...]
-    coordinates: Coordinates
-    flux_per_norm: NDArray[np.float64] = field(repr=False)
-    observed: NDArray[np.int64] = field(repr=False)
-    templates: NDArray[np.float64] = field(repr=False)
+
+    # -- the best fit -------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Templates."""
+        return self.fit.names
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """Labels of the posteriors' axes."""
+        return self.fit.coordinates
+
+    @property
+    def flux_per_norm(self) -> Array:
+        """Flux inside the region for norm 1, (n_template, n_energy), photons / cm² / s."""
+        return self.fit.flux_per_norm
+
+    @property
+    def observed(self) -> NDArray[np.int64]:
+        """Observed counts, (n_energy, n_pix)."""
+        return self.fit.observation.counts
+
+    @property
+    def templates(self) -> Array:
+        """Expected counts for norm 1, (n_template, n_energy, n_pix)."""
+        return self.fit.templates
+
+    def _squeeze(self, values: Array, axis: int = 1) -> Array:
+        return values.squeeze(axis) if len(self.optima) == 1 else values
+
+    @cached_property
+    def spectrum(self) -> Array:
+        """Norms by energy bin, (n_template, n_energy), also for a single bin."""
+        return np.stack([optimum.norms for optimum in self.optima], axis=1)
+
+    @property
+    def norms(self) -> Array:
+        """Mean expected counts per pixel over the normalisation disc, (n_template[, n_energy])."""
+        return self._squeeze(self.spectrum)
+
+    @cached_property
+    def covariances(self) -> Array:
+        """Covariance of the norms in every energy bin, (n_energy, n_template, n_template), also for a single bin."""
+        pairs = zip(self.fit.problems, self.optima, strict=True)
+        return np.stack([problem.covariance(optimum) for problem, optimum in pairs])
+
+    @property
+    def covariance(self) -> Array:
+        """Of the norms, from the curvature at the maximum, bounds ignored, ([n_energy,] n_template, n_template).
+
+        Zero for fixed norms; variance inf where the likelihood has no curvature.
+        """
+        return self._squeeze(self.covariances, 0)
+
+    @property
+    def errors(self) -> Array:
+        """Square root of the variances, (n_template[, n_energy])."""
+        return self._squeeze(np.sqrt(np.diagonal(self.covariances, axis1=1, axis2=2)).T)
+
+    @property
+    def correlation(self) -> Array:
+        """Correlation matrix (or matrices) of the norms; NaN where one is fixed or has no curvature."""
+        sigma = np.sqrt(np.diagonal(self.covariance, axis1=-2, axis2=-1))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.covariance / (sigma[..., :, None] * sigma[..., None, :])
+
+    @cached_property
+    def mean(self) -> Array:
+        """Expected counts of the best fit, (n_energy, n_pix)."""
+        return np.einsum("te,tep->ep", self.spectrum, self.templates)
+
+    @cached_property
+    def counts(self) -> Array:
+        """Fitted counts of each template in the region, all energies together, (n_template,)."""
+        return np.einsum("te,tep->t", self.spectrum, self.templates)
+
+    @cached_property
+    def flux(self) -> Array:
+        """Fitted flux in the region, (n_template, n_energy), photons / cm² / s."""
+        return self.spectrum * self.flux_per_norm
+
+    @property
+    def flux_fraction(self) -> Array:
+        """Share of each template in the region's flux, all energies together, (n_template,)."""
+        return share(self.flux.sum(axis=1), axis=0)
+
+    @property
+    def spectrum_fraction(self) -> Array:
+        """Share of each template in the flux of an energy bin, (n_template, n_energy)."""
+        return share(self.flux, axis=0)
+
+    # -- how good it is -----------------------------------------------------------------------------------------
+
+    @property
+    def log_likelihood(self) -> float:
+        """Ln L with ln k!, summed over energy bins, without priors."""
+        return sum(optimum.log_likelihood for optimum in self.optima)
+
+    @property
+    def log_likelihood_kernel(self) -> float:
+        """Ln L without ln k!: Σ k ln μ - μ."""
+        return self.log_likelihood + float(log_factorials(self.observed).sum())
 
     @property
     def converged(self) -> bool:
@@ -299,170 +293,114 @@ class PoissonFitResult:
         """Largest gain in ln L that could still be had, over energy bins."""
         return max(optimum.kkt_residual for optimum in self.optima)
 
-    @property
-    def flux_fraction(self) -> NDArray[np.float64]:
-        """Share of each template in the region's flux, all energies together, (n_template,)."""
-        return _share(self.flux.sum(axis=1), axis=0)
+    @cached_property
+    def test_statistics(self) -> Array:
+        """2 (ln L - ln L without the template), all else fitted anew, (n_template, n_energy).
 
-    @property
-    def spectrum_fraction(self) -> NDArray[np.float64]:
-        """Share of each template in the flux of an energy bin, (n_template, n_energy)."""
-        return _share(self.flux, axis=0)
-
-    @property
-    def spectrum(self) -> NDArray[np.float64]:
-        """Norms by energy bin, (n_template, n_energy), also for a single bin."""
-        return np.stack([optimum.norms for optimum in self.optima], axis=1)
-
-    @property
-    def correlation(self) -> NDArray[np.float64]:
-        """Correlation matrix (or matrices) of the norms."""
-        sigma = np.sqrt(np.diagonal(self.covariance, axis1=-2, axis2=-1))
-        return self.covariance / (sigma[..., :, None] * sigma[..., None, :])
+        Gaussian priors of the other norms count in both. inf where the template alone shines where counts are seen.
+        """
+        return np.stack([_test_statistics(*pair) for pair in zip(self.fit.problems, self.optima, strict=True)], axis=1)
 
     def test_statistic(self, name: str) -> float:
         """2 (ln L - ln L without the template), summed over energy bins, each fitted anew."""
+        return float(self.test_statistics[self._row(name)].sum())
+
+    def _row(self, name: str) -> int:
         if name not in self.names:
             raise InputError(f"template: must be one of {', '.join(self.names)}, got {name!r}")
-        others = [i for i, other in enumerate(self.names) if other != name]
-        without = 0.0
-        for counts, templates in zip(self.observed, self.templates.transpose(1, 0, 2), strict=True):
-            _check_covered(counts, templates[others], f"templates without {name!r}")
-            without += maximise(counts, templates[others]).log_likelihood
-        return 2.0 * (self.log_likelihood - without)
+        return self.names.index(name)
+
+    # -- intervals ----------------------------------------------------------------------------------------------
+
+    def intervals(self, level: float = 0.6827) -> Array:
+        """Ends of the profile-likelihood intervals, (n_template, [n_energy,] 2); see :mod:`.poisson_intervals`."""
+        pairs = zip(self.fit.problems, self.optima, strict=True)
+        return self._squeeze(np.stack([profile_intervals(*pair, level) for pair in pairs], axis=1))
+
+    def upper_limits(self, level: float = 0.95) -> Array:
+        """Profile-likelihood upper limits, one-sided, (n_template[, n_energy])."""
+        pairs = zip(self.fit.problems, self.optima, strict=True)
+        return self._squeeze(np.stack([upper_limits(*pair, level) for pair in pairs], axis=1))
+
+    def profile(self, name: str, values: ArrayLike, energy: int = 0) -> Array:
+        """Ln L (with ln k!), maximised over all other norms, of one norm at `values` (n,) in one energy bin, (n,)."""
+        row, held = self._row(name), np.atleast_1d(np.asarray(values, dtype=np.float64))
+        if held.ndim != 1 or not np.all(held >= 0):
+            raise InputError(f"values: must be a vector of numbers >= 0, got {values!r}")
+        optimum = self.optima[energy]
+        return self.fit.problems[energy].hold(np.full(held.size, row), held, optimum.norms).log_likelihood
+
+    def template_spectra(self, level: float = 0.6827, limit_level: float = 0.95) -> tuple[TemplateSpectrum, ...]:
+        """Spectrum of every template: flux with profile errors, upper limits and test statistics by energy bin."""
+        shape = self.spectrum.shape
+        ends = self.intervals(level).reshape(*shape, 2) * self.flux_per_norm[..., None]
+        limits = self.upper_limits(limit_level).reshape(shape) * self.flux_per_norm
+        seen = self.fit.observation
+        return tuple(
+            TemplateSpectrum(
+                name=name,
+                energy_edges=seen.energy_edges,
+                flux=self.flux[t],
+                low=ends[t, :, 0],
+                high=ends[t, :, 1],
+                upper_limit=limits[t],
+                test_statistic=self.test_statistics[t],
+                solid_angle=seen.region.solid_angle,
+                level=level,
+                limit_level=limit_level,
+            )
+            for t, name in enumerate(self.names)
+        )
+
+    # -- what follows -------------------------------------------------------------------------------------------
+
+    def without(self, pixels: ArrayLike) -> PoissonFitResult:
+        """The fit of the region less some pixels (NESTED indices), run."""
+        return self.fit.without(pixels).run()
+
+    def shift_to(self, other: PoissonFitResult) -> Array:
+        """How far the norms of another fit of the same templates lie from these, in these errors, as ``norms``.
+
+        Where `other` is a fit of a part of the same pixels, scatter about 0 is less than 1. NaN for fixed norms.
+        """
+        if other.names != self.names or other.norms.shape != self.norms.shape:
+            raise InputError(f"other: must be a fit of {', '.join(self.names)}, in as many energy bins")
+        with np.errstate(invalid="ignore"):
+            return (other.norms - self.norms) / np.where(self.errors > 0, self.errors, np.nan)
 
     def posterior(self) -> PoissonPosterior:
-        """Posterior of fluxes and their fractions under flat priors on norms >= 0."""
+        """Posterior of fluxes and their fractions under the fit's priors, to second order."""
         return PoissonPosterior(self)
 
+    def sample_posterior(
+        self, n_steps: int = 2000, seed: int = 0, n_walkers: int = 32, **options: object
+    ) -> PoissonChainPosterior:
+        """Posterior by emcee, energy bin by energy bin, exact also where bins hold few counts.
 
-def _share(flux: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    total = flux.sum(axis=axis, keepdims=True)
-    return np.divide(flux, total, out=np.zeros_like(flux), where=total > 0)
-
-
-def _covariance(information: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Inverse of the information; inf on the diagonal, 0 elsewhere, for norms without curvature."""
-    curved = np.flatnonzero(np.diag(information) > 0)
-    covariance = np.diag(np.full(len(information), np.inf))
-    block = information[np.ix_(curved, curved)]
-    scale = 1.0 / np.sqrt(np.diag(block))
-    covariance[np.ix_(curved, curved)] = np.linalg.pinv(block * np.outer(scale, scale), hermitian=True) * np.outer(
-        scale, scale
-    )
-    return covariance
-
-
-def _check_covered(counts: NDArray[np.int64], templates: NDArray[np.float64], argument: str) -> None:
-    bare = (counts > 0) & ~templates.any(axis=0)
-    if bare.any():
-        raise InputError(
-            f"{argument}: must not all be zero where counts are seen, are in {np.count_nonzero(bare)} pixels"
-        )
+        Parameters
+        ----------
+        n_steps : int
+            Of every walker, burn-in included.
+        seed : int
+        n_walkers : int
+            At least 2 n_template + 2, even.
+        **options
+            For :func:`gcesbi.baselines.sampling.run_emcee`.
+        """
+        seeds = [int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(len(self.optima))]
+        chains = [
+            sample_chain(problem, optimum, self.names, n_steps, n_walkers, each, **options)
+            for problem, optimum, each in zip(self.fit.problems, self.optima, seeds, strict=True)
+        ]
+        return PoissonChainPosterior(self, tuple(chains), seed)
 
 
-@dataclass(frozen=True, eq=False)
-class PoissonFit:
-    """Fit of all templates of `model`, as smooth emission, to `observation`; energy bins independently.
-
-    Raises
-    ------
-    InputError
-        If the observation does not fit the model (:meth:`SkyModel.for_observation`), or templates are
-        negative, NaN, all zero, or linearly dependent.
-    """
-
-    model: SkyModel
-    observation: Observation
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "model", self.model.for_observation(self.observation))
-        for e, counts in enumerate(self.observation.counts):
-            templates = check_templates(
-                self.model.templates[:, e], tuple(self.model.names), f"templates (energy bin {e})"
-            )
-            _check_covered(counts, templates, f"templates (energy bin {e})")
-
-    def run(self) -> PoissonFitResult:
-        """Fit."""
-        templates = np.asarray(self.model.templates, dtype=np.float64)
-        observed = self.observation.counts
-        optima = tuple(maximise(observed[e], templates[:, e]) for e in range(len(observed)))
-        norms = np.stack([optimum.norms for optimum in optima], axis=1)
-        covariance = np.stack([_covariance(optimum.information) for optimum in optima])
-        errors = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)).T
-        one = len(optima) == 1
-        return PoissonFitResult(
-            names=tuple(self.model.names),
-            norms=norms[:, 0] if one else norms,
-            errors=errors[:, 0] if one else errors,
-            covariance=covariance[0] if one else covariance,
-            log_likelihood=sum(optimum.log_likelihood for optimum in optima),
-            counts=np.einsum("te,tep->t", norms, templates),
-            flux=norms * self.model.flux_per_norm,
-            optima=optima,
-            coordinates=self.model.coordinates,
-            flux_per_norm=np.asarray(self.model.flux_per_norm),
-            observed=observed,
-            templates=templates,
-        )
-
-
-class PoissonPosterior(Posterior):
-    """Posterior of a Poisson fit with flat priors on norms >= 0, the log-likelihood expanded to second order.
-
-    Energy bins are independent. In each, the expansion about the maximum is a Gaussian; a norm at its bound keeps its
-    gradient, which moves the Gaussian's mean below zero. Sampled within norms >= 0 by Gibbs' method, every norm in turn
-    from its truncated conditional (Geman & Geman 1984). It is not the exact posterior where a bin holds but few counts.
-    """
-
-    def __init__(self, result: PoissonFitResult) -> None:
-        self.method = "Poisson fit"
-        self.coordinates = result.coordinates
-        self._result = result
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Quantities that this posterior knows."""
-        return ("flux_fraction", "spectrum_fraction", "flux")
-
-    def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
-        """Draw `n` samples: name -> array (n, *axes of the quantity)."""
-        rng = np.random.default_rng(seed)
-        norms = np.stack([_truncated_gaussian(optimum, n, rng) for optimum in self._result.optima], axis=-1)
-        flux = norms * self._result.flux_per_norm
-        total = flux.sum(axis=2)
-        return {"flux_fraction": _share(total, axis=1), "spectrum_fraction": _share(flux, axis=1), "flux": total}
-
-    @cached_property
-    def _stored(self) -> dict[str, NDArray[np.float64]]:
-        return self.sample(8192, seed=0)
-
-    def quantiles(self, name: str, levels: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
-        """Quantiles of a quantity, (n_level, *axes), pointwise, from 8,192 samples."""
-        self._check(name)
-        samples = self._stored if seed == 0 else self.sample(8192, seed)
-        return np.quantile(samples[name], check_levels(levels), axis=0)
-
-
-def _truncated_gaussian(optimum: Optimum, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """`n` draws (n, n_template) from exp(g·d - d·H d / 2), d = norms - optimum, norms >= 0: n parallel Gibbs chains."""
-    hessian = optimum.information + np.diag(np.where(np.diag(optimum.information) > 0, 0.0, 1e-12))
-    sigma = 1.0 / np.sqrt(np.diag(hessian))
-    mean = optimum.norms + np.linalg.solve(hessian, optimum.gradient)
-    whitened = np.linalg.cholesky(hessian).T
-    x = np.maximum(mean + np.linalg.solve(whitened, rng.standard_normal((len(mean), n))).T, 0.0)
-    for _ in range(_GIBBS_BURN_IN):
-        for j in range(len(sigma)):
-            slope = optimum.gradient[j] - (x - optimum.norms) @ hessian[j]
-            centre = x[:, j] + slope * sigma[j] ** 2
-            x[:, j] = _above_zero(centre, sigma[j], rng.random(n))
-    return x
-
-
-def _above_zero(mean: NDArray[np.float64], sigma: float, uniform: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Inverse CDF at `uniform` of a Gaussian truncated to values above zero; exponential if the mean is far below."""
-    depth = -mean / sigma
-    near = mean - sigma * ndtri(np.maximum(uniform * ndtr(-depth), 1e-300))
-    far = -np.log(np.maximum(uniform, 1e-300)) * sigma / np.maximum(depth, 1.0)
-    return np.maximum(np.where(depth > 30, far, near), 0.0)
+def _test_statistics(problem: PoissonProblem, best: Optimum) -> Array:
+    """2 Δ ln L without each template, (n_template,)."""
+    n = len(best.norms)
+    without = problem.hold(np.arange(n), np.zeros(n), best.norms)
+    own = np.diagonal(problem.prior(without.norms)), problem.prior(best.norms)
+    found = 2 * ((best.objective - own[1]) - (without.objective - own[0]))
+    seen = problem.templates[:, problem.counts > 0] * (problem.bounds[:, 1] > 0)[:, None] > 0
+    alone = (seen & (seen.sum(axis=0) == 1)).any(axis=1)
+    return np.where(alone, np.inf, found)

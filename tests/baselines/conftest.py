@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import healpy as hp
@@ -43,8 +43,12 @@ class SmallModel:
         return (self.templates / self.exposure).sum(axis=-1)
 
     def for_observation(self, observation):
-        assert observation.region == self.region
-        return self
+        keep = np.isin(self.region.pixels, observation.region.pixels)
+        assert np.array_equal(self.region.pixels[keep], observation.region.pixels)
+        if keep.all():
+            return self
+        parts = {"exposure": self.exposure[:, keep], "templates": self.templates[..., keep]}
+        return replace(self, region=observation.region, **parts)
 
     @property
     def scd_edges(self):
