@@ -24,6 +24,8 @@ from gcesbi.networks.face import FaceEncoder
 from gcesbi.networks.inputs import ENERGIES, CountsInput, MapEmbedding
 from gcesbi.networks.sizes import check_sizes
 from gcesbi.simulation.simulations import Simulations
+from gcesbi.simulation.simulator import Simulator
+from gcesbi.simulation.stream import StoredMaps
 from gcesbi.sky.region import Region
 
 __all__ = ["Estimator", "NetworkSettings", "digest"]
@@ -164,17 +166,17 @@ class Estimator(nn.Module):
 
     def fit(
         self,
-        simulations: Simulations,
+        maps: Simulations | StoredMaps | Simulator,
         settings: TrainingSettings | None = None,
-        validation: Simulations | None = None,
+        validation: Simulations | StoredMaps | None = None,
         *,
         progress: bool = False,
         checkpoint: str | Path | None = None,
+        log: str | Path | None = None,
     ) -> TrainingHistory:
-        """Train on simulations: see :func:`gcesbi.estimators.training.train`."""
-        return train(
-            self, simulations, settings or TrainingSettings(), validation, progress=progress, checkpoint=checkpoint
-        )
+        """Train on maps in memory, in a store, or drawn afresh: see :func:`gcesbi.estimators.training.train`."""
+        settings = settings or TrainingSettings()
+        return train(self, maps, settings, validation, progress=progress, checkpoint=checkpoint, log=log)
 
     def check_counts(self, counts: NDArray) -> None:
         """Raise InputError unless counts are (n, n_energy, n_pix) of this estimator."""

@@ -1,199 +1,125 @@
 """The training loop, carried by Lightning Fabric: AdamW, a one-cycle learning rate, bfloat16 where the machine has it.
 
-Every random choice is a function of the seed and a counter (order of maps: seed and epoch; quantile levels and dropout:
-seed and step), so that a training that was killed and resumed from its checkpoint ends, on CPU, with the same weights
-as one that was not. A limit in seconds makes the schedule depend on the clock, and the weights with it.
+Every random choice is a function of the seed and a counter (order of maps: seed and pass; fresh maps: seed and number;
+quantile levels and dropout: seed and step), so that a training that was killed and resumed from its checkpoint ends, on
+CPU, with the same weights as one that was not. A limit in seconds makes the schedule depend on the clock, and the
+weights with it.
+
+On several devices every process computes its share of each batch, gradients are averaged, and losses, hence decisions,
+are those of the whole batch: the same training as on one device, up to rounding, up to random draws of loss and
+dropout, and up to batch normalisation on the CPU, whose statistics are those of one process' share.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from gcesbi.estimators.devices import chosen_precision, has_bfloat16, launch
+from gcesbi.estimators.log import LogRow, TrainingLog
+from gcesbi.estimators.seeds import Purpose, seed_for
+from gcesbi.estimators.sources import (
+    Batch,
+    MapSource,
+    MemorySource,
+    Plan,
+    StoredSource,
+    StreamSource,
+    fresh_simulations,
+)
+from gcesbi.estimators.training_settings import TrainingHistory, TrainingSettings
+from gcesbi.simulation.simulations import Simulations
+from gcesbi.simulation.simulator import Simulator
+from gcesbi.simulation.stream import StoredMaps
 
 if TYPE_CHECKING:
     from gcesbi.estimators.base import Estimator
-    from gcesbi.simulation.simulations import Simulations
 
 __all__ = ["TrainingError", "TrainingHistory", "TrainingSettings", "has_bfloat16", "train"]
 
-PRECISIONS = ("auto", "bfloat16", "float32")
+FRESH_BETWEEN_VALIDATIONS = 10_000
+_HELD_OUT_AT_ONCE = 256
 
 
 class TrainingError(ArithmeticError):
-    """Training came to a loss that is not finite."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """How to train.
-
-    Parameters
-    ----------
-    max_maps : int
-        Maps presented, repeats included.
-    max_seconds : float, optional
-        Wall-clock limit; the learning rate then falls with the larger share used up of maps and seconds, and the
-        result depends on the machine's speed.
-    batch_size : int
-    learning_rate : float
-        Largest rate of the one-cycle schedule: linear rise over `warmup`, then half a cosine down to zero.
-    warmup : float
-        Share of the training over which the rate rises.
-    weight_decay : float
-        AdamW's.
-    clip_norm : float
-        Gradients are scaled down to this norm.
-    precision : {"auto", "bfloat16", "float32"}
-        "auto" takes bfloat16 autocast where the processor multiplies it natively.
-    validation_share : float
-        Share of the maps held out for validation, when no validation maps are given.
-    patience : int, optional
-        Stop after this many epochs without a lower validation loss; the best weights are kept.
-    checkpoint_every : int
-        Steps between checkpoints.
-    seed : int
-    """
-
-    max_maps: int = 100_000
-    max_seconds: float | None = None
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    warmup: float = 0.1
-    weight_decay: float = 1e-2
-    clip_norm: float = 1.0
-    precision: str = "auto"
-    validation_share: float = 0.05
-    patience: int | None = None
-    checkpoint_every: int = 200
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("max_maps", "batch_size", "checkpoint_every"):
-            _require(getattr(self, name) >= 1, name, "must be at least 1", getattr(self, name))
-        for name in ("learning_rate", "clip_norm"):
-            _require(getattr(self, name) > 0, name, "must be positive", getattr(self, name))
-        for name in ("warmup", "validation_share"):
-            _require(0 <= getattr(self, name) < 1, name, "must lie in [0, 1)", getattr(self, name))
-        _require(self.weight_decay >= 0, "weight_decay", "must not be negative", self.weight_decay)
-        _require(self.max_seconds is None or self.max_seconds > 0, "max_seconds", "must be positive", self.max_seconds)
-        _require(self.patience is None or self.patience >= 1, "patience", "must be at least 1", self.patience)
-        _require(self.seed >= 0, "seed", "must not be negative", self.seed)
-        _require(self.precision in PRECISIONS, "precision", f"must be one of {', '.join(PRECISIONS)}", self.precision)
-
-
-def _require(true: bool, name: str, rule: str, value: object) -> None:
-    if not true:
-        raise InputError(f"{name}: {rule}, got {value!r}")
-
-
-@dataclass(frozen=True)
-class TrainingHistory:
-    """What a training did.
+    """Training came to a loss that is not finite.
 
     Attributes
     ----------
-    train_loss, validation_loss : tuple of float
-        Mean loss per epoch; the training loss is the running mean of an epoch while weights changed.
-    maps : int
-        Maps presented.
-    n_train, n_validation : int
-        Maps at hand.
-    seconds : float
-        Wall-clock time of the steps, validation included; of all runs, when resumed.
-    precision : str
-    stopped_early : bool
+    step : int
+        Whose loss or gradient it was.
+    batch : str
+        How to get its maps again.
+    checkpoint : Path or None
+        The last one that was written.
     """
 
-    train_loss: tuple[float, ...]
-    validation_loss: tuple[float, ...]
-    maps: int
-    n_train: int
-    n_validation: int
-    seconds: float
-    precision: str
-    stopped_early: bool
-
-    @property
-    def maps_per_second(self) -> float:
-        """Maps presented per second, validation included."""
-        return self.maps / max(self.seconds, 1e-9)
-
-    @property
-    def presentations(self) -> float:
-        """How often each map was seen, on average."""
-        return self.maps / self.n_train
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready dictionary."""
-        return {**asdict(self), "maps_per_second": self.maps_per_second, "presentations": self.presentations}
-
-
-def has_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 natively (AVX512-BF16 or AMX; CUDA devices that support it)."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    def __init__(self, message: str, step: int, batch: str, checkpoint: Path | None) -> None:
+        super().__init__(message)
+        self.step, self.batch, self.checkpoint = step, batch, checkpoint
 
 
 def train(
     estimator: Estimator,
-    simulations: Simulations,
+    maps: Simulations | StoredMaps | Simulator,
     settings: TrainingSettings,
-    validation: Simulations | None = None,
+    validation: Simulations | StoredMaps | None = None,
     *,
     progress: bool = False,
     checkpoint: str | Path | None = None,
+    log: str | Path | None = None,
 ) -> TrainingHistory:
     """Train an estimator in place; it ends in evaluation mode, on the CPU.
 
     Parameters
     ----------
     estimator : Estimator
-    simulations : Simulations
-        Training maps.
+    maps : Simulations, StoredMaps or Simulator
+        Maps in memory; maps of a store, read shard by shard; or what draws fresh maps, each seen once. See
+        :mod:`gcesbi.estimators.sources` for what is in memory when.
     settings : TrainingSettings
-    validation : Simulations, optional
-        Held-out maps; by default the last `validation_share` of the simulations.
+    validation : Simulations or StoredMaps, optional
+        Held-out maps; by default the last `validation_share` of the maps, or fresh ones of a stream of their own.
     progress : bool
         Show a progress bar on standard error.
     checkpoint : path, optional
         File to write checkpoints to; where it exists, training resumes from it.
+    log : path, optional
+        CSV file of losses, a row every `log_every` steps and at every validation.
 
     Raises
     ------
     InputError
         If there are no training maps, or the checkpoint belongs to another training or is truncated.
     TrainingError
-        If the loss is not finite. The estimator then holds the weights of the last finite epoch or checkpoint.
+        If the loss is not finite. The estimator then holds the weights of the last finite validation or checkpoint.
     """
-    simulations, validation = _split(simulations, validation, settings)
-    loop = _Loop(estimator, simulations, validation, settings, None if checkpoint is None else Path(checkpoint))
-    with tqdm(total=settings.max_maps, unit="map", unit_scale=True, disable=not progress, desc=estimator.kind) as bar:
-        return loop.run(bar)
+    fabric = launch(settings.devices, settings.precision)
+    loop = _Loop(estimator, fabric, maps, validation, settings, _path(checkpoint))
+    hidden = not (progress and fabric.is_global_zero)
+    with tqdm(
+        total=loop.n_step * loop.batch_size, unit="map", unit_scale=True, disable=hidden, desc=estimator.kind
+    ) as bar:
+        try:
+            return loop.run(bar, _path(log))
+        finally:
+            loop.source.close()
 
 
-def _split(
-    simulations: Simulations, validation: Simulations | None, settings: TrainingSettings
-) -> tuple[Simulations, Simulations | None]:
-    if validation is None and settings.validation_share > 0:
-        n = math.ceil(len(simulations) * settings.validation_share)
-        simulations, validation = simulations[: len(simulations) - n], simulations[len(simulations) - n :]
-    if len(simulations) == 0:
-        raise InputError("simulations: no map is left to train on")
-    return simulations, validation
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 @dataclass
@@ -204,8 +130,11 @@ class _State:
     seconds: float = 0.0
     epoch_sum: float = 0.0
     epoch_steps: int = 0
+    log_sum: float = 0.0
+    log_steps: int = 0
     train_loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
+    maps_at: list[int] = field(default_factory=list)
     best_loss: float = math.inf
     since_best: int = 0
 
@@ -216,59 +145,59 @@ class _Loop:
     def __init__(
         self,
         estimator: Estimator,
-        simulations: Simulations,
-        validation: Simulations | None,
+        fabric: Any,
+        maps: Simulations | StoredMaps | Simulator,
+        validation: Simulations | StoredMaps | None,
         settings: TrainingSettings,
         path: Path | None,
     ) -> None:
-        self.estimator, self.settings, self.path = estimator, settings, path
-        self.data = _Data(estimator, simulations)
-        self.held_out = None if validation is None or len(validation) == 0 else _Data(estimator, validation)
-        self.batch_size = min(settings.batch_size, len(simulations))
-        self.steps_per_epoch = len(simulations) // self.batch_size
-        self.n_step = math.ceil(settings.max_maps / self.batch_size)
+        self.estimator, self.fabric, self.settings, self.path = estimator, fabric, settings, path
+        maps, validation = _split(maps, validation, settings)
+        self.batch_size = settings.batch_size
+        if not isinstance(maps, Simulator):
+            self.batch_size = max(min(settings.batch_size, len(maps)) // settings.devices, 1) * settings.devices
+        plan = Plan(batch_size=self.batch_size, seed=settings.seed, rank=fabric.global_rank, world=fabric.world_size)
+        self.source = _source(estimator, maps, plan, settings.workers, fabric.device)
+        self.held_out = None if validation is None or len(validation) == 0 else _HeldOut(estimator, validation)
+        self.n_step, self.steps_per_epoch = _lengths(settings, self.source.n_map, self.batch_size)
         self.state = _State()
-        self.order: NDArray[np.int64] | None = None
-        self.precision = settings.precision
-        if self.precision == "auto":
-            self.precision = "bfloat16" if has_bfloat16() else "float32"
 
-    def run(self, bar: tqdm) -> TrainingHistory:
+    def run(self, bar: tqdm, log: Path | None) -> TrainingHistory:
         self._start()
+        self.log = TrainingLog(log if self.fabric.is_global_zero else None, self.state.step)
         bar.update(self.state.step * self.batch_size)
         before, clock = self.state.seconds, time.monotonic()
         stopped = self._impatient()
         while self.state.step < self.n_step and not stopped and self._share() < 1:
             self._step()
             bar.update(self.batch_size)
-            self.state.seconds = before + time.monotonic() - clock
-            if self.state.step % self.steps_per_epoch == 0 or self.state.step == self.n_step:
-                stopped = self._end_epoch(bar)
+            self.state.seconds = self._agreed(before + time.monotonic() - clock)
+            ends = self.state.step % self.steps_per_epoch == 0 or self.state.step == self.n_step
+            loss = self._end_epoch(bar) if ends else None
+            stopped = self._impatient()
+            if ends or self.state.step % self.settings.log_every == 0:
+                self._write_log(loss)
             if self.state.step % self.settings.checkpoint_every == 0:
                 self._save()
         self.state.seconds = before + time.monotonic() - clock
         return self._finish(bar, stopped)
 
     def _start(self) -> None:
-        from lightning.fabric import Fabric
-        from lightning.fabric.plugins import MixedPrecision, Precision
-
-        first = self.data.counts[: min(len(self.data), 2000)]
-        self.estimator.prepare(_tensor(first), self.data.targets)
-        self.estimator.train()
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        plugin = MixedPrecision("bf16-mixed", device) if self.precision == "bfloat16" else Precision()
-        self.fabric = Fabric(accelerator=device, devices=1, plugins=[plugin])
-        self.estimator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.path is None or not self.path.exists():
+            first = self.source.first()
+            self.estimator.prepare(first.counts.float(), first.targets)
+        self.network = _with_shared_statistics(self.estimator, self.fabric)
+        self.network.train()
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(
-            self.estimator.parameters(),
+            self.network.parameters(),
             self.settings.learning_rate,
             weight_decay=self.settings.weight_decay,
             fused=True,
         )
-        self.module, self.optimizer = self.fabric.setup(self.estimator, optimizer)
+        self.module, self.optimizer = self.fabric.setup(self.network, optimizer)
         self._keep()
-        self.best = self.good
+        self.best, self.saved_step = self.good, None
         if self.path is not None and self.path.exists():
             self._resume(self.path)
 
@@ -285,16 +214,15 @@ class _Loop:
 
     def _step(self) -> None:
         step, settings = self.state.step, self.settings
-        counts, targets = self.data.batch(self._rows(step), self.fabric.device)
+        counts, targets = self._to_device(self.source.batch(step))
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed(settings.seed, 1, step))
+        with self._randomness(Purpose.step, step, *self._rank()):
             output = self.module(counts)
-            loss = self.estimator.loss(output, targets)
+            loss = self.network.loss(output, targets)
         self.fabric.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), settings.clip_norm)
-        value = float(loss.detach())
+        value = self._agreed(float(loss.detach()))
         if not math.isfinite(value + float(norm)):
             self._fail(value)
         self.optimizer.step()
@@ -302,31 +230,50 @@ class _Loop:
         self.state.step += 1
         self.state.epoch_sum += value
         self.state.epoch_steps += 1
+        self.state.log_sum += value
+        self.state.log_steps += 1
 
-    def _rows(self, step: int) -> NDArray[np.int64]:
-        """Maps of a step: a batch of the epoch's permutation, ascending for the store's sake."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        if self.order is None or position == 0:
-            self.order = np.random.default_rng(_seed(self.settings.seed, 0, epoch)).permutation(len(self.data))
-        return np.sort(self.order[position * self.batch_size : (position + 1) * self.batch_size])
+    def _to_device(self, batch: Batch) -> Batch:
+        device = self.fabric.device
+        return Batch(batch.counts.to(device).float(), batch.targets.to(device))
+
+    def _rank(self) -> tuple[int, ...]:
+        """Processes after the first have random numbers of their own."""
+        return (self.fabric.global_rank,) if self.fabric.global_rank else ()
+
+    def _randomness(self, purpose: Purpose, *counters: int) -> Any:
+        return _seeded(seed_for(self.settings.seed, purpose, *counters), self.fabric.device)
+
+    def _agreed(self, value: float) -> float:
+        """Mean over processes."""
+        if self.fabric.world_size == 1:
+            return value
+        return float(self.fabric.all_reduce(torch.tensor(value, dtype=torch.float64, device=self.fabric.device)))
 
     def _fail(self, value: float) -> None:
-        self.estimator.load_state_dict(self.good)
-        self.estimator.eval().cpu()
-        stored = "" if self.path is None else f", checkpoint {self.path}"
+        step, batch = self.state.step, self.source.draw_again(self.state.step)
+        self._restore(self.good)
+        stored = None if self.saved_step is None else self.path
+        where = "no checkpoint was written" if stored is None else f"checkpoint {stored} is of step {self.saved_step}"
         raise TrainingError(
-            f"loss: must be finite, got {value} or such a gradient at step {self.state.step} "
-            f"(training seed {self.settings.seed}); kept the last good weights, of step {self.good_step}{stored}"
+            f"loss: must be finite, got {value} or such a gradient at step {step} (training seed {self.settings.seed}) "
+            f"on {batch}; kept the last good weights, of step {self.good_step}; {where}",
+            step,
+            batch,
+            stored,
         )
 
-    def _end_epoch(self, bar: tqdm) -> bool:
+    def _end_epoch(self, bar: tqdm) -> float | None:
+        """Validate; returns the held-out loss, if any maps are held out."""
         state = self.state
         state.train_loss.append(state.epoch_sum / max(state.epoch_steps, 1))
+        state.maps_at.append(state.step * self.batch_size)
         state.epoch_sum, state.epoch_steps = 0.0, 0
+        self._share_buffers()
         self._keep()
         if self.held_out is None:
             bar.set_postfix(loss=f"{state.train_loss[-1]:.4f}", refresh=False)
-            return False
+            return None
         loss = self._validate(self.held_out)
         state.validation_loss.append(loss)
         bar.set_postfix(loss=f"{state.train_loss[-1]:.4f}", held_out=f"{loss:.4f}", refresh=False)
@@ -335,95 +282,190 @@ class _Loop:
             self.best = self.good
         else:
             state.since_best += 1
-        return self._impatient()
+        return loss
 
     def _impatient(self) -> bool:
         return self.settings.patience is not None and self.state.since_best >= self.settings.patience
 
     @torch.no_grad()
-    def _validate(self, data: _Data) -> float:
-        self.estimator.eval()
-        total = 0.0
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed(self.settings.seed, 2, 0))
-            for rows in np.array_split(np.arange(len(data)), math.ceil(len(data) / 256)):
-                counts, targets = data.batch(rows, self.fabric.device)
-                total += float(self.estimator.loss(self.module(counts), targets)) * len(rows)
-        self.estimator.train()
-        return total / len(data)
+    def _validate(self, held_out: _HeldOut) -> float:
+        self.network.eval()
+        total, n, rank = 0.0, 0, self.fabric.global_rank
+        with self._randomness(Purpose.validation, 0):
+            for i, batch in enumerate(held_out.batches()):
+                if i % self.fabric.world_size == rank:
+                    counts, targets = self._to_device(batch)
+                    total += float(self.network.loss(self._predict(counts), targets)) * len(targets)
+                n += len(batch.targets)
+        self.network.train()
+        return self._agreed(total) * self.fabric.world_size / n
+
+    def _predict(self, counts: Tensor) -> Any:
+        """The network's output without waiting for other processes."""
+        with self.fabric.autocast():
+            return self.network(counts)
+
+    def _write_log(self, loss: float | None) -> None:
+        state = self.state
+        mean = state.log_sum / max(state.log_steps, 1)
+        state.log_sum, state.log_steps = 0.0, 0
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.log.write(LogRow(state.step, state.step * self.batch_size, round(state.seconds, 3), rate, mean, loss))
 
     def _finish(self, bar: tqdm, stopped: bool) -> TrainingHistory:
         state = self.state
         if state.epoch_steps:
-            self._end_epoch(bar)
-        if self.settings.patience is not None:
-            self.estimator.load_state_dict(self.best)
-        self.estimator.eval().cpu()
-        self._save()
+            self._write_log(self._end_epoch(bar))
+        weights = self.best if self.settings.patience is not None else _copy(self.network)
+        self._save(weights)
+        self._restore(weights)
+        seen, n_map = state.step * self.batch_size, self.source.n_map
         return TrainingHistory(
-            tuple(state.train_loss),
-            tuple(state.validation_loss),
-            state.step * self.batch_size,
-            len(self.data),
-            0 if self.held_out is None else len(self.held_out),
-            state.seconds,
-            self.precision,
-            stopped,
+            train_loss=tuple(state.train_loss),
+            validation_loss=tuple(state.validation_loss),
+            maps_at=tuple(state.maps_at),
+            maps=seen,
+            n_train=seen if n_map is None else n_map,
+            n_validation=0 if self.held_out is None else len(self.held_out),
+            most_presentations=1 if n_map is None else math.ceil(state.step / (n_map // self.batch_size)),
+            max_presentations=self.settings.max_presentations,
+            seconds=state.seconds,
+            precision=chosen_precision(self.settings.precision),
+            stopped_early=stopped,
         )
 
     def _identity(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be resumed."""
         return {
             "estimator": self.estimator.identity(),
-            "settings": {k: v for k, v in asdict(self.settings).items() if k != "checkpoint_every"},
-            "n_train": len(self.data),
-            "precision": self.precision,
+            "settings": self.settings.law(),
+            "maps": self.source.identity(),
+            "precision": chosen_precision(self.settings.precision),
         }
+
+    def _share_buffers(self) -> None:
+        """Let all processes have the first one's buffers, which are those that are stored."""
+        if self.fabric.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def _keep(self) -> None:
         """Remember the present weights as good: their loss was finite."""
-        self.good, self.good_step = _copy(self.estimator), self.state.step
+        self.good, self.good_step = _copy(self.network), self.state.step
 
-    def _save(self) -> None:
-        if self.path is not None:
-            self._keep()
+    def _restore(self, weights: dict[str, Tensor]) -> None:
+        """Give the caller's estimator these weights, on the CPU."""
+        self.estimator.load_state_dict(weights)
+        self.estimator.eval().cpu()
+
+    def _save(self, weights: dict[str, Tensor] | None = None) -> None:
+        """Write a checkpoint of the present weights, or of those given."""
+        if self.path is None:
+            return
+        self._keep()
+        self.good, self.saved_step = weights or self.good, self.state.step
+        if self.fabric.is_global_zero:
             optimizer = self.optimizer.state_dict()
             write_checkpoint(self.path, Checkpoint(self.good, self.best, optimizer, self._identity(), vars(self.state)))
 
     def _resume(self, path: Path) -> None:
         stored = read_checkpoint(path, self._identity(), self.optimizer.state_dict())
-        self.estimator.load_state_dict(stored.weights)
+        self.network.load_state_dict(stored.weights)
         self.optimizer.load_state_dict(stored.optimizer)
         for weight, entries in self.optimizer.state.items():  # the fused AdamW wants the weights' order in memory
             for name, value in entries.items():
                 entries[name] = torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
         self.state = _State(**stored.counters)
-        self.best, self.good, self.good_step = stored.best, stored.weights, self.state.step
+        self.best, self.good = stored.best, stored.weights
+        self.good_step = self.saved_step = self.state.step
 
 
-class _Data:
-    """Maps and targets, gathered by row."""
+class _HeldOut:
+    """Maps that training does not see, batch by batch."""
 
-    def __init__(self, estimator: Estimator, simulations: Simulations) -> None:
-        estimator.check_counts(simulations.counts[:1])
-        self.counts = simulations.counts
-        self.targets = estimator.targets(simulations)
+    def __init__(self, estimator: Estimator, maps: Simulations | StoredMaps) -> None:
+        self.estimator, self.maps = estimator, maps
+        if isinstance(maps, Simulations):
+            estimator.check_counts(maps.counts[:1])
 
     def __len__(self) -> int:
-        return len(self.counts)
+        return len(self.maps)
 
-    def batch(self, rows: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
-        return _tensor(self.counts[rows]).to(device), self.targets[torch.from_numpy(rows)].to(device)
+    def batches(self) -> Iterator[Batch]:
+        for part in self._parts():
+            yield Batch(torch.from_numpy(part.counts), self.estimator.targets(part).float())
+
+    def _parts(self) -> Iterator[Simulations]:
+        maps = self.maps
+        if isinstance(maps, StoredMaps):
+            yield from maps.store.shards(maps.start, maps.stop)
+        else:
+            yield from (maps[at : at + _HELD_OUT_AT_ONCE] for at in range(0, len(maps), _HELD_OUT_AT_ONCE))
 
 
-def _tensor(counts: NDArray) -> Tensor:
-    return torch.from_numpy(np.asarray(counts, dtype=np.float32))
+def _split(
+    maps: Simulations | StoredMaps | Simulator, validation: Simulations | StoredMaps | None, settings: TrainingSettings
+) -> tuple[Simulations | StoredMaps | Simulator, Simulations | StoredMaps | None]:
+    """Maps to train on, and maps held out."""
+    if isinstance(maps, Simulator):
+        return maps, _fresh_validation(maps, settings) if validation is None else validation
+    if validation is None and settings.validation_share > 0:
+        last = len(maps) - math.ceil(len(maps) * settings.validation_share)
+        maps, validation = _cut(maps, 0, last), _cut(maps, last, len(maps))
+    if maps is None or len(maps) == 0:
+        raise InputError("simulations: no map is left to train on")
+    return maps, validation
+
+
+def _cut(maps: Simulations | StoredMaps, start: int, stop: int) -> Simulations | StoredMaps | None:
+    """Some of the maps; None for no map."""
+    if start == stop:
+        return None
+    if isinstance(maps, StoredMaps):
+        return StoredMaps(maps.store, maps.start + start, maps.start + stop)
+    return maps[start:stop]
+
+
+def _fresh_validation(simulator: Simulator, settings: TrainingSettings) -> Simulations:
+    """Maps of a stream that no process trains on."""
+    seed = seed_for(settings.seed, Purpose.held_out)
+    return fresh_simulations(simulator, settings.n_validation, seed, max(settings.workers, 1))
+
+
+def _source(
+    estimator: Estimator, maps: Simulations | StoredMaps | Simulator, plan: Plan, workers: int, device: torch.device
+) -> MapSource:
+    if isinstance(maps, Simulations):
+        estimator.check_counts(maps.counts[:1])
+        return MemorySource(maps, estimator.targets, plan)
+    if isinstance(maps, StoredMaps):
+        return StoredSource(maps, estimator.targets, plan)
+    return StreamSource(maps, estimator.targets, plan, workers, device)
+
+
+def _lengths(settings: TrainingSettings, n_map: int | None, batch_size: int) -> tuple[int, int]:
+    """Steps of the training, and steps from one validation to the next."""
+    n_step = math.ceil(settings.max_maps / batch_size)
+    every = FRESH_BETWEEN_VALIDATIONS if n_map is None else n_map
+    if n_map is not None and settings.max_presentations is not None:
+        n_step = min(n_step, settings.max_presentations * (n_map // batch_size))
+    return n_step, max((settings.validate_every or every) // batch_size, 1)
+
+
+def _with_shared_statistics(estimator: Estimator, fabric: Any) -> Estimator:
+    """The estimator itself; on several GPUs a copy whose batch normalisation sees the maps of all."""
+    if fabric.world_size == 1 or fabric.device.type == "cpu":
+        return estimator
+    return torch.nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(estimator))
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from torch's global generators by a seed, and leave them as they were."""
+    with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
+        torch.manual_seed(seed)
+        yield
 
 
 def _copy(estimator: Estimator) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in estimator.state_dict().items()}
-
-
-def _seed(*key: int) -> int:
-    """A 63-bit seed for a stream of random numbers, a function of the key alone."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)

@@ -171,10 +171,13 @@ def test_loss_that_is_not_finite_is_named_and_the_last_good_weights_kept(toy, fe
         return value * float("nan") if sum(calls) == 7 else value
 
     monkeypatch.setattr(type(estimator), "loss", breaking)
-    with pytest.raises(
-        TrainingError, match=r"loss: must be finite, got nan .* at step 6 \(training seed 0\); .*of step 5"
-    ):
+    told = (
+        r"loss: must be finite, got nan .* at step 6 \(training seed 0\) on training maps .*batch_rows\(n=320, "
+        r"batch_size=64, seed=0, step=6\); kept the last good weights, of step 5; checkpoint .*run.ckpt is of step 4"
+    )
+    with pytest.raises(TrainingError, match=told) as caught:
         estimator.fit(few, short, validation=few[:16], checkpoint=tmp_path / "run.ckpt")
+    assert (caught.value.step, caught.value.checkpoint) == (6, tmp_path / "run.ckpt")
     assert all(torch.isfinite(value).all() for value in estimator.state_dict().values())
     assert not estimator.training
 

@@ -1,0 +1,61 @@
+"""Which devices train, and in which precision: Lightning Fabric, set up for one process or several.
+
+Several devices take Fabric's distributed data parallel. Its launcher runs the present script once more for every
+further device (or finds the processes that ``torchrun`` or SLURM started); all of them execute every line. What only
+one of them may do, such as writing files, asks :func:`is_main_process` first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+__all__ = ["chosen_precision", "has_bfloat16", "is_main_process", "launch"]
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 natively (AVX512-BF16 or AMX; CUDA devices that support it)."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def chosen_precision(precision: str) -> str:
+    """The precision that "auto" means on this machine; any other as it is."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if has_bfloat16() else "float32"
+
+
+def launch(devices: int, precision: str) -> Any:
+    """A Fabric whose processes are running.
+
+    Parameters
+    ----------
+    devices : int
+        GPUs where there are any, else processes of the CPU.
+    precision : {"auto", "bfloat16", "float32"}
+
+    Returns
+    -------
+    lightning.fabric.Fabric
+    """
+    from lightning.fabric import Fabric
+    from lightning.fabric.plugins import MixedPrecision, Precision
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    half = chosen_precision(precision) == "bfloat16"
+    plugin = MixedPrecision("bf16-mixed", device) if half else Precision()
+    fabric = Fabric(accelerator=device, devices=devices, strategy="ddp" if devices > 1 else "auto", plugins=[plugin])
+    if devices > 1:
+        fabric.launch()
+    return fabric
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes files and speaks."""
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    return rank_zero_only.rank == 0
