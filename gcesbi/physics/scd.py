@@ -143,6 +143,8 @@ class SkewNormalScd:
         Mean flux of the whole population, photons / cm² / s.
     cut : float
         No source is brighter than 10^cut.
+    n_node : int
+        Nodes of the table behind integrals; their relative error is below 10⁻⁶ with 40,001, and 10⁻⁴ with 4,001.
 
     Raises
     ------
@@ -155,6 +157,7 @@ class SkewNormalScd:
     a: float
     total_flux: float
     cut: float = -7.0
+    n_node: int = 40_001
 
     def __post_init__(self) -> None:
         skew_normal.check_omega2(self.omega2)
@@ -163,10 +166,10 @@ class SkewNormalScd:
 
     @cached_property
     def _table(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Log-fluxes and the density there, fine enough for sums to be integrals (error below 1e-6)."""
+        """Log-fluxes and the density there, fine enough for sums to be integrals."""
         omega = float(np.sqrt(skew_normal.check_omega2(self.omega2)))
         top = min(self.cut, self.xi + omega * (9 + omega * np.log(10)))
-        x = np.linspace(min(self.xi - 9 * omega, top - 9 * omega), top, 40_001)
+        x = np.linspace(min(self.xi - 9 * omega, top - 9 * omega), top, self.n_node)
         return x, np.exp(skew_normal.log_pdf(x, self.xi, self.omega2, self.a))
 
     @cached_property

@@ -19,9 +19,12 @@ away too: ε_e(p) is replaced by ε_e(p) r_e(p), and displacements are drawn bey
 The first holds sources with a single photon, and does not depend on the pixel but through t_p ε_e(p): its photons land
 on the smoothed template. From inside the region their number is drawn with the label, and each photon's pixel from an
 alias table of the smoothed template, at no more than the cost of the photon. From outside they are Poisson emission,
-and join the diffuse templates. The second process is drawn source by source: candidates come from an envelope, N f(x)
-T(M) t_p inside and N f(x) F (1 - e^-M) t_p ε(p) outside, and are accepted with the ratio. An accepted source has one
-photon with probability μ (e^-μ - e^-M) / T(μ), else a Poisson number of at least two.
+and join the diffuse templates. The second process is drawn source by source: candidates come from the envelope N f(x)
+T(M) t_p and are accepted with the ratio T(μ) / T(M), T being an increasing function. An accepted source has one photon
+with probability μ (e^-μ - e^-M) / T(μ), else a Poisson number of at least two.
+
+**Zones.** The region is one zone; pixels outside form others, of like reach. M is the largest of a zone, so that of far
+sources, whose photons hardly reach the region, almost none is drawn.
 
 **The label.** Sources inside without a photon are the complementary process, N f(x) t_p e^-μ. For these and for single
 photons the number of sources in every flux bin of the SCD histogram is drawn, and their fluxes one by one up to 64
@@ -42,11 +45,14 @@ from gcesbi.sky.healpix import pixel_of, position_in
 
 __all__ = ["LAW", "Sky", "Source", "alias_table", "draw_poisson", "draw_population"]
 
-LAW = 1
+LAW = 2
 """Raised whenever the same seed would give other maps; part of a model's fingerprint: no store mixes two laws."""
 N_NODE = 512
 N_EXPLICIT = 64.0
 LN10 = math.log(10.0)
+_N_TURN = 1024
+_TURN = np.stack([trig(2.0 * np.pi * np.arange(_N_TURN) / _N_TURN) for trig in (np.cos, np.sin)], axis=1)
+_INVERSE = 1.0 / np.maximum(np.arange(200.0), 1.0)  # a product is thrice as fast as a quotient
 
 
 class Sky(NamedTuple):
@@ -72,18 +78,20 @@ class Sky(NamedTuple):
 class Source(NamedTuple):
     """Where the sources of one template lie, the template t having sum 1 inside the region.
 
-    ``inside`` (n_pix,) and ``outside`` (n_outside,): pixels of the patch. ``chance``, ``other`` (n_pix,): alias table
-    of t inside. ``density`` (n_outside,): t outside. ``classes`` (n_class, n_energy) and ``weights`` (n_class,): mean
-    exposure and share of t of classes of like exposure. ``mean_exposure`` (n_energy,): Σ t ε over inside.
+    ``pixels`` (n_reaching,): of the patch, zone by zone, those of the region first; ``zones`` (n_zone + 1,): where each
+    zone begins, and the last one ends; ``share`` (n_zone,): sum of t in it. ``chance``, ``other`` (n_reaching,): alias
+    table of t within the pixel's zone. ``classes`` (n_class, n_energy) and ``weights`` (n_class,): mean exposure and
+    share of t of classes of like exposure in the region. ``mean_exposure`` (n_energy,): Σ t ε over the region.
     ``landing_chance``, ``landing_other`` (n_energy, n_pix + 1): alias tables of where photons from inside land, the
-    last entry for those that leave the region. ``beyond`` (n_energy, n_pix): expected photons per flux from outside.
+    last entry for those that leave the region. ``beyond`` (n_zone - 1, n_energy, n_pix): expected photons in the
+    region, per flux, from every zone outside.
     """
 
-    inside: NDArray[np.int64]
-    outside: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    zones: NDArray[np.int64]
+    share: NDArray[np.float64]
     chance: NDArray[np.float64]
     other: NDArray[np.int64]
-    density: NDArray[np.float64]
     classes: NDArray[np.float64]
     weights: NDArray[np.float64]
     mean_exposure: NDArray[np.float64]
@@ -156,17 +164,28 @@ def alias_table(
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _poisson(rng: np.random.Generator, mean: float) -> int:  # pragma: no cover - compiled
+def _turned(state: NDArray[np.uint64]) -> tuple[float, float]:  # pragma: no cover - compiled
+    """Cosine and sine of an even angle: those of a table's angle, turned by the rest (a series good to 10⁻¹⁶)."""
+    turn = _uniform(state) * _N_TURN
+    i = int(turn)
+    rest = (turn - i) * (2.0 * math.pi / _N_TURN)
+    q = rest * rest
+    c, s = 1.0 - q * (0.5 - q * (1.0 / 24.0)), rest * (1.0 - q * (1.0 / 6.0 - q * (1.0 / 120.0)))
+    return _TURN[i, 0] * c - _TURN[i, 1] * s, _TURN[i, 1] * c + _TURN[i, 0] * s
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _poisson(rng: np.random.Generator, state: NDArray[np.uint64], mean: float) -> int:  # pragma: no cover - compiled
     """Poisson variable; by inversion where that is faster."""
-    if mean >= 12.0:
+    if mean >= 25.0:
         return rng.poisson(mean)
-    u = rng.random()
+    u = _uniform(state)
     p = math.exp(-mean)
     k = 0
-    while u > p and k < 150:
+    while u > p and k < 190:
         u -= p
         k += 1
-        p *= mean / k
+        p *= mean * _INVERSE[k]
     return k
 
 
@@ -195,19 +214,18 @@ def _two_or_more(
     while u > p and k < 150:
         u -= p
         k += 1
-        p *= mean / k
+        p *= mean * _INVERSE[k]
     return k
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _photons_of_candidate(
-    rng: np.random.Generator, state: NDArray[np.uint64], mean: float, most: float, inside: bool
+    rng: np.random.Generator, state: NDArray[np.uint64], mean: float, most: float
 ) -> int:  # pragma: no cover - compiled
     """Photons of a candidate of the second process, 0 if it is rejected; μ = mean, M = most."""
     none, floor = math.exp(-mean), math.exp(-most)
     two, one = _chance_of_two(mean, none), mean * (none - floor)
-    envelope = _chance_of_two(most, floor) if inside else mean * (1.0 - floor)
-    u = _uniform(state) * envelope
+    u = _uniform(state) * _chance_of_two(most, floor)
     if u > two + one:
         return 0
     return 1 if u < one else _two_or_more(rng, state, mean, none, two)
@@ -219,6 +237,7 @@ def draw_poisson(
 ) -> None:  # pragma: no cover - compiled
     """Add to counts (n_energy, n_pix) one Poisson draw of the summed mean Σ_t norms[t, e] templates[t, e, p]."""
     n_template, n_energy, n_pix = templates.shape
+    state = _fast_state(rng)
     mean = np.empty(n_pix)
     for e in range(n_energy):
         mean[:] = norms[0, e] * templates[0, e]
@@ -226,7 +245,7 @@ def draw_poisson(
             for p in range(n_pix):
                 mean[p] += norms[t, e] * templates[t, e, p]
         for p in range(n_pix):
-            counts[e, p] += _poisson(rng, mean[p])
+            counts[e, p] += _poisson(rng, state, mean[p])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -271,7 +290,7 @@ def _inverse(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _guide(total: NDArray[np.float64]) -> NDArray[np.int64]:  # pragma: no cover - compiled
-    """For each of n equal steps of the integral, the node at which a search for it may start."""
+    """For each of n equal steps of a total that rises over n nodes, the node at which a search for it may start."""
     n = len(total)
     guide = np.zeros(n + 1, np.int64)
     i = 0
@@ -334,12 +353,9 @@ def _emit(
             i = min(int(place), last - 1)
             drop = drops[e, i] + (place - i) * (drops[e, i + 1] - drops[e, i])
             cosine = 1.0 - drop
-            across, up, norm = 1.0, 1.0, 2.0
-            while norm > 1.0 or norm < 1e-9:  # an even direction: a point in the unit disc, scaled (von Neumann 1951)
-                across, up = 2.0 * _uniform(state) - 1.0, 2.0 * _uniform(state) - 1.0
-                norm = across * across + up * up
-            scale = math.sqrt(drop * (2.0 - drop) / norm)
-            north, east = scale * up, scale * across
+            up, across = _turned(state)
+            sine = math.sqrt(drop * (2.0 - drop))
+            north, east = sine * up, sine * across
             at = landing[pixel_of(nside, cosine * z + north * s, phi + _small_atan2(east, cosine * s - north * z))]
             if at >= 0:
                 counts[e, at] += 1
@@ -424,11 +440,12 @@ def _land_singles(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _draw_inside(
+def _draw_zone(
     rng: np.random.Generator,
     state: NDArray[np.uint64],
     sky: Sky,
     source: Source,
+    zone: int,
     strength: NDArray[np.float64],
     strongest: float,
     first: float,
@@ -436,65 +453,31 @@ def _draw_inside(
     rate: NDArray[np.float64],
     label: NDArray[np.float64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # pragma: no cover - compiled
-    """Pixels and photons of the sources inside that are drawn one by one; their flux is added to the label."""
+    """Pixels and photons of the sources of a zone that are drawn one by one; those of the region go into the label."""
     total = _cumulate(rate, step)
     guide = _guide(total)
-    n_candidate = rng.poisson(total[-1])
+    n_candidate = rng.poisson(total[-1] * source.share[zone])
     pixels = np.empty(n_candidate, np.int64)
     photons = np.empty(n_candidate, np.int64)
     n = 0
-    n_pix, n_bin = len(source.inside), len(label)
+    begin = source.zones[zone]
+    n_pix, n_bin = source.zones[zone + 1] - begin, len(label)
     for _ in range(n_candidate):
         u = _uniform(state)
         x = _inverse(u * total[-1], first, step, rate, total, guide[int(u * N_NODE)])
         f = math.exp(x * LN10)
         u = _uniform(state) * n_pix
         i = int(u)
-        if u - i > source.chance[i]:
-            i = source.other[i]
-        p = source.inside[i]
-        k = _photons_of_candidate(rng, state, f * strength[p], f * strongest, True)
+        if u - i > source.chance[begin + i]:
+            i = source.other[begin + i]
+        p = source.pixels[begin + i]
+        k = _photons_of_candidate(rng, state, f * strength[p], f * strongest)
         if k == 0:
             continue
         pixels[n], photons[n] = p, k
         n += 1
-        label[min(max(math.floor((x - sky.low) / sky.width) + 1, 0), n_bin - 1)] += f
-    return pixels[:n], photons[:n]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _draw_outside(
-    rng: np.random.Generator,
-    state: NDArray[np.uint64],
-    source: Source,
-    strength: NDArray[np.float64],
-    strongest: float,
-    first: float,
-    step: float,
-    rate: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # pragma: no cover - compiled
-    """Pixels and photons of the sources outside that are drawn one by one."""
-    reached = np.empty(len(source.outside))
-    last = 0.0
-    for i in range(len(reached)):
-        last += source.density[i] * strength[source.outside[i]]
-        reached[i] = last
-    total = _cumulate(rate, step)
-    guide = _guide(total)
-    n_candidate = rng.poisson(total[-1] * last)
-    pixels = np.empty(n_candidate, np.int64)
-    photons = np.empty(n_candidate, np.int64)
-    n = 0
-    for _ in range(n_candidate):
-        u = _uniform(state)
-        f = math.exp(LN10 * _inverse(u * total[-1], first, step, rate, total, guide[int(u * N_NODE)]))
-        i = min(int(np.searchsorted(reached, _uniform(state) * last, side="right")), len(reached) - 1)
-        p = source.outside[i]
-        k = _photons_of_candidate(rng, state, f * strength[p], f * strongest, False)
-        if k == 0:
-            continue
-        pixels[n], photons[n] = p, k
-        n += 1
+        if zone == 0:
+            label[min(max(math.floor((x - sky.low) / sky.width) + 1, 0), n_bin - 1)] += f
     return pixels[:n], photons[:n]
 
 
@@ -508,16 +491,19 @@ def draw_population(
     spectrum: NDArray[np.float64],
     counts: NDArray[np.int32],
     label: NDArray[np.float64],
-) -> tuple[float, int, int, float]:  # pragma: no cover - compiled
+) -> tuple[float, int, int, NDArray[np.float64]]:  # pragma: no cover - compiled
     """Draw one population: add its photons to counts (n_energy, n_pix), its flux to the label (n_bin,).
 
     ``strength`` (n_patch,) is the expected number of photons per flux, Σ_e s_e ε_e r_e; ``population`` holds ξ, ω, a
     and F_tot. Returns the number of sources in the region; of photons drawn, and of those that landed in it; and the
-    flux whose single photons from outside are still to be drawn, as Poisson emission ``flux · s_e · source.beyond``.
+    flux (n_zone - 1,) whose single photons from outside are still to be drawn, as Poisson emission
+    ``flux[z] · s_e · source.beyond[z]``.
     """
     xi, omega, a, total_flux = population
+    n_zone = len(source.share)
+    beyond = np.zeros(n_zone - 1)
     if total_flux <= 0.0:
-        return 0.0, 0, 0, 0.0
+        return 0.0, 0, 0, beyond
     state = _fast_state(rng)
     top = min(sky.flux_cut, xi + omega * (9.0 + omega * LN10))
     first = min(xi, top) - 9.0 * omega
@@ -530,7 +516,10 @@ def draw_population(
         density[i] = pdf_scalar(x, xi, omega, a)
     density *= total_flux / _cumulate(density * flux, step)[-1]
 
-    strongest = strength.max()
+    strongest = np.zeros(n_zone)
+    for z in range(n_zone):
+        for p in source.pixels[source.zones[z] : source.zones[z + 1]]:
+            strongest[z] = max(strongest[z], strength[p])
     n_class = len(source.weights)
     exposed = np.zeros(n_class)
     mean_exposed = 0.0
@@ -540,10 +529,8 @@ def draw_population(
         mean_exposed += source.weights[c] * exposed[c]
     unseen = np.empty(N_NODE)
     single = np.empty(N_NODE)
-    inside = np.empty(N_NODE)
-    outside = np.empty(N_NODE)
     for i in range(N_NODE):
-        most = flux[i] * strongest
+        most = flux[i] * strongest[0]
         missed = 0.0
         if most < 1e-6:
             missed = 1.0 - flux[i] * mean_exposed
@@ -552,16 +539,24 @@ def draw_population(
                 missed += source.weights[c] * math.exp(-flux[i] * exposed[c])
         unseen[i] = density[i] * missed
         single[i] = density[i] * flux[i] * math.exp(-most)
-        inside[i] = density[i] * _chance_of_two(most, math.exp(-most))
-        outside[i] = density[i] * flux[i] * -math.expm1(-most)
 
     number = _draw_fluxes(rng, state, sky, first, step, unseen, flux, label)
     n_single = _draw_fluxes(rng, state, sky, first, step, single * mean_exposed, flux, label)
     landed = _land_singles(rng, state, source, int(n_single), spectrum, counts)
-    pixels, photons = _draw_inside(rng, state, sky, source, strength, strongest, first, step, inside, label)
-    landed += _emit(state, sky, pixels, photons, spectrum, counts)
-    drawn = int(n_single) + photons.sum()
-    number += n_single + len(pixels)
-    pixels, photons = _draw_outside(rng, state, source, strength, strongest, first, step, outside)
-    landed += _emit(state, sky, pixels, photons, spectrum, counts)
-    return number, drawn + photons.sum(), landed, _cumulate(single, step)[-1]
+    drawn = int(n_single)
+    number += n_single
+    rate = np.empty(N_NODE)
+    for z in range(n_zone):
+        for i in range(N_NODE):
+            most = flux[i] * strongest[z]
+            none = math.exp(-most)
+            rate[i] = density[i] * _chance_of_two(most, none)
+            single[i] = density[i] * flux[i] * none
+        pixels, photons = _draw_zone(rng, state, sky, source, z, strength, strongest[z], first, step, rate, label)
+        landed += _emit(state, sky, pixels, photons, spectrum, counts)
+        drawn += photons.sum()
+        if z == 0:
+            number += len(pixels)
+        else:
+            beyond[z - 1] = _cumulate(single, step)[-1]
+    return number, drawn, landed, beyond

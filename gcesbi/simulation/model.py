@@ -95,6 +95,9 @@ class SkyModel:
         Digest of the maps that the model was read from, empty where it computes its own.
     spectral_jitter : float
         Drawn spectra scatter about the skew normal, bin by bin, with this relative deviation; see :meth:`emission`.
+    expected_labels : bool
+        Label point sources by the histogram, flux and number that their parameters mean, not by those of the draw: what
+        a likelihood infers.
     resolved : SkyModel, optional
         The same sky in several energy bins: maps are drawn from it and summed to the one bin of this model.
     """
@@ -112,6 +115,7 @@ class SkyModel:
     flux_cut: float = -7.0
     content: str = ""
     spectral_jitter: float = 0.0
+    expected_labels: bool = False
     resolved: SkyModel | None = None
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 
 import healpy as hp
 import numpy as np
@@ -20,6 +21,7 @@ from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
 from gcesbi.errors import InputError
+from gcesbi.physics.scd import SkewNormalScd
 from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
 from gcesbi.physics.smoothing import smooth
 from gcesbi.simulation import kernels
@@ -34,6 +36,7 @@ __all__ = ["SHARD", "Simulator", "smallest_counts"]
 SHARD = 128
 _N_TABLE = 2049
 _N_CLASS = 6
+_REACH = (0.3, 0.1, 0.03, 0.01)  # where zones outside the region meet
 
 
 def smallest_counts(counts: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
@@ -91,6 +94,8 @@ class Simulator:
         n_sources = np.zeros((n, n_source))
         for i in range(n):
             self._draw_one(rng, emission, i, counts[i], label[i], n_sources[i])
+        if model.expected_labels:
+            label, n_sources = self._expected(emission)
         label[:, :, 0] += emission.poisson  # the limit of ever dimmer sources
         flux = np.concatenate(
             [
@@ -103,6 +108,20 @@ class Simulator:
         scd = np.divide(label, total, out=np.zeros_like(label), where=total > 0)
         scd[total[..., 0] == 0, 0] = 1.0  # no source at all: as dim as can be
         return Simulations(np.array(theta, dtype=np.float64), smallest_counts(counts), flux, scd, n_sources)
+
+    def _expected(self, emission: Emission) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean flux in every flux bin (n, n_source, n_bin), and mean number of sources (n, n_source)."""
+        model, at = self.model, 0
+        label = np.zeros((len(emission.populations), len(self._templates), len(model.bins)))
+        n_sources = np.zeros(label.shape[:2])
+        for j, template in enumerate(self._templates):
+            for _ in template.populations:
+                for i, (xi, omega2, a, flux) in enumerate(emission.populations[:, at]):
+                    scd = SkewNormalScd(xi, max(omega2, SMALLEST_OMEGA2), a, flux, model.flux_cut, n_node=4001)
+                    label[i, j] += flux * scd.histogram(model.bins)
+                    n_sources[i, j] += scd.n_sources
+                at += 1
+        return label, n_sources
 
     def shard(self, k: int, seed: int) -> Simulations:
         """Shard `k` of a sample: :data:`SHARD` maps with parameters from the prior."""
@@ -182,31 +201,37 @@ class Simulator:
     def sources(self) -> tuple[kernels.Source, ...]:
         """Positions of each template's sources in the kernels' form."""
         model = self.model
-        outside = np.setdiff1d(np.flatnonzero(self._reach.max(axis=0) > 0), model.inside)
         intensity = np.stack([t.intensity for t in self._templates])
-        landing, beyond = self._landing(intensity)
+        landing = self._landing(intensity)
         return tuple(
-            _source(each, model.inside, outside, model.patch_exposure, landing[:, j], beyond[:, j])
-            for j, each in enumerate(intensity)
+            _source(each, self._zones, model.patch_exposure, landing[:, :, j]) for j, each in enumerate(intensity)
         )
 
-    def _landing(self, intensity: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Where photons land, per flux, from inside the region and from outside: each (n_energy, n_source, n_pix)."""
+    @cached_property
+    def _zones(self) -> tuple[NDArray[np.int64], ...]:
+        """The region's pixels, and those outside whose photons may land in it, in zones of falling reach."""
+        reach = self._reach.max(axis=0)
+        reach[self.model.inside] = 0.0
+        zones = [np.flatnonzero((low < reach) & (reach <= high)) for high, low in pairwise([1.0, *_REACH, 0.0])]
+        return self.model.inside, *(zone for zone in zones if len(zone))
+
+    def _landing(self, intensity: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where photons land, per flux, from every zone: (n_energy, n_zone, n_source, n_pix)."""
         model = self.model
-        inside = np.zeros(len(model.patch))
-        inside[model.inside] = 1.0
+        where = np.zeros((len(self._zones), 1, len(model.patch)))
+        for mask, pixels in zip(where, self._zones, strict=True):
+            mask[:, pixels] = 1.0
         share = intensity / intensity[:, model.inside].sum(axis=1, keepdims=True)
-        parts = np.concatenate([share * inside, share * (1 - inside)])
+        parts = (where * share).reshape(-1, len(model.patch))
         spread = np.stack(
             [smooth(parts * e, model.patch, psf) for e, psf in zip(model.patch_exposure, model.psf, strict=True)]
-        )[..., model.inside]
-        return spread[:, : len(share)], spread[:, len(share) :]
+        )
+        return spread[..., model.inside].reshape(model.n_energy, len(where), len(share), -1)
 
     @cached_property
     def _smooth_templates(self) -> NDArray[np.float64]:
-        """Smooth templates, and single photons of the sources outside, (n_smooth + n_source, n_energy, n_pix)."""
-        beyond = [source.beyond for source in self.sources]
-        return np.stack([*self.model.smooth_templates, *beyond])
+        """Smooth templates, then single photons of every source template and zone outside, (n_map, n_energy, n_pix)."""
+        return np.concatenate([self.model.smooth_templates, *(source.beyond for source in self.sources)])
 
     @property
     def _templates(self) -> tuple[PointSourceTemplate, ...]:
@@ -236,8 +261,9 @@ class Simulator:
         n_sources: NDArray[np.float64],
     ) -> None:
         n_diffuse, n_smooth = len(self.model.diffuse), emission.norms.shape[1]
-        norms = np.zeros((n_smooth + len(self.sources), self.model.n_energy))
+        norms = np.zeros((len(self._smooth_templates), self.model.n_energy))
         norms[:n_smooth] = emission.norms[i]
+        beyond = norms[n_smooth:].reshape(len(self.sources), -1, self.model.n_energy)
         at = 0
         for j, (template, source) in enumerate(zip(self._templates, self.sources, strict=True)):
             spectrum = emission.spectra[i, n_diffuse + j]
@@ -245,11 +271,11 @@ class Simulator:
             for _ in template.populations:
                 xi, omega2, a, flux = emission.populations[i, at]
                 population = np.array([xi, np.sqrt(max(omega2, SMALLEST_OMEGA2)), a, flux])
-                number, _, _, beyond = kernels.draw_population(
+                number, _, _, singles = kernels.draw_population(
                     rng, self.sky, source, strength, population, spectrum, counts, label[j]
                 )
                 n_sources[j] += number
-                norms[n_smooth + j] += beyond * spectrum
+                beyond[j] += singles[:, None] * spectrum
                 at += 1
         kernels.draw_poisson(rng, norms, self._smooth_templates, counts)
 
@@ -262,31 +288,30 @@ def _sum_energies(drawn: Simulations) -> Simulations:
 
 def _source(
     intensity: NDArray[np.float64],
-    inside: NDArray[np.int64],
-    outside: NDArray[np.int64],
+    zones: tuple[NDArray[np.int64], ...],
     exposure: NDArray[np.float64],
-    landing: NDArray[np.float64],
-    beyond: NDArray[np.float64],
+    spread: NDArray[np.float64],
 ) -> kernels.Source:
+    inside, landing = zones[0], spread[:, 0]
     total = intensity[inside].sum()
     mean_exposure = exposure[:, inside] @ intensity[inside] / total
     lost = np.maximum(mean_exposure - landing.sum(axis=1), 0.0)
-    tables = [kernels.alias_table(np.append(each, rest)) for each, rest in zip(landing, lost, strict=True)]
-    chance, other = kernels.alias_table(intensity[inside])
+    arrivals = [kernels.alias_table(np.append(each, rest)) for each, rest in zip(landing, lost, strict=True)]
+    places = [kernels.alias_table(intensity[zone]) for zone in zones]
     order = inside[np.argsort(exposure[:, inside].sum(axis=0))]
     groups = [group for group in np.array_split(order, _N_CLASS) if intensity[group].sum() > 0]
     return kernels.Source(
-        inside=inside,
-        outside=outside,
-        chance=chance,
-        other=other,
-        density=intensity[outside] / total,
+        pixels=np.concatenate(zones),
+        zones=np.cumsum([0, *map(len, zones)]),
+        share=np.array([intensity[zone].sum() / total for zone in zones]),
+        chance=np.concatenate([chance for chance, _ in places]),
+        other=np.concatenate([other for _, other in places]),
         classes=np.stack([np.average(exposure[:, g], axis=1, weights=intensity[g]) for g in groups]),
         weights=np.array([intensity[g].sum() / total for g in groups]),
         mean_exposure=mean_exposure,
-        landing_chance=np.stack([chance for chance, _ in tables]),
-        landing_other=np.stack([other for _, other in tables]),
-        beyond=np.ascontiguousarray(beyond),
+        landing_chance=np.stack([chance for chance, _ in arrivals]),
+        landing_other=np.stack([other for _, other in arrivals]),
+        beyond=np.ascontiguousarray(np.swapaxes(spread[:, 1:], 0, 1)),
     )
 
 

@@ -63,7 +63,9 @@ class SkySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    variations: ClassVar[frozenset[str]] = frozenset({"gce_xi_low", "gce_populations", "gce_poisson_share"})
+    variations: ClassVar[frozenset[str]] = frozenset(
+        {"gce_xi_low", "gce_populations", "gce_poisson_share", "expected_labels"}
+    )
 
     radius: float = Field(25.0, gt=0, le=30, description="of the region about the Galactic Centre, degrees")
     band: float = Field(2.0, ge=0, lt=30, description="pixels at |b| up to this are left out, degrees")
@@ -72,6 +74,9 @@ class SkySettings(BaseModel):
     )
     gce_populations: Literal[1, 2] = Field(2, description="of sources that make the excess")
     gce_poisson_share: bool = Field(False, description="a share U[0, 1] of the excess is exactly Poisson")
+    expected_labels: bool = Field(
+        False, description="source counts are labelled by what the parameters say, not by the sources drawn"
+    )
 
     def build(self) -> SkyModel:
         """Build the model."""
@@ -170,6 +175,7 @@ class InnerGalaxySky(SkySettings):
                 PointSourceTemplate("disk", intensity[5], counts["disk"], (DISK,)),
             ),
             spectral_jitter=self.spectral_jitter,
+            expected_labels=self.expected_labels,
         )
 
 
@@ -226,6 +232,7 @@ class FolderSky(SkySettings):
                 PointSourceTemplate("disk", disk, counts["disk"], (DISK,)),
             ),
             content=content.hexdigest(),
+            expected_labels=self.expected_labels,
         )
 
 

@@ -1,5 +1,7 @@
 """The thinned simulator draws what a simulator of every source draws."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from brute_force import draw_population
@@ -35,7 +37,7 @@ def thinned(simulator, name, rng, n=N):
             rng, simulator.sky, source, strength, population, SPECTRUM, counts, label
         )
         far = np.zeros_like(counts)
-        kernels.draw_poisson(rng, beyond * SPECTRUM[None], source.beyond[None], far)
+        kernels.draw_poisson(rng, beyond[:, None] * SPECTRUM, source.beyond, far)
         counts += far
         told[1] += far.sum()
         told[2] += far.sum()
@@ -129,7 +131,8 @@ def test_photons_of_a_source_with_at_least_two_are_truncated_poisson(mean):
 @pytest.mark.parametrize("mean", [0.0, 0.3, 7.0, 11.9, 12.1, 300.0])
 def test_poisson_draws_are_poisson(mean):
     rng = np.random.default_rng(7)
-    drawn = np.array([kernels._poisson(rng, mean) for _ in range(20_000)])
+    state = kernels._fast_state(rng)
+    drawn = np.array([kernels._poisson(rng, state, mean) for _ in range(20_000)])
     assert abs(drawn.mean() - mean) <= K * np.sqrt(mean / 20_000)
     assert abs(drawn.var() - mean) <= K * np.sqrt((mean + 2 * mean**2) / 20_000)
     if mean:
@@ -222,16 +225,35 @@ def test_the_fast_generator_is_xoshiro():
     assert not np.array_equal(other, kernels._fast_state(np.random.default_rng(5)))
 
 
-@pytest.mark.parametrize("inside", [True, False])
+def test_directions_are_even_and_of_unit_length():
+    state = kernels._fast_state(np.random.default_rng(8))
+    cosine, sine = np.array([kernels._turned(state) for _ in range(20_000)]).T
+    assert np.abs(np.hypot(cosine, sine) - 1).max() < 1e-15
+    assert stats.kstest(np.arctan2(sine, cosine) / (2 * np.pi) + 0.5, "uniform").pvalue > 1e-3
+    within_a_step = np.arctan2(sine, cosine) * kernels._N_TURN / (2 * np.pi) % 1
+    assert stats.kstest(within_a_step, "uniform").pvalue > 1e-3
+
+
+def test_zones_are_the_region_and_what_reaches_it(simulator):
+    source, reach = simulator.sources[0], simulator._reach.max(axis=0)
+    zones = np.split(source.pixels, source.zones[1:-1])
+    assert np.array_equal(zones[0], simulator.model.inside)
+    outside = np.setdiff1d(np.flatnonzero(reach > 0), zones[0])
+    assert np.array_equal(np.sort(np.concatenate(zones[1:])), outside)
+    assert all(reach[a].min() > reach[b].max() for a, b in pairwise(zones[1:]))
+    intensity = simulator.model.point_source_templates[0].intensity
+    assert source.share == pytest.approx([intensity[z].sum() / intensity[zones[0]].sum() for z in zones], rel=1e-12)
+
+
 @pytest.mark.parametrize(("mean", "most"), [(2.0, 3.5), (0.4, 1.0), (5.0, 5.5)])
-def test_candidates_are_thinned_to_the_second_process(mean, most, inside):
+def test_candidates_are_thinned_to_the_second_process(mean, most):
     """Shares of rejected candidates and of 1, 2, 3 .. photons, against the module's formulas."""
     rng, n = np.random.default_rng(6), 40_000
     state = kernels._fast_state(rng)
-    found = np.bincount([kernels._photons_of_candidate(rng, state, mean, most, inside) for _ in range(n)], minlength=30)
+    found = np.bincount([kernels._photons_of_candidate(rng, state, mean, most) for _ in range(n)], minlength=30)
     k = np.arange(1, 30)
     rate = stats.poisson.pmf(k, mean)
     rate[0] = mean * (np.exp(-mean) - np.exp(-most))
-    envelope = stats.poisson.sf(1, most) if inside else mean * -np.expm1(-most)
+    envelope = stats.poisson.sf(1, most)
     expected = n * np.concatenate([[1 - rate.sum() / envelope], rate / envelope])
     assert np.all(np.abs(found[:30] - expected) < K * np.sqrt(expected) + 1)

@@ -55,6 +55,7 @@ def mixed():
         {"gamma": 1.0},
         {"weeks": 573.5},
         {"n_energy": 1},
+        {"expected_labels": True},
     ],
     ids=str,
 )
@@ -76,6 +77,23 @@ def test_variations_that_are_off_leave_no_trace_in_the_fingerprint():
         "gamma", "disk_height", "cosmic_rays", "halo_height", "spin_temperature",
     }  # fmt: skip
     assert sky(spectral_jitter=0.5).settings.law() == law | {"spectral_jitter": 0.5}
+
+
+def test_expected_labels_are_the_mean_of_drawn_ones_on_the_same_maps(mixed):
+    """Also where a share of the excess is Poisson, whose flux is in the dimmest bin of both."""
+    k, n = 5, 300
+    model = sky(gce_poisson_share=True, expected_labels=True)
+    theta = np.repeat(theta_with(model, 1, gce1_xi=-10.5, gce2_xi=-12.0, disk_xi=-10.0, gce2_omega2=0.3), n, axis=0)
+    told, drawn = (Simulator(m).draw(theta, np.random.default_rng(5)) for m in (model, mixed))
+    assert np.array_equal(told.counts, drawn.counts)
+    assert np.ptp(told.scd, axis=0).max() == 0
+    for name in ("n_sources", "flux"):
+        each, mean = getattr(drawn, name), getattr(told, name)[0]
+        assert np.all(np.abs(each.mean(axis=0) - mean) <= k * each.std(axis=0) / np.sqrt(n) + 2e-4 * mean)
+    flux = drawn.flux[:, 4:].sum(axis=-1)[..., None]
+    histogram, expected = drawn.scd * flux, told.scd[0] * told.flux[0, 4:].sum(axis=-1)[:, None]
+    error = k * histogram.std(axis=0) / np.sqrt(n) + 2e-4 * expected.sum(axis=-1, keepdims=True)
+    assert np.all(np.abs(histogram.mean(axis=0) - expected) <= error)
 
 
 # -- energy ---------------------------------------------------------------------------------------------------------
