@@ -1,8 +1,16 @@
 """Classical likelihoods to compare with: Poisson template fits and the non-Poissonian template fit (NPTF)."""
 
-from gcesbi.baselines.goodness_of_fit import DeviantPixel, GoodnessOfFit, deviance, deviant_pixels, goodness_of_fit
+from gcesbi.baselines.goodness_of_fit import (
+    DeviantPixel,
+    GoodnessOfFit,
+    deviance,
+    deviant_pixels,
+    goodness_of_fit,
+)
 from gcesbi.baselines.nptf import NptfGradient, NptfLikelihood, nptf_log_likelihood
-from gcesbi.baselines.nptf_fit import NPTF, NptfPosterior, NptfPriors
+from gcesbi.baselines.nptf_fit import NPTF
+from gcesbi.baselines.nptf_posterior import NptfPosterior
+from gcesbi.baselines.nptf_priors import ModelPriors, NptfPriors, ShapePriors
 from gcesbi.baselines.poisson import PoissonFit, PoissonFitResult
 from gcesbi.baselines.poisson_likelihood import poisson_deviance, poisson_log_likelihood
 from gcesbi.baselines.poisson_posterior import PoissonChainPosterior, PoissonPosterior
@@ -10,14 +18,18 @@ from gcesbi.baselines.poisson_priors import Fixed, NormPrior, UserTemplate
 from gcesbi.baselines.poisson_spectrum import TemplateSpectrum
 from gcesbi.baselines.psf_correction import PsfCorrection, psf_correction
 from gcesbi.baselines.sampling import Chain, Convergence, SamplingWarning, run_emcee
+from gcesbi.baselines.scd_family import BrokenPowerLaws
+from gcesbi.baselines.skew_normal_family import SkewNormals
 
 __all__ = [
     "NPTF",
+    "BrokenPowerLaws",
     "Chain",
     "Convergence",
     "DeviantPixel",
     "Fixed",
     "GoodnessOfFit",
+    "ModelPriors",
     "NormPrior",
     "NptfGradient",
     "NptfLikelihood",
@@ -29,6 +41,8 @@ __all__ = [
     "PoissonPosterior",
     "PsfCorrection",
     "SamplingWarning",
+    "ShapePriors",
+    "SkewNormals",
     "TemplateSpectrum",
     "UserTemplate",
     "deviance",

@@ -20,7 +20,7 @@ whole map) and
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -37,10 +37,18 @@ from gcesbi.baselines.recursion import (
     log_probabilities,
     log_probability_gradients,
 )
+from gcesbi.baselines.scd_family import SourceView, at_exposure
 from gcesbi.errors import InputError
 from gcesbi.sky.observation import check_counts
 
-__all__ = ["NptfGradient", "NptfLikelihood", "check_theta", "nptf_log_likelihood"]
+__all__ = [
+    "NptfGradient",
+    "NptfLikelihood",
+    "VectorGradient",
+    "check_theta",
+    "exposure_groups",
+    "nptf_log_likelihood",
+]
 
 
 def check_theta(theta: ArrayLike, name: str = "theta") -> NDArray[np.float64]:
@@ -110,22 +118,36 @@ class NptfGradient:
 
 
 @dataclass(frozen=True, eq=False)
+class VectorGradient:
+    """Log-likelihood and its derivatives by what the recursion sees.
+
+    Attributes
+    ----------
+    value : float
+    by_mean : array (n_pix,)
+        By every pixel's mean of the smooth emission.
+    by_vectors : array (n_group, n_ps, n_row)
+        By X_Σ (index 0) and X_m of every point-source template, held independent of each other.
+    """
+
+    value: float
+    by_mean: NDArray[np.float64]
+    by_vectors: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class NptfLikelihood:
-    """Likelihood of one counts map, ready for many evaluations. Make one by :meth:`build`.
+    """Likelihood of one counts map, ready for many evaluations. Make one by :meth:`build` or :meth:`of_groups`.
 
     Attributes
     ----------
     blocks : PixelBlocks
-    shares, density : array (n_ps, n_share)
-        PSF correction f and Δρ of every point-source template.
-    exposure_ratio : array (n_group,)
-        Exposure of every group of pixels, relative to the mean to which S refers.
+    views : tuple of SourceView
+        How the instrument sees the sources of every point-source template.
     """
 
     blocks: PixelBlocks
-    shares: NDArray[np.float64]
-    density: NDArray[np.float64]
-    exposure_ratio: NDArray[np.float64]
+    views: tuple[SourceView, ...]
 
     @classmethod
     def build(
@@ -157,19 +179,37 @@ class NptfLikelihood:
         shares, density = (np.atleast_2d(table) for table in _check_psf_table(psf_f, psf_df_rho))
         if len(shares) not in (1, len(maps)):
             raise InputError(f"psf_f: must hold one table, or one for each of {len(maps)} templates, got {len(shares)}")
-        group, ratio = _exposure_groups(exposure_ratio, n_exposure, k.size)
-        shape = (len(maps), shares.shape[1])
-        return cls(
-            PixelBlocks.build(k, maps, group),
-            np.ascontiguousarray(np.broadcast_to(shares, shape)),
-            np.ascontiguousarray(np.broadcast_to(density, shape)),
-            ratio,
-        )
+        group, ratio = exposure_groups(exposure_ratio, n_exposure, k.size)
+        rows = np.broadcast_to(np.arange(len(shares)), len(maps))
+        tables = [
+            tuple(np.ascontiguousarray(np.tile(table[row], (len(ratio), 1))) for table in (shares, density))
+            for row in rows
+        ]
+        views = [SourceView(f, rho, ratio, 1.0, int(k.max()) + 1) for f, rho in tables]
+        return cls.of_groups(k, maps, group, views)
+
+    @classmethod
+    def of_groups(
+        cls, counts: ArrayLike, templates: ArrayLike, group: NDArray[np.int64], views: Sequence[SourceView]
+    ) -> NptfLikelihood:
+        """Sort pixels into blocks, each of one `group` (n_pix,): the first index of the views' tables."""
+        k, maps = _check_maps(counts, templates)
+        return cls(PixelBlocks.build(k, maps, group), tuple(views))
 
     @property
     def n_ps(self) -> int:
         """Number of point-source templates."""
-        return len(self.shares)
+        return len(self.views)
+
+    @property
+    def n_group(self) -> int:
+        """Number of groups of pixels."""
+        return len(self.views[0].ratio)
+
+    @property
+    def n_row(self) -> int:
+        """Length of vectors X: index 0, 1 .. largest count, and zeros that the recursion may read."""
+        return self.blocks.max_count + 1 + STRIDE
 
     def lanes(self, maps: ArrayLike) -> NDArray[np.float64]:
         """Maps (..., n_pix) in the order of the blocks, (..., n_block, LANES), 0 in padding."""
@@ -178,12 +218,20 @@ class NptfLikelihood:
 
     def log_probabilities(self, mean: ArrayLike, thetas: Sequence[ArrayLike]) -> NDArray[np.float64]:
         """Log-probability of every pixel's count, (n_pix,)."""
+        vectors = self._vectors([check_theta(theta) for theta in thetas])
+        return self.log_probabilities_of(mean, vectors)
+
+    def log_probabilities_of(self, mean: ArrayLike, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-probability of every pixel's count, (n_pix,), for vectors X (n_group, n_ps, n_row)."""
         out = np.empty(self.blocks.counts.shape)
         blocks = self.blocks
-        vectors = self._vectors([check_theta(theta) for theta in thetas])
         log_probabilities(blocks.counts, blocks.templates, blocks.group, self.lanes(mean), vectors, out)
-        pixels = np.empty(blocks.n_pix)
-        pixels[blocks.order[blocks.order >= 0]] = out[blocks.order >= 0]
+        return self._pixels(out)
+
+    def _pixels(self, lanes: NDArray[np.float64]) -> NDArray[np.float64]:
+        order = self.blocks.order
+        pixels = np.empty(self.blocks.n_pix)
+        pixels[order[order >= 0]] = lanes[order >= 0]
         return pixels
 
     def __call__(self, mean: ArrayLike, thetas: Sequence[ArrayLike]) -> float:
@@ -194,26 +242,28 @@ class NptfLikelihood:
         """Log-likelihood and its derivatives by mean and thetas, in closed form."""
         checked = [check_theta(theta) for theta in thetas]
         vectors = self._vectors(checked, derivatives=True)
+        found = self.vector_gradient(mean, np.ascontiguousarray(vectors[:, :, 0]))
+        by_theta = tuple(
+            np.einsum("gm,gpm->p", found.by_vectors[:, j], vectors[:, j, 1 : 1 + len(theta)])
+            for j, theta in enumerate(checked)
+        )
+        return NptfGradient(found.value, found.by_mean, by_theta)
+
+    def vector_gradient(self, mean: ArrayLike, vectors: NDArray[np.float64]) -> VectorGradient:
+        """Log-likelihood and its derivatives for vectors X (n_group, n_ps, n_row), in closed form."""
         blocks = self.blocks
         out, by_mean = np.empty(blocks.counts.shape), np.empty(blocks.counts.shape)
-        values = np.ascontiguousarray(vectors[:, :, 0])
-        slope = np.empty_like(values)
+        slope = np.empty_like(vectors)
         log_probability_gradients(
-            blocks.counts, blocks.templates, blocks.group, self.lanes(mean), values, out, slope, by_mean
+            blocks.counts, blocks.templates, blocks.group, self.lanes(mean), vectors, out, slope, by_mean
         )
-        by_theta = tuple(
-            np.einsum("gm,gpm->p", slope[:, j], vectors[:, j, 1 : 1 + len(theta)]) for j, theta in enumerate(checked)
-        )
-        pixels = np.empty(blocks.n_pix)
-        pixels[blocks.order[blocks.order >= 0]] = by_mean[blocks.order >= 0]
-        return NptfGradient(float(out.sum()), pixels, by_theta)
+        return VectorGradient(float(out.sum()), self._pixels(by_mean), slope)
 
     def evaluate_many(
         self,
         norms: NDArray[np.float64],
         smooth: NDArray[np.float64],
-        thetas: NDArray[np.float64],
-        lengths: NDArray[np.int64],
+        vectors: Callable[[slice], NDArray[np.float64]],
         workers: int | None = None,
     ) -> NDArray[np.float64]:
         """Log-likelihoods (n,) of many parameter vectors, unchecked, on several cores.
@@ -223,9 +273,8 @@ class NptfLikelihood:
         norms : array (n, n_smooth)
         smooth : array (n_smooth, n_block, LANES)
             Smooth templates in the order of the blocks, see :meth:`lanes`.
-        thetas : array (n, n_ps, n_max)
-        lengths : array (n_ps,)
-            Length of each template's theta.
+        vectors : callable
+            Gives X (n_part, n_group, n_ps, n_row) of a part of the parameter vectors; called in each thread.
         workers : int, optional
             Number of threads; all cores by default.
         """
@@ -233,13 +282,13 @@ class NptfLikelihood:
         parts = [slice(*pair) for pair in zip(*_split(len(norms), n_worker), strict=True)]
         out = np.empty(len(norms))
         blocks = self.blocks
-        fixed = (blocks.counts, blocks.templates, blocks.group, self.shares, self.density, self.exposure_ratio)
 
         def work(part: slice) -> None:
-            _evaluate(norms[part], smooth, thetas[part], lengths, *fixed, blocks.max_count + 1 + STRIDE, out[part])
+            fixed = (blocks.counts, blocks.templates, blocks.group)
+            _evaluate(norms[part], smooth, np.ascontiguousarray(vectors(part)), *fixed, out[part])
 
         if n_worker == 1:
-            work(slice(None))
+            work(slice(0, len(norms)))
         else:
             with ThreadPoolExecutor(n_worker) as pool:
                 list(pool.map(work, parts))
@@ -249,22 +298,20 @@ class NptfLikelihood:
         """X (n_group, n_ps, n) or, with derivatives, (n_group, n_ps, 1 + n_theta, n), zeros at the end."""
         if len(thetas) != self.n_ps:
             raise InputError(f"thetas: need one for each of {self.n_ps} templates, got {len(thetas)}")
-        n_group, n = len(self.exposure_ratio), self.blocks.max_count + 1
+        n = self.blocks.max_count + 1
         rows = 1 + max(len(theta) for theta in thetas) if derivatives else 1
-        out = np.zeros((n_group, self.n_ps, rows, n + STRIDE))
-        for g, ratio in enumerate(self.exposure_ratio):
-            for j, theta in enumerate(thetas):
-                scaled = _at_exposure(theta, ratio)
-                target = out[g, j, :, :n]
+        out = np.zeros((self.n_group, self.n_ps, rows, n + STRIDE))
+        for j, (theta, view) in enumerate(zip(thetas, self.views, strict=True)):
+            for g, ratio in enumerate(view.ratio):
+                scaled, target = at_exposure(theta, ratio), out[g, j, :, :n]
+                table = (view.shares[g], view.density[g])
                 if derivatives:
-                    count_vectors_with_derivatives(
-                        scaled, self.shares[j], self.density[j], target[0], target[1 : 1 + len(theta)]
-                    )
+                    count_vectors_with_derivatives(scaled, *table, target[0], target[1 : 1 + len(theta)])
                     n_break = len(theta) // 2 - 1
                     target[1] /= ratio
                     target[1 + len(theta) - n_break : 1 + len(theta)] *= ratio
                 else:
-                    count_vectors(scaled, self.shares[j], self.density[j], target[0])
+                    count_vectors(scaled, *table, target[0])
         return out if derivatives else out[:, :, 0]
 
 
@@ -273,9 +320,13 @@ def _split(n: int, parts: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return edges[:-1], edges[1:]
 
 
-def _exposure_groups(
+def exposure_groups(
     ratio: ArrayLike | None, n_exposure: int, n_pix: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Split pixels by exposure ratio (n_pix,) into groups of equal size: each pixel's group, each group's mean ratio.
+
+    One group has the ratio 1.
+    """
     if n_exposure < 1:
         raise InputError(f"n_exposure: must be at least 1, got {n_exposure}")
     if n_exposure == 1:
@@ -289,43 +340,22 @@ def _exposure_groups(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _at_exposure(theta: FloatArray, ratio: float) -> FloatArray:
-    """The same sources seen with `ratio` times the exposure: S grows, dN/dS falls."""
-    n_break = len(theta) // 2 - 1
-    scaled = theta.copy()
-    scaled[0] /= ratio
-    scaled[n_break + 2 :] *= ratio
-    return scaled
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _evaluate(
     norms: FloatArray,
     smooth: FloatArray,
-    thetas: FloatArray,
-    lengths: IntArray,
+    vectors: FloatArray,
     counts: IntArray,
     templates: FloatArray,
     group: IntArray,
-    shares: FloatArray,
-    density: FloatArray,
-    ratios: FloatArray,
-    n_row: int,
     out: FloatArray,
 ) -> None:
     """Fill out (n,) with the log-likelihoods of n parameter vectors."""
-    n_ps = templates.shape[1]
-    vectors = np.zeros((len(ratios), n_ps, n_row))
     mean, logs = np.empty(counts.shape), np.empty(counts.shape)
     for i in range(len(norms)):
         mean[:] = 0.0
         for t in range(len(smooth)):
             mean += norms[i, t] * smooth[t]
-        for g in range(len(ratios)):
-            for j in range(n_ps):
-                theta = _at_exposure(thetas[i, j, : lengths[j]], ratios[g])
-                count_vectors(theta, shares[j], density[j], vectors[g, j, : n_row - STRIDE])
-        log_probabilities(counts, templates, group, mean, vectors, logs)
+        log_probabilities(counts, templates, group, mean, vectors[i], logs)
         out[i] = logs.sum()
 
 

@@ -15,14 +15,15 @@ import json
 import math
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import healpy as hp
 import numpy as np
 from numba import njit
 
-from gcesbi.baselines import NptfLikelihood
-from gcesbi.baselines.count_integrals import count_vectors
+from gcesbi.baselines import BrokenPowerLaws, NptfLikelihood, SkewNormals
+from gcesbi.baselines.count_integrals import count_vectors, mean_counts
 from gcesbi.sky.region import Region
 
 NAMES = ("Opi", "Oic", "iso", "bub", "nfw_g1p2", "dsk_z0p3")
@@ -126,12 +127,34 @@ def main():
     thetas = [np.array(point["theta_gce"]), np.array(point["theta_dsk"])]
     likelihood = NptfLikelihood.build(counts, sources, shares, density)
     smooth, norms = likelihood.lanes(templates), np.array([point["poisson_norms"]])
-    batch, lengths = np.array([thetas]), np.array([6, 6])
+    shapes, amounts = [theta[None, 1:] for theta in thetas], [mean_counts(theta[None]) for theta in thetas]
+    broken = [BrokenPowerLaws(2).bind(view) for view in likelihood.views]
+    skew = [SkewNormals().bind(replace(view, exposure=1.1e11)) for view in likelihood.views]
+    populations = [
+        (0, np.array([[-10.5, 0.2, -1.0]])),
+        (0, np.array([[-11.5, 0.1, 1.0]])),
+        (1, np.array([[-11.0, 0.4, 2.0]])),
+    ]
+
+    def power_laws(part):
+        out = np.zeros((1, 1, 2, likelihood.n_row))
+        for j in range(2):
+            broken[j].unit_vectors(shapes[j], out[:, :, j])
+            out[:, :, j] *= amounts[j]
+        return out
+
+    def skew_normals(part):
+        out, unit = np.zeros((1, 1, 2, likelihood.n_row)), np.zeros((1, 1, likelihood.n_row))
+        for j, shape in populations:
+            skew[j].unit_vectors(shape, unit)
+            out[:, :, j] += 0.5 * unit
+        return out
 
     vectors = np.zeros((2, counts.max() + 1))
     for theta, vector in zip(thetas, vectors, strict=True):
         count_vectors(theta, shares, density, vector)
-    value = best(lambda: likelihood.evaluate_many(norms, smooth, batch, lengths, 1), 100)
+    value = best(lambda: likelihood.evaluate_many(norms, smooth, power_laws, 1), 100)
+    three = best(lambda: likelihood.evaluate_many(norms, smooth, skew_normals, 1), 100)
     gradient = best(lambda: likelihood.gradient(mean, thetas), 50)
     slow = best(lambda: plain(counts, mean, sources, vectors), 10)
     slowest = best(lambda: textbook(counts[::50], mean[::50], sources[:, ::50], np.array(thetas), shares, density), 1)
@@ -142,6 +165,7 @@ def main():
     error = likelihood(mean, thetas) - point["log_likelihood"]
     print(f"{counts.size} pixels, {counts.sum()} counts; error against the reference {error:.1e}")
     print(f"value, one core              {1e3 * value:8.3f} ms")
+    print(f"value, three skew normals    {1e3 * three:8.3f} ms")
     print(f"value and gradient           {1e3 * gradient:8.3f} ms   {gradient / value:.2f} values")
     print(f"recursion alone, plain       {1e3 * slow:8.3f} ms   {slow / value:.1f} values")
     print(f"textbook, x_m per pixel      {1e3 * slowest * 50:8.0f} ms   {slowest * 50 / value:.0f} values (from 1/50)")

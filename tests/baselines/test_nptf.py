@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import poisson
 
-from gcesbi.baselines import NptfLikelihood, nptf_log_likelihood
+from gcesbi.baselines import BrokenPowerLaws, NptfLikelihood, nptf_log_likelihood
+from gcesbi.baselines.count_integrals import mean_counts
 from gcesbi.errors import InputError
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
 
@@ -156,8 +157,16 @@ def test_batches_do_not_depend_on_the_number_of_workers():
     likelihood = NptfLikelihood.build(counts, template, F, RHO)
     norms = 2 * rng.random((9, 3))
     thetas = np.tile(np.array(THETA), (9, 2, 1)) * (1 + 0.1 * rng.random((9, 2, 1)))
-    lengths = np.array([6, 6])
-    runs = [likelihood.evaluate_many(norms, likelihood.lanes(smooth), thetas, lengths, workers) for workers in (1, 3)]
+    families = [BrokenPowerLaws(2).bind(view) for view in likelihood.views]
+
+    def vectors(part):
+        out = np.zeros((part.stop - part.start, 1, 2, likelihood.n_row))
+        for j, family in enumerate(families):
+            family.unit_vectors(thetas[part, j, 1:], out[:, :, j])
+            out[:, :, j] *= mean_counts(thetas[part, j])[:, None, None]
+        return out
+
+    runs = [likelihood.evaluate_many(norms, likelihood.lanes(smooth), vectors, workers) for workers in (1, 3)]
     assert runs[0].tobytes() == runs[1].tobytes()
     single = [likelihood(norm @ smooth, list(theta)) for norm, theta in zip(norms, thetas, strict=True)]
     np.testing.assert_allclose(runs[0], single, rtol=1e-13)

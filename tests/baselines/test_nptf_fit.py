@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from gcesbi.baselines import NPTF, NptfPriors, SamplingWarning
+from gcesbi.baselines import NPTF, NptfLikelihood, NptfPriors, SamplingWarning
 from gcesbi.errors import InputError
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
 
@@ -66,7 +68,7 @@ def test_faint_sources_make_the_poisson_likelihood(model):
     observation = observe(model, seed=4)
     nptf = NPTF(model, observation, priors)
     theta = np.array([5.0, 5.0, 2.0, 3.0, 25.0, -8.5, 1.5e-6, 5.0, 25.0, -8.5, 1.5e-6])
-    spectrum = nptf._spectrum
+    spectrum = nptf.sky.spectrum
     summed = np.einsum("te,tep->tp", spectrum, model.templates)
     exposure = model.exposure[0] / model.exposure[0].mean()
     mean = 5 * summed[0] + 5 * summed[1] + 2 * summed[2] + (3 * summed[2] + 5 * summed[3]) / exposure
@@ -95,12 +97,12 @@ def test_quantities_follow_their_definitions(nptf, model):
     theta = nptf.sample_prior(5, np.random.default_rng(4))
     got = nptf.quantities(theta)
     np.testing.assert_allclose(got["flux_fraction"].sum(axis=1), 1.0)
-    spectrum = nptf._spectrum
+    spectrum = nptf.sky.spectrum
     per_norm = (spectrum * model.flux_per_norm).sum(axis=1)
     np.testing.assert_allclose(got["flux"][:, 2], per_norm[2] * (theta[:, 2] + theta[:, 3]))
     edges = 10**model.scd_edges
     for i, row in enumerate(theta):
-        scale = nptf.mean_exposure[0]
+        scale = nptf.sky.mean_exposure[0]
         scd = BrokenPowerLaw(1.0, tuple(row[4:6]), (row[6] / scale,))
         pdf = scd.histogram(edges)
         np.testing.assert_allclose(got["scd_cdf"][i, 0], np.cumsum(pdf), atol=1e-12)
@@ -124,7 +126,9 @@ def test_run_recovers_injected_sources():
     counts += rng.poisson(4.0 * model.templates[0, 0])
     nptf = NPTF(model, observe(model, counts[None]), PRIORS)
     # every source's light stays in its pixel here, unlike what the PSF correction says
-    object.__setattr__(nptf, "likelihood", type(nptf.likelihood).build(counts, template[None], [1.0], [1.0]))
+    one_share = NptfLikelihood.build(counts, template[None], [1.0], [1.0])
+    view = replace(one_share.views[0], exposure=float(nptf.sky.mean_exposure[0]))
+    object.__setattr__(nptf.sky, "likelihood", replace(one_share, views=(view,)))
     with pytest.warns(SamplingWarning):
         posterior = nptf.run(n_steps=60, n_walkers=24, n_particles=100, seed=1, progress=False)
     low, high = np.quantile(posterior.samples["point_source_flux_fraction"][:, 0], [0.0015, 0.9985])

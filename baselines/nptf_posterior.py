@@ -1,0 +1,92 @@
+"""Posterior of an NPTF: named quantities from parameters, and the chain they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi.baselines.sampling import Chain, Convergence
+from gcesbi.posterior import SamplePosterior
+
+if TYPE_CHECKING:
+    from gcesbi.baselines.nptf_fit import NPTF
+
+__all__ = ["NptfPosterior", "nptf_quantities"]
+
+FloatArray = NDArray[np.float64]
+
+
+def nptf_quantities(nptf: NPTF, theta: FloatArray) -> dict[str, FloatArray]:
+    """Named quantities (n, ...) of parameter vectors (n, n_dim)."""
+    model, sky, parameters = nptf.model, nptf.sky, nptf.parameters
+    smooth, sources = (np.zeros((len(theta), len(model.names))) for _ in range(2))
+    norms, source_norms = parameters.smooth_norms(theta), parameters.source_norms(theta)
+    for i, name in enumerate(parameters.smooth_templates):
+        smooth[:, model.names.index(name)] += norms[:, i]
+    for p, population in enumerate(parameters.populations):
+        sources[:, model.names.index(population.template)] += source_norms[:, p]
+    smooth, sources = smooth * sky.flux_per_norm, sources * sky.flux_per_norm
+    flux = smooth + sources
+    total = flux.sum(axis=1, keepdims=True)
+    ps = sky.rows(tuple(model.point_sources))
+    pdf = _histograms(nptf, theta, source_norms)
+    centres = 10.0 ** np.asarray(model.coordinates.flux_bin)
+    result = {
+        "flux_fraction": flux / total,
+        "flux": flux,
+        "scd_cdf": np.cumsum(pdf, axis=-1),
+        "n_sources": sources[:, ps] * np.sum(pdf / centres, axis=-1),
+        "poisson_flux_fraction": smooth[:, ps] / total,
+        "point_source_flux_fraction": sources[:, ps] / total,
+    }
+    return result | {name: theta[:, i] for i, name in enumerate(nptf.names)}
+
+
+def _histograms(nptf: NPTF, theta: FloatArray, norms: FloatArray) -> FloatArray:
+    """Expected SCD histograms (n, n_point_source, n_bin); in the dimmest bin where there are no point sources."""
+    names, edges = nptf.model.point_sources, np.asarray(nptf.model.scd_edges)
+    pdf = np.zeros((len(theta), len(names), len(edges) - 1))
+    for p, population in enumerate(nptf.parameters.populations):
+        shapes = nptf.parameters.shapes(theta, p)
+        histogram = nptf.family_of(population.template).histogram(shapes, edges)
+        pdf[:, names.index(population.template)] += norms[:, p, None] * histogram
+    pdf[..., 0] += np.where(pdf.sum(axis=-1) > 0, 0.0, 1.0)
+    return np.asarray(pdf / pdf.sum(axis=-1, keepdims=True))
+
+
+class NptfPosterior(SamplePosterior):
+    """Posterior of an NPTF, with its chain and what to think of it.
+
+    ``log_evidence`` is the tempering's estimate of ln Z (good to a few tenths, not a nested sampler's figure).
+
+    Besides the quantities of every posterior it holds the fit's own parameters by name, and ``poisson_flux_fraction``
+    and
+    ``point_source_flux_fraction`` (n_sample, n_point_source_template): the smooth and the point-source share of the
+    point-source templates in the region's flux.
+    """
+
+    def __init__(self, nptf: NPTF, chain: Chain, samples: Mapping[str, FloatArray], log_evidence: float) -> None:
+        super().__init__("NPTF", nptf.model.coordinates, samples)
+        self.chain = chain
+        self.log_evidence = log_evidence
+        self.best_log_likelihood = float(chain.log_probability.max())
+
+    @property
+    def convergence(self) -> Convergence:
+        """Diagnostics of the chain."""
+        return self.chain.convergence
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing speaks against convergence; ``convergence.problems`` lists what does."""
+        return self.chain.convergence.converged
+
+    @property
+    def degeneracy(self) -> NDArray[np.float64]:
+        """Correlation of the smooth and the point-source share of each template, (n_ps,); NaN if one is absent."""
+        smooth, sources = self.samples["poisson_flux_fraction"], self.samples["point_source_flux_fraction"]
+        both = (smooth.std(axis=0) > 0) & (sources.std(axis=0) > 0)
+        return np.array([np.corrcoef(smooth[:, j], sources[:, j])[0, 1] if ok else np.nan for j, ok in enumerate(both)])
