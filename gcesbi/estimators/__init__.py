@@ -1,7 +1,8 @@
 """What is learnt: spectra and source counts, with their training, storage and posteriors."""
 
 from gcesbi.estimators.base import Estimator, NetworkSettings
-from gcesbi.estimators.posterior import SourceCountPosterior, SpectralPosterior, total_flux
+from gcesbi.estimators.map_flux import flux_error, total_flux
+from gcesbi.estimators.posterior import SourceCountPosterior, SpectralPosterior
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator, SpectralPrediction
 from gcesbi.estimators.store import load_estimator, read_notes, save_estimator
@@ -18,6 +19,7 @@ __all__ = [
     "TrainingError",
     "TrainingHistory",
     "TrainingSettings",
+    "flux_error",
     "load_estimator",
     "read_notes",
     "save_estimator",

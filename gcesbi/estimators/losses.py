@@ -1,4 +1,4 @@
-"""Losses whose minimum is the truth: Gaussian negative log-likelihood and pinball losses.
+"""Losses whose minimum is the truth: Gaussian negative log-likelihoods and pinball losses.
 
 The pinball loss max(t d, (t - 1) d) of d = y - ŷ(t) is least, on average over y, where ŷ(t) is the t-quantile of y
 (Koenker & Bassett 1978, Econometrica 46, 33). The Earth mover's pinball loss (List et al. 2021, arXiv:2107.09070) sums
@@ -13,7 +13,9 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["earth_movers_pinball", "gaussian_nll", "logit_pinball", "pinball"]
+__all__ = ["cholesky_nll", "earth_movers_pinball", "gaussian_nll", "logit_pinball", "low_rank_nll", "pinball"]
+
+_LN_2PI = math.log(2 * math.pi)
 
 
 def pinball(difference: Tensor, level: Tensor) -> Tensor:
@@ -62,4 +64,56 @@ def logit_pinball(cdf: Tensor, predicted_logit: Tensor, level: Tensor, epsilon: 
 
 def gaussian_nll(value: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """Negative log-likelihood of independent Gaussians, element by element, with the ½ ln 2π."""
-    return 0.5 * ((value - mean) * torch.exp(-log_std)).square() + log_std + 0.5 * math.log(2 * math.pi)
+    return 0.5 * ((value - mean) * torch.exp(-log_std)).square() + log_std + 0.5 * _LN_2PI
+
+
+def cholesky_nll(deviation: Tensor, factor: Tensor) -> Tensor:
+    """Negative log-likelihood of a Gaussian known by the Cholesky factor W of its precision, P = Wᵀ W.
+
+    ½ |W d|² − Σ ln W_ii + n/2 ln 2π: no matrix is inverted.
+
+    Parameters
+    ----------
+    deviation : tensor (..., n)
+        d = value - mean.
+    factor : tensor (..., n, n)
+        Lower triangular, with positive diagonal.
+
+    Returns
+    -------
+    tensor (...)
+    """
+    residual = torch.matmul(factor, deviation[..., None])[..., 0]
+    log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+    return 0.5 * residual.square().sum(dim=-1) - log_det + 0.5 * deviation.shape[-1] * _LN_2PI
+
+
+def low_rank_nll(deviation: Tensor, log_std: Tensor, loadings: Tensor) -> Tensor:
+    """Negative log-likelihood of a Gaussian with covariance D + V Vᵀ, by Woodbury's identity; computed in float64.
+
+    With K = 1 + Vᵀ D⁻¹ V, of the size of the rank: dᵀ Σ⁻¹ d = dᵀ D⁻¹ d − |K^-½ Vᵀ D⁻¹ d|², and
+    ln det Σ = ln det D + ln det K. The difference cancels where D is small: hence float64, at a cost that goes with the
+    rank only.
+
+    Parameters
+    ----------
+    deviation : tensor (..., n)
+        d = value - mean.
+    log_std : tensor (..., n)
+        ½ ln D.
+    loadings : tensor (..., n, rank)
+        V.
+
+    Returns
+    -------
+    tensor (...)
+        In the type of `deviation`.
+    """
+    inverse = torch.exp(-log_std.double())
+    scaled, columns = deviation.double() * inverse, loadings.double() * inverse[..., None]
+    capacity = torch.eye(columns.shape[-1], dtype=columns.dtype, device=columns.device) + columns.mT @ columns
+    factor = torch.linalg.cholesky(capacity)
+    explained = torch.linalg.solve_triangular(factor, columns.mT @ scaled[..., None], upper=False)[..., 0]
+    quadratic = scaled.square().sum(dim=-1) - explained.square().sum(dim=-1)
+    half_log_det = log_std.double().sum(dim=-1) + factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+    return (0.5 * quadratic + half_log_det + 0.5 * deviation.shape[-1] * _LN_2PI).to(deviation.dtype)

@@ -1,8 +1,8 @@
 """Posteriors of the neural estimators on one observation.
 
-Both answer the calls of :class:`gcesbi.posterior.Posterior`. Quantiles are exact: of the Gaussian, and of the
-network's quantile functions. Neither knows correlations: samples of different entries of one array are independent for
-the spectra, and perfectly ordered for the source counts.
+Both answer the calls of :class:`gcesbi.posterior.Posterior`. Quantiles of flux fractions and of the SCD's CDF are
+exact: those of the Gaussian, and of the network's quantile functions. What samples know of correlations is said at
+each class.
 """
 
 from __future__ import annotations
@@ -12,23 +12,26 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from gcesbi.errors import InputError
+from gcesbi.estimators.map_flux import flux_error, total_flux
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
+from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Coordinates, Posterior, check_levels
 
-__all__ = ["SourceCountPosterior", "SpectralPosterior", "total_flux"]
-
-
-def total_flux(counts: ArrayLike, exposure: ArrayLike) -> NDArray[np.float64]:
-    """Flux of a map (n_energy, n_pix) in every energy bin, Σ_p counts / exposure, photons / cm² / s: (n_energy,)."""
-    return np.sum(np.asarray(counts) / np.asarray(exposure), axis=-1)
+__all__ = ["SourceCountPosterior", "SpectralPosterior"]
 
 
 class SpectralPosterior(Posterior):
-    """Gaussian posterior of flux fractions; truncated to [0, 1] by moving what lies outside to the bound.
+    """Gaussian posterior of flux fractions, and what follows with the flux of the map: fluxes and spectra.
 
-    Entries are independent in the samples: neither the sum to one over templates nor the correlation between energies
-    is in them. Use ``flux_fraction``, which the network learns by itself, and no sum over ``spectrum_fraction``.
+    With a joint Gaussian (`scale`) samples are fractions that sum to one in every bin and go together over templates
+    and energies as the network says; what a draw has below zero is set to zero, and the rest scaled to the sum one.
+    Without it entries are independent in the samples: neither the sum to one nor the correlation between energies is
+    in them, and ``flux_fraction``, which the network then learns by itself, must be used, and no sum over
+    ``spectrum_fraction``.
+
+    The flux of the map in every bin has a Poisson error, taken as independent of the fractions: gamma distributed in
+    samples, to first order in quantiles of ``flux`` and ``spectrum``, which are those of a Gaussian, cut at zero.
 
     Parameters
     ----------
@@ -38,8 +41,14 @@ class SpectralPosterior(Posterior):
     total_mean, total_std : array (n_template,)
         Of the flux fractions of all energies together.
     total_flux : array (n_energy,), photons / cm² / s
-        Flux of the observed map; its Poisson error is neglected.
+        Flux of the observed map.
     method : str
+    total_flux_error : array (n_energy,), optional, photons / cm² / s
+        Its Poisson error; neglected if not given.
+    scale : array (n_template, n_energy, m), optional
+        A of the joint Gaussian, mean + A ε with ε ~ N(0, 1) of m components; its norms over m are `std`.
+    energy_edges : array (n_energy + 1,), optional, GeV
+        Needed for ``spectrum``, E² dN/dE.
     """
 
     def __init__(
@@ -51,35 +60,63 @@ class SpectralPosterior(Posterior):
         total_std: ArrayLike,
         total_flux: ArrayLike,
         method: str = "neural spectra",
+        *,
+        total_flux_error: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+        energy_edges: ArrayLike | None = None,
     ) -> None:
         n_template, n_energy = len(coordinates.template), len(coordinates.energy)
-        shapes = [(n_template, n_energy)] * 2 + [(n_template,)] * 2 + [(n_energy,)]
-        given = {
-            "mean": mean,
-            "std": std,
-            "total_mean": total_mean,
-            "total_std": total_std,
-            "total_flux": total_flux,
-        }
-        arrays = [_checked(name, value, shape) for (name, value), shape in zip(given.items(), shapes, strict=True)]
         self.method, self.coordinates = method, coordinates
-        self.total_flux = arrays[4]
-        scale = float(self.total_flux.sum())
-        self._gaussians = {
-            "flux_fraction": (arrays[2], arrays[3], 1.0),
-            "spectrum_fraction": (arrays[0], arrays[1], 1.0),
-            "flux": (arrays[2], arrays[3], scale),
-        }
+        self.mean, self.std = (
+            _checked(name, value, (n_template, n_energy)) for name, value in (("mean", mean), ("std", std))
+        )
+        totals = {"total_mean": total_mean, "total_std": total_std}
+        self.total_mean, self.total_std = (_checked(name, value, (n_template,)) for name, value in totals.items())
+        self.total_flux = _checked("total_flux", total_flux, (n_energy,))
+        error = np.zeros(n_energy) if total_flux_error is None else total_flux_error
+        self.total_flux_error = _checked("total_flux_error", error, (n_energy,))
+        self.scale = None if scale is None else _checked_scale(scale, self.std)
+        self.energy_edges = None if energy_edges is None else np.asarray(energy_edges, dtype=np.float64)
+        if self.energy_edges is not None and self.energy_edges.shape != (n_energy + 1,):
+            raise InputError(f"energy_edges: must have shape {(n_energy + 1,)}, got {self.energy_edges.shape}")
+        self._gaussians = self._named_gaussians()
 
     @classmethod
     def of(
-        cls, estimator: SpectralEstimator, counts: ArrayLike, coordinates: Coordinates, method: str = "neural spectra"
+        cls,
+        estimator: SpectralEstimator,
+        counts: ArrayLike,
+        coordinates: Coordinates,
+        method: str = "neural spectra",
+        *,
+        exposure: ArrayLike | None = None,
+        energy_edges: ArrayLike | None = None,
     ) -> SpectralPosterior:
-        """Posterior of an estimator on the counts (n_energy, n_pix) of one observation."""
-        counts = np.asarray(counts)[None]
-        spectrum, total = estimator.predict(counts), estimator.predict_total(counts)
-        flux = total_flux(counts[0], estimator.exposure)
-        return cls(coordinates, spectrum.mean[0], spectrum.std[0], total.mean[0], total.std[0], flux, method)
+        """Posterior of an estimator on the counts (n_energy, n_pix) of one observation.
+
+        Parameters
+        ----------
+        exposure : array (n_energy, n_pix), optional, cm² s
+            The observation's own, by which its counts become fluxes; the estimator's if not given.
+        energy_edges : array (n_energy + 1,), optional, GeV
+            Needed for spectra in E² dN/dE.
+        """
+        counts = np.asarray(counts)
+        exposure = estimator.exposure if exposure is None else np.asarray(exposure)
+        mean, scale = estimator.joint(counts[None])
+        total = estimator.predict_total(counts[None], exposure)
+        return cls(
+            coordinates,
+            mean[0],
+            np.linalg.norm(scale[0], axis=-1),
+            total.mean[0],
+            total.std[0],
+            total_flux(counts, exposure),
+            method,
+            total_flux_error=flux_error(counts, exposure),
+            scale=None if estimator.covariance == "diagonal" else scale[0],
+            energy_edges=energy_edges,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -87,21 +124,60 @@ class SpectralPosterior(Posterior):
         return tuple(self._gaussians)
 
     def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
-        """Draw `n` independent samples of every entry; ``flux`` is ``flux_fraction`` of the same draw, scaled."""
+        """Draw `n` samples; all quantities of a sample follow from the same fractions and fluxes."""
         rng = np.random.default_rng(seed)
-        draws = {name: rng.standard_normal((n, *self._gaussians[name][0].shape)) for name in self.names[:2]}
-        draws["flux"] = draws["flux_fraction"]
-        return {name: self._value(name, draws[name]) for name in self.names}
+        if self.scale is None:
+            share = _within(self.mean + self.std * rng.standard_normal((n, *self.mean.shape)))
+            together = _within(self.total_mean + self.total_std * rng.standard_normal((n, *self.total_mean.shape)))
+            in_bin = self._draw_flux(n, rng)
+            flux = together * in_bin.sum(axis=1, keepdims=True)
+        else:
+            deviates = rng.standard_normal((n, self.scale.shape[-1]))
+            share = np.maximum(self.mean + np.einsum("tem,nm->nte", self.scale, deviates), 0)
+            share /= share.sum(axis=1, keepdims=True)
+            in_bin = self._draw_flux(n, rng)
+            flux = np.einsum("nte,ne->nt", share, in_bin)
+            total = in_bin.sum(axis=1, keepdims=True)
+            together = np.divide(flux, total, out=share.mean(axis=2), where=total > 0)
+        drawn = {"flux_fraction": together, "spectrum_fraction": share, "flux": flux}
+        if self.energy_edges is not None:
+            drawn["spectrum"] = e2dnde(share * in_bin[:, None], self.energy_edges)
+        return drawn
 
     def quantiles(self, name: str, levels: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
-        """Exact quantiles, (n_level, *axes), pointwise."""
+        """Quantiles of the Gaussian, (n_level, *axes), pointwise; cut to the quantity's range."""
         self._check(name)
-        axes = (1,) * self._gaussians[name][0].ndim
-        return self._value(name, ndtri(check_levels(levels)).reshape(-1, *axes))
+        mean, std, largest = self._gaussians[name]
+        deviate = ndtri(check_levels(levels)).reshape(-1, *(1,) * mean.ndim)
+        return np.clip(mean + std * deviate, 0, largest)
 
-    def _value(self, name: str, deviate: NDArray[np.float64]) -> NDArray[np.float64]:
-        mean, std, scale = self._gaussians[name]
-        return np.clip(mean + std * deviate, 0, 1) * scale
+    def _named_gaussians(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64], float]]:
+        """Mean, deviation and largest value of every quantity."""
+        known = {
+            "flux_fraction": (self.total_mean, self.total_std, 1.0),
+            "spectrum_fraction": (self.mean, self.std, 1.0),
+            "flux": (*self._flux(), np.inf),
+        }
+        if self.energy_edges is not None:
+            value = self.mean * self.total_flux
+            error = np.hypot(self.std * self.total_flux, self.mean * self.total_flux_error)
+            known["spectrum"] = (e2dnde(value, self.energy_edges), e2dnde(error, self.energy_edges), np.inf)
+        return known
+
+    def _flux(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and deviation of the templates' fluxes, all energies together."""
+        if self.scale is None:
+            total, error = self.total_flux.sum(), np.linalg.norm(self.total_flux_error)
+            return self.total_mean * total, np.hypot(self.total_std * total, self.total_mean * error)
+        spread = np.linalg.norm(np.einsum("tem,e->tm", self.scale, self.total_flux), axis=-1)
+        return self.mean @ self.total_flux, np.hypot(spread, np.linalg.norm(self.mean * self.total_flux_error, axis=1))
+
+    def _draw_flux(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Fluxes of the map (n, n_energy): gamma distributed, with the observed mean and Poisson error."""
+        flux, error = self.total_flux, self.total_flux_error
+        known = (error > 0) & (flux > 0)
+        shape = np.divide(flux, error, out=np.ones_like(flux), where=known) ** 2
+        return np.where(known, flux * rng.standard_gamma(shape, size=(n, len(flux))) / shape, flux)
 
 
 class SourceCountPosterior(Posterior):
@@ -158,6 +234,19 @@ class SourceCountPosterior(Posterior):
         share = np.diff(cdf, axis=-1, prepend=0)
         per_flux = share @ (10.0 ** -np.asarray(self.coordinates.flux_bin))
         return {"scd_cdf": cdf, "n_sources": per_flux * self.template_flux}
+
+
+def _within(fractions: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(fractions, 0, 1)
+
+
+def _checked_scale(scale: ArrayLike, std: NDArray[np.float64]) -> NDArray[np.float64]:
+    array = np.asarray(scale, dtype=np.float64)
+    if array.ndim != 3 or array.shape[:2] != std.shape:
+        raise InputError(f"scale: must have shape {(*std.shape, 'm')}, got {array.shape}")
+    if not np.allclose(np.linalg.norm(array, axis=-1), std, rtol=1e-6, atol=1e-12):
+        raise InputError("scale: its norms over m must be the standard deviations")
+    return array
 
 
 def _checked(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:

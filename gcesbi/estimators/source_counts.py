@@ -3,7 +3,8 @@
 Trained with the Earth mover's pinball loss (List et al. 2021, arXiv:2107.09070; 2025, arXiv:2507.17804), with many
 levels per map and step, stratified in (0, 1). To it is added, with a small weight, the pinball loss of the log odds of
 the CDF: it has the same minimum, as quantiles are equivariant under increasing maps, and it teaches the outer quantiles
-and the tails of the CDF, which the plain loss hardly feels. Quantiles do not cross: see :mod:`gcesbi.networks.heads`.
+and the tails of the CDF, which the plain loss hardly feels. Quantiles do not cross:
+see :mod:`gcesbi.networks.quantile`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from gcesbi.estimators.base import Estimator, NetworkSettings
 from gcesbi.estimators.losses import earth_movers_pinball, logit_pinball
 from gcesbi.networks import QuantileHead, QuantileOutput
 from gcesbi.posterior import check_levels
+from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.region import Region
 
@@ -77,6 +79,10 @@ class SourceCountEstimator(Estimator):
             raise InputError(f"tail_weight: must not be negative, got {tail_weight}")
         self.n_bin, self.n_level, self.tail_weight = n_bin, n_level, tail_weight
         super().__init__(region, exposure, names, network=network, fingerprint=fingerprint, seed=seed)
+
+    @classmethod
+    def _labels(cls, model: SkyModel) -> dict[str, Any]:
+        return {"names": model.point_sources, "n_bin": len(model.bins)}
 
     def _head(self) -> QuantileHead:
         return QuantileHead(self.network.n_features, len(self.names), self.n_bin)

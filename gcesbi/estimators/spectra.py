@@ -1,26 +1,51 @@
 """Gaussian estimator of spectra: the flux fraction of every template in every energy bin, with its error.
 
-Means are a softmax over templates in each bin; the covariance is diagonal, and the loss the Gaussian negative
-log-likelihood (List et al. 2025, arXiv:2507.17804). Where there are several energy bins, one more column answers for
-all energies together: its error is learnt, not propagated, since errors of neighbouring bins go together and a diagonal
-covariance does not know it.
+Means are a softmax over templates in each bin, and the loss is the Gaussian negative log-likelihood (List et al. 2025,
+arXiv:2507.17804), with one of three covariances (:mod:`gcesbi.networks.gaussian`):
+
+- ``"diagonal"``: every entry by itself. Where there are several energy bins, one more column answers for all energies
+  together: its error is learnt, not propagated, since errors of neighbouring bins go together and a diagonal covariance
+  does not know it.
+- ``"full"``: over templates and bins, through a Cholesky factor.
+- ``"low_rank"``: low rank + diagonal.
+
+The last two are scored twice: by the joint likelihood of all entries of a map, and by the likelihood of every entry by
+itself. Both scores are proper, that is least at the true Gaussian; the second makes means learn that the first, through
+wide common errors, would forgive for long. (Ten bins at nside 16, 120,000 maps presented: root mean square error of π⁰
+0.18 with the first alone, 0.09 with both, 0.07 with a diagonal covariance; joint likelihood per contrast −2.46, −2.50,
+−1.77.)
+
+With the last two the fractions of all energies together are not learnt but follow: y_t = Σ_e w_e y_te, with w_e the
+share of bin e in the map's flux, which the counts tell to a fraction of a per cent.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gcesbi.estimators.base import Estimator
-from gcesbi.estimators.losses import gaussian_nll
-from gcesbi.networks import GaussianHead, GaussianOutput
+from gcesbi.errors import InputError
+from gcesbi.estimators.base import Estimator, NetworkSettings
+from gcesbi.estimators.losses import cholesky_nll, gaussian_nll, low_rank_nll
+from gcesbi.estimators.map_flux import flux_error, total_flux
+from gcesbi.networks import (
+    CholeskyGaussianHead,
+    CholeskyOutput,
+    GaussianHead,
+    GaussianOutput,
+    LowRankGaussianHead,
+    LowRankOutput,
+)
 from gcesbi.simulation.simulations import Simulations
+from gcesbi.sky.region import Region
 
-__all__ = ["SpectralEstimator", "SpectralPrediction"]
+__all__ = ["COVARIANCES", "SpectralEstimator", "SpectralPrediction", "all_energies"]
+
+COVARIANCES = ("diagonal", "full", "low_rank")
 
 
 class SpectralPrediction(NamedTuple):
@@ -31,30 +56,76 @@ class SpectralPrediction(NamedTuple):
 
 
 class SpectralEstimator(Estimator):
-    """Flux fractions of all templates: see :class:`gcesbi.estimators.base.Estimator` for the arguments."""
+    """Flux fractions of all templates.
+
+    Parameters
+    ----------
+    region, exposure, names, network, fingerprint, seed
+        See :class:`gcesbi.estimators.base.Estimator`.
+    covariance : {"diagonal", "full", "low_rank"}
+        Of the errors of a map's fractions; see the module's docstring.
+    rank : int
+        Of the low-rank part of ``"low_rank"``.
+    """
 
     kind = "spectra"
-    head: GaussianHead
+    head: GaussianHead | CholeskyGaussianHead | LowRankGaussianHead
+
+    def __init__(
+        self,
+        region: Region,
+        exposure: ArrayLike,
+        names: tuple[str, ...],
+        *,
+        covariance: str = "diagonal",
+        rank: int = 8,
+        network: NetworkSettings | None = None,
+        fingerprint: str = "",
+        seed: int = 0,
+    ) -> None:
+        if covariance not in COVARIANCES:
+            raise InputError(f"covariance: must be one of {', '.join(COVARIANCES)}, got {covariance!r}")
+        self.covariance, self.rank = covariance, rank
+        super().__init__(region, exposure, names, network=network, fingerprint=fingerprint, seed=seed)
 
     @property
     def n_column(self) -> int:
-        """Energy bins, and where there are several one column for all energies together."""
-        return self.n_energy + (self.n_energy > 1)
+        """Energy bins, and with a diagonal covariance, where there are several, one column for all of them together."""
+        return self.n_energy + (self.covariance == "diagonal" and self.n_energy > 1)
 
-    def _head(self) -> GaussianHead:
-        return GaussianHead(self.network.n_features, len(self.names), self.n_column)
+    def _head(self) -> GaussianHead | CholeskyGaussianHead | LowRankGaussianHead:
+        size = (self.network.n_features, len(self.names), self.n_column)
+        if self.covariance == "full":
+            return CholeskyGaussianHead(*size)
+        return GaussianHead(*size) if self.covariance == "diagonal" else LowRankGaussianHead(*size, self.rank)
+
+    def _more_identity(self) -> dict[str, Any]:
+        if self.covariance == "diagonal":
+            return {}
+        return {"covariance": self.covariance} | ({"rank": self.rank} if self.covariance == "low_rank" else {})
 
     def targets(self, simulations: Simulations) -> Tensor:
-        """Flux fractions (n, n_template, n_column); all energies together last, where there are several bins."""
+        """Flux fractions (n, n_template, n_column); all energies together last, if they are a column."""
         flux = simulations.flux
-        if self.n_energy > 1:
+        if self.n_column > self.n_energy:
             flux = np.concatenate([flux, flux.sum(axis=2, keepdims=True)], axis=2)
         total = flux.sum(axis=1, keepdims=True)
         return torch.from_numpy(np.divide(flux, total, out=np.zeros_like(flux), where=total > 0)).float()
 
-    def loss(self, output: GaussianOutput, targets: Tensor) -> Tensor:
-        """Gaussian negative log-likelihood, mean over maps, templates and columns."""
-        return gaussian_nll(targets, output.mean, output.log_std).mean()
+    def loss(self, output: GaussianOutput | CholeskyOutput | LowRankOutput, targets: Tensor) -> Tensor:
+        """Gaussian negative log-likelihood, mean over maps, templates and columns; see the module's docstring."""
+        if isinstance(output, GaussianOutput):
+            return gaussian_nll(targets, output.mean, output.log_std).mean()
+        log_std = self.head.scale(output).square().sum(dim=-1).log().float() / 2
+        alone = gaussian_nll(targets, output.mean, log_std).mean()
+        return self.joint_nll(output, targets).mean() / self.head.n_contrast + alone
+
+    def joint_nll(self, output: CholeskyOutput | LowRankOutput, targets: Tensor) -> Tensor:
+        """Joint negative log-likelihood of all contrasts of each map, (n,)."""
+        deviation = self.head.whitened(targets - output.mean)
+        if isinstance(output, CholeskyOutput):
+            return cholesky_nll(deviation, output.factor) + self.head.log_det()
+        return low_rank_nll(deviation, output.log_std, output.loadings) + self.head.log_det()
 
     def predict(self, counts: ArrayLike) -> SpectralPrediction:
         """Mean and standard deviation (n, n_template, n_energy) of the flux fractions in every energy bin.
@@ -63,15 +134,68 @@ class SpectralEstimator(Estimator):
         ----------
         counts : array (n, n_energy, n_pix), photons
         """
-        mean, std = self._columns(counts)
-        return SpectralPrediction(mean[..., : self.n_energy], std[..., : self.n_energy])
+        if self.covariance == "diagonal":
+            mean, std = self._columns(counts)
+            return SpectralPrediction(mean[..., : self.n_energy], std[..., : self.n_energy])
+        mean, scale = self.joint(counts)
+        return SpectralPrediction(mean, np.linalg.norm(scale, axis=-1))
 
-    def predict_total(self, counts: ArrayLike) -> SpectralPrediction:
-        """Mean and standard deviation (n, n_template) of the flux fractions of all energies together."""
-        mean, std = self._columns(counts)
-        return SpectralPrediction(mean[..., -1], std[..., -1])
+    def predict_total(self, counts: ArrayLike, exposure: ArrayLike | None = None) -> SpectralPrediction:
+        """Mean and standard deviation (n, n_template) of the flux fractions of all energies together.
+
+        Parameters
+        ----------
+        counts : array (n, n_energy, n_pix), photons
+        exposure : array (n_energy, n_pix), optional, cm² s
+            Of the maps, if not the estimator's own; it weighs the bins where fractions are propagated.
+        """
+        if self.covariance == "diagonal":
+            mean, std = self._columns(counts)
+            return SpectralPrediction(mean[..., -1], std[..., -1])
+        exposure = self.exposure if exposure is None else exposure
+        mean, scale = self.joint(counts)
+        return all_energies(mean, scale, total_flux(counts, exposure), flux_error(counts, exposure))
+
+    @torch.no_grad()
+    def joint(self, counts: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Joint Gaussian of all fractions of a map: y = ȳ + A ε with ε ~ N(0, 1) of m components.
+
+        Returns
+        -------
+        mean : array (n, n_template, n_energy)
+        scale : array (n, n_template, n_energy, m)
+            A; its covariances are A Aᵀ. With a diagonal covariance entries are independent.
+        """
+        if self.covariance == "diagonal":
+            mean, std = self.predict(counts)
+            eye = np.eye(mean[0].size).reshape(*mean.shape[1:], -1)
+            return mean, std[..., None] * eye
+        parts = [(output.mean.double(), self.head.scale(output)) for output in self.outputs(counts)]
+        means, scales = zip(*parts, strict=True)
+        return torch.cat(means).numpy(), torch.cat(scales).numpy()
 
     def _columns(self, counts: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         outputs = list(self.outputs(counts))
         mean = torch.cat([output.mean for output in outputs]).double()
         return mean.numpy(), torch.cat([output.log_std for output in outputs]).double().exp().numpy()
+
+
+def all_energies(
+    mean: NDArray[np.float64], scale: NDArray[np.float64], flux: NDArray[np.float64], error: NDArray[np.float64]
+) -> SpectralPrediction:
+    """Fractions of all energies together, Σ_e w_e y_te with w_e = F_e / Σ F, of maps with fluxes F_e ± error.
+
+    Parameters
+    ----------
+    mean, scale : array (n, n_template, n_energy), (n, n_template, n_energy, m)
+        Joint Gaussian of the fractions in every bin.
+    flux, error : array (n, n_energy)
+        Errors of the fluxes count to first order: Σ_e (y_te − y_t)² error_e² / (Σ F)².
+    """
+    total = flux.sum(axis=1)[:, None]
+    share = np.divide(flux, total, out=np.full_like(flux, 1 / flux.shape[1]), where=total > 0)
+    together = np.einsum("nte,ne->nt", mean, share)
+    variance = np.square(np.einsum("ntem,ne->ntm", scale, share)).sum(axis=-1)
+    relative = np.divide(error, total, out=np.zeros_like(error), where=total > 0)
+    weighing = np.einsum("nte,ne->nt", np.square(mean - together[..., None]), np.square(relative))
+    return SpectralPrediction(together, np.sqrt(variance + weighing))

@@ -1,15 +1,30 @@
-"""Torch modules: what a network sees of a map, convolutions on the HEALPix face, and heads."""
+"""Torch modules: what a network sees of a map, convolutions on a HEALPix face or graph, and heads."""
 
+from gcesbi.networks.chebyshev import ChebyshevConvolution, ChebyshevEncoder
 from gcesbi.networks.face import FaceEncoder, FaceImage
-from gcesbi.networks.heads import GaussianHead, GaussianOutput, QuantileHead, QuantileOutput
+from gcesbi.networks.gaussian import (
+    CholeskyGaussianHead,
+    CholeskyOutput,
+    GaussianHead,
+    GaussianOutput,
+    LowRankGaussianHead,
+    LowRankOutput,
+)
 from gcesbi.networks.inputs import CountsInput, MapEmbedding
+from gcesbi.networks.quantile import QuantileHead, QuantileOutput
 
 __all__ = [
+    "ChebyshevConvolution",
+    "ChebyshevEncoder",
+    "CholeskyGaussianHead",
+    "CholeskyOutput",
     "CountsInput",
     "FaceEncoder",
     "FaceImage",
     "GaussianHead",
     "GaussianOutput",
+    "LowRankGaussianHead",
+    "LowRankOutput",
     "MapEmbedding",
     "QuantileHead",
     "QuantileOutput",

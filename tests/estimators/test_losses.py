@@ -5,9 +5,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import multivariate_normal, norm
 
-from gcesbi.estimators.losses import earth_movers_pinball, gaussian_nll, logit_pinball, pinball
+from gcesbi.estimators.losses import (
+    cholesky_nll,
+    earth_movers_pinball,
+    gaussian_nll,
+    logit_pinball,
+    low_rank_nll,
+    pinball,
+)
 
 FEW = settings(deadline=None, max_examples=30)
 
@@ -69,3 +76,60 @@ def test_logit_pinball_moves_the_truth_into_its_range():
 def test_gaussian_nll_is_scipys(value, mean, std):
     loss = gaussian_nll(torch.tensor(value), torch.tensor(mean), torch.tensor(math.log(std)))
     assert float(loss) == pytest.approx(-norm.logpdf(value, mean, std), rel=1e-4, abs=1e-4)
+
+
+@FEW
+@given(st.integers(0, 2**31 - 1), st.integers(1, 12))
+def test_cholesky_nll_is_scipys_and_torchs(seed, n):
+    """Float64; the precision's factor has entries of unit size and a diagonal between 0.5 and 2."""
+    rng = np.random.default_rng(seed)
+    factor = np.tril(rng.normal(size=(n, n)), -1) + np.diag(rng.uniform(0.5, 2, n))
+    value = rng.normal(size=n)
+    loss = cholesky_nll(torch.from_numpy(value), torch.from_numpy(factor))
+    inverse = np.linalg.inv(factor)
+    covariance = inverse @ inverse.T
+    assert float(loss) == pytest.approx(
+        -multivariate_normal.logpdf(value, cov=covariance, allow_singular=True), rel=1e-6
+    )
+    zero = torch.zeros(n, dtype=torch.float64)
+    gaussian = torch.distributions.MultivariateNormal(zero, precision_matrix=torch.from_numpy(factor.T @ factor))
+    assert float(loss) == pytest.approx(-float(gaussian.log_prob(torch.from_numpy(value))), rel=1e-6)
+
+
+@FEW
+@given(st.integers(0, 2**31 - 1), st.integers(1, 4), st.floats(-3, 1))
+def test_low_rank_nll_is_scipys_and_torchs(seed, rank, log_std):
+    rng = np.random.default_rng(seed)
+    value, loadings = rng.normal(size=6), rng.normal(size=(6, rank))
+    spread = log_std + rng.uniform(-0.5, 0.5, 6)
+    loss = low_rank_nll(torch.from_numpy(value), torch.from_numpy(spread), torch.from_numpy(loadings))
+    covariance = np.diag(np.exp(2 * spread)) + loadings @ loadings.T
+    assert float(loss) == pytest.approx(-multivariate_normal.logpdf(value, cov=covariance), rel=1e-6)
+    variance = torch.from_numpy(np.exp(2 * spread))
+    gaussian = torch.distributions.LowRankMultivariateNormal(
+        torch.zeros(6).double(), torch.from_numpy(loadings), variance
+    )
+    assert float(loss) == pytest.approx(-float(gaussian.log_prob(torch.from_numpy(value))), rel=1e-6)
+
+
+def test_correlated_losses_are_the_diagonal_one_without_correlation():
+    rng = np.random.default_rng(2)
+    value, log_std = (torch.from_numpy(rng.normal(size=(5, 7))) for _ in range(2))
+    expected = gaussian_nll(value, torch.zeros(7), log_std).sum(1)
+    np.testing.assert_allclose(cholesky_nll(value, torch.diag_embed(torch.exp(-log_std))), expected)
+    np.testing.assert_allclose(low_rank_nll(value, log_std, torch.zeros(5, 7, 2)), expected)
+
+
+def test_low_rank_nll_holds_in_float32_where_the_diagonal_is_small():
+    """D of 1e-6 beside loadings of size one: the terms that cancel are 1e6 times their difference."""
+    rng = np.random.default_rng(3)
+    loadings = rng.normal(size=(50, 8))
+    value = loadings @ rng.normal(size=8) + 1e-3 * rng.normal(size=50)
+    covariance = 1e-6 * np.eye(50) + loadings @ loadings.T
+    value32, loadings32 = (torch.from_numpy(a).float() for a in (value, loadings))
+    log_std = torch.full((50,), math.log(1e-3))
+    exact = -multivariate_normal.logpdf(
+        value32.double(), cov=1e-6 * np.eye(50) + (loadings32.double() @ loadings32.double().T).numpy()
+    )
+    assert float(low_rank_nll(value32, log_std, loadings32)) == pytest.approx(exact, rel=1e-4)
+    assert np.linalg.cond(covariance) > 1e6

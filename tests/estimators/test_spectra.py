@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from gcesbi.errors import InputError
-from gcesbi.estimators import SpectralEstimator
+from gcesbi.estimators import SpectralEstimator, load_estimator, save_estimator
 from gcesbi.estimators.losses import gaussian_nll
+from gcesbi.estimators.spectra import all_energies
 
 
 def _nll(value, mean, std):
@@ -107,3 +110,106 @@ def test_large_maps_are_split_into_smaller_batches(spectra, maps, monkeypatch):
     monkeypatch.setattr("gcesbi.estimators.base._PIXELS_AT_ONCE", 2 * spectra.exposure.size)
     assert [len(output.mean) for output in spectra.outputs(maps.fresh.counts[:10])] == [3, 3, 3, 1]
     np.testing.assert_allclose(spectra.predict(maps.fresh.counts[:10]), whole, atol=1e-6)
+
+
+CORRELATED = [{"covariance": "full"}, {"covariance": "low_rank", "rank": 2}]
+
+
+@pytest.fixture(scope="module", params=CORRELATED, ids=lambda options: options["covariance"])
+def correlated(request, toy, maps):
+    """A trained estimator whose errors go together."""
+    estimator = toy.spectra(**request.param)
+    estimator.fit(maps.train, replace(toy.settings, max_maps=20_000))
+    return estimator
+
+
+def test_a_correlated_gaussian_beats_independent_entries(correlated, spectra, maps):
+    """The toy's fractions are the same in all bins, so their errors go together: joint likelihood of fresh maps."""
+    targets = correlated.targets(maps.fresh)
+    with torch.no_grad():
+        joint = torch.cat(
+            [
+                correlated.joint_nll(out, y)
+                for out, y in zip(correlated.outputs(maps.fresh.counts), targets.split(256), strict=True)
+            ]
+        )
+    mean, std = spectra.predict(maps.fresh.counts)
+    contrast = (maps.fresh.flux_fractions - mean)[:, 0] * np.sqrt(2)
+    alone = _nll(contrast, np.zeros_like(contrast), std[:, 0] * np.sqrt(2)) * 3
+    assert float(joint.mean()) < alone - 1
+
+
+def test_correlations_are_those_of_the_errors(correlated, maps):
+    """Standardised errors of neighbouring bins correlate in fresh maps as predicted, to 0.2 (4 errors 1/√500)."""
+    mean, scale = correlated.joint(maps.fresh.counts)
+    std = np.linalg.norm(scale, axis=-1)
+    error = (maps.fresh.flux_fractions - mean) / std
+    found = np.mean(error[:, 1, 0] * error[:, 1, 2])
+    predicted = np.mean(np.einsum("nm,nm->n", scale[:, 1, 0], scale[:, 1, 2]) / (std[:, 1, 0] * std[:, 1, 2]))
+    assert predicted > 0.8
+    assert found == pytest.approx(predicted, abs=0.2)
+
+
+@pytest.mark.parametrize(("width", "level"), [(1.0, 0.683), (1.96, 0.95)])
+def test_coverage_of_what_follows_from_a_correlated_gaussian(correlated, maps, width, level):
+    """As for the learnt total: 4 Monte Carlo errors plus 0.05 for learning."""
+    flux = maps.fresh.flux.sum(2)
+    share = flux / flux.sum(1, keepdims=True)
+    for truth, (mean, std) in (
+        (maps.fresh.flux_fractions, correlated.predict(maps.fresh.counts)),
+        (share, correlated.predict_total(maps.fresh.counts)),
+    ):
+        covered = (np.abs(truth - mean) < width * std).mean()
+        assert covered == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 500) + 0.05)
+
+
+def test_all_energies_follow_from_the_bins():
+    """Against a million draws: mean and deviation within 5 Monte Carlo errors."""
+    rng = np.random.default_rng(0)
+    mean, scale = np.array([[0.7, 0.2], [0.3, 0.8]]), np.zeros((2, 2, 2))
+    scale[0] = [[0.05, 0], [0.03, 0.02]]
+    scale[1] = -scale[0]
+    flux, error = np.array([3.0, 1.0]), np.array([0.3, 0.05])
+    n = 1_000_000
+    share = mean + np.einsum("tem,nm->nte", scale, rng.normal(size=(n, 2)))
+    drawn = np.einsum("nte,ne->nt", share, flux_drawn := flux + error * rng.normal(size=(n, 2)))
+    drawn /= flux_drawn.sum(1, keepdims=True)
+    found = all_energies(mean[None], scale[None], flux[None], error[None])
+    np.testing.assert_allclose(found.mean[0], drawn.mean(0), atol=2e-3)  # second order in the errors of fluxes
+    np.testing.assert_allclose(found.std[0], drawn.std(0), rtol=2e-2)
+
+
+def test_a_diagonal_joint_is_its_own_spread(spectra, maps):
+    mean, scale = spectra.joint(maps.fresh.counts[:3])
+    expected = spectra.predict(maps.fresh.counts[:3])
+    np.testing.assert_array_equal(mean, expected.mean)
+    flat = scale.reshape(3, 6, -1)
+    np.testing.assert_allclose(flat @ flat.transpose(0, 2, 1), [np.diag(s.ravel() ** 2) for s in expected.std])
+
+
+def test_an_unknown_covariance_is_refused(toy):
+    with pytest.raises(InputError, match="covariance: must be one of diagonal, full, low_rank, got 'dense'"):
+        toy.spectra(covariance="dense")
+
+
+def test_a_diagonal_estimator_is_known_by_the_names_it_always_had(toy):
+    """Weights written before covariances were a choice stay loadable."""
+    estimator = toy.spectra()
+    assert [name for name in estimator.state_dict() if name.startswith("head")] == [
+        "head.base_mean",
+        "head.base_spread",
+        "head.linear.weight",
+        "head.linear.bias",
+    ]
+    assert not {"covariance", "rank"} & set(estimator.identity())
+
+
+@pytest.mark.parametrize("options", CORRELATED, ids=lambda options: options["covariance"])
+def test_a_correlated_estimator_comes_back_from_disk(toy, maps, tmp_path, options):
+    estimator = toy.spectra(**options)
+    estimator.prepare(torch.from_numpy(maps.train.counts[:64]), estimator.targets(maps.train[:64]))
+    save_estimator(estimator, tmp_path / "a")
+    loaded = load_estimator(tmp_path / "a")
+    assert loaded.identity() == estimator.identity()
+    for ours, theirs in zip(loaded.joint(maps.fresh.counts[:3]), estimator.joint(maps.fresh.counts[:3]), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -1,4 +1,4 @@
-"""What a network answers: a Gaussian of flux fractions, or all quantiles of an SCD's CDF at once.
+"""Head that answers all quantiles of an SCD's CDF at once.
 
 **Quantiles that cannot cross.** Let P_i be the CDF of an SCD histogram in flux bin i (i = 1 .. B), t ∈ (0, 1) a
 quantile level of P_i (t = 1 − τ, as low τ means dim and a CDF that rises early), and z = ln t/(1 − t). For every map
@@ -21,8 +21,8 @@ The construction excludes nothing: true quantiles Q_i(t) of P_i satisfy Q_i ≤ 
 so G_i = g_i = logit Q_i fits them up to the linear interpolation between knots. Bins are independent of each other as
 far as 1 allows, inner quantiles are independent of outer ones, and the network behind runs once per map for all τ.
 
-Before training the outputs are set so that an untrained head answers the prior (:meth:`QuantileHead.set_prior`,
-:meth:`GaussianHead.set_prior`): training starts wide, and learns to be sharper.
+Before training the outputs are set so that an untrained head answers the prior (:meth:`QuantileHead.set_prior`):
+training starts wide, and learns to be sharper.
 """
 
 from __future__ import annotations
@@ -34,18 +34,12 @@ import torch
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
+from gcesbi.networks.linear import quiet_linear
 
-__all__ = ["GaussianHead", "GaussianOutput", "QuantileHead", "QuantileOutput", "ramp_basis"]
+__all__ = ["QuantileHead", "QuantileOutput", "append_one", "ramp_basis"]
 
 _KNOT_LEVELS = (0.005, 0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975, 0.995)
 _LN2 = math.log(2)
-
-
-class GaussianOutput(NamedTuple):
-    """Means and log standard deviations of flux fractions, each (n, n_template, n_column)."""
-
-    mean: Tensor
-    log_std: Tensor
 
 
 class QuantileOutput(NamedTuple):
@@ -53,41 +47,6 @@ class QuantileOutput(NamedTuple):
 
     median: Tensor
     step: Tensor
-
-
-class GaussianHead(nn.Module):
-    """Features (n, n_features) to a Gaussian with diagonal covariance per template and column (energy bin).
-
-    Means are a softmax over templates, so they are positive and sum to one in every column. Standard deviations lie
-    between `min_std` and one half, the largest that a number in [0, 1] can have.
-    """
-
-    base_mean: Tensor
-    base_spread: Tensor
-
-    def __init__(self, n_features: int, n_template: int, n_column: int, *, min_std: float = 1e-3) -> None:
-        super().__init__()
-        self.shape = (n_template, n_column)
-        self.low, self.high = math.log(min_std), math.log(0.5)
-        self.linear = _quiet_linear(n_features, 2 * n_template * n_column)
-        self.register_buffer("base_mean", torch.zeros(self.shape))
-        self.register_buffer("base_spread", torch.zeros(self.shape))
-
-    @torch.no_grad()
-    def set_prior(self, fractions: Tensor) -> None:
-        """Let zero features answer the mean and spread of training labels (n, n_template, n_column)."""
-        self.base_mean.copy_(fractions.mean(dim=0).clamp_min(1e-4).log())
-        share = (fractions.std(dim=0, correction=0).clamp_min(1e-4).log() - self.low) / (self.high - self.low)
-        self.base_spread.copy_(torch.logit(share.clamp(0.02, 0.98)))
-
-    def forward(self, features: Tensor) -> GaussianOutput:
-        """Means and log standard deviations, each (n, n_template, n_column), in float32."""
-        with torch.autocast(features.device.type, enabled=False):
-            mean, spread = self.linear(features.float()).view(-1, 2, *self.shape).unbind(1)
-            share = torch.sigmoid(spread + self.base_spread)
-            return GaussianOutput(
-                torch.softmax(mean + self.base_mean, dim=1), self.low + (self.high - self.low) * share
-            )
 
 
 class QuantileHead(nn.Module):
@@ -109,7 +68,7 @@ class QuantileHead(nn.Module):
         self.register_buffer("knots", torch.logit(torch.tensor(_KNOT_LEVELS, dtype=torch.float64)).float())
         self.shape = (n_template, n_bin - 1)
         self.n_basis = len(self.knots) + 1
-        self.linear = _quiet_linear(n_features, n_template * (n_bin - 1) * (1 + self.n_basis))
+        self.linear = quiet_linear(n_features, n_template * (n_bin - 1) * (1 + self.n_basis))
         self.register_buffer("base_median", torch.linspace(-4, 4, n_bin - 1).repeat(n_template, 1))
         self.register_buffer("scale_median", torch.ones(self.shape))
         self.register_buffer("scale_step", torch.ones(*self.shape, self.n_basis))
@@ -182,11 +141,3 @@ def ramp_basis(level: Tensor, knots: Tensor) -> Tensor:
     ramps = ((z - knots[:-1]) / knots.diff()).clamp(0, 1) - (knots[:-1] < 0).to(z)
     low, high = (z - knots[0]).clamp_max(0), (z - knots[-1]).clamp_min(0)
     return torch.cat([low, ramps, high], dim=-1)
-
-
-def _quiet_linear(n_in: int, n_out: int) -> nn.Linear:
-    """Linear layer whose outputs start near zero."""
-    linear = nn.Linear(n_in, n_out)
-    nn.init.normal_(linear.weight, std=0.01)
-    nn.init.zeros_(linear.bias)
-    return linear

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcesbi.errors import InputError
-from gcesbi.networks.heads import GaussianHead, QuantileHead, ramp_basis
+from gcesbi.networks.quantile import QuantileHead, ramp_basis
 
 FEW = settings(deadline=None, max_examples=25)
 LEVELS = torch.linspace(1e-4, 1 - 1e-4, 101)
@@ -91,33 +91,6 @@ def test_untrained_quantiles_are_the_labels_own():
     cdf = head.cdf(head(torch.randn(1, 8)), levels)[0]
     expected = torch.quantile(labels, levels.double(), dim=0)
     np.testing.assert_allclose(cdf.detach()[..., :-1], expected[..., :-1], atol=0.02)
-
-
-def test_gaussian_means_sum_to_one_and_spreads_are_bounded():
-    torch.manual_seed(0)
-    head = GaussianHead(8, 5, 3)
-    torch.nn.init.normal_(head.linear.weight, std=30)
-    mean, log_std = head(torch.randn(20, 8))
-    np.testing.assert_allclose(mean.sum(1).detach(), 1, atol=1e-5)
-    assert mean.shape == log_std.shape == (20, 5, 3)
-    assert (mean >= 0).all()
-    assert np.log(1e-3) - 1e-5 <= log_std.min() < log_std.max() <= np.log(0.5) + 1e-5
-
-
-def test_untrained_gaussian_is_the_labels_own():
-    fractions = torch.from_numpy(np.random.default_rng(1).dirichlet(np.full(4, 2.0), size=(3000, 3))).movedim(1, 2)
-    head = GaussianHead(8, 4, 3)
-    head.set_prior(fractions)
-    torch.nn.init.zeros_(head.linear.weight)
-    mean, log_std = head(torch.randn(1, 8))
-    np.testing.assert_allclose(mean.detach()[0], fractions.mean(0), atol=1e-5)
-    np.testing.assert_allclose(log_std.detach()[0].exp(), fractions.std(0), rtol=1e-2)
-
-
-def test_heads_answer_in_float32_under_autocast():
-    head = GaussianHead(8, 2, 2)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert head(torch.randn(2, 8)).mean.dtype == torch.float32
 
 
 def test_one_bin_is_refused():
