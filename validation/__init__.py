@@ -9,53 +9,85 @@
 """
 
 from .bootstrap import MIN_MAPS, binomial_band, bootstrap_band
-from .calibration import CalibrationReport, Estimate
+from .calibration import CalibrationReport
+from .comparison import Comparison, c2st, error_correlation, gaussian_quantiles
+from .conditional import ConditionalCalibration, Group, adversarial_groups, conditional_mean, groups_by
 from .coverage import (
     CalibrationCurve,
     calibration_curve,
     coverage,
     coverage_by,
+    curves_along,
     gaussian_coverage,
     gaussian_covered,
     interval_coverage,
     quantiles_covered,
     within,
 )
+from .credibility import credibility, credibility_from_density, expected_coverage
 from .distance import emd, pdf_from_cdf, semd
+from .estimate import Estimate
+from .inference_data import from_arviz, pit_of, to_arviz
 from .levels import crossing_share, rearrange
-from .pit import pit, pit_from_samples, pit_gaussian, pit_histogram
+from .pit import PitHistogram, pit, pit_from_samples, pit_gaussian, pit_histogram, pit_histogram_band
 from .recalibration import ConformalBand
 from .scores import (
+    crps_excess_from_quantiles,
+    crps_excess_from_samples,
+    crps_excess_gaussian,
     crps_from_quantiles,
     crps_from_samples,
     crps_gaussian,
+    energy_excess,
     energy_score,
     log_score_gaussian,
     pinball,
     skill,
+    skill_estimate,
 )
-from .sharpness import gaussian_sharpness, sharpness
+from .sharpness import gaussian_sharpness, prior_quantiles, sharpness, sharpness_ratio
+from .simultaneous import SimultaneousCoverage, simultaneous_coverage
 
 __all__ = [
     "MIN_MAPS",
     "CalibrationCurve",
     "CalibrationReport",
+    "Comparison",
+    "ConditionalCalibration",
     "ConformalBand",
     "Estimate",
+    "Group",
+    "PitHistogram",
+    "SimultaneousCoverage",
+    "adversarial_groups",
     "binomial_band",
     "bootstrap_band",
+    "c2st",
     "calibration_curve",
+    "conditional_mean",
     "coverage",
     "coverage_by",
+    "credibility",
+    "credibility_from_density",
     "crossing_share",
+    "crps_excess_from_quantiles",
+    "crps_excess_from_samples",
+    "crps_excess_gaussian",
     "crps_from_quantiles",
     "crps_from_samples",
     "crps_gaussian",
+    "curves_along",
     "emd",
+    "energy_excess",
     "energy_score",
+    "error_correlation",
+    "expected_coverage",
+    "from_arviz",
     "gaussian_coverage",
     "gaussian_covered",
+    "gaussian_quantiles",
     "gaussian_sharpness",
+    "groups_by",
     "interval_coverage",
     "log_score_gaussian",
     "pdf_from_cdf",
@@ -64,10 +96,17 @@ __all__ = [
     "pit_from_samples",
     "pit_gaussian",
     "pit_histogram",
+    "pit_histogram_band",
+    "pit_of",
+    "prior_quantiles",
     "quantiles_covered",
     "rearrange",
     "semd",
     "sharpness",
+    "sharpness_ratio",
+    "simultaneous_coverage",
     "skill",
+    "skill_estimate",
+    "to_arviz",
     "within",
 ]

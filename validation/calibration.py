@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
-from .bootstrap import MIN_MAPS, bootstrap_band
+from .bootstrap import MIN_MAPS
 from .checks import Array, check_pair
 from .coverage import (
     CalibrationCurve,
@@ -30,49 +30,20 @@ from .coverage import (
     z_score,
 )
 from .distance import emd, pdf_from_cdf, semd
-from .levels import at_level, crossing_share
+from .estimate import Estimate
+from .levels import at_level
 from .pit import normal_scores, pit_bounds
 from .scores import crps_from_quantiles, crps_gaussian
 from .sharpness import gaussian_sharpness, sharpness
 
 Mask = NDArray[np.bool_]
 
-__all__ = ["ALPHAS", "CalibrationReport", "Estimate"]
+__all__ = ["ALPHAS", "CalibrationReport", "plain"]
 
 #: Nominal levels at which coverage is reported, as far as the quantile levels reach.
 ALPHAS = np.sort(np.append(np.arange(5, 100, 5) / 100, 0.68))
 #: Level of the three bands that judge: all hold their calibrated values together with 95 % (Bonferroni).
 JUDGING_LEVEL = 1 - 0.05 / 3
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over maps with its band from resampled maps."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
-
-    @classmethod
-    def mean(cls, values: Array, used: Mask, level: float = 0.95, seed: int = 0) -> Estimate:
-        """Mean of values (n_map, ...) over the used pairs, maps resampled."""
-        pairs = used.reshape(len(used), -1)
-        sums = np.where(pairs, values.reshape(pairs.shape), 0.0).sum(axis=1)
-        counts = pairs.sum(axis=1).astype(np.float64)
-        low, high = bootstrap_band(sums, counts, level, seed=seed)
-        return cls(float(sums.sum() / counts.sum()), float(low), float(high))
-
-    def side(self, nominal: float) -> int:
-        """Where the band lies: 1 above the nominal value, -1 below, 0 if it holds it."""
-        return int(self.low > nominal) - int(self.high < nominal)
-
-    @property
-    def root(self) -> Estimate:
-        """Square root of value and band."""
-        return Estimate(*(float(np.sqrt(x)) for x in (self.value, self.low, self.high)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +92,6 @@ class CalibrationReport:
         Mean continuous ranked probability score, in the quantity's unit.
     semd, emd : Estimate or None
         Mean (signed) Earth mover's distance of the median curve, flux bins; for CDFs only.
-    crossing : float
-        Share of neighbouring quantile curves that cross.
     """
 
     name: str
@@ -138,7 +107,6 @@ class CalibrationReport:
     crps: Estimate
     semd: Estimate | None = None
     emd: Estimate | None = None
-    crossing: float = 0.0
 
     @classmethod
     def from_quantiles(
@@ -162,7 +130,7 @@ class CalibrationReport:
         if cdf:
             signed, absolute = _distances(values, at_level(curves, levels, 0.5, "taus"), seed)
             report = replace(report, semd=signed, emd=absolute)
-        return replace(report, crossing=crossing_share(curves))
+        return report
 
     @classmethod
     def from_gaussian(
@@ -248,7 +216,7 @@ class CalibrationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers, strings and lists, for JSON; NaN becomes None."""
-        return {**_plain(asdict(self)), "few_maps": self.few_maps, "judgement": self.judgement, "verdict": self.verdict}
+        return {**plain(asdict(self)), "few_maps": self.few_maps, "judgement": self.judgement, "verdict": self.verdict}
 
 
 def _quantile_pairs(values: Array, curves: Array, levels: Array, used: Mask, cdf: bool) -> _Pairs:
@@ -288,11 +256,12 @@ def _distances(truth: Array, median: Array, seed: int) -> tuple[Estimate, Estima
     return Estimate.mean(signed, every, seed=seed), Estimate.mean(absolute, every, seed=seed)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Nested results as plain numbers, strings, lists and dictionaries; NaN and infinities become None."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value

@@ -10,16 +10,21 @@ from gcesbi.errors import InputError
 __all__ = [
     "check_alphas",
     "check_cdfs",
+    "check_curves",
     "check_finite",
     "check_levels_within",
     "check_pair",
     "check_pdf",
     "check_taus",
+    "crossings",
+    "is_decreasing",
 ]
 
 Array = NDArray[np.float64]
 #: Slack in the sum of a histogram and the end of a CDF: cumulative sums in single precision stay well within it.
 CDF_TOLERANCE = 1e-3
+#: Slack in the order of quantile curves, relative to their largest value: rounding in single precision stays below.
+CROSSING_TOLERANCE = 1e-6
 
 
 def check_finite(name: str, values: ArrayLike) -> Array:
@@ -71,7 +76,41 @@ def check_pair(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike) -> tuple
     if values.ndim < 1 or curves.shape != (len(levels), *values.shape):
         expected = (len(levels), *values.shape)
         raise InputError(f"quantiles: must have shape (n_tau, *truth.shape) = {expected}, got {curves.shape}")
+    _check_order(curves, levels)
     return values, curves, levels
+
+
+def check_curves(quantiles: ArrayLike, taus: ArrayLike) -> tuple[Array, Array]:
+    """Quantiles (n_tau, ...) and taus (n_tau,) as finite arrays, one curve a level, none crossing another."""
+    levels, curves = check_taus(taus), check_finite("quantiles", quantiles)
+    if len(np.atleast_1d(curves)) != len(levels):
+        raise InputError(f"quantiles: must have one curve per tau, {len(levels)}, got {len(np.atleast_1d(curves))}")
+    _check_order(curves, levels)
+    return curves, levels
+
+
+def is_decreasing(quantiles: Array) -> bool:
+    """Whether the curves, on the whole, fall with τ, as CDFs of source-count distributions do."""
+    return bool(np.sum(quantiles[-1] - quantiles[0]) < 0)
+
+
+def crossings(quantiles: Array) -> NDArray[np.bool_]:
+    """Where neighbouring curves (n_tau, ...) cross, against the main direction: (n_tau - 1, ...)."""
+    steps = np.diff(quantiles, axis=0) * (-1 if is_decreasing(quantiles) else 1)
+    return steps < -CROSSING_TOLERANCE * max(np.abs(quantiles).max(), np.finfo(np.float64).tiny)
+
+
+def _check_order(curves: Array, levels: Array) -> None:
+    crossed = crossings(curves)
+    if not crossed.any():
+        return
+    tau, *place = (int(i) for i in np.argwhere(crossed)[0])
+    where = f" at (map, ...) = {tuple(place)}" if place else ""
+    raise InputError(
+        f"quantiles: must not cross, but {np.count_nonzero(crossed)} of {crossed.size} neighbouring pairs do "
+        f"({100 * crossed.mean():.2g} %), the first between tau {levels[tau]:g} and {levels[tau + 1]:g}{where}; "
+        "sort them first with gcesbi.validation.rearrange"
+    )
 
 
 def check_cdfs(truth: Array, quantiles: Array) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "calibration_curve",
     "coverage",
     "coverage_by",
+    "curves_along",
     "gaussian_coverage",
     "gaussian_covered",
     "interval_coverage",
@@ -61,8 +62,8 @@ def coverage(
     Raises
     ------
     InputError
-        If shapes differ, a value is NaN, taus are unsorted or outside (0, 1), an α needs levels beyond them, or
-        CDFs leave [0, 1] or do not end at 1.
+        If shapes differ, a value is NaN, taus are unsorted or outside (0, 1), an α needs levels beyond them, curves
+        cross, or CDFs leave [0, 1] or do not end at 1.
 
     Examples
     --------
@@ -230,6 +231,31 @@ def calibration_curve(
     else:
         low, high = bootstrap_band(hits, pairs, level, n_bootstrap, seed)
     return CalibrationCurve(nominal, _share(covered, used, None), low, high, n_map, int(pairs.sum()), level)
+
+
+def curves_along(
+    covered: Mask, alphas: ArrayLike, axis: int = -1, used: Mask | None = None, level: float = 0.95, seed: int = 0
+) -> tuple[CalibrationCurve | None, ...]:
+    """One calibration curve, with its band, for each flux bin, energy bin or template.
+
+    Parameters
+    ----------
+    covered : array (n_alpha, n_map, ...)
+    axis : int
+        Axis of the *values* (n_map, ...) along which curves are made, as in :func:`coverage_by`; not the maps'.
+    used : array (n_map, ...), optional
+
+    Returns
+    -------
+    tuple of CalibrationCurve or None
+        None where no pair counts.
+    """
+    counting = np.ones(covered.shape[1:], bool) if used is None else used
+    at = axis % counting.ndim
+    if at == 0:
+        raise InputError("axis: must not be that of the maps, 0")
+    parts = ((np.take(covered, i, at + 1), np.take(counting, i, at)) for i in range(counting.shape[at]))
+    return tuple(calibration_curve(c, alphas, u, level, seed=seed) if u.any() else None for c, u in parts)
 
 
 def _share(covered: Mask, used: Mask, axis: tuple[int, ...] | None) -> Array:

@@ -7,17 +7,29 @@ than the predicted median. A ∪-shaped histogram is over-confident, a ∩-shape
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from gcesbi.errors import InputError
 
+from .bootstrap import MIN_MAPS, binomial_band
 from .checks import Array, check_finite, check_pair
-from .coverage import z_score
-from .levels import is_decreasing, rearrange
+from .coverage import Mask, z_score
+from .levels import is_decreasing
 
-__all__ = ["normal_scores", "pit", "pit_bounds", "pit_from_samples", "pit_gaussian", "pit_histogram"]
+__all__ = [
+    "PitHistogram",
+    "normal_scores",
+    "pit",
+    "pit_bounds",
+    "pit_from_samples",
+    "pit_gaussian",
+    "pit_histogram",
+    "pit_histogram_band",
+]
 
 
 def pit_bounds(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike) -> tuple[Array, Array]:
@@ -25,7 +37,7 @@ def pit_bounds(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike) -> tuple
 
     The two agree where the truth lies between two curves (linear in between). They differ where several curves pass
     through the truth, and beyond the outermost curves, where the PIT is only known to lie between 0 and the first
-    level, or between the last and 1. Crossing curves are sorted first.
+    level, or between the last and 1.
 
     Parameters
     ----------
@@ -35,7 +47,7 @@ def pit_bounds(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike) -> tuple
     """
     values, curves, levels = check_pair(truth, quantiles, taus)
     sign = -1.0 if is_decreasing(curves) else 1.0
-    curves, values = sign * rearrange(curves), sign * values
+    curves, values = sign * curves, sign * values
     below, up_to = (curves < values).sum(axis=0), (curves <= values).sum(axis=0)
     low = np.where(below == 0, 0.0, _level_at(below, values, curves, levels))
     high = np.where(up_to == len(levels), 1.0, _level_at(up_to, values, curves, levels))
@@ -75,6 +87,57 @@ def pit_histogram(values: ArrayLike, n_bin: int = 20) -> tuple[Array, Array]:
     """Density (n_bin,) and edges (n_bin + 1,) of PIT values; 1 everywhere for a calibrated prediction."""
     density, edges = np.histogram(check_finite("values", values), bins=n_bin, range=(0.0, 1.0), density=True)
     return density, edges
+
+
+@dataclass(frozen=True, eq=False)
+class PitHistogram:
+    """Density of PIT values with bands that hold 1 in all bins together, with probability `level`, if calibrated.
+
+    Parameters
+    ----------
+    density, low, high : array (n_bin,)
+    edges : array (n_bin + 1,)
+    n_map : int
+    level : float
+    """
+
+    density: Array
+    low: Array
+    high: Array
+    edges: Array
+    n_map: int
+    level: float
+
+    @property
+    def few_maps(self) -> bool:
+        """Whether there are too few maps to judge by."""
+        return self.n_map < MIN_MAPS
+
+    @property
+    def flat(self) -> bool:
+        """Whether all bands hold 1."""
+        return bool(np.all((self.low <= 1) & (self.high >= 1)))
+
+
+def pit_histogram_band(
+    values: ArrayLike, used: Mask | None = None, n_bin: int = 20, level: float = 0.95
+) -> PitHistogram:
+    """Histogram of PIT values (n_map, ...), maps being the independent unit; bands are corrected for the bins.
+
+    Bands are Clopper and Pearson's, for as many independent pairs as the scatter between maps stands for (Korn &
+    Graubard 1998, Surv. Methodol. 24, 193): the pairs over the design effect, which is common to all bins.
+    """
+    array = check_finite("values", values)
+    counting = np.ones(array.shape, bool) if used is None else np.asarray(used)
+    n, pairs = len(array), counting.reshape(len(array), -1).sum(axis=1)
+    place = np.clip((array * n_bin).astype(np.intp), 0, n_bin - 1).reshape(n, -1)
+    hits = np.stack([((place == k) & counting.reshape(n, -1)).sum(axis=1) for k in range(n_bin)])
+    share = hits.sum(axis=1) / pairs.sum()
+    scatter = np.sum((hits - share[:, None] * pairs) ** 2) * n / max(n - 1, 1)
+    effect = max(scatter / (pairs.sum() * np.sum(share * (1 - share))), 1e-9)
+    trials = np.full(n_bin, max(pairs.sum() / effect, 1.0))
+    low, high = binomial_band(share * trials, trials, 1 - (1 - level) / n_bin)
+    return PitHistogram(share * n_bin, low * n_bin, high * n_bin, np.arange(n_bin + 1) / n_bin, n, level)
 
 
 def normal_scores(low: Array, high: Array) -> tuple[Array, Array]:

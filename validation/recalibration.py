@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from gcesbi.errors import InputError
 
-from .checks import Array, check_finite, check_pair
+from .checks import Array, check_curves, check_pair
 from .levels import central_interval
 
 __all__ = ["ConformalBand"]
@@ -67,7 +67,7 @@ class ConformalBand:
 
         Where a negative widening would turn a band inside out, both bounds are its middle.
         """
-        low, high = _interval(check_finite("quantiles", quantiles), np.asarray(taus, dtype=np.float64), self.alpha)
+        low, high = _interval(*check_curves(quantiles, taus), self.alpha)
         reach = np.maximum(self.widening, -(high - low) / 2)
         return low - reach, high + reach
 

@@ -1,7 +1,8 @@
 """Sharpness: how wide the intervals are. Narrower is better, among predictions that are calibrated.
 
 The width between the (1 − L)/2 and (1 + L)/2 quantile curves (Gneiting et al. 2007, J. R. Stat. Soc. B 69, 243);
-L = 95 % for CDFs of source-count distributions, 68 % for spectra (List et al. 2025, 2507.17804).
+L = 95 % for CDFs of source-count distributions, 68 % for spectra (List et al. 2025, 2507.17804). A width means little
+by itself; its ratio to the prior's width tells how much was learnt: 1 is nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from scipy.stats import norm
 
 from gcesbi.errors import InputError
 
-from .checks import Array, check_finite, check_taus
+from .checks import Array, check_curves, check_finite, check_taus
 from .levels import central_interval
 
-__all__ = ["gaussian_sharpness", "sharpness"]
+__all__ = ["gaussian_sharpness", "prior_quantiles", "sharpness", "sharpness_ratio"]
 
 
 def sharpness(quantiles: ArrayLike, taus: ArrayLike, level: float = 0.95) -> Array:
@@ -37,16 +38,14 @@ def sharpness(quantiles: ArrayLike, taus: ArrayLike, level: float = 0.95) -> Arr
     Raises
     ------
     InputError
-        If taus are unsorted or outside (0, 1), the level needs quantiles beyond them, or a value is NaN.
+        If taus are unsorted or outside (0, 1), the level needs quantiles beyond them, curves cross, or a value is NaN.
 
     Examples
     --------
     >>> float(sharpness([[[0.1]], [[0.4]], [[0.9]]], [0.025, 0.5, 0.975])[0, 0])
     0.8
     """
-    levels, curves = check_taus(taus), check_finite("quantiles", quantiles)
-    if len(curves) != len(levels):
-        raise InputError(f"quantiles: must have one curve per tau, {len(levels)}, got {len(curves)}")
+    curves, levels = check_curves(quantiles, taus)
     if not 0 < level < 1:
         raise InputError(f"level: must lie in (0, 1), got {level}")
     low, high = central_interval(curves, levels, level, "level")
@@ -61,3 +60,31 @@ def gaussian_sharpness(std: ArrayLike, level: float = 0.68) -> Array:
     if np.any(width <= 0):
         raise InputError(f"std: must be above zero, got {width.min():g}")
     return 2 * norm.ppf((1 + level) / 2) * width
+
+
+def prior_quantiles(labels: ArrayLike, taus: ArrayLike, falling: bool = False) -> Array:
+    """Quantile curves (n_tau, ...) of labels (n_label, ...) drawn from the prior: the forecast of who has seen no map.
+
+    `falling` gives curves that fall with τ, as CDFs of source-count distributions do. Take labels of other maps than
+    those that are judged, a few hundred at least.
+    """
+    levels, values = check_taus(taus), check_finite("labels", labels)
+    return np.quantile(values, 1 - levels if falling else levels, axis=0)
+
+
+def sharpness_ratio(quantiles: ArrayLike, taus: ArrayLike, prior: ArrayLike, level: float = 0.95) -> Array:
+    """Width of every interval as a share of the prior's, (n_map, ...); NaN where the prior has no width.
+
+    Parameters
+    ----------
+    quantiles : array (n_tau, n_map, ...)
+    taus : array (n_tau,)
+    prior : array (n_tau, ...)
+        From :func:`prior_quantiles`, at the same levels.
+    """
+    widths = sharpness(quantiles, taus, level)
+    curves = np.asarray(prior, dtype=np.float64)
+    if curves.shape[1:] != widths.shape[1:]:
+        raise InputError(f"prior: must have shape (n_tau, *{widths.shape[1:]}), got {curves.shape}")
+    before = np.broadcast_to(sharpness(curves, taus, level), widths.shape)
+    return np.divide(widths, before, out=np.full(widths.shape, np.nan), where=before > 0)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import beta, norm
 
 from gcesbi.errors import InputError
-from gcesbi.validation import CalibrationReport
+from gcesbi.validation import CalibrationReport, crossing_share, rearrange
 
 TAUS = np.arange(1, 100) / 100
 
@@ -132,11 +132,14 @@ def test_levels_that_do_not_reach_are_left_out():
     assert report.judgement == "calibrated"
 
 
-def test_crossing_curves_are_counted():
+def test_crossing_curves_are_refused_and_sorting_mends_them():
     truth, quantiles = dirichlet_cdfs(np.random.default_rng(7), 1.0, n_map=50)
-    assert CalibrationReport.from_quantiles(truth, quantiles, TAUS).crossing == 0
+    good = CalibrationReport.from_quantiles(truth, quantiles, TAUS)
     quantiles[[40, 41]] = quantiles[[41, 40]]
-    assert CalibrationReport.from_quantiles(truth, quantiles, TAUS).crossing > 0
+    assert crossing_share(quantiles) > 0
+    with pytest.raises(InputError, match=r"quantiles: must not cross, but .* between tau 0.41 and 0.42 at .*rearrange"):
+        CalibrationReport.from_quantiles(truth, quantiles, TAUS)
+    assert CalibrationReport.from_quantiles(truth, rearrange(quantiles), TAUS).to_dict() == good.to_dict()
 
 
 def test_bad_input_is_named():

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import kstest, norm
 
 from gcesbi.errors import InputError
-from gcesbi.validation import pit, pit_from_samples, pit_gaussian, pit_histogram
+from gcesbi.validation import pit, pit_from_samples, pit_gaussian, pit_histogram, pit_histogram_band
 from gcesbi.validation.pit import normal_scores, pit_bounds
 
 TAUS = np.arange(1, 100) / 100
@@ -102,3 +102,21 @@ def test_bad_samples_are_named():
         pit_from_samples(np.zeros(3), np.zeros((5, 2)))
     with pytest.raises(InputError, match="values: must be finite"):
         pit_histogram([np.nan])
+
+
+def test_histogram_bands_hold_one_in_all_bins_together():
+    """200 calibrated sets: at most 5 % have a bin whose band misses; 20 allowed (probability of more: 10⁻³)."""
+    missed = 0
+    for seed in range(200):
+        values = np.random.default_rng(seed).uniform(size=(300, 1)) * np.ones(3)  # bins of a map go together
+        missed += not pit_histogram_band(values).flat
+    assert missed <= 20
+
+
+def test_histogram_band_has_the_density_of_numpy_and_marks_few_maps():
+    values = np.random.default_rng(0).beta(2, 2, size=(50, 3))
+    found = pit_histogram_band(values, n_bin=5)
+    np.testing.assert_allclose(found.density, pit_histogram(values, 5)[0])
+    np.testing.assert_allclose(found.edges, np.linspace(0, 1, 6))
+    assert found.few_maps
+    assert not pit_histogram_band(np.tile(values, (9, 1)), n_bin=5).flat

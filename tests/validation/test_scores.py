@@ -7,13 +7,18 @@ from scipy.stats import norm
 
 from gcesbi.errors import InputError
 from gcesbi.validation import (
+    crps_excess_from_quantiles,
+    crps_excess_from_samples,
+    crps_excess_gaussian,
     crps_from_quantiles,
     crps_from_samples,
     crps_gaussian,
+    energy_excess,
     energy_score,
     log_score_gaussian,
     pinball,
     skill,
+    skill_estimate,
 )
 
 TAUS = np.arange(1, 400) / 400
@@ -111,3 +116,48 @@ def test_skill():
 def test_bad_input_is_named(score, truth, samples, message):
     with pytest.raises(InputError, match=message):
         score(truth, samples)
+
+
+def test_expected_scores_are_those_of_draws_from_the_prediction():
+    """Mean excess over truths drawn from the prediction is zero: 4 σ of 40,000 draws. For falling curves too."""
+    rng, taus = np.random.default_rng(12), np.array([0.1, 0.25, 0.5, 0.8, 0.95])
+    knots = np.array([-1.0, 0.2, 0.5, 2.0, 2.5])
+    truth = np.interp(rng.uniform(size=40_000), taus, knots)  # the ends hold the tails
+    rising = np.broadcast_to(knots[:, None], (5, truth.size))
+    for curves, levels in ((rising, taus), (rising[::-1], 1 - taus[::-1])):
+        excess = crps_excess_from_quantiles(truth, curves, levels)
+        assert abs(excess.mean()) < 4 * excess.std() / np.sqrt(truth.size)
+    z = rng.normal(size=40_000)
+    excess = crps_excess_gaussian(2 * z + 1, 1 + 0 * z, 2 + 0 * z)
+    assert abs(excess.mean()) < 4 * excess.std() / np.sqrt(z.size)
+    draws = rng.gamma(2.0, size=(11, 40_000))
+    excess = crps_excess_from_samples(draws[0], draws[1:])
+    assert abs(excess.mean()) < 4 * excess.std() / np.sqrt(z.size)
+
+
+def test_energy_excess_is_the_crps_excess_of_one_component():
+    draws = np.random.default_rng(13).normal(size=(31, 50))
+    one = crps_excess_from_samples(draws[0], draws[1:])
+    np.testing.assert_allclose(energy_excess(draws[0][:, None], draws[1:, :, None]), one)
+
+
+def test_skill_has_a_band_that_knows_the_maps_are_the_same():
+    rng = np.random.default_rng(14)
+    reference = rng.gamma(1.0, size=(400, 3))
+    found = skill_estimate(0.8 * reference, reference)
+    assert found.value == pytest.approx(0.2)
+    assert found.high - found.low < 1e-9  # the ratio is the same in every map
+    other = skill_estimate(rng.gamma(1.0, size=(400, 3)), reference)
+    assert other.low < 0 < other.high
+    assert other.value == pytest.approx(skill(*(x for x in (other_scores(14), reference))), abs=1e-12)
+
+
+def other_scores(seed):
+    rng = np.random.default_rng(seed)
+    rng.gamma(1.0, size=(400, 3))
+    return rng.gamma(1.0, size=(400, 3))
+
+
+def test_one_level_has_no_expectation():
+    with pytest.raises(InputError, match="taus: needs at least two levels"):
+        crps_excess_from_quantiles([0.0], [[0.0]], [0.5])
