@@ -1,0 +1,152 @@
+"""Image files: the real set, small files written by hand, and clear errors."""
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from gcesbi.errors import InputError
+from gcesbi.io.image import (
+    read_counts_cube,
+    read_image_observation,
+    read_intensity_cube,
+    read_isotropic_spectrum,
+    read_psf_table,
+)
+
+
+def header(**changes):
+    values = {"CTYPE1": "GLON-CAR", "CTYPE2": "GLAT-CAR", "CRVAL1": 360.0, "CRVAL2": 3e-14}
+    values |= {"CRPIX1": 3.5, "CRPIX2": 2.5, "CDELT1": -0.5, "CDELT2": 0.5}
+    return fits.Header([(key, value) for key, value in (values | changes).items() if value is not None])
+
+
+def ebounds(unit="keV", low=(1e6, 2e6), high=(2e6, 4e6)):
+    made = [fits.Column("E_MIN", "E", unit, array=np.array(low)), fits.Column("E_MAX", "E", unit, array=np.array(high))]
+    return fits.BinTableHDU.from_columns(made, name="EBOUNDS")
+
+
+def cube(path, data=None, table=None, **changes):
+    counts = np.arange(48).reshape(2, 4, 6) if data is None else data
+    fits.HDUList([fits.PrimaryHDU(counts, header(**changes)), table or ebounds()]).writeto(path)
+    return path
+
+
+def psf_file(path, theta=(0.0, 0.5, 2.0), **columns):
+    made = {"Energy": ("D", [1e3, 4e3]), "Exposure": ("D", [1e11, 2e11]), "Psf": ("3D", [[5.0, 1, 0], [9.0, 1, 0]])}
+    hdu = fits.BinTableHDU.from_columns(
+        [fits.Column(n, *v[:1], array=np.array(v[1])) for n, v in (made | columns).items() if v], name="PSF"
+    )
+    angle = fits.BinTableHDU.from_columns([fits.Column("Theta", "D", array=np.array(theta))], name="THETA")
+    fits.HDUList([fits.PrimaryHDU(), hdu, angle]).writeto(path)
+    return path
+
+
+def test_counts_cube_has_its_energies_in_gev_and_its_pixels_in_place(tmp_path):
+    counts, edges, geometry = read_counts_cube(cube(tmp_path / "cube.fits"))
+    np.testing.assert_allclose(edges, [1.0, 2.0, 4.0])
+    assert counts.shape == (2, 4, 6)
+    assert geometry.reference == (0.0, 0.0)
+    glon, glat = geometry.glon_glat()
+    assert (glon[0], glat[0]) == (1.25, -0.75)
+    assert counts[1].ravel()[geometry.index(1.25, 0.75)] == counts[1, 3, 0]
+
+
+def test_units_of_the_energies_are_those_of_the_file(tmp_path):
+    _, edges, _ = read_counts_cube(cube(tmp_path / "cube.fits", table=ebounds("MeV")))
+    np.testing.assert_allclose(edges, [1e3, 2e3, 4e3])
+
+
+def test_observation_cuts_region_and_energies(tmp_path):
+    where = cube(tmp_path / "cube.fits"), psf_file(tmp_path / "psf.fits")
+    seen = read_image_observation(*where, radius=1.0, energy_range=(2.0, 4.0), event_type="PSF3")
+    assert seen.counts.shape == (1, seen.region.n_pix)
+    np.testing.assert_allclose(seen.energy_edges, [2.0, 4.0])
+    np.testing.assert_array_equal(seen.counts[0], seen.region.take(np.arange(48).reshape(2, 4, 6))[1])
+    assert 1e11 < seen.exposure[0, 0] < 2e11
+    assert seen.psf[0].theta_max == 2.0
+
+
+def test_real_set(data_folder):
+    folder = data_folder / "fermi-gc-4gev"
+    seen = read_image_observation(
+        folder / "ccube_01.fits", folder / "psf_01.fits", radius=4.8, energy_range=(3.98, 19.96)
+    )
+    assert seen.n_energy == 7
+    np.testing.assert_allclose(seen.energy_edges, 10 ** np.arange(0.6, 1.35, 0.1), rtol=1e-5)
+    assert seen.region.n_pix == 6080  # of a square of 8 degrees
+    with fits.open(folder / "ccube_01.fits") as tables:
+        x, y = np.meshgrid(np.arange(80), np.arange(80))
+        glon, glat = WCS(tables[0].header, fix=False).celestial.wcs_pix2world(x, y, 0)
+        near = SkyCoord(glon, glat, unit="deg", frame="galactic").separation(SkyCoord("0d", "0d", frame="galactic"))
+        np.testing.assert_array_equal(seen.counts, tables[0].data[:7, near.deg < 4.8])
+    np.testing.assert_array_equal(seen.exposure, seen.exposure[:, :1] * np.ones(seen.region.n_pix))
+    radius = [float(psf.containment_radius(0.68)) for psf in seen.psf]
+    assert np.all(np.diff(radius) < 0)
+    assert 0.05 < radius[-1] < radius[0] < 0.3
+
+
+def test_interstellar_cube_lies_half_a_pixel_beside_its_middle(data_folder):
+    emission = read_intensity_cube(data_folder / "fermi-gc-4gev" / "gll_iem_v07_gc.fits.gz")
+    assert emission.geometry.reference_pixel == (39.5, 40.0)
+    assert emission.energy[0] == pytest.approx(0.05)
+    profile = emission.values[10].mean(axis=1)
+    assert abs(emission.geometry.native_lat[profile.argmax()]) < 0.3
+
+
+def test_isotropic_spectrum_in_gev(data_folder):
+    spectrum = read_isotropic_spectrum(data_folder / "fermi-gc-4gev" / "iso_P8R3_CLEAN_V3_PSF3_v1.txt")
+    assert spectrum.energy[0] == pytest.approx(0.0337, rel=1e-2)
+    total = spectrum.band([1.0, 100.0])[0]
+    assert 2e-7 < total < 2e-6  # extragalactic emission and misclassified cosmic rays
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": np.ones((4, 6), dtype=int)}, r"first image: must have three axes.*\(4, 6\)"),
+        ({"data": -np.ones((2, 4, 6), dtype=int)}, "counts: must not be negative"),
+        ({"data": np.ones((3, 4, 6), dtype=int)}, "EBOUNDS: must have a row for each of 3 images, has 2"),
+        ({"table": ebounds(unit="cm")}, "EBOUNDS: E_MIN must have a unit of energy, has 'cm'"),
+        ({"table": ebounds(low=(1e6, 3e6))}, "EBOUNDS: energy bins must follow one another"),
+        ({"CTYPE1": "GLON-AIT"}, "CTYPE1, CTYPE2: must be GLON-CAR and GLAT-CAR, got 'GLON-AIT'"),
+        ({"CROTA2": 10.0}, "CROTA2: must be 0, got 10"),
+        ({"CDELT1": -0.4}, "CDELT1, CDELT2: must be -size and size"),
+    ],
+)
+def test_bad_cubes_are_named(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        read_counts_cube(cube(tmp_path / "cube.fits", **changes))
+
+
+def test_bad_psf_tables_are_named(tmp_path):
+    with pytest.raises(InputError, match="table PSF must hold the column Exposure"):
+        read_psf_table(psf_file(tmp_path / "a.fits", Exposure=None))
+    with pytest.raises(InputError, match=r"values: must have shape \(n_energy, n_theta\) = \(2, 2\)"):
+        read_psf_table(psf_file(tmp_path / "b.fits", theta=(0.0, 1.0)))
+    with pytest.raises(InputError, match="must hold the table PSF"):
+        read_psf_table(cube(tmp_path / "c.fits"))
+
+
+def test_bins_outside_are_refused(tmp_path):
+    where = cube(tmp_path / "cube.fits"), psf_file(tmp_path / "psf.fits")
+    with pytest.raises(InputError, match="energy_range: must hold at least one of the bins from 1 to 4 GeV"):
+        read_image_observation(*where, radius=1.0, energy_range=(5.0, 9.0))
+
+
+def test_intensity_cubes_must_tell_their_energies(tmp_path):
+    with pytest.raises(InputError, match="must list its energies in a table ENERGIES"):
+        read_intensity_cube(cube(tmp_path / "cube.fits"))
+
+
+def test_isotropic_files_that_are_none(tmp_path):
+    (tmp_path / "words.txt").write_text("these are words")
+    with pytest.raises(InputError, match="must hold lines of energy, intensity, error"):
+        read_isotropic_spectrum(tmp_path / "words.txt")
+    (tmp_path / "one.txt").write_text("1\n2\n")
+    with pytest.raises(InputError, match="has 1 column"):
+        read_isotropic_spectrum(tmp_path / "one.txt")
+    (tmp_path / "text.fits").write_text("no FITS file at all")
+    with pytest.raises(InputError, match="must be a FITS file"):
+        read_counts_cube(tmp_path / "text.fits")
