@@ -96,9 +96,9 @@ def simulate(
     preset: Preset = "quick",
     set_: Set = [],  # noqa: B006
     seed: Seed = None,
-    workers: Annotated[int, typer.Option(help="Threads or processes that simulate.")] = _CORES,
+    workers: Annotated[int, typer.Option(help="Processes (or threads) that simulate.")] = _CORES,
     backend: Annotated[
-        Draw | None, typer.Option(help="Who draws; dask if a scheduler is given, else threads.", show_default=False)
+        Draw | None, typer.Option(help="Who draws; dask if a scheduler is given, else loky.", show_default=False)
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a dask scheduler, tcp://...; its workers must see the run folder.")
@@ -120,7 +120,7 @@ def simulate(
         with _timer(quiet).step("Build the sky model"):
             model = settings.sky.build()
         run = Run.create(out, settings, model, overwrite=overwrite)
-    chosen = (backend or (Draw.threads if scheduler is None else Draw.dask)).value
+    chosen = (backend or (Draw.loky if scheduler is None else Draw.dask)).value
     repaired = steps.simulate(run, workers, progress=not quiet, backend=chosen, scheduler=scheduler, repair=repair)
     if repair:
         Console().print(f"repaired: {', '.join(repaired) or 'nothing was damaged'}")

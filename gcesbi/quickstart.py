@@ -66,7 +66,7 @@ def quickstart(
             observation, truth = steps.mock_observation(run)
     run.write_observation(observation)
     with timer.step("Simulate maps", own_bar=True):
-        steps.simulate(run, workers, progress)
+        steps.simulate(run, workers, progress, backend="threads")  # a short job, with the model at hand
     with timer.step("Train the networks", own_bar=True):
         histories = steps.train(run, progress)
     with timer.step("Judge them on held-out maps"):

@@ -4,7 +4,7 @@
 
     run.json            settings, version, fingerprint of the model
     observation.fits    the map that posteriors are conditioned on
-    simulations/        the store of simulated maps
+    simulations/        the store of simulated maps, unless `simulation.store` puts it elsewhere
     weights/            networks (safetensors, with a JSON card beside each)
     posteriors/         posterior samples of each method (netCDF, read by ArviZ)
     results.json        every figure that the report shows
@@ -120,7 +120,8 @@ class Run:
     @property
     def store(self) -> SimulationStore:
         """The store of simulated maps; it may be empty."""
-        return SimulationStore.create(self.folder / "simulations", self.simulator, self.settings.seed)
+        place = self.settings.simulation.store or self.folder / "simulations"
+        return SimulationStore.create(place, self.simulator, self.settings.seed)
 
     def weights(self, kind: str) -> Path:
         """Where the weights of an estimator lie."""

@@ -30,6 +30,7 @@ class SimulationSettings(_Settings):
 
     n_train: int = Field(10_240, ge=64)
     n_test: int = Field(512, ge=100)
+    store: str | None = Field(None, description="folder or URL (s3://...) of the maps; by default the run folder's own")
 
 
 class NptfSettings(_Settings):

@@ -62,7 +62,7 @@ def simulate(
     workers: int = 1,
     progress: bool = False,
     *,
-    backend: str = "threads",
+    backend: str = "loky",
     scheduler: str | None = None,
     repair: bool = False,
 ) -> tuple[str, ...]:

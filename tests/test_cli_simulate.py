@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from gcesbi import cli
+from gcesbi.run import Run
 
 SETS = ["sky.nside=16", "sky.weeks=30", "sky.n_energy=1", "simulation.n_test=128"]
 WORDS = ["simulate", "--preset", "test", *(word for item in SETS for word in ("--set", item))]
@@ -52,13 +53,21 @@ def test_progress_growth_and_repair(call, tmp_path):
     assert "nothing was damaged" in call("--n", 512, "--out", out, "--repair", "--quiet")[1]
 
 
+def test_maps_may_lie_elsewhere_than_the_run(call, tmp_path):
+    words = ["--n", 128, "--out", tmp_path / "a", "--quiet", "--set", f"simulation.store=file://{tmp_path}/maps"]
+    status, told, _ = call(*words, "--backend", "threads")
+    assert (status, told.endswith(f"256 maps in {tmp_path}/maps")) == (0, True)
+    assert not (tmp_path / "a" / "simulations").exists()
+    assert len(Run.open(tmp_path / "a").store) == 256
+
+
 def test_a_full_disk_ends_with_one_line(call, tmp_path, monkeypatch):
     def full(file):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        status, _, err = call("--n", 128, "--out", tmp_path / "a", "--quiet")
+        status, _, err = call("--n", 128, "--out", tmp_path / "a", "--quiet", "--workers", 1)
     assert status == 2
     assert err.count("\n") == 1
     assert "No space left on device" in err
