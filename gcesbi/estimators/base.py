@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -23,15 +23,21 @@ from gcesbi.networks.chebyshev import ChebyshevEncoder
 from gcesbi.networks.face import FaceEncoder
 from gcesbi.networks.inputs import ENERGIES, CountsInput, MapEmbedding
 from gcesbi.networks.sizes import check_sizes
+from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import Simulator
 from gcesbi.simulation.stream import StoredMaps
 from gcesbi.sky.region import Region
 
-__all__ = ["Estimator", "NetworkSettings", "digest"]
+__all__ = ["COMMON_IDENTITY", "Estimator", "NetworkSettings", "digest"]
 
 _ENCODERS: dict[str, type[FaceEncoder | ChebyshevEncoder]] = {"face": FaceEncoder, "chebyshev": ChebyshevEncoder}
 _PIXELS_AT_ONCE = 2**24
+
+COMMON_IDENTITY = frozenset(
+    ("kind", "nside", "n_pix", "pixels", "n_energy", "exposure", "names", "network", "fingerprint")
+)
+"""What every estimator's identity says; what a kind adds to it are arguments of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +130,17 @@ class Estimator(nn.Module):
         self.register_buffer("prepared", torch.tensor(False))
         self.eval()
 
+    @classmethod
+    def for_model(cls, model: SkyModel, *, network: NetworkSettings | None = None, seed: int = 0) -> Self:
+        """An untrained estimator for a model's maps."""
+        labels = cls._labels(model)
+        return cls(model.region, model.exposure, network=network, fingerprint=model.fingerprint, seed=seed, **labels)
+
+    @classmethod
+    def _labels(cls, model: SkyModel) -> dict[str, Any]:
+        """Arguments that say what a model's labels are."""
+        return {"names": model.names}
+
     @property
     def n_energy(self) -> int:
         """Number of energy bins."""
@@ -212,6 +229,7 @@ class Estimator(nn.Module):
         }
 
     def _more_identity(self) -> dict[str, Any]:
+        """Arguments of the estimator's own kind."""
         return {}
 
 

@@ -69,14 +69,14 @@ def read_checkpoint(path: Path, identity: dict[str, Any], optimizer: dict[str, A
 
 
 def differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
-    """Entries that differ, each as ``name: stored ..., here ...``; dictionaries are compared entry by entry."""
+    """Entries that differ, each as ``name: ..., now ...``; dictionaries are compared entry by entry."""
     lines: list[str] = []
     for key in dict.fromkeys([*stored, *wanted]):
         a, b = stored.get(key), wanted.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
             lines += differences(a, b, f"{prefix}{key}.")
         elif a != b:
-            lines.append(f"{prefix}{key}: stored {a!r}, here {b!r}")
+            lines.append(f"{prefix}{key}: {a!r}, now {b!r}")
     return lines
 
 

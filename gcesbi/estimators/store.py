@@ -1,8 +1,11 @@
 """Estimators on disk: weights as safetensors, all else as JSON beside them. No pickle.
 
-``name.safetensors`` holds the tensors, the region's pixels and the exposure; ``name.json`` the kind, the network's
-sizes, the model's fingerprint, the library's version, what the caller adds (seed, history, validation figures), and the
-digest of the tensors, by which a truncated or exchanged file is known.
+``name.safetensors`` holds the tensors, the region's pixels and the exposure; ``name.json``, its card, the kind, the
+network's sizes, the settings of the model, the library's version, what the caller notes (seed, training settings and
+history, validation figures), and the digest of the tensors, by which a truncated or exchanged file is known.
+
+A file of another version of the library, that is of other first two numbers, is refused, and so is one made for another
+model: what differs is named, setting by setting.
 """
 
 from __future__ import annotations
@@ -20,19 +23,31 @@ from numpy.typing import ArrayLike
 from safetensors.torch import load, save
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.base import Estimator, NetworkSettings, digest
+from gcesbi.estimators.base import COMMON_IDENTITY, Estimator, NetworkSettings, digest
 from gcesbi.estimators.checkpoint import differences
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
+from gcesbi.simulation.model import SkyModel
+from gcesbi.simulation.recipe import Recipe
 from gcesbi.sky.region import Region
 
-__all__ = ["load_estimator", "read_notes", "save_estimator"]
+__all__ = ["KINDS", "add_notes", "load_estimator", "read_notes", "save_estimator"]
 
-_KINDS: dict[str, type[Estimator]] = {kind.kind: kind for kind in (SpectralEstimator, SourceCountEstimator)}
-_OPTIONS = ("n_bin", "n_level", "tail_weight")
+KINDS: dict[str, type[Estimator]] = {kind.kind: kind for kind in (SpectralEstimator, SourceCountEstimator)}
+"""Kinds of estimators, by the names under which they are stored."""
+
+_HALF_FROM = 1024  # numbers in a tensor
+_HALF_RANGE = (2.0**-14, 65504.0)  # normal numbers of float16
 
 
-def save_estimator(estimator: Estimator, path: str | Path, notes: Mapping[str, Any] | None = None) -> Path:
+def save_estimator(
+    estimator: Estimator,
+    path: str | Path,
+    notes: Mapping[str, Any] | None = None,
+    *,
+    model: SkyModel | None = None,
+    half: bool = False,
+) -> Path:
     """Write ``path.safetensors`` and ``path.json``; returns the former.
 
     Parameters
@@ -40,28 +55,58 @@ def save_estimator(estimator: Estimator, path: str | Path, notes: Mapping[str, A
     path : path
         Without suffix, or with ``.safetensors``.
     notes : mapping, optional
-        JSON-ready: seed, training history, validation figures.
+        JSON-ready: seed, training settings and history, validation figures.
+    model : SkyModel, optional
+        That the estimator was trained for: its settings are stored, and named where they differ on loading.
+    half : bool
+        Store large tensors in 16 bits (relative error up to 2⁻¹¹); loading gives 32 bits again.
+
+    Raises
+    ------
+    InputError
+        If the model is not the estimator's.
     """
+    if model is not None and model.fingerprint != estimator.fingerprint:
+        raise InputError(f"model: must be the estimator's, {estimator.fingerprint!r}, got {model.fingerprint!r}")
     weights, card = _paths(path)
     tensors = {f"weights/{name}": value.contiguous() for name, value in estimator.state_dict().items()}
     tensors["pixels"] = torch.from_numpy(estimator.region.pixels.copy())
     tensors["exposure"] = torch.from_numpy(estimator.exposure)
+    if half:
+        tensors = {name: _halved(value) for name, value in tensors.items()} | {"exposure": tensors["exposure"].float()}
     data = save(tensors)
     text = {
         "version": version("gcesbi"),
         "digest": hashlib.sha256(data).hexdigest(),
         "identity": estimator.identity(),
+        "model": None if model is None else Recipe.of(model).to_dict(),
         "notes": dict(notes or {}),
     }
     weights.parent.mkdir(parents=True, exist_ok=True)
     _replace(weights, data)
-    _replace(card, (json.dumps(text, indent=1) + "\n").encode())
+    _write_card(card, text)
     return weights
+
+
+def add_notes(path: str | Path, notes: Mapping[str, Any]) -> None:
+    """Note more beside stored weights; a note of the same name is replaced.
+
+    Parameters
+    ----------
+    path : path
+        As given to :func:`save_estimator`.
+    notes : mapping
+        JSON-ready.
+    """
+    card = _paths(path)[1]
+    stored = _read_card(card)
+    _write_card(card, stored | {"notes": {**stored["notes"], **notes}})
 
 
 def load_estimator(
     path: str | Path,
     *,
+    model: SkyModel | None = None,
     region: Region | None = None,
     exposure: ArrayLike | None = None,
     names: tuple[str, ...] | None = None,
@@ -73,6 +118,8 @@ def load_estimator(
     ----------
     path : path
         As given to :func:`save_estimator`.
+    model : SkyModel, optional
+        Whose maps the caller means to show it; stands for region, exposure and fingerprint.
     region, exposure, names, fingerprint : optional
         What the caller means to use it with; each that is given must be the stored one.
 
@@ -88,7 +135,11 @@ def load_estimator(
         raise InputError(f"weights {weights}: must be the whole file that {card.name} describes; truncated or changed")
     tensors = load(data)
     own_region = Region(int(stored["identity"]["nside"]), tensors.pop("pixels").numpy())
-    estimator = _empty(stored["identity"], own_region, tensors.pop("exposure").numpy())
+    estimator = _empty(stored["identity"], own_region, tensors.pop("exposure").double().numpy())
+    if model is not None:
+        region, exposure, fingerprint = model.region, model.exposure, model.fingerprint
+    if unlike := _other_settings(stored.get("model"), model):
+        raise InputError(f"weights {weights}: made for another model; {'; '.join(unlike)}")
     wanted = _wanted(estimator, region, exposure, names, fingerprint)
     if unlike := differences(stored["identity"], wanted):
         raise InputError(f"weights {weights}: made for another model; {'; '.join(unlike)}")
@@ -102,10 +153,23 @@ def read_notes(path: str | Path) -> dict[str, Any]:
 
 
 def _empty(identity: dict[str, Any], region: Region, exposure: ArrayLike) -> Estimator:
-    kind = _KINDS[identity["kind"]]
-    options = {name: identity[name] for name in _OPTIONS if name in identity}
+    """An untrained estimator; what its kind adds to the identity of all estimators are arguments of its own."""
+    kind = KINDS[identity["kind"]]
     network = NetworkSettings(**identity["network"])
-    return kind(region, exposure, identity["names"], network=network, fingerprint=identity["fingerprint"], **options)
+    own = {name: value for name, value in identity.items() if name not in COMMON_IDENTITY}
+    return kind(region, exposure, identity["names"], network=network, fingerprint=identity["fingerprint"], **own)
+
+
+def _other_settings(stored: dict[str, Any] | None, model: SkyModel | None) -> list[str]:
+    """Settings in which a model differs from the stored one; where their maps lie does not matter."""
+    if stored is None or model is None or stored["fingerprint"] == model.fingerprint:
+        return []
+    here = Recipe.of(model).to_dict()
+    known = [{name: value for name, value in each["sky"].items() if name != "path"} for each in (stored, here)]
+    unlike = differences(*known, prefix="sky.")
+    if not unlike and stored["region"] == here["region"]:
+        return ["its settings are the same, its maps or the simulator's law are not"]
+    return unlike or ["region: other pixels"]
 
 
 def _wanted(
@@ -147,8 +211,8 @@ def _read_card(card: Path) -> dict[str, Any]:
         raise InputError(f"estimator {card}: must be the JSON card of an estimator ({error})") from error
     if found.split(".")[:2] != here.split(".")[:2]:
         raise InputError(f"estimator {card}: made by gcesbi {found}, this is gcesbi {here}; train it again")
-    if kind not in _KINDS:
-        raise InputError(f"estimator {card}: kind must be one of {', '.join(_KINDS)}, got {kind!r}")
+    if kind not in KINDS:
+        raise InputError(f"estimator {card}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
     return stored
 
 
@@ -157,6 +221,18 @@ def _read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"estimator: cannot read {path} ({error.strerror})") from error
+
+
+def _halved(value: torch.Tensor) -> torch.Tensor:
+    """A large tensor in float16, or in bfloat16 if its largest number is out of float16's range; any other as it is."""
+    if not value.is_floating_point() or value.numel() < _HALF_FROM:
+        return value
+    low, high = _HALF_RANGE
+    return value.to(torch.float16 if low <= float(value.abs().max()) <= high else torch.bfloat16)
+
+
+def _write_card(card: Path, text: dict[str, Any]) -> None:
+    _replace(card, (json.dumps(text, indent=1) + "\n").encode())
 
 
 def _replace(path: Path, data: bytes) -> None:

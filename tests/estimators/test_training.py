@@ -91,10 +91,10 @@ def test_a_finished_training_is_not_repeated(toy, few, short, tmp_path):
 def test_checkpoint_of_another_training_is_refused(toy, few, short, tmp_path):
     toy.spectra().fit(few, short, checkpoint=tmp_path / "run.ckpt")
     with pytest.raises(
-        InputError, match=r"belongs to another training; settings.learning_rate: stored 0.003, here 0.1"
+        InputError, match=r"belongs to another training; settings.learning_rate: 0.003, now 0.1"
     ):
         toy.spectra().fit(few, replace(short, learning_rate=0.1), checkpoint=tmp_path / "run.ckpt")
-    with pytest.raises(InputError, match=r"estimator.fingerprint: stored 'toy', here 'other'"):
+    with pytest.raises(InputError, match=r"estimator.fingerprint: 'toy', now 'other'"):
         toy.spectra(fingerprint="other").fit(few, short, checkpoint=tmp_path / "run.ckpt")
 
 
