@@ -17,19 +17,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.baselines.poisson_likelihood import log_factorials
 
-__all__ = ["Optima", "Optimum", "PoissonProblem", "covariance", "maximise", "maximise_many"]
+__all__ = [
+    "Optima",
+    "Optimum",
+    "PoissonProblem",
+    "box_step",
+    "covariance",
+    "kkt_residual",
+    "maximise",
+    "maximise_many",
+]
 
 _MAX_ITERATIONS = 200
 _MAX_HALVINGS = 60
 _CONVERGED = 1e-8  # in ln L
 _CHUNK = 1 << 16  # entries of counts worked on at a time: larger arrays cost fresh pages of memory every time
-_FLOOR = 1e-300  # in place of a mean of zero, where no count may be
+_FLOOR = 1e-100  # in place of a mean of zero: no overflow, and the likelihood is -inf if counts are there
 
 Array = NDArray[np.float64]
 
@@ -184,6 +194,18 @@ class PoissonProblem:
         """Which norms are not fixed, (n_template,)."""
         return self.bounds[:, 0] < self.bounds[:, 1]
 
+    @cached_property
+    def _prepared(self) -> _Problem:
+        seen, total = np.flatnonzero(self.counts), self.templates.sum(axis=1)
+        known = (self.bounds, self.centre, self.width)
+        return _Problem.build(self.counts[None, seen], self.templates[:, seen], total, *known)
+
+    def evaluate(self, norms: Array) -> tuple[float, Array, Array]:
+        """Objective, gradient and information at some norms (n_template,)."""
+        value, mean = self._prepared.value(norms[None])
+        gradient, information = self._prepared.derivatives(norms[None], mean)
+        return float(value[0]), gradient[0], information[0]
+
     def maximise(self) -> Optimum:
         """The maximum."""
         return maximise(self.counts, self.templates, self.bounds, self.centre, self.width)
@@ -281,9 +303,12 @@ class _Problem:
         return _Problem(counts, *shared, self.low[chosen], self.high[chosen], self.centre, self.precision, constant)
 
     def value(self, norms: Array) -> tuple[Array, Array]:
-        """Objective (n,) and mean (n, n_pix)."""
-        mean = np.maximum(norms @ self.templates, _FLOOR)
+        """Objective (n,), -inf where counts meet a mean of zero, and mean (n, n_pix), raised there."""
+        mean = norms @ self.templates
+        dark = np.any((mean < _FLOOR) & (self.counts > 0), axis=1) if mean.min(initial=1.0) < _FLOOR else False
+        mean = np.maximum(mean, _FLOOR, out=mean)
         likelihood = np.sum(self.counts * np.log(mean), axis=1) - norms @ self.total
+        likelihood[dark] = -np.inf
         return likelihood - 0.5 * (norms - self.centre) ** 2 @ self.precision, mean
 
     def derivatives(self, norms: Array, mean: Array) -> tuple[Array, Array]:
@@ -311,11 +336,11 @@ class _Problem:
         value, mean = self.value(norms)
         gradient, information = self.derivatives(norms, mean)
         promise = np.full(len(norms), np.inf)
-        active = np.arange(len(norms))
+        active = np.flatnonzero(np.isfinite(value))
         for _ in range(_MAX_ITERATIONS):
             part = self.rows(active)
             at, slope = norms[active], gradient[active]
-            step = _box_step(slope, information[active], part.low - at, part.high - at)
+            step = box_step(slope, information[active], part.low - at, part.high - at)
             promise[active] = np.einsum("nt,nt->n", slope, step)
             going = promise[active] >= 1e-12
             active = active[going]
@@ -324,9 +349,10 @@ class _Problem:
             part = self.rows(active)
             norms[active], value[active], mean = part.search(norms[active], step[going], value[active], promise[active])
             gradient[active], information[active] = part.derivatives(norms[active], mean)
-        residual = np.maximum(_residual(norms, gradient, information, self.low, self.high), 0.5 * promise)
+        residual = np.maximum(kkt_residual(norms, gradient, information, self.low, self.high), 0.5 * promise)
         mean = np.maximum(norms @ self.templates, _FLOOR)
         likelihood = np.sum(self.counts * np.log(mean) - self.log_factorials, axis=1) - norms @ self.total
+        likelihood[np.isneginf(value)] = -np.inf
         return Optima(norms, gradient, information, likelihood, value, residual)
 
     def search(self, norms: Array, step: Array, value: Array, promise: Array) -> tuple[Array, Array, Array]:
@@ -346,14 +372,14 @@ class _Problem:
         return found, result, mean
 
 
-def _residual(norms: Array, gradient: Array, information: Array, low: Array, high: Array) -> Array:
+def kkt_residual(norms: Array, gradient: Array, information: Array, low: Array, high: Array) -> Array:
     """Largest gain in ln L, (n,), from a Newton step of one norm within its bounds."""
     curvature = np.maximum(np.diagonal(information, axis1=1, axis2=2), 1e-300)
     step = np.clip(norms + gradient / curvature, low, high) - norms
     return np.max(gradient * step - 0.5 * curvature * step**2, axis=1, initial=0.0)
 
 
-def _box_step(gradient: Array, information: Array, low: Array, high: Array) -> Array:
+def box_step(gradient: Array, information: Array, low: Array, high: Array) -> Array:
     """Steps (n, n_template) to the maxima of quadratic models, each component between `low` <= 0 and `high` >= 0."""
     n, n_template = gradient.shape
     scale = 1.0 / np.sqrt(np.maximum(np.diagonal(information, axis1=1, axis2=2), 1e-200))

@@ -72,14 +72,22 @@ def test_real_map_by_the_public_call(real):
     assert result.test_statistic("gce") == pytest.approx(reference["test_statistic_nfw"], abs=1e-6)
 
 
-def test_real_map_is_fitted_within_20_ms(real):
+def test_real_map_is_fitted_in_the_time_of_some_log_likelihoods(real):
+    """CPU time, best of five: below that of 60 sums of scipy's ln P (measured: 13 to 21; 20 ms are a hundred)."""
     maps, _ = real
-    times = []
-    for _ in range(7):
-        start = time.perf_counter()
-        maximise(maps.counts, maps.templates)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.02
+    counts, templates = maps.counts, maps.templates
+    mean = maximise(counts, templates).norms @ templates
+
+    def seconds(function):
+        times = []
+        for _ in range(5):
+            start = time.process_time()
+            function()
+            times.append(time.process_time() - start)
+        return min(times)
+
+    one = seconds(lambda: [poisson.logpmf(counts, mean).sum() for _ in range(5)]) / 5
+    assert seconds(lambda: maximise(counts, templates)) < 60 * one
 
 
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 6), rate=st.sampled_from([0.0, 0.02, 0.5, 5.0, 100.0]))
