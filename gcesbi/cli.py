@@ -128,17 +128,26 @@ def simulate(
 
 
 @app.command(epilog="Example: gcesbi train runs/a")
-def train(run: RunFolder, quiet: Quiet = False) -> None:
-    """Train both networks on the maps of a run; goes on from a checkpoint where there is one."""
+def train(
+    run: RunFolder,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Train this network alone: spectra, source_counts, ... Repeatable.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train networks on the maps of a run, or on fresh ones; goes on from a checkpoint where there is one."""
     from gcesbi import steps
+    from gcesbi.console import Timer
+    from gcesbi.estimators.devices import is_main_process
     from gcesbi.run import Run
 
     opened = Run.open(run)
-    with _timer(quiet).step("Build the sky model"):
+    console = Console(quiet=opened.settings.training.devices > 1 and not is_main_process())
+    with Timer(console, bar=not quiet).step("Build the sky model"):
         opened.model  # noqa: B018 - built here, kept by the run
-    histories = steps.train(opened, progress=not quiet)
+    histories = steps.train(opened, progress=not quiet, only=only or None)
     for name, history in histories.items():
-        Console().print(f"{name}: {history.maps} maps presented, {history.maps_per_second:.0f} a second")
+        console.print(f"{name}: {history.maps} maps presented, {history.maps_per_second:.0f} a second")
 
 
 @app.command(epilog="Example: gcesbi infer runs/a --observation data/fermi-573w")
@@ -146,6 +155,7 @@ def infer(
     run: RunFolder,
     observation: Map = None,
     mask: Mask = "3fgl",
+    force: Annotated[bool, typer.Option("--force", help="Take a map of another exposure too.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Ask trained networks about a map (the run's own if none is given), print a table and store the posterior."""
@@ -159,7 +169,7 @@ def infer(
     with _timer(quiet).step("Build the sky model"):
         opened.model  # noqa: B018
     with _timer(quiet).step("Infer"):
-        posterior = steps.infer(opened, seen)
+        posterior = steps.infer(opened, seen, force=force)
         opened.write_posterior("networks", posterior)
     print_table(Console(), comparison_table({"networks": posterior}, opened.model.bins))
 

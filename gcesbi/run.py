@@ -5,7 +5,7 @@
     run.json            settings, version, fingerprint of the model
     observation.fits    the map that posteriors are conditioned on
     simulations/        the store of simulated maps, unless `simulation.store` puts it elsewhere
-    weights/            networks (safetensors, with a JSON card beside each)
+    weights/            networks (safetensors, with a JSON card and a CSV log of the training beside each)
     posteriors/         posterior samples of each method (netCDF, read by ArviZ)
     results.json        every figure that the report shows
     report.html         the report, one file
@@ -126,6 +126,10 @@ class Run:
     def weights(self, kind: str) -> Path:
         """Where the weights of an estimator lie."""
         return self.folder / "weights" / f"{kind}.safetensors"
+
+    def training_log(self, kind: str) -> Path:
+        """Where the losses of an estimator's training are written, row by row."""
+        return self.folder / "weights" / f"{kind}.csv"
 
     def checkpoint(self, kind: str) -> Path:
         """Where a training that was interrupted goes on."""

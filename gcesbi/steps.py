@@ -6,7 +6,8 @@ The command line, the quickstart and a user's own script call the same steps.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -24,15 +25,19 @@ from gcesbi.estimators import (
     load_estimator,
     save_estimator,
 )
+from gcesbi.estimators.devices import is_main_process
+from gcesbi.estimators.store import KINDS, add_notes
 from gcesbi.posterior import JointPosterior
 from gcesbi.run import Run
 from gcesbi.settings import NptfSettings
-from gcesbi.simulation import Simulations, SkyModel
+from gcesbi.simulation import Simulations, Simulator, SkyModel
+from gcesbi.simulation.stream import StoredMaps
 from gcesbi.sky import Observation
 from gcesbi.validation import CalibrationReport, emd, semd, sharpness
 
 __all__ = [
     "TAUS",
+    "TRAINED",
     "Evaluation",
     "SourceCountEvaluation",
     "evaluate",
@@ -46,6 +51,12 @@ __all__ = [
 
 TAUS = np.arange(1, 80) / 80
 """Quantile levels at which source counts are evaluated."""
+
+TRAINED = (SpectralEstimator.kind, SourceCountEstimator.kind)
+"""Kinds of estimators that every run trains."""
+
+SAME_EXPOSURE = 0.02
+"""Relative difference up to which an exposure is that of the networks' maps."""
 
 _MOCK_STREAM = 2**31  # a shard number that no store reaches
 
@@ -66,7 +77,7 @@ def simulate(
     scheduler: str | None = None,
     repair: bool = False,
 ) -> tuple[str, ...]:
-    """Draw the maps that the run's settings ask for; goes on where it stopped.
+    """Draw the maps that the run's settings ask for, only those held out if it trains on fresh ones; goes on.
 
     Parameters
     ----------
@@ -85,47 +96,60 @@ def simulate(
     repaired: tuple[str, ...] = ()
     if repair:
         repaired = store.repair(run.simulator, workers, progress, backend=backend, scheduler=scheduler)
-    n = wanted.n_test + wanted.n_train
+    n = wanted.n_test + (wanted.n_train if run.settings.training.source == "store" else 0)
     store.fill(run.simulator, n, workers, progress, backend=backend, scheduler=scheduler)
     return repaired
 
 
-def train(run: Run, progress: bool = False) -> dict[str, TrainingHistory]:
-    """Train both estimators on all maps but the held-out ones, and store their weights."""
+def train(run: Run, progress: bool = False, only: Sequence[str] | None = None) -> dict[str, TrainingHistory]:
+    """Train estimators on all stored maps but the held-out ones, or on fresh maps, and store their weights.
+
+    A log of the losses lies beside the weights, as does a checkpoint while training is not over.
+
+    Parameters
+    ----------
+    run : Run
+    progress : bool
+        Show progress bars.
+    only : sequence of str, optional
+        Kinds of estimators to train, among :data:`gcesbi.estimators.store.KINDS`; :data:`TRAINED` if not given.
+
+    Raises
+    ------
+    InputError
+        If a kind is unknown, or maps are missing.
+    """
+    kinds = tuple(dict.fromkeys(TRAINED if only is None else only))
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InputError(f"only: must be among {', '.join(KINDS)}, got {kind!r}")
     settings, model = run.settings, run.model
-    n_test = settings.simulation.n_test
-    maps = run.store.read(n_test, n_test + settings.simulation.n_train)
-    spectra = SpectralEstimator(
-        model.region,
-        model.exposure,
-        model.names,
-        network=settings.network,
-        fingerprint=model.fingerprint,
-        seed=settings.seed,
-    )
-    source_counts = SourceCountEstimator(
-        model.region,
-        model.exposure,
-        model.point_sources,
-        n_bin=len(model.bins),
-        network=settings.network,
-        fingerprint=model.fingerprint,
-        seed=settings.seed,
-    )
-    estimators: tuple[Estimator, ...] = (spectra, source_counts)
+    training = replace(settings.training, seed=settings.seed)
+    maps = _training_maps(run)
     histories = {}
-    for estimator in estimators:
-        run.weights(estimator.kind).parent.mkdir(exist_ok=True)
+    for kind in kinds:
+        estimator = KINDS[kind].for_model(model, network=settings.network, seed=settings.seed)
+        run.weights(kind).parent.mkdir(exist_ok=True)
         history = estimator.fit(
-            maps,
-            replace(settings.training, seed=settings.seed),
-            progress=progress,
-            checkpoint=run.checkpoint(estimator.kind),
+            maps, training, progress=progress, checkpoint=run.checkpoint(kind), log=run.training_log(kind)
         )
-        save_estimator(estimator, run.weights(estimator.kind), {"seed": settings.seed, "history": history.to_dict()})
-        run.checkpoint(estimator.kind).unlink(missing_ok=True)
-        histories[estimator.kind] = history
+        notes = {"seed": settings.seed, "training": asdict(training), "history": history.to_dict()}
+        if is_main_process():
+            save_estimator(estimator, run.weights(kind), notes, model=model)
+            run.checkpoint(kind).unlink(missing_ok=True)
+        histories[kind] = history
     return histories
+
+
+def _training_maps(run: Run) -> Simulations | StoredMaps | Simulator:
+    """What a run trains on: fresh maps, or those of its store, read at once where they fit into the memory allowed."""
+    settings = run.settings
+    if settings.training.source == "stream":
+        return run.simulator
+    n_test, n_train = settings.simulation.n_test, settings.simulation.n_train
+    stored = StoredMaps(run.store, n_test, n_test + n_train)
+    gibibytes = n_train * run.model.exposure.size * 2 / 2**30  # counts take two bytes
+    return run.store.read(stored.start, stored.stop) if gibibytes <= settings.training.max_memory else stored
 
 
 KindOfEstimator = TypeVar("KindOfEstimator", bound=Estimator)
@@ -147,14 +171,22 @@ def _load(run: Run, kind: type[KindOfEstimator]) -> KindOfEstimator:
     if not path.is_file():
         raise InputError(f"run: {str(run.folder)!r} is not trained (it holds no {path.name}); run `gcesbi train` first")
     model = run.model
-    found = load_estimator(path, region=model.region, exposure=model.exposure, fingerprint=model.fingerprint)
+    found = load_estimator(path, model=model)
     if not isinstance(found, kind):
         raise InputError(f"weights {path}: must be of kind {kind.kind!r}, got {found.kind!r}")
     return found
 
 
-def infer(run: Run, observation: Observation) -> JointPosterior:
+def infer(run: Run, observation: Observation, *, force: bool = False) -> JointPosterior:
     """Posterior of both networks on an observation.
+
+    Parameters
+    ----------
+    run : Run
+    observation : Observation
+    force : bool
+        Take a map of another exposure too. Its counts are scaled to the exposure of the networks' maps: fluxes are then
+        right, but the map's noise is not what the networks learnt, and their errors are not tested for it.
 
     Raises
     ------
@@ -162,17 +194,37 @@ def infer(run: Run, observation: Observation) -> JointPosterior:
         If the observation's region, energies or exposure are not those that the networks were trained for.
     """
     model = run.model
-    if model.for_observation(observation) is not model:
+    if model.for_observation(replace(observation, exposure=_model_exposure(model, observation))) is not model:
         raise InputError(
             f"observation: must have the {model.region.n_pix} pixels that the networks of {str(run.folder)!r} were "
             f"trained for, has {observation.region.n_pix} (mask, radius and band must be the model's)"
         )
+    seen = _at_exposure(model, observation, force)
     spectra, source_counts = load_networks(run)
-    spectral = SpectralPosterior.of(spectra, observation.counts, model.coordinates)
+    spectral = SpectralPosterior.of(spectra, seen, model.coordinates)
     flux = spectral.summary()["flux"]["median"]
     rows = [model.names.index(name) for name in model.point_sources]
-    counts = SourceCountPosterior(source_counts, observation.counts, model.coordinates, flux[rows])
+    counts = SourceCountPosterior(source_counts, seen, model.coordinates, flux[rows])
     return JointPosterior("networks", (spectral, counts))
+
+
+def _model_exposure(model: SkyModel, observation: Observation) -> NDArray[np.float64]:
+    """The model's exposure where it fits the observation's shape, else the observation's own."""
+    return model.exposure if model.exposure.shape == observation.exposure.shape else observation.exposure
+
+
+def _at_exposure(model: SkyModel, observation: Observation, force: bool) -> NDArray[np.floating | np.integer]:
+    """Counts of an observation, scaled to the model's exposure if it is another one and that is forced."""
+    ratio = observation.exposure / model.exposure
+    if np.max(np.abs(ratio - 1)) <= SAME_EXPOSURE:
+        return observation.counts
+    if not force:
+        mean = observation.exposure.mean() / model.exposure.mean() - 1
+        raise InputError(
+            f"observation: exposure must be that of the networks' maps within {SAME_EXPOSURE:.0%}; its mean differs by "
+            f"{mean:+.1%}, single pixels by {ratio.min() - 1:+.1%} to {ratio.max() - 1:+.1%}; --force takes it anyway"
+        )
+    return observation.counts / ratio
 
 
 def fit_nptf(
@@ -243,14 +295,14 @@ class Evaluation:
 
 
 def evaluate(run: Run) -> Evaluation:
-    """Judge both networks on the run's held-out maps."""
+    """Judge both networks on the run's held-out maps, and note the figures beside their weights."""
     model, seed = run.model, run.settings.seed
     test = run.store.read(0, run.settings.simulation.n_test)
     spectra, source_counts = load_networks(run)
     predicted = spectra.predict(test.counts)
     truth = test.flux_fractions
     quantiles = source_counts.quantiles(test.counts, TAUS)
-    return Evaluation(
+    evaluation = Evaluation(
         spectra={
             name: CalibrationReport.from_gaussian(
                 truth[:, i], predicted.mean[:, i], predicted.std[:, i], f"spectrum of {name}", seed=seed
@@ -261,6 +313,9 @@ def evaluate(run: Run) -> Evaluation:
             name: _judge(test.scd[:, j], quantiles[:, :, j], name, seed) for j, name in enumerate(model.point_sources)
         },
     )
+    for kind, figures in evaluation.to_dict().items():
+        add_notes(run.weights(kind), {"validation": figures})
+    return evaluation
 
 
 def _judge(pdf: NDArray[np.float64], quantiles: NDArray[np.float64], name: str, seed: int) -> SourceCountEvaluation:

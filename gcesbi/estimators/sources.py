@@ -239,9 +239,9 @@ class StreamSource:
     targets : callable
     plan : Plan
     workers : int
-        Processes that draw ahead.
+        Processes that draw ahead, on a CPU.
     device : device
-        On a GPU the maps are drawn there.
+        On a GPU the maps are drawn there, in the training process.
     """
 
     def __init__(self, simulator: Simulator, targets: Targets, plan: Plan, workers: int, device: torch.device) -> None:
@@ -267,8 +267,11 @@ class StreamSource:
 
     def draw_again(self, step: int) -> str:
         """The call that gives the maps."""
+        draw, where = "stream.fresh_batches", ""
+        if self.device.type == "cuda":
+            draw, where = "device.device_batches", f"device={str(self.device)!r}, "
         return (
-            f"fresh maps next(gcesbi.simulation.stream.fresh_batches(simulator, {self.size}, seed={self.seed}, "
+            f"fresh maps next(gcesbi.simulation.{draw}(simulator, {self.size}, seed={self.seed}, {where}"
             f"start={step * self.size}))"
         )
 
@@ -281,6 +284,10 @@ class StreamSource:
         self._batches, self._next = iter(()), -1
 
     def _open(self, start: int) -> Iterator[MapTensors]:
+        if self.device.type == "cuda":
+            from gcesbi.simulation.device import device_batches
+
+            return device_batches(self.simulator, self.size, self.seed, self.device, start)
         return fresh_batches(self.simulator, self.size, self.seed, self.workers, start)
 
 
