@@ -247,9 +247,10 @@ def training_section(histories: Mapping[str, TrainingHistory]) -> Section:
     blocks = tuple(
         FigureBlock(
             _losses(history),
-            f"Loss of the {name} network per pass over the training maps.",
-            f"{history.maps:,} maps presented, each {history.presentations:.1f} times on average, at "
-            f"{history.maps_per_second:.0f} a second. Held-out loss should follow the training loss down.",
+            f"Loss of the {name} network against the number of maps presented.",
+            f"{history.maps:,} maps presented, each {history.presentations:.1f} times on average and none more than "
+            f"{history.most_presentations} times, at {history.maps_per_second:.0f} a second. Held-out loss should "
+            "follow the training loss down.",
         )
         for name, history in histories.items()
     )
@@ -257,7 +258,7 @@ def training_section(histories: Mapping[str, TrainingHistory]) -> Section:
 
 
 def _losses(history: TrainingHistory) -> Figure:
-    curves = {"training": (np.arange(1, len(history.train_loss) + 1), np.asarray(history.train_loss))}
+    curves = {"training": (history.maps_at, history.train_loss)}
     if history.validation_loss:
-        curves["held out"] = (np.arange(1, len(history.validation_loss) + 1), np.asarray(history.validation_loss))
-    return plots.training_curves(curves, title="")
+        curves["held out"] = (history.maps_at, history.validation_loss)
+    return plots.training_curves(curves, axis="maps presented")

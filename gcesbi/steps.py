@@ -23,6 +23,7 @@ from gcesbi.estimators import (
     SpectralPosterior,
     TrainingHistory,
     load_estimator,
+    read_notes,
     save_estimator,
 )
 from gcesbi.estimators.devices import is_main_process
@@ -47,6 +48,7 @@ __all__ = [
     "mock_observation",
     "simulate",
     "train",
+    "training_histories",
 ]
 
 TAUS = np.arange(1, 80) / 80
@@ -150,6 +152,12 @@ def _training_maps(run: Run) -> Simulations | StoredMaps | Simulator:
     stored = StoredMaps(run.store, n_test, n_test + n_train)
     gibibytes = n_train * run.model.exposure.size * 2 / 2**30  # counts take two bytes
     return run.store.read(stored.start, stored.stop) if gibibytes <= settings.training.max_memory else stored
+
+
+def training_histories(run: Run) -> dict[str, TrainingHistory]:
+    """What the trainings of a run's stored networks did, by kind."""
+    kinds = [kind for kind in TRAINED if run.weights(kind).is_file()]
+    return {kind: TrainingHistory.from_dict(read_notes(run.weights(kind))["history"]) for kind in kinds}
 
 
 KindOfEstimator = TypeVar("KindOfEstimator", bound=Estimator)

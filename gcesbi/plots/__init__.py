@@ -3,11 +3,12 @@
 Save one with ``figure.savefig(path)``, or hand it to :class:`gcesbi.report.FigureBlock`.
 """
 
-from .calibration import coverage_curves, distance_histogram, pit_histogram, sharpness_histogram, training_curves
+from .calibration import coverage_curves, distance_histogram, pit_histogram, sharpness_histogram
 from .sky import counts_and_residuals, sky_image, sky_map
 from .source_counts import THRESHOLD_3FGL, cumulative_source_counts, source_counts
 from .spectra import flux_fractions, spectra
 from .style import PALETTE, Summary, label
+from .training import training_curves
 
 __all__ = [
     "PALETTE",

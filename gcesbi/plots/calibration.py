@@ -1,4 +1,4 @@
-"""Whether predictions may be believed: coverage, sharpness, distances, PIT, training."""
+"""Whether predictions may be believed: coverage, sharpness, distances, PIT."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gcesbi.validation import CalibrationCurve
 
 from .style import PALETTE, blank, legend
 
-__all__ = ["coverage_curves", "distance_histogram", "pit_histogram", "sharpness_histogram", "training_curves"]
+__all__ = ["coverage_curves", "distance_histogram", "pit_histogram", "sharpness_histogram"]
 
 T = TypeVar("T")
 LINES = ("-", "--", "-.", ":")
@@ -64,19 +64,6 @@ def pit_histogram(values: Mapping[str, ArrayLike], n_bin: int = 20, title: str =
         axes.stairs(density, edges, color=colour, lw=2, ls=line, label=name, baseline=None)
     axes.set(xlim=(0, 1), xlabel="level of the truth (PIT)", ylabel="density", title=title)
     axes.set_ylim(bottom=0)
-    legend(axes)
-    return figure
-
-
-def training_curves(losses: Mapping[str, tuple[ArrayLike, ArrayLike]], unit: str = "loss", title: str = "") -> Figure:
-    """Loss against training step, one line per name: (steps, values) each, for instance training and held-out maps."""
-    figure, axes = blank(6.4, 4.0)
-    for i, (name, (steps, values)) in enumerate(_some(losses).items()):
-        colour, line = PALETTE[i % len(PALETTE)], LINES[i % len(LINES)]
-        marker = "." if np.size(steps) < 30 else ""
-        axes.plot(np.asarray(steps), np.asarray(values), color=colour, ls=line, lw=1.6, marker=marker, label=name)
-    axes.set(xlabel="training step", ylabel=unit, title=title)
-    axes.grid(color="0.93")
     legend(axes)
     return figure
 

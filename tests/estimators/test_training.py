@@ -1,3 +1,4 @@
+import csv
 import json
 from dataclasses import replace
 
@@ -6,7 +7,8 @@ import pytest
 import torch
 
 from gcesbi.errors import InputError
-from gcesbi.estimators import NetworkSettings, TrainingError, TrainingSettings
+from gcesbi.estimators import NetworkSettings, TrainingError, TrainingHistory, TrainingSettings
+from gcesbi.estimators.log import LogRow, TrainingLog
 from gcesbi.estimators.training import has_bfloat16, train
 
 
@@ -90,9 +92,7 @@ def test_a_finished_training_is_not_repeated(toy, few, short, tmp_path):
 
 def test_checkpoint_of_another_training_is_refused(toy, few, short, tmp_path):
     toy.spectra().fit(few, short, checkpoint=tmp_path / "run.ckpt")
-    with pytest.raises(
-        InputError, match=r"belongs to another training; settings.learning_rate: 0.003, now 0.1"
-    ):
+    with pytest.raises(InputError, match=r"belongs to another training; settings.learning_rate: 0.003, now 0.1"):
         toy.spectra().fit(few, replace(short, learning_rate=0.1), checkpoint=tmp_path / "run.ckpt")
     with pytest.raises(InputError, match=r"estimator.fingerprint: 'toy', now 'other'"):
         toy.spectra(fingerprint="other").fit(few, short, checkpoint=tmp_path / "run.ckpt")
@@ -116,6 +116,39 @@ def test_history_counts_and_is_json(toy, few, short):
     assert len(history.train_loss) == len(history.validation_loss) == 3  # 10 steps, 4 an epoch: the last one is short
     assert history.precision == "float32"
     assert json.loads(json.dumps(history.to_dict()))["maps_per_second"] == pytest.approx(640 / history.seconds)
+
+
+def test_history_comes_back_from_json(toy, few, short):
+    history = toy.spectra().fit(few, short)
+    assert TrainingHistory.from_dict(json.loads(json.dumps(history.to_dict()))) == history
+    assert history.maps_at == (256, 512, 640)
+    assert history.most_presentations == 3
+
+
+def test_log_has_a_row_every_so_many_steps_and_at_every_validation(toy, few, short, tmp_path):
+    history = toy.spectra().fit(few, replace(short, log_every=3), log=tmp_path / "deep" / "log.csv")
+    rows = list(csv.DictReader((tmp_path / "deep" / "log.csv").read_text().splitlines()))
+    assert [int(row["step"]) for row in rows] == [3, 4, 6, 8, 9, 10]
+    assert [int(row["maps"]) for row in rows] == [64 * int(row["step"]) for row in rows]
+    validated = [row for row in rows if row["validation_loss"]]
+    assert tuple(float(row["validation_loss"]) for row in validated) == history.validation_loss
+    first = 3 * float(rows[0]["train_loss"]) + float(rows[1]["train_loss"])  # an epoch of four steps
+    assert first / 4 == pytest.approx(history.train_loss[0], abs=1e-9)
+    assert float(rows[-1]["learning_rate"]) < float(rows[0]["learning_rate"])
+
+
+def test_a_log_that_was_cut_goes_on_with_whole_rows(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text(
+        "step,maps,seconds,learning_rate,train_loss,validation_loss\n1,2,0.1,0.1,3.0,\n2,4,0.2,0.1,2.0,\n3,6,0.3"
+    )
+    TrainingLog(path, 2).write(LogRow(3, 6, 0.4, 0.1, 1.0, 0.5))
+    assert path.read_text().splitlines()[1:] == ["1,2,0.1,0.1,3.0,", "2,4,0.2,0.1,2.0,", "3,6,0.4,0.1,1.0,0.5"]
+
+
+def test_validation_every_so_many_maps(toy, few, short):
+    history = toy.spectra().fit(few, replace(short, validate_every=128))
+    assert history.maps_at == (128, 256, 384, 512, 640)
 
 
 def test_validation_maps_can_be_given(toy, few, short):
@@ -241,6 +274,13 @@ def test_no_maps_are_refused(toy, few, short):
         ("max_seconds", 0.0, "max_seconds: must be positive, got 0.0"),
         ("patience", 0, "patience: must be at least 1, got 0"),
         ("seed", -1, "seed: must not be negative, got -1"),
+        ("log_every", 0, "log_every: must be at least 1, got 0"),
+        ("n_validation", 0, "n_validation: must be at least 1, got 0"),
+        ("max_presentations", 0, "max_presentations: must be at least 1, got 0"),
+        ("validate_every", 0, "validate_every: must be at least 1, got 0"),
+        ("workers", -1, "workers: must not be negative, got -1"),
+        ("max_memory", 0.0, "max_memory: must be positive, got 0.0"),
+        ("source", "file", "source: must be one of store, stream, got 'file'"),
         ("precision", "half", "precision: must be one of auto, bfloat16, float32, got 'half'"),
     ],
 )
