@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from gcesbi.cli_validate import validate_app
 from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
@@ -158,8 +159,11 @@ def infer(
     force: Annotated[bool, typer.Option("--force", help="Take a map of another exposure too.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask trained networks about a map (the run's own if none is given), print a table and store the posterior."""
-    from gcesbi import steps
+    """Ask trained networks about a map (the run's own if none is given), print a table and store the posterior.
+
+    The gate says whether the networks' model could have produced the map; it is calibrated at the first call.
+    """
+    from gcesbi import mismodel_steps, steps
     from gcesbi.comparison import comparison_table
     from gcesbi.console import print_table
     from gcesbi.run import Run
@@ -172,6 +176,10 @@ def infer(
         posterior = steps.infer(opened, seen, force=force)
         opened.write_posterior("networks", posterior)
     print_table(Console(), comparison_table({"networks": posterior}, opened.model.bins))
+    with _timer(quiet).step("Ask the gate whether it is a map of the model"):
+        verdict = mismodel_steps.judge(opened, seen)
+        opened.write_json("gate.json", verdict.to_dict())
+    Console().print(str(verdict))
 
 
 @app.command(epilog="Example: gcesbi fit poisson --observation data/fermi-573w --diffuse O --out runs/fit")
@@ -218,29 +226,7 @@ def fit(
     print_table(Console(), comparison_table({posterior.method: posterior}, run.model.bins))
 
 
-@app.command(epilog="Example: gcesbi validate runs/a")
-def validate(run: RunFolder, quiet: Quiet = False) -> None:
-    """Judge a run's networks on its held-out maps and write validation.html and validation.json."""
-    from gcesbi import pages, steps
-    from gcesbi.report import Report, write_report
-    from gcesbi.run import Run
-
-    opened = Run.open(run)
-    with _timer(quiet).step("Build the sky model"):
-        opened.model  # noqa: B018
-    with _timer(quiet).step("Judge the networks on held-out maps"):
-        evaluation = steps.evaluate(opened)
-    verdict = pages.calibration_verdict(evaluation)
-    opened.write_json("validation.json", evaluation.to_dict())
-    report = Report(
-        title="Are the error bars true?",
-        verdict=verdict,
-        mood=pages.calibration_mood(evaluation),
-        sections=(pages.calibration_section(evaluation),),
-        data=evaluation.to_dict(),
-    )
-    write_report(opened.folder / "validation.html", report)
-    Console().print(verdict)
+app.add_typer(validate_app, name="validate")
 
 
 def _timer(quiet: bool) -> Timer:

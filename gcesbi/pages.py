@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from gcesbi import plots
 from gcesbi.baselines import PoissonFitResult
 from gcesbi.estimators import TrainingHistory
+from gcesbi.evaluation import TAUS, Evaluation
 from gcesbi.physics.scd import cdf_to_pdf, pdf_to_f2dndf
 from gcesbi.posterior import Posterior
 from gcesbi.report import FigureBlock, Mood, Section, TableBlock
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation
-from gcesbi.steps import TAUS, Evaluation
 
 __all__ = [
     "calibration_mood",
@@ -149,7 +149,7 @@ def _density_bands(
 
 def calibration_verdict(evaluation: Evaluation) -> str:
     """Whether the error bars are true, in two sentences."""
-    found = [*evaluation.spectra.values(), *(e.report for e in evaluation.source_counts.values())]
+    found = evaluation.reports
     wrong = [report for report in found if report.judgement not in ("calibrated", "too few maps")]
     n_map = found[0].n_map
     if not wrong:
@@ -163,8 +163,7 @@ def calibration_verdict(evaluation: Evaluation) -> str:
 
 def calibration_mood(evaluation: Evaluation) -> Mood:
     """Colour of the verdict: by the largest ratio of true to claimed errors."""
-    found = [*evaluation.spectra.values(), *(e.report for e in evaluation.source_counts.values())]
-    worst = max(abs(np.log(report.dispersion.value)) for report in found)
+    worst = max(abs(np.log(report.dispersion.value)) for report in evaluation.reports)
     return "good" if worst < np.log(1.1) else "caution" if worst < np.log(1.5) else "bad"
 
 

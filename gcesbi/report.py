@@ -7,12 +7,13 @@ reader's light or dark preference, and reads on a phone and at 400 % zoom. Every
 from __future__ import annotations
 
 import base64
+import csv
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,6 +138,25 @@ class Report:
         except (TypeError, ValueError) as error:
             raise InputError(f"data: must be plain finite numbers, texts, lists and mappings: {error}") from error
         return "data:application/json;base64," + base64.b64encode(text.encode()).decode("ascii")
+
+    @property
+    def tables(self) -> tuple[tuple[str, TableBlock], ...]:
+        """Every table with the title of its section; the summary has none."""
+        first = () if self.summary is None else (("", self.summary),)
+        tables = ((s.title, block) for s in self.sections for block in s.blocks if isinstance(block, TableBlock))
+        return (*first, *tables)
+
+    @property
+    def spreadsheet(self) -> str:
+        """All tables as CSV in a data URI, one line a cell: section, number of the table, row, column, value."""
+        text = StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("section", "table", "row", "column", "value"))
+        for number, (title, table) in enumerate(self.tables, 1):
+            for name, *cells in table.rows:
+                for column, value in zip(table.columns[1:], cells, strict=True):
+                    writer.writerow((title, number, name, column, value))
+        return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.getvalue().encode()).decode("ascii")
 
 
 def render_report(report: Report) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 import numpy as np
@@ -28,13 +28,13 @@ from gcesbi.estimators import (
 )
 from gcesbi.estimators.devices import is_main_process
 from gcesbi.estimators.store import KINDS, add_notes
+from gcesbi.evaluation import TAUS, Evaluation, SourceCountEvaluation, evaluate_networks
 from gcesbi.posterior import JointPosterior
 from gcesbi.run import Run
 from gcesbi.settings import NptfSettings
 from gcesbi.simulation import Simulations, Simulator, SkyModel
 from gcesbi.simulation.stream import StoredMaps
 from gcesbi.sky import Observation
-from gcesbi.validation import CalibrationReport, emd, semd, sharpness
 
 __all__ = [
     "TAUS",
@@ -51,9 +51,6 @@ __all__ = [
     "training_histories",
 ]
 
-TAUS = np.arange(1, 80) / 80
-"""Quantile levels at which source counts are evaluated."""
-
 TRAINED = (SpectralEstimator.kind, SourceCountEstimator.kind)
 """Kinds of estimators that every run trains."""
 
@@ -61,6 +58,7 @@ SAME_EXPOSURE = 0.02
 """Relative difference up to which an exposure is that of the networks' maps."""
 
 _MOCK_STREAM = 2**31  # a shard number that no store reaches
+_PRIOR_LABELS = 2048
 
 
 def mock_observation(run: Run) -> tuple[Observation, Simulations]:
@@ -251,88 +249,19 @@ def fit_nptf(
         )
 
 
-@dataclass(frozen=True, eq=False)
-class SourceCountEvaluation:
-    """Source counts of one template on held-out maps.
-
-    Parameters
-    ----------
-    report : CalibrationReport
-    sharpness : array (n_map, n_bin)
-        Width of the 95 % interval of every CDF value.
-    semd, emd : array (n_map,)
-        (Signed) Earth mover's distance of the median, flux bins.
-    """
-
-    report: CalibrationReport
-    sharpness: NDArray[np.float64]
-    semd: NDArray[np.float64]
-    emd: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Both networks on the maps that training never saw.
-
-    Parameters
-    ----------
-    spectra : dict of str to CalibrationReport
-        By template, flux fractions in all energy bins.
-    source_counts : dict of str to SourceCountEvaluation
-        By point-source template.
-    """
-
-    spectra: dict[str, CalibrationReport]
-    source_counts: dict[str, SourceCountEvaluation]
-
-    def to_dict(self) -> dict[str, object]:
-        """Everything as plain numbers."""
-        return {
-            "spectra": {name: report.to_dict() for name, report in self.spectra.items()},
-            "source_counts": {
-                name: {
-                    **found.report.to_dict(),
-                    "sharpness_95_median": float(np.median(found.sharpness)),
-                    "semd_median": float(np.median(found.semd)),
-                    "semd_half_width_68": float(np.diff(np.quantile(found.semd, [0.16, 0.84]))[0] / 2),
-                    "emd_mean": float(found.emd.mean()),
-                }
-                for name, found in self.source_counts.items()
-            },
-        }
-
-
 def evaluate(run: Run) -> Evaluation:
     """Judge both networks on the run's held-out maps, and note the figures beside their weights."""
     model, seed = run.model, run.settings.seed
     test = run.store.read(0, run.settings.simulation.n_test)
     spectra, source_counts = load_networks(run)
-    predicted = spectra.predict(test.counts)
-    truth = test.flux_fractions
-    quantiles = source_counts.quantiles(test.counts, TAUS)
-    evaluation = Evaluation(
-        spectra={
-            name: CalibrationReport.from_gaussian(
-                truth[:, i], predicted.mean[:, i], predicted.std[:, i], f"spectrum of {name}", seed=seed
-            )
-            for i, name in enumerate(model.names)
-        },
-        source_counts={
-            name: _judge(test.scd[:, j], quantiles[:, :, j], name, seed) for j, name in enumerate(model.point_sources)
-        },
-    )
+    evaluation = evaluate_networks(model, test, spectra, source_counts, _prior_labels(run), seed=seed)
     for kind, figures in evaluation.to_dict().items():
         add_notes(run.weights(kind), {"validation": figures})
     return evaluation
 
 
-def _judge(pdf: NDArray[np.float64], quantiles: NDArray[np.float64], name: str, seed: int) -> SourceCountEvaluation:
-    truth = np.minimum(np.cumsum(pdf, axis=-1), 1.0)
-    truth[:, -1] = 1.0
-    median = np.diff(quantiles[len(TAUS) // 2], axis=-1, prepend=0.0)
-    return SourceCountEvaluation(
-        report=CalibrationReport.from_quantiles(truth, quantiles, TAUS, f"source counts of {name}", seed=seed),
-        sharpness=sharpness(quantiles, TAUS),
-        semd=semd(pdf, median),
-        emd=emd(pdf, median),
-    )
+def _prior_labels(run: Run) -> Simulations | None:
+    """Maps that are not held out, for their labels alone; None if the run has not stored any."""
+    first = run.settings.simulation.n_test
+    last = min(len(run.store), first + _PRIOR_LABELS)
+    return run.store.read(first, last) if last - first >= 256 else None

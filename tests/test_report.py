@@ -1,6 +1,7 @@
 """The page: what stands in it, that nothing can break out of it, and how Chromium shows it."""
 
 import base64
+import csv
 import json
 import re
 import shutil
@@ -102,10 +103,16 @@ def test_every_figure_is_an_embedded_png_with_a_text_for_it():
 
 
 def test_numbers_can_be_downloaded():
-    (link,) = [a for a in Reader(render_report(page())).all("a") if "download" in a]
-    assert link["download"] == "results.json"
-    assert json.loads(payload(link["href"])) == {"excess": 0.1, "missing": None, "name": "π"}
-    assert not [a for a in Reader(render_report(page(data=None))).all("a") if "download" in a]
+    numbers, tables = [a for a in Reader(render_report(page())).all("a") if "download" in a]
+    assert numbers["download"] == "results.json"
+    assert json.loads(payload(numbers["href"])) == {"excess": 0.1, "missing": None, "name": "π"}
+    assert tables["download"] == "tables.csv"
+    rows = list(csv.DictReader(payload(tables["href"]).decode().splitlines()))
+    assert rows[0] == {"section": "", "table": "1", "row": "excess", "column": "Fit", "value": "0.1 ± 0.02"}
+    assert rows[-1] == {"section": "Settings", "table": "3", "row": "seed", "column": "Value", "value": "1"}
+    assert len(rows) == 5
+    bare = page(data=None, summary=None, sections=(Section("Nothing"),))
+    assert not [a for a in Reader(render_report(bare)).all("a") if "download" in a]
 
 
 def test_nothing_is_loaded_from_elsewhere():

@@ -9,18 +9,24 @@ from .source_counts import THRESHOLD_3FGL, cumulative_source_counts, source_coun
 from .spectra import flux_fractions, spectra
 from .style import PALETTE, Summary, label
 from .training import training_curves
+from .validation import bin_coverage, estimates, group_means, pit_bands, recovered_fluxes
 
 __all__ = [
     "PALETTE",
     "THRESHOLD_3FGL",
     "Summary",
+    "bin_coverage",
     "counts_and_residuals",
     "coverage_curves",
     "cumulative_source_counts",
     "distance_histogram",
+    "estimates",
     "flux_fractions",
+    "group_means",
     "label",
+    "pit_bands",
     "pit_histogram",
+    "recovered_fluxes",
     "sharpness_histogram",
     "sky_image",
     "sky_map",

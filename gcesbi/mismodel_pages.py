@@ -1,0 +1,192 @@
+"""What the reports say of other skies, injected populations, and two runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi import plots
+from gcesbi.evaluation import TAUS
+from gcesbi.mismodel_steps import Injection, MismodelResult
+from gcesbi.report import FigureBlock, Section, TableBlock
+from gcesbi.simulation import SkyModel
+from gcesbi.validation import Comparison
+
+__all__ = ["comparison_sections", "injection_section", "mismodel_sections"]
+
+LINE_TAUS = TAUS[[7, 23, 39, 55, 71]]
+
+
+def mismodel_sections(result: MismodelResult) -> tuple[Section, ...]:
+    """A run on maps of other skies: what becomes of its error bars, and whether the gate notices."""
+    nominal = result.evaluations["nominal"]
+    rows = tuple(
+        (
+            sky,
+            name,
+            *(f"{found.report.curve.at(alpha)[0]:.2f}" for alpha in (0.68, 0.95)),
+            f"{np.median(found.sharpness):.3f}",
+            f"{np.median(found.semd):+.2f}",
+        )
+        for sky, evaluation in result.evaluations.items()
+        for name, found in evaluation.source_counts.items()
+    )
+    errors = tuple(
+        (sky, *(str(report.dispersion) for report in evaluation.spectra.values()))
+        for sky, evaluation in result.evaluations.items()
+    )
+    figures = []
+    for name in nominal.source_counts:
+        curves = {sky: e.source_counts[name].report.curve for sky, e in result.evaluations.items()}
+        distances = {sky: e.source_counts[name].semd for sky, e in result.evaluations.items()}
+        figures += [
+            FigureBlock(
+                plots.coverage_curves(curves, title=plots.label(name)),
+                f"Coverage of the source counts of {name} on maps of each sky, with bands.",
+                "Lines below that of the nominal sky: there the error bars are too narrow for a wrong sky.",
+            ),
+            FigureBlock(
+                plots.distance_histogram(distances, title=plots.label(name)),
+                f"Signed Earth mover's distance of the source counts of {name} on maps of each sky.",
+                "Shifted from the nominal histogram: sources are taken for dimmer (left) or brighter (right).",
+            ),
+        ]
+    names = list(next(iter(result.named.values())))
+    seen = tuple(
+        (sky, str(area), f"{result.detected[sky]:.2f}", *(f"{result.named[sky][n]:.2f}" for n in names))
+        for sky, area in result.area.items()
+    )
+    return (
+        Section(
+            "Error bars under another sky",
+            f"{result.n_maps} maps of each sky, {result.counts:,.0f} photons in the median nominal one. The "
+            "networks know "
+            "only the nominal sky.",
+            (
+                TableBlock(
+                    ("sky", "source counts of", "coverage at 0.68", "at 0.95", "width of 95 %", "median SEMD"),
+                    rows,
+                    "Compare each row with the nominal one: coverage that falls is an error bar that cannot be "
+                    "trusted.",
+                ),
+                TableBlock(
+                    ("sky", *(f"spectrum of {name}" for name in nominal.spectra)),
+                    errors,
+                    "True over claimed error of the flux fractions, 1 if calibrated.",
+                ),
+                *figures,
+            ),
+        ),
+        Section(
+            "Does the gate notice?",
+            "Area under the curve: the probability that a map of the sky looks stranger than one of the nominal sky.",
+            (
+                FigureBlock(
+                    plots.estimates(result.area, "area under the curve", 0.5),
+                    "Area under the curve of the gate for each sky, with bands; 0.5 is dashed.",
+                    "At 0.5 the gate is blind to the change, at 1 it sees it on every map.",
+                ),
+                TableBlock(
+                    ("sky", "area", "turned away", *names),
+                    seen,
+                    "Area for all statistics together, share of maps that are turned away at the stated rate of false "
+                    "alarms, and area for each statistic alone.",
+                ),
+            ),
+        ),
+    )
+
+
+def injection_section(model: SkyModel, found: Injection, smooth: NDArray[np.float64] | None = None) -> Section:
+    """Injected and recovered flux; and an exactly Poisson excess, curves `smooth` (n_tau, n_point_source, n_bin)."""
+    rows = tuple((name, f"{found.before[name]:.3g}", str(found.slope(name))) for name in found.recovered)
+    j = model.point_sources.index(found.template)
+    blocks: list[FigureBlock | TableBlock] = [
+        FigureBlock(
+            plots.recovered_fluxes(found.injected, found.recovered, found.before, "photons / cm² / s"),
+            "Flux recovered against flux injected, one colour a method, with 68 % error bars.",
+            "On the diagonal all that was injected is found; below it, part went to other templates.",
+        ),
+        TableBlock(
+            ("method", "flux before", "flux recovered / injected"),
+            rows,
+            f"Flux of {found.template} in photons / cm² / s on the observation alone, and the slope with its 95 % "
+            "band.",
+        ),
+    ]
+    photon = float(1 / model.exposure.mean())
+    for flux, curves, truth in zip(found.injected.mean(axis=1), found.cdf, found.injected_cdf, strict=True):
+        drawn = np.median(curves, axis=0)[None]
+        blocks.append(
+            FigureBlock(
+                plots.cumulative_source_counts(
+                    model.scd_edges,
+                    drawn,
+                    np.array([0.5]),
+                    truth.mean(axis=0),
+                    {},
+                    photon,
+                    title=f"{flux:.2g} injected",
+                ),
+                f"Predicted median source counts of {found.template} with {flux:.2g} injected, and those injected.",
+                "The more is injected, the nearer the prediction should come to the injected curve; the "
+                "observation's own "
+                "sources are in it too.",
+            )
+        )
+    if smooth is not None:
+        chosen = [int(np.argmin(np.abs(TAUS - tau))) for tau in LINE_TAUS]
+        blocks.append(
+            FigureBlock(
+                plots.cumulative_source_counts(
+                    model.scd_edges, smooth[chosen, j], TAUS[chosen], None, {}, photon, title="exactly Poisson"
+                ),
+                f"Median of every predicted quantile of the source counts of {found.template} where all is Poisson.",
+                "No source is there to be seen: what rises left of one photon is dim beyond telling, and where "
+                "the curves "
+                "rise to its right sources are imagined.",
+            )
+        )
+    return Section(
+        "Injected and recovered", "A simulated population of known flux added to the observed counts.", tuple(blocks)
+    )
+
+
+def comparison_sections(found: Mapping[str, Comparison]) -> tuple[Section, ...]:
+    """Two sets of networks on the same maps, one section a quantity."""
+    first = next(iter(found.values()))
+    rows = tuple(
+        (
+            name,
+            each.first.judgement,
+            each.second.judgement,
+            str(each.width_ratio),
+            str(each.skill),
+            str(each.correlation),
+        )
+        for name, each in found.items()
+    )
+    table = TableBlock(
+        (
+            "quantity",
+            first.first.name,
+            first.second.name,
+            "width, second / first",
+            "skill of the second",
+            "correlation of errors",
+        ),
+        rows,
+        "Width below 1: the second is sharper; skill above 0: it is better by CRPS. With 95 % bands from "
+        "resampled maps.",
+    )
+    figures = tuple(
+        FigureBlock(
+            plots.coverage_curves({each.first.name: each.first.curve, each.second.name: each.second.curve}, title=name),
+            f"Coverage of the {name} by both methods on the same maps.",
+            each.verdict,
+        )
+        for name, each in found.items()
+    )
+    return (Section("Side by side", "", (table,)), Section("Coverage", "", figures))
