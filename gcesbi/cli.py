@@ -20,6 +20,7 @@ from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
     from gcesbi.console import Timer
+    from gcesbi.posterior import Posterior
     from gcesbi.run import Run
     from gcesbi.settings import RunSettings
     from gcesbi.sky import Observation
@@ -197,10 +198,8 @@ def fit(
 ) -> None:
     """Fit the Poisson templates or the NPTF to a map, print a table and store the posterior."""
     from gcesbi import steps
-    from gcesbi.baselines import PoissonFit
     from gcesbi.comparison import comparison_table
     from gcesbi.console import print_problems, print_table
-    from gcesbi.posterior import Posterior
     from gcesbi.run import Run
 
     if (out / "run.json").is_file() and not overwrite:
@@ -216,9 +215,7 @@ def fit(
         run.write_observation(seen)
     posterior: Posterior
     if method is Fit.poisson:
-        result = PoissonFit(run.model.for_observation(seen), seen).run()
-        posterior = result.posterior()
-        Console().print(f"ln L = {result.log_likelihood:.6f}, KKT residual {result.kkt_residual:.1e}")
+        posterior = _fit_poisson(run, seen)
     else:
         posterior = steps.fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, progress=not quiet)
         print_problems(Console(), posterior)
@@ -227,6 +224,27 @@ def fit(
 
 
 app.add_typer(validate_app, name="validate")
+
+
+def _fit_poisson(run: Run, seen: Observation) -> Posterior:
+    """Fit, say what it finds and what speaks against it, and write ``poisson.json`` and ``poisson.html``."""
+    from gcesbi.baselines import PoissonFit, goodness_of_fit
+    from gcesbi.console import print_table
+    from gcesbi.poisson_summary import deviant_table, goodness_lines, norm_table, poisson_figures, poisson_report
+    from gcesbi.report import write_report
+
+    result = PoissonFit(run.model.for_observation(seen), seen).run()
+    judged = goodness_of_fit(result, seed=run.settings.seed)
+    again = judged.refit() if judged.deviant else None
+    Console().print(f"ln L = {result.log_likelihood:.6f}, KKT residual {result.kkt_residual:.1e}")
+    print_table(Console(), norm_table(result), "Poisson fit")
+    Console().print(goodness_lines(judged, again), highlight=False)
+    if judged.deviant:
+        print_table(Console(), deviant_table(judged), "Deviant pixels")
+    figures = poisson_figures(result, judged, again)
+    run.write_json("poisson.json", figures)
+    write_report(run.folder / "poisson.html", poisson_report(result, judged, again, figures))
+    return result.posterior()
 
 
 def _timer(quiet: bool) -> Timer:

@@ -47,9 +47,9 @@ class Timer:
         self.console.print(f"{name}: {self.seconds[name]:.1f} s")
 
 
-def print_table(console: Console, block: TableBlock) -> None:
+def print_table(console: Console, block: TableBlock, title: str = "Methods side by side") -> None:
     """Print a table of a report."""
-    table = Table(*block.columns, title="Methods side by side")
+    table = Table(*block.columns, title=title)
     for row in block.rows:
         table.add_row(*row)
     console.print(table)
