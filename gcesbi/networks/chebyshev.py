@@ -152,7 +152,7 @@ class PixelNorm(nn.Module):
             normed: Tensor = self.norm(x.permute(1, 2, 0)).permute(2, 0, 1)
             return normed
         image = self.norm(x.permute(2, 0, 1)[None])  # one image of n_pix × n pixels, channels last
-        return image[0].permute(1, 2, 0)  # type: ignore[no-any-return]
+        return image[0].permute(1, 2, 0)
 
 
 class ChebyshevEncoder(nn.Module):

@@ -208,10 +208,10 @@ def fresh_batches(
         raise InputError(f"workers, start: must not be negative, got {workers}, {start}")
     skipped, within = divmod(start, SHARD)
     loader = DataLoader(FreshMaps(simulator, seed, skipped), batch_size=None, num_workers=workers, collate_fn=_same)
-    return _cut(loader, batch_size, within)
+    return cut_batches(loader, batch_size, within)
 
 
-def _cut(shards: Iterable[MapTensors], size: int, skip: int) -> Iterator[MapTensors]:
+def cut_batches(shards: Iterable[MapTensors], size: int, skip: int) -> Iterator[MapTensors]:
     """Cut shards into batches that know no border between them, leaving out the first `skip` maps."""
     held: MapTensors | None = None
     for shard in shards:
