@@ -67,6 +67,16 @@ def test_the_steps_one_by_one(monkeypatch, capfd, folder):
     assert "observation.fits" in err
 
 
+def test_train_knows_its_networks_by_name(monkeypatch, capfd, folder):
+    status, out, err = call(monkeypatch, capfd, "train", folder, "--only", "spectrum", "--quiet")
+    assert status == 2
+    assert "only: must be among spectra, source_counts" in err
+    status, out, err = call(monkeypatch, capfd, "train", folder, "--only", "spectra", "--quiet")
+    assert status == 0, err
+    assert "spectra: 256 maps presented" in out
+    assert "source_counts" not in out
+
+
 def test_fit_makes_a_run_with_a_mock_and_infer_uses_it(monkeypatch, capfd, folder, tmp_path):
     out_folder = tmp_path / "fit"
     status, out, err = call(monkeypatch, capfd, "fit", "poisson", *OPTIONS, "--out", out_folder, "--quiet")

@@ -58,4 +58,4 @@ def is_main_process() -> bool:
     """Whether this process is the one that writes files and speaks."""
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    return rank_zero_only.rank == 0
+    return getattr(rank_zero_only, "rank", 0) == 0

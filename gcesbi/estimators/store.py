@@ -165,8 +165,8 @@ def _other_settings(stored: dict[str, Any] | None, model: SkyModel | None) -> li
     if stored is None or model is None or stored["fingerprint"] == model.fingerprint:
         return []
     here = Recipe.of(model).to_dict()
-    known = [{name: value for name, value in each["sky"].items() if name != "path"} for each in (stored, here)]
-    unlike = differences(*known, prefix="sky.")
+    then, now = ({name: value for name, value in each["sky"].items() if name != "path"} for each in (stored, here))
+    unlike = differences(then, now, "sky.")
     if not unlike and stored["region"] == here["region"]:
         return ["its settings are the same, its maps or the simulator's law are not"]
     return unlike or ["region: other pixels"]

@@ -161,6 +161,7 @@ class _Loop:
         self.held_out = None if validation is None or len(validation) == 0 else _HeldOut(estimator, validation)
         self.n_step, self.steps_per_epoch = _lengths(settings, self.source.n_map, self.batch_size)
         self.state = _State()
+        self.saved_step: int | None = None
 
     def run(self, bar: tqdm, log: Path | None) -> TrainingHistory:
         self._start()
@@ -197,7 +198,7 @@ class _Loop:
         )
         self.module, self.optimizer = self.fabric.setup(self.network, optimizer)
         self._keep()
-        self.best, self.saved_step = self.good, None
+        self.best = self.good
         if self.path is not None and self.path.exists():
             self._resume(self.path)
 
@@ -409,18 +410,17 @@ def _split(
     """Maps to train on, and maps held out."""
     if isinstance(maps, Simulator):
         return maps, _fresh_validation(maps, settings) if validation is None else validation
+    last = len(maps)
     if validation is None and settings.validation_share > 0:
-        last = len(maps) - math.ceil(len(maps) * settings.validation_share)
-        maps, validation = _cut(maps, 0, last), _cut(maps, last, len(maps))
-    if maps is None or len(maps) == 0:
+        last -= math.ceil(len(maps) * settings.validation_share)
+        validation = _part(maps, last, len(maps))
+    if last == 0:
         raise InputError("simulations: no map is left to train on")
-    return maps, validation
+    return _part(maps, 0, last), validation
 
 
-def _cut(maps: Simulations | StoredMaps, start: int, stop: int) -> Simulations | StoredMaps | None:
-    """Some of the maps; None for no map."""
-    if start == stop:
-        return None
+def _part(maps: Simulations | StoredMaps, start: int, stop: int) -> Simulations | StoredMaps:
+    """Some of the maps, at least one if they are stored."""
     if isinstance(maps, StoredMaps):
         return StoredMaps(maps.store, maps.start + start, maps.start + stop)
     return maps[start:stop]

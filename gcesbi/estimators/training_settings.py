@@ -170,5 +170,6 @@ class TrainingHistory:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingHistory:
         """The history that :meth:`to_dict` gave, from JSON too."""
-        own = {field.name: values[field.name] for field in fields(cls)}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in own.items()})
+        own = ((field.name, values[field.name]) for field in fields(cls))
+        known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in own}
+        return cls(**known)
