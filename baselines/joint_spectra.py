@@ -320,7 +320,7 @@ class JointFitResult:
         """Of the information of parameters that no bound holds, scaled to a unit diagonal; positive at a maximum."""
         matrix = self.information[np.ix_(self._free, self._free)]
         scale = 1 / np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
-        return np.linalg.eigvalsh(matrix * np.outer(scale, scale))
+        return np.asarray(np.linalg.eigvalsh(matrix * np.outer(scale, scale)), dtype=np.float64)
 
     @property
     def converged(self) -> bool:

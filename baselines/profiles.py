@@ -11,10 +11,10 @@ wrong): the statistical error of a shape is then smaller than the spread between
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -229,7 +229,7 @@ def compare_templates(
 
 
 def slope_by_diffuse_model(
-    path: str | os.PathLike[str],
+    path: str | Path,
     observation: Observation,
     values: ArrayLike = GAMMAS,
     diffuse: tuple[str, ...] = DIFFUSE_MODELS,
