@@ -36,6 +36,8 @@ QUANTITIES: Mapping[str, Quantity] = {
     "spectrum_fraction": Quantity(("template", "energy"), "", "share of a template in the flux of an energy bin"),
     "flux": Quantity(("template",), "photons / cm² / s", "flux of a template in the region, all energies together"),
     "scd_cdf": Quantity(("point_source", "flux_bin"), "", "cumulative SCD histogram, dim to bright"),
+    "scd_mean": Quantity(("point_source",), "log10 photons / cm² / s", "mean of log10 F under the SCD histogram"),
+    "scd_width": Quantity(("point_source",), "dex", "standard deviation of log10 F under the SCD histogram"),
     "n_sources": Quantity(("point_source",), "", "number of sources in the region, from the SCD histogram"),
 }
 

@@ -2,6 +2,14 @@
 
 from gcesbi.estimators.base import Estimator, NetworkSettings
 from gcesbi.estimators.map_flux import flux_error, total_flux
+from gcesbi.estimators.neural_posterior import (
+    FmpeEstimator,
+    NeuralPosteriorEstimator,
+    NpeEstimator,
+    SbiPosterior,
+    map_embedding,
+)
+from gcesbi.estimators.neural_posterior_quantities import NEURAL_QUANTITIES, NamedQuantities, scd_moments
 from gcesbi.estimators.posterior import SourceCountPosterior, SpectralPosterior
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator, SpectralPrediction
@@ -9,8 +17,14 @@ from gcesbi.estimators.store import load_estimator, read_notes, save_estimator
 from gcesbi.estimators.training import TrainingError, TrainingHistory, TrainingSettings
 
 __all__ = [
+    "NEURAL_QUANTITIES",
     "Estimator",
+    "FmpeEstimator",
+    "NamedQuantities",
     "NetworkSettings",
+    "NeuralPosteriorEstimator",
+    "NpeEstimator",
+    "SbiPosterior",
     "SourceCountEstimator",
     "SourceCountPosterior",
     "SpectralEstimator",
@@ -21,7 +35,9 @@ __all__ = [
     "TrainingSettings",
     "flux_error",
     "load_estimator",
+    "map_embedding",
     "read_notes",
     "save_estimator",
+    "scd_moments",
     "total_flux",
 ]

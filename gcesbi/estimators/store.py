@@ -25,6 +25,7 @@ from safetensors.torch import load, save
 from gcesbi.errors import InputError
 from gcesbi.estimators.base import COMMON_IDENTITY, Estimator, NetworkSettings, digest
 from gcesbi.estimators.checkpoint import differences
+from gcesbi.estimators.neural_posterior import FmpeEstimator, NpeEstimator
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
 from gcesbi.simulation.model import SkyModel
@@ -33,7 +34,9 @@ from gcesbi.sky.region import Region
 
 __all__ = ["KINDS", "add_notes", "load_estimator", "read_notes", "save_estimator"]
 
-KINDS: dict[str, type[Estimator]] = {kind.kind: kind for kind in (SpectralEstimator, SourceCountEstimator)}
+KINDS: dict[str, type[Estimator]] = {
+    kind.kind: kind for kind in (SpectralEstimator, SourceCountEstimator, NpeEstimator, FmpeEstimator)
+}
 """Kinds of estimators, by the names under which they are stored."""
 
 _HALF_FROM = 1024  # numbers in a tensor
