@@ -152,6 +152,27 @@ def train(
         console.print(f"{name}: {history.maps} maps presented, {history.maps_per_second:.0f} a second")
 
 
+@app.command("poisson-fraction", epilog="Example: gcesbi poisson-fraction runs/a --workers 2")
+def poisson_fraction(
+    run: RunFolder,
+    n: Annotated[int, typer.Option(help="Maps of known Poisson share to draw.", min=128)] = 16_384,
+    workers: Workers = _CORES,
+    quiet: Quiet = False,
+) -> None:
+    """Train the network that says how much of the excess may be Poisson emission; `infer` then asks it too."""
+    from gcesbi import steps
+    from gcesbi.run import Run
+
+    opened = Run.open(run)
+    with _timer(quiet).step("Build the sky model"):
+        opened.model  # noqa: B018
+    history = steps.train_poisson_fraction(opened, n, workers, progress=not quiet)
+    Console().print(
+        f"poisson_fraction: {history.n_train} median SCDs; on {history.n_validation} others {history.coverage_90:.1%} "
+        f"inside the 90 % interval, {history.below_95:.1%} below the 95 % limit"
+    )
+
+
 @app.command(epilog="Example: gcesbi infer runs/a --observation data/fermi-573w")
 def infer(
     run: RunFolder,
@@ -160,13 +181,14 @@ def infer(
     force: Annotated[bool, typer.Option("--force", help="Take a map of another exposure too.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask trained networks about a map (the run's own if none is given), print a table and store the posterior.
+    """Ask trained networks about a map (the run's own if none is given), print tables and store the posterior.
 
     The gate says whether the networks' model could have produced the map; it is calibrated at the first call.
     """
     from gcesbi import mismodel_steps, steps
-    from gcesbi.comparison import comparison_table
+    from gcesbi.comparison import comparison_table, posterior_figures, spectra_table
     from gcesbi.console import print_table
+    from gcesbi.estimators import PoissonFractionPosterior
     from gcesbi.run import Run
 
     opened = Run.open(run)
@@ -176,7 +198,13 @@ def infer(
     with _timer(quiet).step("Infer"):
         posterior = steps.infer(opened, seen, force=force)
         opened.write_posterior("networks", posterior)
+        opened.write_json("posteriors/networks.json", posterior_figures(posterior))
     print_table(Console(), comparison_table({"networks": posterior}, opened.model.bins))
+    if opened.model.n_energy > 1:
+        print_table(Console(), spectra_table(posterior), "E² dN/dE [GeV / cm² / s]")
+    for part in posterior.parts:
+        if isinstance(part, PoissonFractionPosterior):
+            Console().print(part.statement())
     with _timer(quiet).step("Ask the gate whether it is a map of the model"):
         verdict = mismodel_steps.judge(opened, seen)
         opened.write_json("gate.json", verdict.to_dict())

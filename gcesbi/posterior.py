@@ -35,10 +35,19 @@ QUANTITIES: Mapping[str, Quantity] = {
     "flux_fraction": Quantity(("template",), "", "share of a template in the region's flux, all energies together"),
     "spectrum_fraction": Quantity(("template", "energy"), "", "share of a template in the flux of an energy bin"),
     "flux": Quantity(("template",), "photons / cm² / s", "flux of a template in the region, all energies together"),
+    "spectrum": Quantity(
+        ("template", "energy"), "GeV / cm² / s", "E² dN/dE of a template in the region, at bin centres"
+    ),
     "scd_cdf": Quantity(("point_source", "flux_bin"), "", "cumulative SCD histogram, dim to bright"),
+    "scd_pdf": Quantity(
+        ("point_source", "flux_bin"), "", "SCD histogram: share of the flux by the flux of its sources"
+    ),
+    "f2dndf": Quantity(("point_source", "flux_bin"), "photons / cm² / s", "F² dN/dF of the region at bin centres"),
+    "dndf": Quantity(("point_source", "flux_bin"), "(photons / cm² / s)⁻¹", "dN/dF of the region at bin centres"),
     "scd_mean": Quantity(("point_source",), "log10 photons / cm² / s", "mean of log10 F under the SCD histogram"),
     "scd_width": Quantity(("point_source",), "dex", "standard deviation of log10 F under the SCD histogram"),
     "n_sources": Quantity(("point_source",), "", "number of sources in the region, from the SCD histogram"),
+    "poisson_fraction": Quantity((), "", "share of the excess that is exactly Poisson emission"),
 }
 
 
@@ -176,6 +185,7 @@ class JointPosterior(Posterior):
             raise InputError("parts: needs at least one posterior, all on the same coordinates")
         self.method = method
         self.coordinates = parts[0].coordinates
+        self.parts = tuple(parts)
         self._by_name = {name: part for part in reversed(parts) for name in part.names}
 
     @property

@@ -141,7 +141,7 @@ def _summary(
             for i, label in enumerate(by_axis[QUANTITIES[name].axes[0]])
         }
         for name, values in posterior.summary().items()
-        if name in QUANTITIES
+        if name in QUANTITIES and QUANTITIES[name].axes
     }
 
 

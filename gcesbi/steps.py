@@ -17,19 +17,25 @@ from gcesbi.baselines import NPTF, NptfPosterior, SamplingWarning
 from gcesbi.errors import InputError
 from gcesbi.estimators import (
     Estimator,
+    PoissonFraction,
+    PoissonFractionHistory,
+    PoissonFractionPosterior,
     SourceCountEstimator,
     SourceCountPosterior,
     SpectralEstimator,
     SpectralPosterior,
     TrainingHistory,
     load_estimator,
+    load_poisson_fraction,
     read_notes,
     save_estimator,
 )
 from gcesbi.estimators.devices import is_main_process
+from gcesbi.estimators.poisson_fraction_maps import draw_poisson_shares, with_poisson_share
+from gcesbi.estimators.source_counts import network_digest
 from gcesbi.estimators.store import KINDS, add_notes
 from gcesbi.evaluation import TAUS, Evaluation, SourceCountEvaluation, evaluate_networks
-from gcesbi.posterior import JointPosterior
+from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.run import Run
 from gcesbi.settings import NptfSettings
 from gcesbi.simulation import Simulations, Simulator, SkyModel
@@ -48,6 +54,7 @@ __all__ = [
     "mock_observation",
     "simulate",
     "train",
+    "train_poisson_fraction",
     "training_histories",
 ]
 
@@ -58,6 +65,7 @@ SAME_EXPOSURE = 0.02
 """Relative difference up to which an exposure is that of the networks' maps."""
 
 _MOCK_STREAM = 2**31  # a shard number that no store reaches
+_POISSON_STREAM = _MOCK_STREAM + 1
 _PRIOR_LABELS = 2048
 
 
@@ -184,7 +192,7 @@ def _load(run: Run, kind: type[KindOfEstimator]) -> KindOfEstimator:
 
 
 def infer(run: Run, observation: Observation, *, force: bool = False) -> JointPosterior:
-    """Posterior of both networks on an observation.
+    """Posterior of the networks on an observation: spectra, source counts, and the Poisson fraction if the run has it.
 
     Parameters
     ----------
@@ -207,11 +215,50 @@ def infer(run: Run, observation: Observation, *, force: bool = False) -> JointPo
         )
     seen = _at_exposure(model, observation, force)
     spectra, source_counts = load_networks(run)
-    spectral = SpectralPosterior.of(spectra, seen, model.coordinates)
-    flux = spectral.summary()["flux"]["median"]
+    spectral = SpectralPosterior.of(spectra, seen, model.coordinates, energy_edges=model.energy_edges)
     rows = [model.names.index(name) for name in model.point_sources]
-    counts = SourceCountPosterior(source_counts, seen, model.coordinates, flux[rows])
-    return JointPosterior("networks", (spectral, counts))
+    low, flux, high = spectral.quantiles("flux", [0.16, 0.5, 0.84])[:, rows]
+    counts = SourceCountPosterior(source_counts, seen, model.coordinates, flux, template_flux_error=(high - low) / 2)
+    parts: list[Posterior] = [spectral, counts]
+    path = run.weights("poisson_fraction")
+    if path.is_file():
+        network = load_poisson_fraction(path, source_counts)
+        median = counts.curves(0.5)["scd_cdf"][0, model.point_sources.index(network.name)]
+        parts.append(PoissonFractionPosterior(network, median, model.coordinates))
+    return JointPosterior("networks", parts)
+
+
+def train_poisson_fraction(
+    run: Run, n_maps: int = 16_384, workers: int = 1, progress: bool = False
+) -> PoissonFractionHistory:
+    """Train the network that says how much of the excess may be Poisson, behind the run's source-count network.
+
+    Maps of known Poisson share are drawn from the variation of the run's model that has such a share, by the run's seed
+    and from a stream of its own; see :mod:`gcesbi.estimators.poisson_fraction`.
+
+    Parameters
+    ----------
+    run : Run
+        With trained networks.
+    n_maps : int
+    workers : int
+        Threads that simulate.
+    progress : bool
+        Show a progress bar.
+    """
+    source_counts = _load(run, SourceCountEstimator)
+    simulator = Simulator(with_poisson_share(run.model))
+    sequence = np.random.SeedSequence(run.settings.seed, spawn_key=(_POISSON_STREAM,))
+    drawn = draw_poisson_shares(simulator, source_counts, n_maps, int(sequence.generate_state(1)[0]), workers, progress)
+    network = PoissonFraction(
+        run.model.bins.centres,
+        simulator.model.point_sources[simulator.model.poissonian[0]],
+        source_counts=network_digest(source_counts),
+        seed=run.settings.seed,
+    )
+    history = network.fit(drawn.cdf, drawn.share, seed=run.settings.seed)
+    network.save(run.weights("poisson_fraction"), {"seed": run.settings.seed, "history": history.to_dict()})
+    return history
 
 
 def _model_exposure(model: SkyModel, observation: Observation) -> NDArray[np.float64]:

@@ -159,6 +159,19 @@ def test_spectrum_of_one_energy_bin_is_a_dot_plot(tmp_path):
     assert drawn(figure, tmp_path)
 
 
+def test_spectra_per_steradian_are_divided_by_the_solid_angle():
+    median, edges = np.full((6, 3), 4e-7), [2, 4, 9, 20]
+    unit = "E² dN/dE [GeV / cm² / s]"
+    figure = plots.spectra(NAMES, edges, {"neural": summary(median, 1e-7)}, median, unit, solid_angle=0.5)
+    (container,) = figure.axes[0].containers
+    np.testing.assert_allclose(container.lines[0].get_data()[1], 8e-7)
+    np.testing.assert_allclose(np.ptp(np.array(container.lines[2][0].get_segments())[:, :, 1], axis=1), 4e-7)
+    np.testing.assert_allclose(figure.axes[0].patches[0].get_data().values, 8e-7)
+    assert figure.get_supylabel() == "E² dN/dE [GeV / cm² / s / sr]"
+    with pytest.raises(InputError, match="solid_angle: must be positive, got 0"):
+        plots.spectra(NAMES, edges, {"neural": summary(median)}, solid_angle=0)
+
+
 def test_methods_do_not_hide_each_other():
     median = np.full(6, 0.2)
     figure = plots.flux_fractions(NAMES, {name: summary(median) for name in "abcd"})

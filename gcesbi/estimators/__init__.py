@@ -10,6 +10,12 @@ from gcesbi.estimators.neural_posterior import (
     map_embedding,
 )
 from gcesbi.estimators.neural_posterior_quantities import NEURAL_QUANTITIES, NamedQuantities, scd_moments
+from gcesbi.estimators.poisson_fraction import (
+    PoissonFraction,
+    PoissonFractionHistory,
+    PoissonFractionPosterior,
+    load_poisson_fraction,
+)
 from gcesbi.estimators.posterior import SourceCountPosterior, SpectralPosterior
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator, SpectralPrediction
@@ -22,6 +28,9 @@ __all__ = [
     "FmpeEstimator",
     "NamedQuantities",
     "NetworkSettings",
+    "PoissonFraction",
+    "PoissonFractionHistory",
+    "PoissonFractionPosterior",
     "NeuralPosteriorEstimator",
     "NpeEstimator",
     "SbiPosterior",
@@ -35,6 +44,7 @@ __all__ = [
     "TrainingSettings",
     "flux_error",
     "load_estimator",
+    "load_poisson_fraction",
     "map_embedding",
     "read_notes",
     "save_estimator",

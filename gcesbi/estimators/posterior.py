@@ -15,6 +15,7 @@ from gcesbi.errors import InputError
 from gcesbi.estimators.map_flux import flux_error, total_flux
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
+from gcesbi.physics.scd import ScdBins, cdf_to_pdf, n_sources, pdf_to_dndf, pdf_to_f2dndf
 from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Coordinates, Posterior, check_levels
 
@@ -181,7 +182,14 @@ class SpectralPosterior(Posterior):
 
 
 class SourceCountPosterior(Posterior):
-    """Posterior of the SCD histograms of the point-source templates, known by its pointwise quantiles.
+    """Posterior of the SCDs of the point-source templates, in all their representations.
+
+    ``scd_cdf`` is known by its pointwise quantiles, exactly. All else (``scd_pdf``; with the templates' fluxes also
+    ``f2dndf``, ``dndf`` and ``n_sources`` = Σ_i F p_i / F_i, with F_i the centres of the flux bins) needs several bins
+    at once, and has the quantiles of samples of whole SCDs. A flux and the SCD of its template count as independent.
+
+    A sample has one level τ ~ U(0, 1) for each template, common to its bins, independent of the other templates': see
+    :meth:`gcesbi.estimators.SourceCountEstimator.sample`.
 
     Parameters
     ----------
@@ -190,9 +198,10 @@ class SourceCountPosterior(Posterior):
         The observation.
     coordinates : Coordinates
     template_flux : array (n_ps,), optional, photons / cm² / s
-        Total flux of each point-source template, taken as known; gives ``n_sources`` = Σ_i F p_i / F_i, with F_i the
-        centres of the flux bins. N rises with every value of the CDF: its quantiles are those of the CDF, carried over.
+        Total flux of each point-source template.
     method : str
+    template_flux_error : array (n_ps,), optional, photons / cm² / s
+        Its standard deviation (Gaussian, cut at zero); neglected if not given.
     """
 
     def __init__(
@@ -202,6 +211,8 @@ class SourceCountPosterior(Posterior):
         coordinates: Coordinates,
         template_flux: ArrayLike | None = None,
         method: str = "neural source counts",
+        *,
+        template_flux_error: ArrayLike | None = None,
     ) -> None:
         if estimator.names != tuple(coordinates.point_source) or estimator.n_bin != len(coordinates.flux_bin):
             raise InputError(
@@ -211,29 +222,62 @@ class SourceCountPosterior(Posterior):
         self.method, self.coordinates = method, coordinates
         self.estimator, self.counts = estimator, np.asarray(counts)[None]
         estimator.check_counts(self.counts)
-        n_ps = len(estimator.names)
-        self.template_flux = None if template_flux is None else _checked("template_flux", template_flux, (n_ps,))
+        shape = (len(estimator.names),)
+        self.template_flux = None if template_flux is None else _checked("template_flux", template_flux, shape)
+        error = np.zeros(shape) if template_flux_error is None else template_flux_error
+        self.template_flux_error = _checked("template_flux_error", error, shape)
+        self.bins = _bins(coordinates)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Quantities that this posterior knows."""
-        return ("scd_cdf",) if self.template_flux is None else ("scd_cdf", "n_sources")
+        known = ("scd_cdf", "scd_pdf")
+        return known if self.template_flux is None else (*known, "f2dndf", "dndf", "n_sources")
 
     def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
-        """Draw `n` levels τ; all bins and templates of a sample share one: not samples of their joint posterior."""
-        return self._values(self.estimator.sample(self.counts, n, seed)[:, 0])
+        """Draw `n` whole SCDs; all quantities of a sample are of the same SCD and flux."""
+        cdf = self.estimator.sample(self.counts, n, seed)[:, 0]
+        if self.template_flux is None:
+            return self._values(cdf, None)
+        deviates = np.random.default_rng((seed, 1)).standard_normal((n, len(self.template_flux)))
+        return self._values(cdf, np.maximum(self.template_flux + self.template_flux_error * deviates, 0))
+
+    def curves(self, taus: ArrayLike) -> dict[str, NDArray[np.float64]]:
+        """Every quantity of the curves of given levels τ, dim to bright: (n_tau, *axes), at the templates' mean flux.
+
+        A curve's CDF values are the bins' own quantiles at 1 − τ; its other quantities follow from it, and are not
+        their own quantiles. The curve of τ = ½ is the median SCD.
+        """
+        cdf = self.estimator.quantiles(self.counts, taus)[:, 0]
+        flux = self.template_flux
+        return self._values(cdf, None if flux is None else np.broadcast_to(flux, cdf.shape[:2]))
 
     def quantiles(self, name: str, levels: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
-        """Exact quantiles, (n_level, *axes), pointwise: the CDF's q-quantile is the curve of τ = 1 - q."""
+        """Quantiles, (n_level, *axes), pointwise; exact for the CDF, whose q-quantile is the curve of τ = 1 - q."""
         self._check(name)
-        return self._values(self.estimator.quantiles(self.counts, 1 - check_levels(levels))[:, 0])[name]
+        if name != "scd_cdf":
+            return super().quantiles(name, levels, seed)
+        return self.estimator.quantiles(self.counts, 1 - check_levels(levels))[:, 0]
 
-    def _values(self, cdf: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        if self.template_flux is None:
-            return {"scd_cdf": cdf}
-        share = np.diff(cdf, axis=-1, prepend=0)
-        per_flux = share @ (10.0 ** -np.asarray(self.coordinates.flux_bin))
-        return {"scd_cdf": cdf, "n_sources": per_flux * self.template_flux}
+    def _values(self, cdf: NDArray[np.float64], flux: NDArray[np.float64] | None) -> dict[str, NDArray[np.float64]]:
+        """All quantities of CDFs (n, n_ps, n_bin) of templates with fluxes (n, n_ps)."""
+        pdf = cdf_to_pdf(cdf)
+        if flux is None:
+            return {"scd_cdf": cdf, "scd_pdf": pdf}
+        return {
+            "scd_cdf": cdf,
+            "scd_pdf": pdf,
+            "f2dndf": pdf_to_f2dndf(pdf, flux, self.bins),
+            "dndf": pdf_to_dndf(pdf, flux, self.bins),
+            "n_sources": n_sources(pdf, flux, self.bins),
+        }
+
+
+def _bins(coordinates: Coordinates) -> ScdBins:
+    """Flux bins of which the coordinates name the centres."""
+    centres = np.asarray(coordinates.flux_bin)
+    half = (centres[-1] - centres[0]) / (len(centres) - 1) / 2
+    return ScdBins(centres[0] + half, centres[-1] - half, len(centres) - 2)
 
 
 def _within(fractions: NDArray[np.float64]) -> NDArray[np.float64]:

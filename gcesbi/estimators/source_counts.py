@@ -9,6 +9,7 @@ see :mod:`gcesbi.networks.quantile`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.region import Region
 
-__all__ = ["SourceCountEstimator", "stratified_levels"]
+__all__ = ["SourceCountEstimator", "network_digest", "stratified_levels"]
 
 
 def stratified_levels(n_map: int, n_level: int, device: torch.device | None = None) -> Tensor:
@@ -125,10 +126,23 @@ class SourceCountEstimator(Estimator):
         return torch.cat(parts, dim=1).double().numpy()
 
     def sample(self, counts: ArrayLike, n: int, seed: int = 0) -> NDArray[np.float64]:
-        """Whole CDFs (n, n_map, n_ps, n_bin), each of one τ ~ U(0, 1) common to all its bins and templates.
+        """Whole CDFs (n, n_map, n_ps, n_bin), each template's of one level τ ~ U(0, 1) of its own.
 
-        Every bin's values are distributed as its own posterior. Bins and templates are perfectly ordered with each
-        other, which posterior samples are not: no correlation may be read from these curves.
+        Curves rise, and every bin's values are distributed as its own posterior. The bins of a template are perfectly
+        ordered with each other, which those of true posterior samples are not: no correlation may be read from these
+        curves. A Gaussian copula over bins, fitted to simulated maps, was tried in their place (10 bins, nside 16, 300
+        maps): no better in the energy score over both templates (0.98, as here; one τ for both: 1.05), and worse in the
+        coverage of the number of sources at 0.95 (0.89 and 0.86; here 0.95 and 0.93), as correlations differ from map
+        to map and curves must be made to rise.
         """
-        taus = np.random.default_rng(seed).uniform(size=n).clip(1e-6, 1 - 1e-6)
-        return self.quantiles(counts, taus)
+        taus = np.random.default_rng(seed).uniform(size=(len(self.names), n)).clip(1e-6, 1 - 1e-6)
+        return np.stack([self.quantiles(counts, each)[:, :, j] for j, each in enumerate(taus)], axis=2)
+
+
+def network_digest(estimator: SourceCountEstimator) -> str:
+    """Hash of a network's weights at 16 bits, so that storing them at 16 bits does not change it."""
+    found = hashlib.sha256()
+    for name, value in sorted(estimator.state_dict().items()):
+        found.update(name.encode())
+        found.update((value.half() if value.is_floating_point() else value).cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]

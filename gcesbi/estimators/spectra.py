@@ -21,6 +21,7 @@ share of bin e in the map's flux, which the counts tell to a fraction of a per c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +76,7 @@ class SpectralEstimator(Estimator):
         self,
         region: Region,
         exposure: ArrayLike,
-        names: tuple[str, ...],
+        names: Sequence[str],
         *,
         covariance: str = "diagonal",
         rank: int = 8,

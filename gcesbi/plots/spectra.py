@@ -24,6 +24,7 @@ def spectra(
     truth: ArrayLike | None = None,
     unit: str = "flux fraction",
     log: bool = False,
+    solid_angle: float | None = None,
 ) -> Figure:
     """One panel per template: a quantity per energy bin, with error bars, by method; a dot plot for one energy bin.
 
@@ -33,14 +34,28 @@ def spectra(
         Templates.
     energy_edges : array (n_energy + 1,), GeV
     methods : mapping of str to {"low", "median", "high"}
-        Arrays (n_template, n_energy) per method, as in ``posterior.summary()["spectrum_fraction"]``.
+        Arrays (n_template, n_energy) per method, as in ``posterior.summary()["spectrum_fraction"]``, or
+        ``["spectrum"]``, which is E² dN/dE.
     truth : array (n_template, n_energy), optional
         Drawn as black steps.
     unit : str
         Label of the vertical axis: "flux fraction", or for instance "E² dN/dE [GeV / cm² / s]".
     log : bool
         Logarithmic vertical axis.
+    solid_angle : float, optional, sr
+        Of the region: everything is divided by it, and the axis' label says "/ sr".
+
+    Raises
+    ------
+    InputError
+        If there is no method, a shape is wrong, or the solid angle is not positive.
     """
+    if solid_angle is not None:
+        if not solid_angle > 0:
+            raise InputError(f"solid_angle: must be positive, got {solid_angle}")
+        methods = {name: _divided(summary, solid_angle) for name, summary in methods.items()}
+        truth = None if truth is None else np.asarray(truth) / solid_angle
+        unit = f"{unit[:-1]} / sr]" if unit.endswith("]") else f"{unit} / sr"
     edges = check_energy_edges(energy_edges)
     n_energy = len(edges) - 1
     shape = (len(names), n_energy)
@@ -102,6 +117,10 @@ def _side_by_side(methods: Mapping[str, Summary]) -> dict[str, tuple[Summary, tu
     styles = method_styles(methods)
     shifts: Array = 0.7 * ((np.arange(len(methods)) + 0.5) / len(methods) - 0.5)
     return {n: (s, styles[n], float(shift)) for (n, s), shift in zip(methods.items(), shifts, strict=True)}
+
+
+def _divided(summary: Summary, by: float) -> dict[str, Array]:
+    return {key: np.asarray(values, dtype=np.float64) / by for key, values in summary.items()}
 
 
 def _finish(panel: Axes, edges: Array, log: bool) -> None:

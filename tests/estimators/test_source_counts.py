@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from gcesbi.errors import InputError
+from gcesbi.estimators import SourceCountEstimator
 from gcesbi.estimators.losses import earth_movers_pinball
 from gcesbi.estimators.source_counts import stratified_levels
 
@@ -94,6 +95,15 @@ def test_samples_share_one_level_and_are_distributed_as_the_quantiles(source_cou
         assert np.all((curve >= below) & (curve <= above))
     np.testing.assert_array_equal(samples, source_counts.sample(counts, 4000, seed=3))
     assert not np.array_equal(samples, source_counts.sample(counts, 4000, seed=4))
+
+
+def test_samples_of_two_templates_have_levels_of_their_own(toy):
+    estimator = SourceCountEstimator(toy.region, toy.exposure, ("a", "b"), n_bin=8)
+    drawn = estimator.sample(np.ones((1, *toy.exposure.shape), dtype=int), 1000, seed=1)[:, 0]
+    assert drawn.shape == (1000, 2, 8)
+    assert (np.diff(drawn, axis=-1) >= 0).all()
+    assert abs(np.corrcoef(drawn[:, 0, 3], drawn[:, 1, 3])[0, 1]) < 5 / np.sqrt(1000)
+    assert np.corrcoef(drawn[:, 0, 3], drawn[:, 0, 4])[0, 1] > 0.9
 
 
 def test_loss_falls_on_held_out_maps(source_counts):

@@ -1,0 +1,75 @@
+"""What :mod:`gcesbi.estimators.poisson_fraction` learns from: maps of known Poisson share, as median SCDs.
+
+Maps are drawn from the model's variation with a Poisson share (``docs/model.md``), whose parameter is uniform in
+[0, 1]. Each is shown to the trained source-count network and forgotten: only its median SCD and its share are kept.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from gcesbi.errors import InputError
+from gcesbi.estimators.source_counts import SourceCountEstimator
+from gcesbi.simulation import Simulations, Simulator, SkyModel
+
+__all__ = ["PoissonShares", "draw_poisson_shares", "poisson_share", "with_poisson_share"]
+
+
+class PoissonShares(NamedTuple):
+    """Median SCDs of a template as CDFs (n, n_bin), and its Poisson shares (n,)."""
+
+    cdf: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+
+def with_poisson_share(model: SkyModel) -> SkyModel:
+    """The model's variation whose excess has a share that is exactly Poisson; the model itself if it has one."""
+    if model.poissonian:
+        return model
+    varied = model.settings.model_copy(update={"gce_poisson_share": True}).build()
+    return varied if varied.region == model.region else varied.with_region(model.region)
+
+
+def poisson_share(model: SkyModel, drawn: Simulations) -> NDArray[np.float64]:
+    """Poisson flux of the first template that has such a share, over its whole flux in the map: (n,), in [0, 1]."""
+    if not model.poissonian:
+        raise InputError("model: has no template with a Poisson share; see with_poisson_share")
+    place = model.poissonian[0]
+    row = model.names.index(model.point_sources[place])
+    poisson, flux = model.emission(drawn.theta).poisson[:, place], drawn.flux[:, row].sum(axis=1)
+    return np.clip(np.divide(poisson, flux, out=np.ones_like(flux), where=flux > 0), 0, 1)
+
+
+def draw_poisson_shares(
+    simulator: Simulator,
+    source_counts: SourceCountEstimator,
+    n: int,
+    seed: int = 0,
+    workers: int = 1,
+    progress: bool = False,
+) -> PoissonShares:
+    """Draw `n` maps and ask the source-count network about each.
+
+    Parameters
+    ----------
+    simulator : Simulator
+        Of a model with a Poisson share.
+    source_counts : SourceCountEstimator
+        Trained on the same sky.
+    n, seed, workers, progress
+        See :meth:`gcesbi.Simulator.sample`.
+    """
+    model = simulator.model
+    template = list(source_counts.names).index(model.point_sources[model.poissonian[0]])
+    simulator.prepare()
+    cdf, share = [], []
+    with tqdm(total=n, desc="maps of known Poisson share", unit="map", disable=not progress) as bar:
+        for part in simulator.shards(n, seed, workers):
+            cdf.append(source_counts.quantiles(part.counts, 0.5)[0, :, template])
+            share.append(poisson_share(model, part))
+            bar.update(len(part))
+    return PoissonShares(np.concatenate(cdf), np.concatenate(share))
