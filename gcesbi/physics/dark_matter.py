@@ -5,7 +5,8 @@ Towards an angle ψ from the Galactic Centre the intensity is
     dΦ/dE dΩ = <σv> / (8π m²) · dN/dE · J(ψ),      J(ψ) = ∫ ρ² ds ,
 
 for particles of mass m that are their own antiparticles. The halo is a generalised NFW profile squared
-(:class:`gcesbi.physics.templates.nfw.NFW`), with ρ known at the Sun.
+(:class:`gcesbi.physics.templates.nfw.NFW`), with ρ known at the Sun. For images it is divided in a core about the
+centre, which holds the cusp and is smoothed as a radial function, and a rest without a cusp, smoothed on pixels.
 
 The photon yield of annihilation into b quarks is exp(Σ_k c_k ln^k x) photons per ln E, x = E/m: a polynomial fitted by
 us to the table for 50 GeV that DMFIT distributes (Jeltema & Profumo 2008, arXiv:0808.2641; simulated with PYTHIA). It
@@ -15,19 +16,22 @@ mass: at 100 GeV the table lies up to 8 % lower for 0.03 < x < 0.3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
 from gcesbi.errors import InputError
+from gcesbi.physics.image_psf import ImageSmoother
 from gcesbi.physics.radial_image import radial_image
+from gcesbi.physics.radial_smoothing import RadialSmoother
 from gcesbi.physics.templates.line_of_sight import check_positive
 from gcesbi.physics.templates.nfw import NFW
 from gcesbi.sky.energy import check_energy_edges
-from gcesbi.sky.image import ImageGeometry
+from gcesbi.sky.image import ImageGeometry, RadialPSF
 
 __all__ = ["Annihilation", "DarkMatterHalo", "b_quark_yield"]
 
@@ -41,6 +45,8 @@ X_RANGE = (0.01, 0.6)
 MASS_RANGE = (25.0, 100.0)
 """Masses, GeV, for which it is used."""
 _PSI_MIN = 1e-9
+CORE_PIXELS = 12.0
+"""Radius of the core, in pixels."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
@@ -91,6 +97,18 @@ class DarkMatterHalo:
     def j_image(self, geometry: ImageGeometry) -> Array:
         """∫ ρ² ds averaged over every pixel, (n_lat, n_lon), GeV² / cm⁵."""
         return radial_image(self._j, geometry)
+
+    def core(self, radius: float) -> Callable[[Array], Array]:
+        """∫ ρ² ds less :meth:`rest`, of angles (n,), radians; zero beyond `radius` (degrees)."""
+        rest, end = self.rest(radius), np.radians(radius)
+        return lambda psi: np.where(psi < end, self._j(psi) - rest(psi), 0.0)
+
+    def rest(self, radius: float) -> Callable[[Array], Array]:
+        """∫ ρ² ds of angles (n,), radians; within `radius` (degrees) continued to the centre by a + b ψ²."""
+        end = np.radians(radius)
+        edge = float(self._j(np.array(end)))
+        slope = edge * float(self._spline(np.log(end), 1)) / end
+        return lambda psi: np.where(psi < end, edge + slope * (psi**2 - end**2) / (2 * end), self._j(psi))
 
     def j_disc(self, radius: float) -> float:
         """∫∫ ρ² ds dΩ, GeV² / cm⁵ sr, over the disc of `radius` (degrees) about the Galactic Centre."""
@@ -158,8 +176,33 @@ class Annihilation:
         """Mean intensity in every bin and pixel (n_energy, n_lat, n_lon), photons / cm² / s / sr."""
         return self.per_j(energy_edges)[:, None, None] * self.halo.j_image(geometry)
 
+    def smoothed(
+        self, smoother: ImageSmoother, psf: RadialPSF, energy_edges: ArrayLike, core_pixels: float = CORE_PIXELS
+    ) -> Array:
+        """Smoothed flux in every bin and pixel of the smoother's image, (n_energy, n_lat, n_lon), photons / cm² / s.
+
+        Parameters
+        ----------
+        smoother : ImageSmoother
+        psf : RadialPSF
+            That of the smoother.
+        energy_edges : array (n_energy + 1,), GeV
+        core_pixels : float
+            Radius of the core.
+        """
+        geometry, radius = smoother.geometry, core_pixels * smoother.geometry.pixel_size
+        rest = radial_image(self.halo.rest(radius), smoother.source) * smoother.source.row_solid_angle[:, None]
+        core = radial_image(_radial_smoother(psf, radius)(self.halo.core(radius)), geometry)
+        light = smoother(rest) + core * geometry.row_solid_angle[:, None]
+        return self.per_j(energy_edges)[:, None, None] * np.maximum(light, 0.0)
+
     def flux(self, energy_edges: ArrayLike, radius: float) -> Array:
         """Flux in every bin (n_energy,) from within `radius` (degrees) of the Galactic Centre, photons / cm² / s."""
         if not 0 < radius <= 180:
             raise InputError(f"radius: must lie in (0, 180] degrees, got {radius}")
         return self.per_j(energy_edges) * self.halo.j_disc(radius)
+
+
+@lru_cache(maxsize=4)
+def _radial_smoother(psf: RadialPSF, radius: float) -> RadialSmoother:
+    return RadialSmoother(psf, radius)

@@ -26,7 +26,7 @@ from gcesbi.errors import InputError
 from gcesbi.sky.energy import check_energy_edges
 from gcesbi.sky.region import check_nside, glon_glat
 
-__all__ = ["SURVEY_WEEKS", "survey_exposure"]
+__all__ = ["SURVEY_WEEKS", "survey_exposure", "survey_exposure_at"]
 
 SURVEY_WEEKS = 573.0
 """Length of the survey that was fitted, weeks (to 2019)."""
@@ -62,10 +62,21 @@ def survey_exposure(
     """
     check_nside(nside)
     n_energy = len(check_energy_edges(energy_edges)) - 1
+    return np.tile(survey_exposure_at(*glon_glat(nside, pixels), weeks=weeks), (n_energy, 1))
+
+
+def survey_exposure_at(glon: ArrayLike, glat: ArrayLike, *, weeks: float = SURVEY_WEEKS) -> NDArray[np.float64]:
+    """Exposure (n,), cm² s, of the best PSF quartile (PSF3) towards glon, glat (n,), degrees.
+
+    Raises
+    ------
+    InputError
+        If weeks is not above 0.
+    """
     if not (weeks > 0 and np.isfinite(weeks)):
         raise InputError(f"weeks: must be above 0, got {weeks}")
-    exposure = _exposure_573w(*_equatorial(*glon_glat(nside, pixels))) * (weeks / SURVEY_WEEKS)
-    return np.tile(exposure, (n_energy, 1))
+    where = np.asarray(glon, dtype=np.float64), np.asarray(glat, dtype=np.float64)
+    return _exposure_573w(*_equatorial(*where)) * (weeks / SURVEY_WEEKS)
 
 
 def _equatorial(

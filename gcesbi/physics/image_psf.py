@@ -31,7 +31,15 @@ from numpy.typing import ArrayLike, NDArray
 from gcesbi.errors import InputError
 from gcesbi.sky.image import ImageGeometry, RadialPSF
 
-__all__ = ["ImageSmoother", "PsfTable", "TabulatedPSF", "power_law_mean", "source_image"]
+__all__ = [
+    "DensityTable",
+    "ImageSmoother",
+    "PsfTable",
+    "TabulatedPSF",
+    "density_at",
+    "power_law_mean",
+    "source_image",
+]
 
 Array = NDArray[np.float64]
 
@@ -232,7 +240,7 @@ def source_image(
     """
     lon, lat = np.broadcast_arrays(*(np.atleast_1d(v) for v in geometry.to_native(glon, glat)))
     amount = np.broadcast_to(np.asarray(weights, dtype=np.float64), lon.shape)
-    table = _Table.of(psf)
+    table = DensityTable.of(psf)
     rows, columns = (np.radians(v) for v in (geometry.native_lat, geometry.native_lon))
     image = np.zeros(geometry.shape)
     for source in zip(np.radians(lon), np.radians(lat), amount, strict=True):
@@ -266,7 +274,7 @@ class ImageSmoother:
             margin = math.ceil(reach / geometry.pixel_size)
         self.geometry, self.source = geometry, geometry.padded(margin)
         self._n = self.source.shape[1] + geometry.shape[1]
-        table = _Table.of(psf)
+        table = DensityTable.of(psf)
         rows = np.radians(geometry.native_lat), np.radians(self.source.native_lat)
         lags = _lag_shares(*rows, np.radians(geometry.pixel_size), self._n, table.values, table.end, table.width)
         self._kernel = np.fft.rfft(lags * geometry.row_solid_angle[:, None, None], axis=-1).transpose(2, 0, 1).copy()
@@ -286,15 +294,25 @@ class ImageSmoother:
 
 
 @dataclass(frozen=True)
-class _Table:
-    """A density at chords c_k = end (k/n)²: the form in which compiled code takes it."""
+class DensityTable:
+    """A density at chords c_k = end (k/n)²: the form in which compiled code takes it.
+
+    Parameters
+    ----------
+    values : array (N_TABLE + 1,), 1/sr
+    end : float
+        Chord beyond which there is no light.
+    width : float, rad
+        Angle that contains a quarter of the light.
+    """
 
     values: Array
     end: float
     width: float
 
     @classmethod
-    def of(cls, psf: RadialPSF) -> _Table:
+    def of(cls, psf: RadialPSF) -> DensityTable:
+        """Tabulate a point-spread function."""
         end = 2 * math.sin(math.radians(psf.theta_max) / 2)
         chord = end * (np.arange(N_TABLE + 1) / N_TABLE) ** 2
         values = np.asarray(psf.density(np.degrees(2 * np.arcsin(chord / 2)) * (1 - 1e-12)), dtype=np.float64)
@@ -312,7 +330,8 @@ def _shells(versine: Array, values: Array) -> Array:
 
 
 @njit(cache=True, inline="always")
-def _density_at(versine: float, table: Array, end: float) -> float:  # pragma: no cover - compiled
+def density_at(versine: float, table: Array, end: float) -> float:  # pragma: no cover - compiled
+    """Density, 1/sr, at 1 - cos θ, from the values and the end of a :class:`DensityTable`."""
     chord = math.sqrt(2.0 * versine)
     if chord >= end:
         return 0.0
@@ -357,7 +376,7 @@ def _add_source(
             if distance > reach:
                 continue
             if distance > FAR * size:
-                image[y, x] += amount * _density_at(versine, table, end) * math.cos(rows[y]) * size * size
+                image[y, x] += amount * density_at(versine, table, end) * math.cos(rows[y]) * size * size
                 continue
             n = _division(size, distance, width)
             step = size / n
@@ -368,7 +387,7 @@ def _add_source(
                 part = 0.0
                 for j in range(2 * n):
                     aside = math.sin((columns[x] + _gauss_node(j) * step - size / 2.0 - lon) / 2.0)
-                    part += _density_at(
+                    part += density_at(
                         2.0 * (upward * upward + math.cos(b) * math.cos(lat) * aside * aside), table, end
                     )
                 light += part * math.cos(b)
@@ -394,7 +413,7 @@ def _lag_shares(
                 if distance > reach:
                     break
                 if distance > FAR * size:
-                    shares[r, s, lag] = _density_at(0.5 * distance * distance, table, end)
+                    shares[r, s, lag] = density_at(0.5 * distance * distance, table, end)
                     if lag > 0:
                         shares[r, s, n - lag] = shares[r, s, lag]
                     continue
@@ -407,7 +426,7 @@ def _lag_shares(
                     for j in range(4 * m):
                         along = _gauss_node(j) / m - 1.0
                         aside = math.sin((lag + along) * size / 2.0)
-                        part += (1.0 - abs(along)) * _density_at(
+                        part += (1.0 - abs(along)) * density_at(
                             2.0 * (upward * upward + cosine * aside * aside), table, end
                         )
                     total += (1.0 - abs(up)) * part

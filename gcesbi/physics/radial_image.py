@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gcesbi.errors import InputError
 from gcesbi.sky.image import ImageGeometry, angular_distance
 
-__all__ = ["radial_image"]
+__all__ = ["disc_mean", "radial_image"]
 
 Array = NDArray[np.float64]
 
@@ -45,7 +45,8 @@ def radial_image(
     """
     lat, lon = (v.ravel() for v in np.meshgrid(geometry.native_lat, geometry.native_lon, indexing="ij"))
     owner, size = np.arange(geometry.n_pix), geometry.pixel_size
-    where = tuple(float(v) for v in geometry.to_native(*centre))
+    lon0, lat0 = geometry.to_native(*centre)
+    where = float(lon0), float(lat0)
     total = np.zeros(geometry.n_pix)
     while owner.size:
         distance = angular_distance(lon, lat, where)
@@ -53,7 +54,8 @@ def radial_image(
         np.add.at(total, owner[done], _pieces(intensity, lon[done], lat[done], size, where))
         lon, lat, owner = lon[~done], lat[~done], owner[~done]
         if owner.size and np.radians(size) < SMALLEST:
-            np.add.at(total, owner, _disc_mean(intensity, owner.size, np.radians(size)) * np.radians(size) ** 2)
+            area = np.radians(size) ** 2
+            np.add.at(total, owner, disc_mean(intensity, np.sqrt(owner.size * area / np.pi)) * area)
             break
         lon, lat, owner = _quarters(lon, lat, owner, size)
         size /= 2
@@ -79,9 +81,14 @@ def _quarters(lon: Array, lat: Array, owner: NDArray[np.int64], size: float) -> 
     return shifted[:, 0].ravel(), shifted[:, 1].ravel(), np.tile(owner, 4)
 
 
-def _disc_mean(intensity: Callable[[Array], Array], n: int, size: float) -> float:
-    """Mean over a disc about the point, of the area of `n` pieces."""
-    radius = size * np.sqrt(n / np.pi)
+def disc_mean(intensity: Callable[[Array], Array], radius: float) -> float:
+    """Mean of an intensity over a small disc (radians) about its centre, as a power law of the angle.
+
+    Raises
+    ------
+    InputError
+        If the intensity is not integrable at the centre.
+    """
     near, far = intensity(np.array([radius, 2 * radius]))
     slope = np.log2(far / near) if near > 0 and far > 0 else 0.0
     if not slope > -2:

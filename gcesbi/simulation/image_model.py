@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.physics.catalogue import SourceCatalogue
+from gcesbi.physics.dark_matter import Annihilation
 from gcesbi.physics.image_psf import ImageSmoother, source_image
 from gcesbi.physics.intensity import SmoothEmission
 from gcesbi.posterior import Coordinates
@@ -57,7 +58,11 @@ def expected_flux(
         for row, (name, emission) in enumerate(emissions.items()):
             if isinstance(emission, SourceCatalogue):
                 flux[row, bin_] = _source_flux(geometry, edges, function, emission)
-            elif smoother is not None:
+            elif smoother is None:
+                continue
+            elif isinstance(emission, Annihilation):
+                flux[row, bin_] = emission.smoothed(smoother, function, edges)[0]
+            else:
                 light = emission.intensity(smoother.source, edges)[0] * smoother.source.row_solid_angle[:, None]
                 flux[row, bin_] = smoother(_checked(name, light))
     return flux

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.simulation.image_sky import ImageSkyModel, image_sky_from_json
+from gcesbi.simulation.images import ImageSimulator
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulator import Simulator
 from gcesbi.simulation.skies import settings_from_json
@@ -36,9 +38,11 @@ class Recipe:
     fingerprint: str
 
     @classmethod
-    def of(cls, model: SkyModel) -> Recipe:
+    def of(cls, model: SkyModel | ImageSkyModel) -> Recipe:
         """The recipe of a model."""
-        region = {"nside": model.region.nside, "runs": _runs(model.region.pixels)}
+        region: dict[str, Any] = {"runs": _runs(model.region.pixels)}
+        if isinstance(model, SkyModel):
+            region["nside"] = model.region.nside
         return cls.from_dict(
             {"sky": model.settings.model_dump(mode="json"), "region": region, "fingerprint": model.fingerprint}
         )
@@ -70,19 +74,23 @@ _LOCK = Lock()
 
 @lru_cache(maxsize=2)
 def _build(recipe: Recipe) -> Simulator:
-    content = recipe.to_dict()
-    model = settings_from_json(json.dumps(content["sky"])).build()
-    region = Region(content["region"]["nside"], _pixels(content["region"]["runs"]))
-    if region != model.region:
-        model = model.with_region(region)
-    if model.fingerprint != recipe.fingerprint:
+    simulator = _simulator(recipe.to_dict())
+    if simulator.model.fingerprint != recipe.fingerprint:
         raise InputError(
-            f"model: its settings must build model {recipe.fingerprint} again, they build {model.fingerprint} "
-            "(another version, or other maps in a data folder)"
+            f"model: its settings must build model {recipe.fingerprint} again, they build "
+            f"{simulator.model.fingerprint} (another version, or other maps in a data folder)"
         )
-    simulator = Simulator(model)
     simulator.prepare()
     return simulator
+
+
+def _simulator(content: dict[str, Any]) -> Simulator:
+    settings, region = json.dumps(content["sky"]), content["region"]
+    if "nside" not in region:
+        return ImageSimulator(image_sky_from_json(settings).build())
+    model = settings_from_json(settings).build()
+    wanted = Region(region["nside"], _pixels(region["runs"]))
+    return Simulator(model if wanted == model.region else model.with_region(wanted))
 
 
 def _runs(pixels: NDArray[np.int64]) -> str:

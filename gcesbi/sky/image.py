@@ -39,6 +39,8 @@ class RadialPSF(Protocol):
         """Angle beyond which there is no light, degrees."""
         ...
 
+    def __hash__(self) -> int: ...
+
     def density(self, theta: ArrayLike) -> Array:
         """Light per solid angle (...), 1/sr, at `theta` (...), degrees."""
         ...
@@ -117,12 +119,12 @@ class ImageGeometry:
     @property
     def native_lon(self) -> Array:
         """Native longitude of the columns' middles (n_lon,), degrees."""
-        return -(np.arange(self.shape[1]) - self._origin[0]) * self.pixel_size
+        return -(np.arange(self.shape[1], dtype=np.float64) - self._origin[0]) * self.pixel_size
 
     @property
     def native_lat(self) -> Array:
         """Native latitude of the rows' middles (n_lat,), degrees."""
-        return (np.arange(self.shape[0]) - self._origin[1]) * self.pixel_size
+        return (np.arange(self.shape[0], dtype=np.float64) - self._origin[1]) * self.pixel_size
 
     @cached_property
     def row_solid_angle(self) -> Array:

@@ -67,6 +67,15 @@ def test_fit_of_a_mock_gives_its_norms_back():
     assert fit.test_statistic("dm") > 25
 
 
+def test_the_cusp_is_smoothed_whole():
+    """On coarse pixels as on fine ones: the light of the cusp is not spread over its pixel first."""
+    signal = {"dm": Annihilation(DarkMatterHalo(NFW(gamma=1.4)))}
+    coarse = expected_flux(GEOMETRY, EDGES, PSF, signal)[0]
+    fine = expected_flux(GEOMETRY.refined(3), EDGES, PSF, signal)[0].reshape(2, 24, 3, 24, 3).sum(axis=(2, 4))
+    inner = np.s_[:, 8:16, 8:16]
+    np.testing.assert_allclose(coarse[inner], fine[inner], rtol=3e-3)
+
+
 def test_event_types_have_components_of_their_own():
     twice = IsotropicSpectrum(ISOTROPIC.energy, 2 * ISOTROPIC.values)
     parts = ImageSet((observation(event_type="a"), observation(event_type="b")))

@@ -120,8 +120,11 @@ class SkyTable:
 
     def __call__(self, nside: int, pixels: Pixels) -> Array:
         """Values (n,) at the centres of NESTED pixels (n,)."""
-        glon, glat = hp.pix2ang(nside, pixels, nest=True, lonlat=True)
-        folded = np.where(glon > 180, 360 - glon, glon), np.abs(glat)
+        return self.at(*hp.pix2ang(nside, pixels, nest=True, lonlat=True))
+
+    def at(self, glon: Array, glat: Array) -> Array:
+        """Values (n,) towards glon, glat (n,), degrees."""
+        folded = np.abs(180 - np.mod(180 - glon, 360)), np.abs(glat)
         stretched = [np.arcsinh(x / c) for x, c in zip(folded, self.CORE, strict=True)]
         return np.exp(self._spline.ev(*stretched))
 
