@@ -14,7 +14,7 @@ from gcesbi.baselines.nptf_posterior import NptfPosterior
 from gcesbi.baselines.nptf_priors import ModelPriors, NptfPriors, ShapePriors
 from gcesbi.baselines.poisson import PoissonFit, PoissonFitResult
 from gcesbi.baselines.poisson_likelihood import poisson_deviance, poisson_log_likelihood
-from gcesbi.baselines.poisson_posterior import PoissonChainPosterior, PoissonPosterior
+from gcesbi.baselines.poisson_posterior import ChainSettings, PoissonChainPosterior, PoissonPosterior
 from gcesbi.baselines.poisson_priors import Fixed, NormPrior, UserTemplate
 from gcesbi.baselines.poisson_spectrum import TemplateSpectrum
 from gcesbi.baselines.profiles import ShapeProfile, compare_templates, shape_profile, slope_by_diffuse_model
@@ -28,6 +28,7 @@ __all__ = [
     "NPTF",
     "BrokenPowerLaws",
     "Chain",
+    "ChainSettings",
     "Convergence",
     "DeviantPixel",
     "Fixed",

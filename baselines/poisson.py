@@ -25,7 +25,13 @@ from numpy.typing import ArrayLike, NDArray
 from gcesbi.baselines.poisson_intervals import profile_intervals, upper_limits
 from gcesbi.baselines.poisson_likelihood import check_covered, check_templates, log_factorials, poisson_log_likelihood
 from gcesbi.baselines.poisson_optimum import Optimum, PoissonProblem, maximise
-from gcesbi.baselines.poisson_posterior import PoissonChainPosterior, PoissonPosterior, sample_chain, share
+from gcesbi.baselines.poisson_posterior import (
+    ChainSettings,
+    PoissonChainPosterior,
+    PoissonPosterior,
+    sample_chain,
+    share,
+)
 from gcesbi.baselines.poisson_priors import Fixed, NormPrior, UserTemplate
 from gcesbi.baselines.poisson_spectrum import TemplateSpectrum
 from gcesbi.errors import InputError
@@ -372,24 +378,12 @@ class PoissonFitResult:
         """Posterior of fluxes and their fractions under the fit's priors, to second order."""
         return PoissonPosterior(self)
 
-    def sample_posterior(
-        self, n_steps: int = 2000, seed: int = 0, n_walkers: int = 32, **options: object
-    ) -> PoissonChainPosterior:
-        """Posterior by emcee, energy bin by energy bin, exact also where bins hold few counts.
-
-        Parameters
-        ----------
-        n_steps : int
-            Of every walker, burn-in included.
-        seed : int
-        n_walkers : int
-            At least 2 n_template + 2, even.
-        **options
-            For :func:`gcesbi.baselines.sampling.run_emcee`.
-        """
+    def sample_posterior(self, settings: ChainSettings | None = None, seed: int = 0) -> PoissonChainPosterior:
+        """Posterior under the fit's priors by emcee, bin by bin, exact also where bins hold few counts."""
+        chosen = settings or ChainSettings()
         seeds = [int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(len(self.optima))]
         chains = [
-            sample_chain(problem, optimum, self.names, n_steps, n_walkers, each, **options)
+            sample_chain(problem, optimum, self.names, chosen, each)
             for problem, optimum, each in zip(self.fit.problems, self.optima, seeds, strict=True)
         ]
         return PoissonChainPosterior(self, tuple(chains), seed)

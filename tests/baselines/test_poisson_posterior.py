@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import gamma, kstest, truncnorm
+
+from gcesbi.baselines import Fixed, NormPrior, PoissonFit, SamplingWarning
+from gcesbi.baselines.poisson_posterior import ChainSettings, _between, log_posterior
+from gcesbi.errors import InputError
+
+from .conftest import SmallModel, observe
+
+
+def few_counts(n):
+    model = SmallModel.build(names=("iso",))
+    counts = np.zeros(model.exposure.shape, dtype=int)
+    counts[0, :n] = 1
+    return model, observe(model, counts)
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high"), [(1.0, 0.0, np.inf), (-3.0, 0.0, np.inf), (2.0, 0.5, 1.0), (9.0, 0.0, 4.0)]
+)
+def test_truncated_gaussian_is_that_of_scipy(mean, low, high):
+    sigma, n = 0.7, 20_000
+    uniform = np.random.default_rng(1).random(n)
+    found = _between(np.full(n, mean), sigma, low, high, uniform)
+    law = truncnorm((low - mean) / sigma, (high - mean) / sigma, mean, sigma)
+    assert kstest(found, law.cdf).pvalue > 1e-3
+    assert found.min() >= low
+    assert found.max() <= high
+
+
+def test_far_outside_the_truncated_gaussian_is_exponential():
+    uniform = np.random.default_rng(2).random(20_000)
+    found = _between(np.full(uniform.size, -100.0), 1.0, 0.0, np.inf, uniform)
+    assert found.mean() == pytest.approx(0.01, rel=0.03)
+    narrow = _between(np.full(uniform.size, -100.0), 1.0, 0.0, 0.005, uniform)
+    assert narrow.max() <= 0.005
+    # an exponential of mean 0.01 cut at 0.005 has the mean 0.01 - 0.005 / (e^0.5 - 1)
+    assert narrow.mean() == pytest.approx(0.01 - 0.005 / np.expm1(0.5), rel=0.03)
+
+
+def test_quadratic_posterior_keeps_to_the_priors():
+    model = SmallModel.build(n_energy=2)
+    priors = {"iso": Fixed(4.0), "gce": NormPrior(low=4.0, high=5.0)}
+    result = PoissonFit(model, observe(model, seed=1), priors).run()
+    flux = result.posterior().sample(500, seed=1)
+    energies = result.flux_per_norm.sum(axis=1)
+    np.testing.assert_allclose(flux["flux"][:, 0], 4.0 * energies[0])
+    gce = flux["flux"][:, 2] / energies[2]
+    assert 4.0 <= gce.min() < gce.max() <= 5.0
+
+
+@pytest.mark.parametrize("n", [0, 2])
+def test_chain_is_exact_for_few_counts(n):
+    """One flat template, flat prior: the norm follows Gamma(n + 1, 1 / S); the quadratic posterior does not."""
+    model, observation = few_counts(n)
+    result = PoissonFit(model, observation).run()
+    chain = result.sample_posterior(ChainSettings(n_steps=2000, n_walkers=16), seed=3)
+    assert chain.converged
+    size, law = model.templates.sum(), gamma(n + 1)
+    effective = chain.chains[0].convergence.ess[0]
+    levels = np.array([0.16, 0.5, 0.84])
+    found = law.cdf(np.quantile(chain.norms[:, 0, 0], levels) * size)
+    # k = 4 Monte Carlo errors of a quantile's level
+    assert np.all(np.abs(found - levels) < 4 * np.sqrt(levels * (1 - levels) / effective))
+    rough = result.posterior().quantiles("flux", [0.84])[0, 0] / model.flux_per_norm.sum() * size
+    assert n == 0 or abs(law.cdf(rough) - 0.84) > 0.05
+
+
+def test_chain_agrees_with_the_quadratic_posterior_for_many_counts():
+    model = SmallModel.build(n_energy=2, brightness=300.0)
+    result = PoissonFit(model, observe(model, seed=4), {"disk": Fixed(5.0)}).run()
+    chain = result.sample_posterior(ChainSettings(n_steps=1500, n_walkers=20), seed=5)
+    assert chain.norms.shape[1:] == (4, 2)
+    assert np.all(chain.norms[:, 3] == 5.0)
+    assert [len(each.convergence.names) for each in chain.chains] == [3, 3]
+    assert set(chain.names) == {"flux_fraction", "spectrum_fraction", "flux"}
+    exact, rough = (p.quantiles("flux", [0.16, 0.5, 0.84])[:, :3] for p in (chain, result.posterior()))
+    width = rough[2] - rough[0]
+    assert np.all(np.abs(exact - rough) < 0.15 * width)
+    assert chain.to_arviz(20).posterior["flux"].sizes["template"] == 4
+
+
+def test_the_same_seed_gives_the_same_chain():
+    result = PoissonFit(*few_counts(3)).run()
+    settings = ChainSettings(n_steps=400, n_walkers=8)
+    with pytest.warns(SamplingWarning):
+        one, two = (result.sample_posterior(settings, seed=6) for _ in range(2))
+    np.testing.assert_array_equal(one.norms, two.norms)
+
+
+def test_a_chain_out_of_time_keeps_what_it_has():
+    result = PoissonFit(*few_counts(3)).run()
+    with pytest.warns(SamplingWarning, match="stopped after 250 of 5000 steps"):
+        chain = result.sample_posterior(ChainSettings(n_steps=5000, n_walkers=8, seconds=1e-6))
+    assert chain.chains[0].samples.shape == (200, 8, 1)
+    assert np.isfinite(chain.norms).all()
+
+
+def test_an_interrupted_chain_keeps_what_it_has(monkeypatch):
+    import gcesbi.baselines.poisson_posterior as module
+
+    calls, run = [], module.run_emcee
+
+    def interrupted(*args, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run(*args, **options)
+
+    monkeypatch.setattr(module, "run_emcee", interrupted)
+    result = PoissonFit(*few_counts(3)).run()
+    with pytest.warns(SamplingWarning, match="stopped after 500 of 5000 steps"):
+        result.sample_posterior(ChainSettings(n_steps=5000, n_walkers=8))
+    calls[:] = [1, 1]
+    with pytest.raises(KeyboardInterrupt):
+        result.sample_posterior(ChainSettings(n_steps=5000, n_walkers=8))
+
+
+def test_log_posterior_is_the_objective():
+    model = SmallModel.build()
+    fit = PoissonFit(model, observe(model, seed=7), {"gce": NormPrior(high=9.0, mean=4.0, sigma=2.0)})
+    problem = fit.problems[0]
+    norms = np.array([[5.0, 4.0, 3.0, 2.0], [5.0, 4.0, -1.0, 2.0], [5.0, 4.0, 9.5, 2.0]])
+    found = log_posterior(problem, norms)
+    assert found[0] == pytest.approx(problem.evaluate(norms[0])[0], abs=1e-8)
+    assert np.all(np.isneginf(found[1:]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_steps": 5}, "n_steps: must be at least 10, got 5"),
+        ({"burn_in": 0.9}, r"burn_in: must lie in \[0, 0.5\]"),
+        ({"seconds": 0.0}, "seconds: must be above zero"),
+    ],
+)
+def test_settings_are_checked(settings, message):
+    with pytest.raises(InputError, match=message):
+        ChainSettings(**settings)
+
+
+def test_nothing_to_sample():
+    result = PoissonFit(*few_counts(3), {"iso": Fixed(1.0)}).run()
+    with pytest.raises(InputError, match="priors: leave at least one norm to sample, all are fixed"):
+        result.sample_posterior()
