@@ -18,6 +18,7 @@ import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,27 @@ class Run:
         except (json.JSONDecodeError, KeyError, ValidationError) as error:
             raise InputError(f"run: {card} is damaged ({' '.join(str(error).split())})") from None
 
+    @classmethod
+    def pretrained(cls, folder: str | Path, name: str = "default") -> Run:
+        """A copy, in `folder`, of a trained run that ships with the package; opened again if it is there.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else.
+        """
+        shipped, folder = Path(str(files("gcesbi") / "pretrained" / name)), Path(folder)
+        if not (folder / "run.json").is_file():
+            cls.check_free(folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = folder.with_name(f".{folder.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(shipped, partial)
+            partial.replace(folder)
+        elif (folder / "run.json").read_bytes() != (shipped / "run.json").read_bytes():
+            raise InputError(f"run: {str(folder)!r} holds another run than the pretrained one; choose another folder")
+        return cls.open(folder)
+
     @cached_property
     def model(self) -> SkyModel:
         """The sky model, built again from the settings.
@@ -138,6 +160,11 @@ class Run:
     def write_observation(self, observation: Observation) -> None:
         """Store the observation."""
         write_observation(self.folder / "observation.fits", observation, overwrite=True)
+
+    @property
+    def has_observation(self) -> bool:
+        """Whether an observation is stored."""
+        return (self.folder / "observation.fits").is_file()
 
     def observation(self) -> Observation:
         """The stored observation."""
