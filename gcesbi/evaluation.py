@@ -402,8 +402,8 @@ class _Detailed:
         for j, name in enumerate(sources):
             truth = self.cdfs[:, j]
             curves = prior_quantiles(before[:, j], TAUS, falling=True)[:, None] + np.zeros((1, len(truth), 1))
-            scores = (crps_from_quantiles(truth, each, TAUS) for each in (self.quantiles[:, :, j], curves))
-            found[name] = skill_estimate(*scores, seed=self.seed)
+            own, reference = (crps_from_quantiles(truth, each, TAUS) for each in (self.quantiles[:, :, j], curves))
+            found[name] = skill_estimate(own, reference, seed=self.seed)
         fractions = self.prior.flux_fractions
         for i, name in enumerate(names):
             truth = self._fractions[:, i]
@@ -417,8 +417,8 @@ class _Detailed:
         found = {}
         for i, name in enumerate(names):
             truth = self._fractions[:, i]
-            scores = (crps_gaussian(truth, m[:, i], s[:, i]) for m, s in ((self.mean, self.std), (fitted, error)))
-            found[name] = skill_estimate(*scores, seed=self.seed)
+            own = crps_gaussian(truth, self.mean[:, i], self.std[:, i])
+            found[name] = skill_estimate(own, crps_gaussian(truth, fitted[:, i], error[:, i]), seed=self.seed)
         return found
 
     def _recalibrated(self, j: int) -> tuple[CalibrationCurve, CalibrationCurve]:

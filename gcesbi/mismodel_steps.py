@@ -256,9 +256,9 @@ def compare_runs(run: Run, other: Run, names: tuple[str, str] = ("first", "secon
         for i, name in enumerate(model.names)
     }
     for j, name in enumerate(model.point_sources):
-        curves = (answer[1][:, :, j] for answer in answers)
+        one, two = (answer[1][:, :, j] for answer in answers)
         found[f"source counts of {name}"] = Comparison.from_quantiles(
-            cdfs[:, j], *curves, taus, names, cdf=True, seed=seed
+            cdfs[:, j], one, two, taus, names, cdf=True, seed=seed
         )
     return found
 

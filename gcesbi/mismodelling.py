@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -185,7 +186,7 @@ class MapGate:
         """Store as one NumPy archive, with the identity of model and networks."""
         reference = {f"reference_{name}": np.asarray(value) for name, value in vars(self.reference).items()}
         identity = np.array(gate_identity(self.model, self.spectra, self.source_counts))
-        arrays = {**self.gate.arrays(), **reference, "identity": identity}
+        arrays: dict[str, Any] = {**self.gate.arrays(), **reference, "identity": identity}
 
         def write(target: Path) -> None:
             with target.open("wb") as file:
@@ -208,6 +209,7 @@ class MapGate:
             with np.load(Path(path), allow_pickle=False) as stored:
                 arrays = dict(stored)
             identity = str(arrays.pop("identity"))
+            kept: dict[str, Any]
             kept = {name.removeprefix("reference_"): arrays.pop(name) for name in list(arrays) if "reference_" in name}
             reference = EmbeddingReference(**{**kept, "width": float(kept["width"])})
             gate = Gate.from_arrays(arrays)

@@ -20,7 +20,7 @@ from gcesbi.errors import InputError
 from .bootstrap import binomial_band, map_weights
 from .calibration import CalibrationReport, plain
 from .checks import Array, check_finite, check_pair
-from .coverage import within
+from .coverage import Mask, within
 from .estimate import Estimate
 from .levels import at_level, central_interval
 from .scores import crps_from_quantiles, skill_estimate
@@ -89,7 +89,7 @@ class Comparison:
         ]
         medians = [at_level(curves, levels, 0.5, "taus") for curves in (one, two)]
         widths = [np.subtract(*central_interval(curves, levels, 0.68, "taus")[::-1]) for curves in (one, two)]
-        open_ = used & (widths[0] > 0) & (widths[1] > 0)
+        open_ = np.asarray(used & (widths[0] > 0) & (widths[1] > 0))
         if not open_.any():
             raise InputError("quantiles: no pair has intervals of some width by both methods")
         log_ratio = np.log(np.where(open_, widths[1], 1.0) / np.where(open_, widths[0], 1.0))
@@ -198,7 +198,7 @@ def c2st(first: ArrayLike, second: ArrayLike, seed: int = 0, classifier: str = "
 
     both = (torch.as_tensor(values, dtype=torch.float32) for values in (one, two))
     share = float(accuracy(*both, seed=seed + 1, classifier=classifier))
-    trials = 2.0 * len(one)
+    trials = np.array(2.0 * len(one))
     low, high = binomial_band(np.rint(share * trials), trials)
     return Estimate(share, float(low), float(high))
 
@@ -210,7 +210,7 @@ def _correlation(sums: Array) -> Array:
     return (n * xy - x * y) / scale
 
 
-def _last_axis_mean(values: Array, used: Array) -> Array:
+def _last_axis_mean(values: Array, used: Mask) -> Array:
     axes = tuple(range(values.ndim - 1))
     return _divided(np.where(used, values, 0.0).sum(axis=axes), used.sum(axis=axes).astype(np.float64))
 

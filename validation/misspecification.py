@@ -81,7 +81,7 @@ class EmbeddingReference:
         _, singular, rows = np.linalg.svd(standard, full_matrices=False)
         variance = singular**2 / len(values)
         n = int(np.searchsorted(np.cumsum(variance) / variance.sum(), share)) + 1
-        n = max(1, min(n, len(values) // 20, np.count_nonzero(variance > 1e-10)))
+        n = max(1, min(n, len(values) // 20, int(np.count_nonzero(variance > 1e-10))))
         kept = standard[:n_kept]
         distances = cdist(kept, kept)
         return cls(centre, scale, kept, float(np.median(distances)) or 1.0, (rows[:n] / np.sqrt(variance[:n, None])).T)
@@ -268,8 +268,9 @@ class Gate:
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray]) -> Gate:
         """The gate that :meth:`arrays` came from."""
-        found = {each.name: np.asarray(arrays[each.name]) for each in fields(cls)}
-        return cls(**{**found, "false_alarm": float(found["false_alarm"])})
+        found: dict[str, Any] = {each.name: np.asarray(arrays[each.name]) for each in fields(cls)}
+        found["false_alarm"] = float(found["false_alarm"])
+        return cls(**found)
 
 
 def area_under_curve(null: ArrayLike, alternative: ArrayLike, level: float = 0.95) -> Estimate:
@@ -295,7 +296,7 @@ def _terms(known: Array, centre: Array, scale: Array) -> Array:
 def _ridge(terms: Array, values: Array) -> Array:
     penalty = _RIDGE * len(terms) * np.eye(terms.shape[1])
     penalty[0, 0] = 0.0
-    return np.linalg.solve(terms.T @ terms + penalty, terms.T @ values)
+    return np.asarray(np.linalg.solve(terms.T @ terms + penalty, terms.T @ values), dtype=np.float64)
 
 
 def _scores(known: Array, values: Array, centre: Array, scale: Array, mean: Array, spread: Array) -> Array:

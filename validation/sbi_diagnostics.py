@@ -102,7 +102,7 @@ def sbc(truth: ArrayLike, samples: ArrayLike) -> RankTest:
     thetas, posterior, xs = _as_sbi(values, draws)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of few maps: RankTest says so itself
-        ranks, _ = run_sbc(thetas, xs, posterior, num_posterior_samples=len(draws), show_progress_bar=False)  # type: ignore[arg-type]
+        ranks, _ = run_sbc(thetas, xs, posterior, num_posterior_samples=len(draws), show_progress_bar=False)
     p = check_uniformity_frequentist(ranks, len(draws)).numpy().astype(np.float64)
     return RankTest(ranks.numpy().astype(np.float64), len(draws), p)
 
@@ -173,7 +173,7 @@ def tarp(
             points,
             len(tested),
             show_progress_bar=False,
-            num_bins=n_bin,  # type: ignore[arg-type]
+            num_bins=n_bin,
         )
         area, _ = check_tarp(coverage, alphas)
     shares, nominal = coverage.numpy().astype(np.float64), alphas.numpy().astype(np.float64)

@@ -74,8 +74,8 @@ def simultaneous_coverage(
     if cdf:
         check_cdfs(values, curves)
     used = within(values, epsilon) if cdf else np.ones(values.shape, bool)
-    held = (quantiles_covered(values, curves, levels, nominal) | ~used).all(axis=-1)
-    counting = used.any(axis=-1)
+    held = np.asarray((quantiles_covered(values, curves, levels, nominal) | ~used).all(axis=-1))
+    counting = np.asarray(used.any(axis=-1))
     needed = np.where(used, _level_needed(values, curves, levels), 0.0).max(axis=-1)[counting]
     return SimultaneousCoverage(
         curve=calibration_curve(held, nominal, counting, seed=seed),

@@ -75,11 +75,11 @@ def estimates(values: Mapping[str, Estimate], unit: str, nominal: float) -> Figu
     if not values:
         raise InputError("values: needs at least one, got none")
     figure, axes = blank(6.6, 1.1 + 0.36 * len(values))
-    for row, each in enumerate(reversed(list(values.values()))):
+    for row, each in enumerate(list(values.values())[::-1]):
         spread = [[max(each.value - each.low, 0)], [max(each.high - each.value, 0)]]
         axes.errorbar(each.value, row, xerr=spread, fmt="o", ms=5, color=PALETTE[0])
     axes.axvline(nominal, color="black", lw=1, ls="--")
-    axes.set_yticks(range(len(values)), list(reversed(values)), fontsize="small")
+    axes.set_yticks(range(len(values)), list(values)[::-1], fontsize="small")
     axes.set(xlabel=unit, ylim=(-0.6, len(values) - 0.4))
     axes.grid(color="0.93", axis="x")
     return figure
