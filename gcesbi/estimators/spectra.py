@@ -41,6 +41,7 @@ from gcesbi.networks import (
     LowRankGaussianHead,
     LowRankOutput,
 )
+from gcesbi.networks.gaussian import ContrastHead
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.region import Region
 
@@ -70,7 +71,7 @@ class SpectralEstimator(Estimator):
     """
 
     kind = "spectra"
-    head: GaussianHead | CholeskyGaussianHead | LowRankGaussianHead
+    head: GaussianHead | ContrastHead
 
     def __init__(
         self,
@@ -94,11 +95,18 @@ class SpectralEstimator(Estimator):
         """Energy bins, and with a diagonal covariance, where there are several, one column for all of them together."""
         return self.n_energy + (self.covariance == "diagonal" and self.n_energy > 1)
 
-    def _head(self) -> GaussianHead | CholeskyGaussianHead | LowRankGaussianHead:
+    def _head(self) -> GaussianHead | ContrastHead:
         size = (self.network.n_features, len(self.names), self.n_column)
         if self.covariance == "full":
             return CholeskyGaussianHead(*size)
         return GaussianHead(*size) if self.covariance == "diagonal" else LowRankGaussianHead(*size, self.rank)
+
+    @property
+    def _contrasts(self) -> ContrastHead:
+        """The head of a correlated covariance."""
+        if not isinstance(self.head, ContrastHead):
+            raise InputError(f"covariance: must be full or low_rank for a joint likelihood, got {self.covariance!r}")
+        return self.head
 
     def _more_identity(self) -> dict[str, Any]:
         if self.covariance == "diagonal":
@@ -117,16 +125,17 @@ class SpectralEstimator(Estimator):
         """Gaussian negative log-likelihood, mean over maps, templates and columns; see the module's docstring."""
         if isinstance(output, GaussianOutput):
             return gaussian_nll(targets, output.mean, output.log_std).mean()
-        log_std = self.head.scale(output).square().sum(dim=-1).log().float() / 2
+        log_std = self._contrasts.scale(output).square().sum(dim=-1).log().float() / 2
         alone = gaussian_nll(targets, output.mean, log_std).mean()
-        return self.joint_nll(output, targets).mean() / self.head.n_contrast + alone
+        return self.joint_nll(output, targets).mean() / self._contrasts.n_contrast + alone
 
     def joint_nll(self, output: CholeskyOutput | LowRankOutput, targets: Tensor) -> Tensor:
         """Joint negative log-likelihood of all contrasts of each map, (n,)."""
-        deviation = self.head.whitened(targets - output.mean)
+        head = self._contrasts
+        deviation = head.whitened(targets - output.mean)
         if isinstance(output, CholeskyOutput):
-            return cholesky_nll(deviation, output.factor) + self.head.log_det()
-        return low_rank_nll(deviation, output.log_std, output.loadings) + self.head.log_det()
+            return cholesky_nll(deviation, output.factor) + head.log_det()
+        return low_rank_nll(deviation, output.log_std, output.loadings) + head.log_det()
 
     def predict(self, counts: ArrayLike) -> SpectralPrediction:
         """Mean and standard deviation (n, n_template, n_energy) of the flux fractions in every energy bin.
@@ -171,7 +180,7 @@ class SpectralEstimator(Estimator):
             mean, std = self.predict(counts)
             eye = np.eye(mean[0].size).reshape(*mean.shape[1:], -1)
             return mean, std[..., None] * eye
-        parts = [(output.mean.double(), self.head.scale(output)) for output in self.outputs(counts)]
+        parts = [(output.mean.double(), self._contrasts.scale(output)) for output in self.outputs(counts)]
         means, scales = zip(*parts, strict=True)
         return torch.cat(means).numpy(), torch.cat(scales).numpy()
 

@@ -36,7 +36,8 @@ their spread, with their full covariance, or its leading components (``set_prior
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from abc import abstractmethod
+from typing import Any, NamedTuple
 
 import torch
 from scipy.linalg import helmert
@@ -48,6 +49,7 @@ from gcesbi.networks.linear import quiet_linear
 __all__ = [
     "CholeskyGaussianHead",
     "CholeskyOutput",
+    "ContrastHead",
     "GaussianHead",
     "GaussianOutput",
     "LowRankGaussianHead",
@@ -148,7 +150,7 @@ class GaussianHead(_MeanHead):
             return GaussianOutput(mean, self._log_std(raw.view(-1, *self.shape)))
 
 
-class _ContrastHead(_MeanHead):
+class ContrastHead(_MeanHead):
     """A Gaussian of the contrasts of fractions."""
 
     contrast: Tensor
@@ -162,6 +164,18 @@ class _ContrastHead(_MeanHead):
         self.register_buffer("base_spread", torch.zeros(self.n_contrast))
         self.register_buffer("contrast", torch.from_numpy(helmert(n_template)).float(), persistent=False)
         self.register_buffer("mixing", torch.eye(n_template * n_column))
+
+    @abstractmethod
+    def whitened(self, deviation: Tensor) -> Tensor:
+        """Contrasts (n, n_contrast) of deviations (n, n_template, n_column), in the units of the head's covariance."""
+
+    @abstractmethod
+    def log_det(self) -> Tensor:
+        """What these units add to a negative log-likelihood of the contrasts."""
+
+    @abstractmethod
+    def scale(self, output: Any) -> Tensor:
+        """A (n, n_template, n_column, m) with y = ȳ + A ε, ε ~ N(0, 1), in float64."""
 
     @torch.no_grad()
     def _set_mean(self, fractions: Tensor) -> None:
@@ -191,7 +205,7 @@ class _ContrastHead(_MeanHead):
         return deviation.T @ deviation / len(deviation) + floor
 
 
-class CholeskyGaussianHead(_ContrastHead):
+class CholeskyGaussianHead(ContrastHead):
     """Features (n, n_features) to a Gaussian with full covariance over templates and energy bins.
 
     See the module's docstring. `n_contrast` is (n_template - 1) n_column.
@@ -199,6 +213,8 @@ class CholeskyGaussianHead(_ContrastHead):
 
     prior_factor: Tensor
     whitening: Tensor
+    rows: Tensor
+    columns: Tensor
 
     def __init__(self, n_features: int, n_template: int, n_column: int, *, min_std: float = 1e-3) -> None:
         n_contrast = (n_template - 1) * n_column
@@ -237,13 +253,13 @@ class CholeskyGaussianHead(_ContrastHead):
         """Return ln det C: what the whitening adds to a negative log-likelihood of the contrasts."""
         return self.prior_factor.diagonal().log().sum()
 
-    def scale(self, output: CholeskyOutput) -> Tensor:
+    def scale(self, output: Any) -> Tensor:
         """A (n, n_template, n_column, n_contrast) with y = ȳ + A ε, ε ~ N(0, 1), in float64."""
         prior = self.prior_factor.double().expand(len(output.mean), -1, -1)
         return self._expanded(torch.linalg.solve_triangular(output.factor.double(), prior, upper=False, left=False))
 
 
-class LowRankGaussianHead(_ContrastHead):
+class LowRankGaussianHead(ContrastHead):
     """Features (n, n_features) to a Gaussian with low rank + diagonal covariance over templates and energy bins.
 
     See the module's docstring.
@@ -295,7 +311,7 @@ class LowRankGaussianHead(_ContrastHead):
         """Σ ln S: what the units add to a negative log-likelihood of the contrasts."""
         return self.unit.log().sum()
 
-    def scale(self, output: LowRankOutput) -> Tensor:
+    def scale(self, output: Any) -> Tensor:
         """A (n, n_template, n_column, n_contrast + rank) with y = ȳ + A ε, ε ~ N(0, 1), in float64."""
         columns = torch.cat([torch.diag_embed(output.log_std.double().exp()), output.loadings.double()], dim=2)
         return self._expanded(self.unit.double()[:, None] * columns)

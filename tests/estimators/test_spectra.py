@@ -213,3 +213,10 @@ def test_a_correlated_estimator_comes_back_from_disk(toy, maps, tmp_path, option
     assert loaded.identity() == estimator.identity()
     for ours, theirs in zip(loaded.joint(maps.fresh.counts[:3]), estimator.joint(maps.fresh.counts[:3]), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_diagonal_covariance_has_no_joint_likelihood_of_contrasts(toy, maps):
+    estimator = toy.spectra()
+    output = next(estimator.outputs(maps.fresh.counts[:2]))
+    with pytest.raises(InputError, match="covariance: must be full or low_rank for a joint likelihood, got 'diagonal'"):
+        estimator.joint_nll(output, estimator.targets(maps.fresh[:2]))
