@@ -199,7 +199,10 @@ def infer(
         posterior = steps.infer(opened, seen, force=force)
         opened.write_posterior("networks", posterior)
         opened.write_json("posteriors/networks.json", posterior_figures(posterior))
-    print_table(Console(), comparison_table({"networks": posterior}, opened.model.bins))
+        compared = steps.infer_neural_posteriors(opened, seen, force=force)
+        for name, each in compared.items():
+            opened.write_posterior(name.lower(), each)
+    print_table(Console(), comparison_table({"networks": posterior, **compared}, opened.model.bins))
     if opened.model.n_energy > 1:
         print_table(Console(), spectra_table(posterior), "E² dN/dE [GeV / cm² / s]")
     for part in posterior.parts:

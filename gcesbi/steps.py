@@ -17,9 +17,12 @@ from gcesbi.baselines import NPTF, NptfPosterior, SamplingWarning
 from gcesbi.errors import InputError
 from gcesbi.estimators import (
     Estimator,
+    FmpeEstimator,
+    NpeEstimator,
     PoissonFraction,
     PoissonFractionHistory,
     PoissonFractionPosterior,
+    SbiPosterior,
     SourceCountEstimator,
     SourceCountPosterior,
     SpectralEstimator,
@@ -50,6 +53,7 @@ __all__ = [
     "evaluate",
     "fit_nptf",
     "infer",
+    "infer_neural_posteriors",
     "load_networks",
     "mock_observation",
     "simulate",
@@ -226,6 +230,21 @@ def infer(run: Run, observation: Observation, *, force: bool = False) -> JointPo
         median = counts.curves(0.5)["scd_cdf"][0, model.point_sources.index(network.name)]
         parts.append(PoissonFractionPosterior(network, median, model.coordinates))
     return JointPosterior("networks", parts)
+
+
+def infer_neural_posteriors(run: Run, observation: Observation, *, force: bool = False) -> dict[str, Posterior]:
+    """Posteriors of sbi's estimators on an observation, by method, of those that the run has trained.
+
+    Train them with ``train(run, only=("npe", "fmpe"))``. Arguments and refusals are those of :func:`infer`.
+    """
+    model = run.model
+    found: dict[str, Posterior] = {}
+    for kind in (NpeEstimator, FmpeEstimator):
+        if run.weights(kind.kind).is_file():
+            seen = _at_exposure(model, observation, force)
+            posterior = SbiPosterior.of(_load(run, kind), seen, model.coordinates, seed=run.settings.seed, model=model)
+            found[posterior.method] = posterior
+    return found
 
 
 def train_poisson_fraction(
