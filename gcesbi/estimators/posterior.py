@@ -21,6 +21,8 @@ from gcesbi.posterior import Coordinates, Posterior, check_levels
 
 __all__ = ["SourceCountPosterior", "SpectralPosterior"]
 
+_N_QUANTILE = 4096
+
 
 class SpectralPosterior(Posterior):
     """Gaussian posterior of flux fractions, and what follows with the flux of the map: fluxes and spectra.
@@ -227,6 +229,7 @@ class SourceCountPosterior(Posterior):
         error = np.zeros(shape) if template_flux_error is None else template_flux_error
         self.template_flux_error = _checked("template_flux_error", error, shape)
         self.bins = _bins(coordinates)
+        self._drawn: dict[int, dict[str, NDArray[np.float64]]] = {}  # samples behind the quantiles, of the last seed
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -256,7 +259,9 @@ class SourceCountPosterior(Posterior):
         """Quantiles, (n_level, *axes), pointwise; exact for the CDF, whose q-quantile is the curve of τ = 1 - q."""
         self._check(name)
         if name != "scd_cdf":
-            return super().quantiles(name, levels, seed)
+            if seed not in self._drawn:
+                self._drawn = {seed: self.sample(_N_QUANTILE, seed)}
+            return np.quantile(self._drawn[seed][name], check_levels(levels), axis=0)
         return self.estimator.quantiles(self.counts, 1 - check_levels(levels))[:, 0]
 
     def _values(self, cdf: NDArray[np.float64], flux: NDArray[np.float64] | None) -> dict[str, NDArray[np.float64]]:
