@@ -18,23 +18,29 @@ measured best.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from gcesbi.baselines.maximum import Maximum, maximise
+from gcesbi.baselines.nested import NestedSampling
 from gcesbi.baselines.nptf import NptfLikelihood
 from gcesbi.baselines.nptf_parameters import NptfParameters
 from gcesbi.baselines.nptf_posterior import NptfPosterior, nptf_quantities
 from gcesbi.baselines.nptf_priors import NptfPriors, PriorChoice
 from gcesbi.baselines.nptf_sky import NptfSky
-from gcesbi.baselines.sampling import BlockMove, run_emcee, temper
+from gcesbi.baselines.psf_correction import PsfCorrection
+from gcesbi.baselines.sampling import BlockMove
 from gcesbi.baselines.scd_family import BoundFamily
+from gcesbi.baselines.target import Limits, Sampler, Target
 from gcesbi.errors import InputError
 from gcesbi.simulation.prior import Prior
 from gcesbi.sky.observation import Observation
@@ -72,6 +78,8 @@ class NPTF:
     bands : bool
         One likelihood for each energy bin, with a common source-count distribution, instead of one for the summed
         map; see :mod:`gcesbi.baselines.nptf_sky` for what each neglects.
+    psf : PsfCorrection, optional
+        In place of that of the model's PSF, for all templates: to compare with codes that have another table.
 
     Raises
     ------
@@ -87,6 +95,7 @@ class NPTF:
     n_exposure: int = 1
     workers: int | None = None
     bands: bool = False
+    psf: PsfCorrection | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", self.model.for_observation(self.observation))
@@ -104,7 +113,8 @@ class NPTF:
     @cached_property
     def sky(self) -> NptfSky:
         """Maps of the model and the observation."""
-        return NptfSky(self.model, self.observation, tuple(self.point_sources or ()), self.n_exposure, self.bands)
+        sources = tuple(self.point_sources or ())
+        return NptfSky(self.model, self.observation, sources, self.n_exposure, self.bands, self.psf)
 
     @property
     def likelihood(self) -> NptfLikelihood:
@@ -163,7 +173,7 @@ class NPTF:
     def _lanes(self) -> FloatArray:
         return self.likelihood.lanes(self._smooth_maps)
 
-    def _vectors(self, theta: FloatArray) -> FloatArray:
+    def vectors(self, theta: FloatArray) -> FloatArray:
         """X of parameter vectors (n, n_dim): (n, n_group, n_ps, n_row)."""
         likelihood, parameters = self.likelihood, self.parameters
         out = np.zeros((len(theta), likelihood.n_group, likelihood.n_ps, likelihood.n_row))
@@ -181,7 +191,7 @@ class NPTF:
             raise InputError(f"theta: must have shape (n, {len(self.names)}), got {values.shape}")
         rows = np.atleast_2d(values)
         result = self.likelihood.evaluate_many(
-            self.parameters.smooth_norms(rows), self._lanes, lambda part: self._vectors(rows[part]), self.workers
+            self.parameters.smooth_norms(rows), self._lanes, lambda part: self.vectors(rows[part]), self.workers
         )
         return result.reshape(values.shape[:-1])
 
@@ -198,7 +208,7 @@ class NPTF:
         values, parameters = np.asarray(theta, dtype=np.float64), self.parameters
         rows, n = values[None], self.likelihood.blocks.max_count + 1
         mean = parameters.smooth_norms(rows)[0] @ self._smooth_maps
-        found = self.likelihood.vector_gradient(mean, self._vectors(rows)[0])
+        found = self.likelihood.vector_gradient(mean, self.vectors(rows)[0])
         norms, by_source, by_shape = parameters.source_norms(rows)[0], [], []
         for p, population in enumerate(parameters.populations):
             unit = self.family_of(population.template).unit_gradient(parameters.shapes(rows, p)[0])
@@ -209,10 +219,10 @@ class NPTF:
         by_smooth = self._smooth_maps @ found.by_mean
         return found.value, parameters.pull_back(values, by_smooth, np.array(by_source), by_shape)
 
-    def exposure_error(self, theta: ArrayLike, n_exposure: int = 16) -> float:
+    def exposure_error(self, theta: ArrayLike, n_exposure: int = 32) -> float:
         """Error of ln L at one parameter vector (n_dim,) made by this fit's number of exposure groups.
 
-        It is ln L as it stands less ln L with `n_exposure` groups; the error falls with the square of the number.
+        It is ln L as it stands less ln L with `n_exposure` groups, whose own error is smaller by their number.
         """
         finer = replace(self, n_exposure=n_exposure)
         return float(self.log_likelihood(theta)) - float(finer.log_likelihood(theta))
@@ -228,7 +238,7 @@ class NPTF:
         return self.prior.from_uniform(np.clip(u, _EDGE, 1 - _EDGE))
 
     @cached_property
-    def moves(self) -> BlockMove:
+    def _moves(self) -> BlockMove:
         """Moves in the unit cube: norms together, each shape with and without them, single shape parameters, all."""
         parameters = self.parameters
         populations = parameters.populations
@@ -245,48 +255,63 @@ class NPTF:
         walls = np.array([[0.0, 1.0]]).repeat(len(self.names), axis=0)
         return BlockMove([norms] * 3 + shapes + both + pairs + singles + everything, walls)
 
+    def _gradient_in_cube(self, u: FloatArray) -> tuple[float, FloatArray]:
+        theta = self.from_cube(u)
+        value, gradient = self.log_likelihood_gradient(theta)
+        columns = zip(self.prior.marginals, torch.as_tensor(theta), strict=True)
+        density = np.array([float(marginal.log_prob(value)) for marginal, value in columns])
+        return value, gradient * np.exp(-density)
+
+    @property
+    def target(self) -> Target:
+        """The likelihood over the unit cube, for any sampler."""
+        return Target(self.names, self.log_likelihood_in_cube, self._moves, self._gradient_in_cube)
+
+    def maximise(self, n_start: int = 8, seed: int = 0) -> Maximum:
+        """Maximum of the likelihood within the prior's box, by its gradient from several starts.
+
+        ``from_cube(maximum.u)`` are its parameters.
+        """
+        return maximise(self.target, n_start, seed)
+
     def run(
         self,
-        n_walkers: int | None = None,
-        n_steps: int = 1000,
+        sampler: Sampler | None = None,
         seed: int = 0,
-        n_particles: int = 400,
-        burn_in: float = 0.2,
         n_sample: int = 4000,
+        max_seconds: float = math.inf,
+        checkpoint: str | Path | None = None,
         progress: bool = True,
     ) -> NptfPosterior:
-        """Sample the posterior with emcee.
+        """Sample the posterior.
 
         Parameters
         ----------
-        n_walkers : int, optional
-            Four times the number of parameters by default.
-        n_steps : int
-            Steps of every walker, burn-in included.
+        sampler : Tempering, NestedSampling, Ensemble or Nuts
+            :class:`~gcesbi.baselines.nested.NestedSampling` by default.
         seed : int
-            Same seed, same samples, whatever the number of workers.
-        n_particles : int
-            Particles that are tempered from the prior; the walkers start from some of them. Even, not fewer than
-            walkers.
-        burn_in : float
-            Share of the steps that is dropped.
+            Same seed, same samples, whatever the number of workers (unless time runs out).
         n_sample : int
-            Samples of the chain that are kept in the posterior, at equal steps.
+            Samples that are kept in the posterior, at most.
+        max_seconds : float
+            When these are over the sampler stops and keeps what it has.
+        checkpoint : path, optional
+            File from which a run that was killed goes on.
         progress : bool
             Whether to show a progress bar.
+
+        Warns
+        -----
+        SamplingWarning
+            If the sampler did not converge; the posterior's ``convergence.problems`` say why.
         """
-        walkers = 4 * len(self.names) if n_walkers is None else n_walkers
-        if n_particles % 2 or n_particles < walkers:
-            raise InputError(f"n_particles: must be even and at least n_walkers = {walkers}, got {n_particles}")
-        rng = np.random.default_rng(seed)
-        drawn = rng.random((n_particles, len(self.names)))
-        tempered = temper(self.log_likelihood_in_cube, drawn, self.moves, seed, progress=progress)
-        start = tempered.theta[rng.choice(n_particles, walkers, replace=False)]
-        chain = run_emcee(self.log_likelihood_in_cube, start, n_steps, seed, self.names, burn_in, progress, self.moves)
-        chain = replace(chain, samples=self.from_cube(chain.samples))
-        flat = chain.flat
-        kept = flat[np.linspace(0, len(flat) - 1, min(n_sample, len(flat))).astype(np.int64)]
-        return NptfPosterior(self, chain, self.quantities(kept), tempered.log_evidence)
+        if not max_seconds > 0:
+            raise InputError(f"max_seconds: must be above 0, got {max_seconds}")
+        if n_sample < 1:
+            raise InputError(f"n_sample: must be at least 1, got {n_sample}")
+        path = None if checkpoint is None else Path(checkpoint)
+        found = (sampler or NestedSampling()).sample(self.target, seed, Limits(max_seconds, path, progress))
+        return NptfPosterior(self, found.tell(), n_sample)
 
     # -- what is concluded ---------------------------------------------------------------------------------------
 

@@ -1,14 +1,13 @@
-"""Posterior of an NPTF: named quantities from parameters, and the chain they come from."""
+"""Posterior of an NPTF: named quantities from parameters, and what their sampler says of itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.baselines.sampling import Chain, Convergence
+from gcesbi.baselines.target import Sampled
 from gcesbi.posterior import SamplePosterior
 
 if TYPE_CHECKING:
@@ -58,31 +57,38 @@ def _histograms(nptf: NPTF, theta: FloatArray, norms: FloatArray) -> FloatArray:
 
 
 class NptfPosterior(SamplePosterior):
-    """Posterior of an NPTF, with its chain and what to think of it.
-
-    ``log_evidence`` is the tempering's estimate of ln Z (good to a few tenths, not a nested sampler's figure).
+    """Posterior of an NPTF, with what its sampler says of itself.
 
     Besides the quantities of every posterior it holds the fit's own parameters by name, and ``poisson_flux_fraction``
-    and
-    ``point_source_flux_fraction`` (n_sample, n_point_source_template): the smooth and the point-source share of the
-    point-source templates in the region's flux.
+    and ``point_source_flux_fraction`` (n_sample, n_point_source_template): the smooth and the point-source share of
+    the point-source templates in the region's flux; their sum is in ``flux_fraction``.
+
+    Parameters
+    ----------
+    nptf : NPTF
+    sampled : Sampled
+        Draws in the unit cube.
+    n_sample : int
+        Draws that are kept, at equal steps.
     """
 
-    def __init__(self, nptf: NPTF, chain: Chain, samples: Mapping[str, FloatArray], log_evidence: float) -> None:
-        super().__init__("NPTF", nptf.model.coordinates, samples)
-        self.chain = chain
-        self.log_evidence = log_evidence
-        self.best_log_likelihood = float(chain.log_probability.max())
-
-    @property
-    def convergence(self) -> Convergence:
-        """Diagnostics of the chain."""
-        return self.chain.convergence
+    def __init__(self, nptf: NPTF, sampled: Sampled, n_sample: int = 4000) -> None:
+        rows = np.linspace(0, len(sampled.u) - 1, min(n_sample, len(sampled.u))).astype(np.int64)
+        theta = nptf.from_cube(sampled.u[rows])
+        super().__init__("NPTF", nptf.model.coordinates, nptf.quantities(theta))
+        self.theta = theta
+        self.log_likelihood = sampled.log_likelihood[rows]
+        self.best_theta = nptf.from_cube(sampled.best)
+        self.best_log_likelihood = float(sampled.log_likelihood.max())
+        self.log_evidence = sampled.log_evidence
+        self.log_evidence_error = sampled.log_evidence_error
+        self.n_evaluation = sampled.n_evaluation
+        self.convergence = sampled.convergence
 
     @property
     def converged(self) -> bool:
         """Whether nothing speaks against convergence; ``convergence.problems`` lists what does."""
-        return self.chain.convergence.converged
+        return self.convergence.converged
 
     @property
     def degeneracy(self) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ the error of the spectra. Norms are now told apart by spectra too, which are tho
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from gcesbi.baselines.nptf import NptfLikelihood, exposure_groups
 from gcesbi.baselines.poisson import PoissonFit, PoissonFitResult
-from gcesbi.baselines.psf_correction import psf_correction
+from gcesbi.baselines.psf_correction import PsfCorrection, psf_correction
 from gcesbi.baselines.scd_family import SourceView
 from gcesbi.sky.observation import Observation
 
@@ -51,6 +51,8 @@ class NptfSky:
         Groups of pixels of like exposure in which sources give their own counts; 1 takes the mean everywhere.
     bands : bool
         Whether every energy bin has its own likelihood.
+    psf : PsfCorrection, optional
+        In place of that of the model's PSF.
     """
 
     model: SkyModel
@@ -58,6 +60,7 @@ class NptfSky:
     point_sources: tuple[str, ...]
     n_exposure: int = 1
     bands: bool = False
+    psf: PsfCorrection | None = None
 
     @cached_property
     def fit(self) -> PoissonFitResult:
@@ -123,7 +126,7 @@ class NptfSky:
         group, means = exposure_groups(ratio.mean(axis=0), self.n_exposure, ratio.shape[1])
         views = []
         for j, row in enumerate(rows):
-            table = psf_correction(self.model.psf, self.model.region, self._count_shares(row))
+            table = self.psf or psf_correction(self.model.psf, self.model.region, self._count_shares(row))
             tables = (np.tile(values, (len(means), 1)) for values in (table.f, table.df_rho))
             views.append(SourceView(*tables, means, float(self.mean_exposure[j]), int(self.counts.max()) + 1))
         return NptfLikelihood.of_groups(self.counts, self.maps[rows] / ratio, group, views)
@@ -137,7 +140,7 @@ class NptfSky:
         n_group = len(split[0][1])
         group = np.concatenate([cells + e * n_group for e, (cells, _) in enumerate(split)])
         means = np.concatenate([means for _, means in split])
-        psf = [psf_correction(one, model.region) for one in model.psf]
+        psf = [self.psf or psf_correction(one, model.region) for one in model.psf]
         f, rho = (np.repeat([getattr(t, key) for t in psf], n_group, axis=0) for key in ("f", "df_rho"))
         views, templates = [], []
         for j, row in enumerate(rows):
@@ -147,7 +150,3 @@ class NptfSky:
             per_source = np.maximum(np.repeat(shares, n_pix), np.finfo(float).tiny) * ratio.ravel()
             templates.append(self.maps[row] / per_source)
         return NptfLikelihood.of_groups(self.counts, np.array(templates), group, views)
-
-    def regrouped(self, n_exposure: int) -> NptfSky:
-        """The same maps with another number of exposure groups."""
-        return replace(self, n_exposure=n_exposure)

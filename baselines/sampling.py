@@ -7,11 +7,8 @@ cope better with
 narrow degeneracies than the stretch move; :class:`BlockMove` makes them in a few coordinates at a time, for many
 parameters.
 
-An ensemble does not weigh separate modes against each other within any affordable time. :func:`temper` does:
-particles drawn
-from the prior follow the likelihood's power β from 0 to 1, resampled and moved at every step (sequential Monte Carlo;
-Del Moral,
-Doucet & Jasra 2006). The walkers start there; the evidence is a by-product.
+An ensemble does not weigh separate modes against each other within any affordable time;
+:mod:`gcesbi.baselines.tempering` does.
 
 R-hat and effective sample size (Vehtari et al. 2021, arXiv:1903.08008) take walkers as chains. Walkers of an ensemble
 are not
@@ -27,11 +24,10 @@ from dataclasses import dataclass
 import emcee
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from gcesbi.errors import InputError
 
-__all__ = ["BlockMove", "Chain", "Convergence", "SamplingWarning", "Tempered", "run_emcee", "temper"]
+__all__ = ["BlockMove", "Chain", "Convergence", "SamplingWarning", "diagnose", "rank_diagnostics", "run_emcee"]
 
 LogProbability = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -55,6 +51,8 @@ class Convergence:
         Steps kept.
     acceptance : float
         Mean share of accepted moves.
+    missing : int
+        Steps that time did not allow.
     """
 
     names: tuple[str, ...]
@@ -63,11 +61,12 @@ class Convergence:
     ess: NDArray[np.float64]
     n_steps: int
     acceptance: float
+    missing: int = 0
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What speaks against convergence: too short a chain, R-hat above 1.05, ESS below 200."""
-        found = []
+        found = [f"time ran out {self.missing} steps before the end"] if self.missing else []
         worst = int(np.argmax(np.nan_to_num(self.autocorrelation_time, nan=np.inf)))
         time = self.autocorrelation_time[worst]
         if not self.n_steps > 50 * time:
@@ -163,101 +162,6 @@ def _sampler(
     return sampler
 
 
-@dataclass(frozen=True, eq=False)
-class Tempered:
-    """Particles that followed the likelihood from prior to posterior.
-
-    Attributes
-    ----------
-    theta : array (n, n_dim)
-        Equally weighted.
-    log_likelihood : array (n,)
-    log_evidence : float
-        Estimate of ln Z; it scatters by a few tenths, more where few particles reach a mode.
-    """
-
-    theta: NDArray[np.float64]
-    log_likelihood: NDArray[np.float64]
-    log_evidence: float
-
-
-def temper(
-    log_likelihood: LogProbability,
-    start: NDArray[np.float64],
-    moves: emcee.moves.Move,
-    seed: int,
-    n_steps: int = 6,
-    progress: bool = True,
-) -> Tempered:
-    """Carry particles from a flat prior to the posterior by sequential Monte Carlo.
-
-    Parameters
-    ----------
-    log_likelihood : callable
-        (n, n_dim) -> (n,).
-    start : array (n, n_dim)
-        Draws from the prior, flat within a box; an even number.
-    moves : emcee Move
-        One that stays within the box, as :class:`BlockMove`.
-    seed : int
-    n_steps : int
-        Moves of every particle at each power β.
-    progress : bool
-        Whether to show a progress bar, in ln β.
-    """
-    rng = np.random.default_rng(seed)
-    theta, value = start.copy(), log_likelihood(start)
-    power, log_evidence = 0.0, 0.0
-    with tqdm(total=100, disable=not progress, desc="tempering", bar_format="{l_bar}{bar}| {elapsed}") as bar:
-        while power < 1.0:
-            rise = _next_rise(value, power)
-            top = value.max()
-            weights = np.exp(rise * (value - top))
-            log_evidence += rise * top + float(np.log(weights.mean()))
-            power = 1.0 if rise == 1.0 - power else power + rise
-            chosen = _systematic(weights / weights.sum(), rng)
-            theta, value = _move(log_likelihood, power, theta[chosen], value[chosen], moves, n_steps, rng)
-            bar.update(max(0.0, 100.0 + 8.0 * np.log(power) - bar.n))
-    return Tempered(theta, value, log_evidence)
-
-
-def _move(
-    log_likelihood: LogProbability,
-    power: float,
-    theta: NDArray[np.float64],
-    value: NDArray[np.float64],
-    moves: emcee.moves.Move,
-    n_steps: int,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Particles and their log-likelihoods after `n_steps` moves under the likelihood's power."""
-    sampler = _sampler(lambda points: power * log_likelihood(points), theta.shape, moves, int(rng.integers(2**31)))
-    state = sampler.run_mcmc(emcee.State(theta, log_prob=power * value), n_steps, skip_initial_state_check=True)
-    return state.coords, state.log_prob / power
-
-
-def _next_rise(value: NDArray[np.float64], power: float) -> float:
-    """Rise of the power that leaves half the particles effective, by bisection in its logarithm."""
-
-    def effective(rise: float) -> float:
-        weights = np.exp(rise * (value - value.max()))
-        return float(weights.sum() ** 2 / np.sum(weights**2) / len(value))
-
-    if effective(1.0 - power) >= 0.5:
-        return 1.0 - power
-    low, high = np.log(1e-12), np.log(1.0 - power)
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if effective(np.exp(middle)) >= 0.5 else (low, middle)
-    return float(np.exp(low))
-
-
-def _systematic(weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Resampled indices, in random order."""
-    levels = (np.arange(len(weights)) + rng.random()) / len(weights)
-    return rng.permutation(np.minimum(np.searchsorted(np.cumsum(weights), levels), len(weights) - 1))
-
-
 def run_emcee(
     log_probability: LogProbability,
     start: NDArray[np.float64],
@@ -306,19 +210,30 @@ def run_emcee(
     sampler = _sampler(log_probability, start.shape, moves or default, seed)
     sampler.run_mcmc(start, n_steps, progress=progress, skip_initial_state_check=True)
     samples = sampler.get_chain(discard=first)
-    convergence = _diagnose(samples, tuple(names), float(np.mean(sampler.acceptance_fraction)))
+    convergence = diagnose(samples, tuple(names), float(np.mean(sampler.acceptance_fraction)))
     for problem in convergence.problems:
-        warnings.warn(f"NPTF chain not converged: {problem}", SamplingWarning, stacklevel=3)
+        warnings.warn(f"chain not converged: {problem}", SamplingWarning, stacklevel=3)
     return Chain(samples, sampler.get_log_prob(discard=first), convergence)
 
 
-def _diagnose(samples: NDArray[np.float64], names: tuple[str, ...], acceptance: float) -> Convergence:
+def diagnose(samples: NDArray[np.float64], names: tuple[str, ...], acceptance: float) -> Convergence:
+    """Diagnostics of an ensemble's chain (n_steps, n_walkers, n_dim)."""
+    with np.errstate(invalid="ignore"):  # a walker that never moved: the time is NaN, and `problems` says so
+        time = np.asarray(emcee.autocorr.integrated_time(samples, quiet=True, tol=0))
+    return Convergence(names, time, *rank_diagnostics(np.swapaxes(samples, 0, 1)), len(samples), acceptance)
+
+
+def rank_diagnostics(chains: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rank-normalised split R-hat and bulk effective sample size (n_dim,) of chains (n_chain, n_draw, n_dim).
+
+    NaN for a single chain.
+    """
+    if len(chains) < 2 or chains.shape[1] < 4:
+        return np.full(chains.shape[2], np.nan), np.full(chains.shape[2], np.nan)
     with warnings.catch_warnings():
         # of a coming release of ArviZ, of chains too short to judge: `problems` says so
         warnings.simplefilter("ignore")
         import arviz
 
-        chains = arviz.convert_to_dataset({"x": np.swapaxes(samples, 0, 1)})
-        time = np.asarray(emcee.autocorr.integrated_time(samples, quiet=True, tol=0))
-        r_hat, ess = arviz.rhat(chains)["x"].to_numpy(), arviz.ess(chains)["x"].to_numpy()
-    return Convergence(names, time, r_hat, ess, len(samples), acceptance)
+        data = arviz.convert_to_dataset({"x": chains})
+        return arviz.rhat(data)["x"].to_numpy(), arviz.ess(data)["x"].to_numpy()

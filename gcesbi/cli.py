@@ -227,7 +227,10 @@ def fit(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit the Poisson templates or the NPTF to a map, print a table and store the posterior."""
+    """Fit the Poisson templates or the NPTF to a map, print a table and store the posterior.
+
+    An NPTF that was killed goes on where it was; --set nptf.sampler, nptf.priors and nptf.max_seconds choose how.
+    """
     from gcesbi import steps
     from gcesbi.comparison import comparison_table
     from gcesbi.console import print_problems, print_table
@@ -248,7 +251,8 @@ def fit(
     if method is Fit.poisson:
         posterior = _fit_poisson(run, seen)
     else:
-        posterior = steps.fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, progress=not quiet)
+        checkpoint = run.folder / "nptf.checkpoint.h5"
+        posterior = steps.fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, not quiet, checkpoint)
         print_problems(Console(), posterior)
     run.write_posterior(method.value, posterior)
     print_table(Console(), comparison_table({posterior.method: posterior}, run.model.bins))

@@ -10,10 +10,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gcesbi.baselines import Ensemble, ModelPriors, NestedSampling, NptfPriors, Tempering
+from gcesbi.baselines.nptf_priors import PriorChoice
+from gcesbi.baselines.target import Sampler
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, TrainingSettings
 from gcesbi.simulation.skies import FolderSky, InnerGalaxySky, check_keys, make_settings
@@ -34,11 +37,34 @@ class SimulationSettings(_Settings):
 
 
 class NptfSettings(_Settings):
-    """How the non-Poissonian template fit is sampled: see :meth:`gcesbi.baselines.NPTF.run`."""
+    """How the non-Poissonian template fit is sampled, and with which priors: see :mod:`gcesbi.baselines`."""
 
-    n_walkers: int = Field(64, ge=36, multiple_of=2)
-    n_steps: int = Field(1_500, ge=20)
-    n_particles: int = Field(400, ge=36, multiple_of=2)
+    priors: Literal["literature", "model"] = Field(
+        "literature", description="literature: broken power laws; model: the networks' own prior, skew normals"
+    )
+    sampler: Literal["nested", "tempering", "ensemble"] = "nested"
+    max_seconds: float | None = Field(None, gt=0, description="when these are over, keep what there is")
+    n_particles: int = Field(500, ge=36, multiple_of=2, description="of an island; of the ensemble's start")
+    n_islands: int = Field(4, ge=1, description="independent runs of the tempering")
+    n_moves: int = Field(8, ge=1, description="of every particle at every power of the likelihood")
+    n_walkers: int = Field(64, ge=36, multiple_of=2, description="of the ensemble")
+    n_steps: int = Field(1_500, ge=20, description="of the ensemble")
+    n_live: int = Field(1_000, ge=20, description="live points of nested sampling")
+    n_eff: int = Field(4_000, ge=20, description="effective posterior points wanted of nested sampling")
+
+    def prior(self) -> PriorChoice:
+        """Priors of the fit."""
+        return ModelPriors() if self.priors == "model" else NptfPriors()
+
+    def sampling(self) -> Sampler:
+        """Sampler of the fit."""
+        if self.sampler == "nested":
+            return NestedSampling(n_live=self.n_live, n_eff=self.n_eff)
+        if self.sampler == "ensemble":
+            return Ensemble(
+                n_walkers=self.n_walkers, n_steps=self.n_steps, n_particles=self.n_particles, n_moves=self.n_moves
+            )
+        return Tempering(n_particles=self.n_particles, n_islands=self.n_islands, n_moves=self.n_moves)
 
 
 class RunSettings(_Settings):

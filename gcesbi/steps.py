@@ -5,9 +5,11 @@ The command line, the quickstart and a user's own script call the same steps.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -300,19 +302,30 @@ def _at_exposure(model: SkyModel, observation: Observation, force: bool) -> NDAr
 
 
 def fit_nptf(
-    model: SkyModel, observation: Observation, settings: NptfSettings, seed: int = 0, progress: bool = False
+    model: SkyModel,
+    observation: Observation,
+    settings: NptfSettings,
+    seed: int = 0,
+    progress: bool = False,
+    checkpoint: Path | None = None,
 ) -> NptfPosterior:
-    """Sample the NPTF's posterior; ``posterior.convergence.problems`` says what speaks against the chain: tell it."""
-    fit = NPTF(model.for_observation(observation), observation)
+    """Sample the NPTF's posterior; ``posterior.convergence.problems`` says what speaks against it: tell it.
+
+    A fit that was killed goes on from `checkpoint`, which is removed at the end.
+    """
+    fit = NPTF(model.for_observation(observation), observation, settings.prior())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SamplingWarning)
-        return fit.run(
-            n_walkers=settings.n_walkers,
-            n_steps=settings.n_steps,
-            n_particles=settings.n_particles,
+        posterior = fit.run(
+            settings.sampling(),
             seed=seed,
+            max_seconds=settings.max_seconds or math.inf,
+            checkpoint=checkpoint,
             progress=progress,
         )
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return posterior
 
 
 def evaluate(run: Run) -> Evaluation:

@@ -123,6 +123,52 @@ def test_probabilities_sum_to_one(n1, n2, s1, mean):
     assert abs(p.sum() - 1) < 1e-12 + far
 
 
+HARD = {
+    "steep and faint": [30.0, 1.2, -2.0, 0.05, 0.01],
+    "bright": [2.5, 1.7, 0.5, 500.0, 3.0],
+    "index near 1": [6.0, 1 + 1e-6, 1 - 1e-7, 30.0, 2.0],
+    "whole indices": [3.0, 2.0, 1.0, 20.0, 1.0],
+    "breaks almost equal": [10.0, 1.5, -10.0, 12.0, 12.0 - 1e-7],
+    "three breaks": [20.0, 2.2, 1.8, -1.0, 40.0, 10.0, 0.5],
+    "barely finite flux": [12.0, 1.5, 1.999, 15.0, 1.0],
+    "one break": [4.0, -3.0, 8.0],
+}
+
+
+def generating_function(shape, t):
+    """Σ ρ ∫ dN/dS (e^{f S (t - 1)} - 1) dS for A = 1, (n_t,): neither X_m nor a recursion; linear in S below 1e-12."""
+    n_break = len(shape) // 2
+    scd = BrokenPowerLaw(1.0, tuple(shape[: n_break + 1]), tuple(shape[n_break + 1 :]))
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    edges = [np.log(1e-12), *np.log(sorted(scd.breaks)), np.log(scd.breaks[0]) + 40 / (shape[0] - 1)]
+    pieces = np.concatenate([np.linspace(a, b, max(2, int((b - a) / 0.05)) + 1) for a, b in pairwise(edges)])
+    half = np.diff(pieces)[:, None] / 2
+    s = np.exp(pieces[:-1, None] + half * (1 + nodes)).ravel()
+    number = (half * weights).ravel() * s * scd.density(s)
+    total = float(scd.flux_between(0.0, 1e-12)) * (F @ RHO) * (t - 1)
+    for f, rho in zip(F, RHO, strict=True):
+        total = total + rho * np.expm1(np.outer(t - 1, f * s)) @ number
+    return total, scd.total_flux
+
+
+@pytest.mark.parametrize("name", list(HARD))
+def test_hard_points_agree_with_the_inverted_generating_function(name):
+    """ln L of a map by a Fourier sum over the unit circle, at corners of the parameter space."""
+    shape = HARD[name]
+    t = np.exp(2j * np.pi * np.arange(2048) / 2048)
+    exponent, photons = generating_function(shape, t)
+    theta = [8.0 / photons, *shape]
+    counts = np.array([0, 2, 9, 30, 5, 12, 0])
+    mean = np.array([1.0, 0.0, 3.0, 6.0, 5.0, 0.0, 0.0])
+    template = np.array([0.3, 0.5, 1.0, 2.0, 0.0, 1.5, 0.0])  # no sources in two pixels, nothing at all in one
+    expected = 0.0
+    for k, mu, weight in zip(counts, mean, template, strict=True):
+        values = np.exp(mu * (t - 1) + weight * theta[0] * exponent)
+        expected += np.log(np.fft.fft(values).real[k] / t.size)
+    got = nptf_log_likelihood(counts, mean, [template], [theta], F, RHO)
+    assert got == pytest.approx(expected, abs=1e-6)
+
+
 def test_faint_sources_are_poisson():
     counts, template = np.array([3, 0, 8]), np.array([1.0, 2.0, 0.5])
     scd = BrokenPowerLaw(1.0, (30.0, -5.0), (1e-5,))

@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from gcesbi.baselines import NPTF, NptfLikelihood, NptfPriors, SamplingWarning
+from gcesbi.baselines import (
+    NPTF,
+    Limits,
+    NptfLikelihood,
+    NptfPriors,
+    SamplingWarning,
+    Tempering,
+    bayes_factor,
+    poisson_log_likelihood,
+)
+from gcesbi.baselines.evidence import smooth_target
 from gcesbi.errors import InputError
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
 
@@ -72,8 +83,6 @@ def test_faint_sources_make_the_poisson_likelihood(model):
     summed = np.einsum("te,tep->tp", spectrum, model.templates)
     exposure = model.exposure[0] / model.exposure[0].mean()
     mean = 5 * summed[0] + 5 * summed[1] + 2 * summed[2] + (3 * summed[2] + 5 * summed[3]) / exposure
-    from gcesbi.baselines import poisson_log_likelihood
-
     expected = poisson_log_likelihood(observation.counts.sum(axis=0), mean)
     assert nptf.log_likelihood(theta) == pytest.approx(expected, abs=2e-3)
 
@@ -130,7 +139,7 @@ def test_run_recovers_injected_sources():
     view = replace(one_share.views[0], exposure=float(nptf.sky.mean_exposure[0]))
     object.__setattr__(nptf.sky, "likelihood", replace(one_share, views=(view,)))
     with pytest.warns(SamplingWarning):
-        posterior = nptf.run(n_steps=60, n_walkers=24, n_particles=100, seed=1, progress=False)
+        posterior = nptf.run(Tempering(n_particles=100, n_islands=2, n_moves=2), seed=1, progress=False)
     low, high = np.quantile(posterior.samples["point_source_flux_fraction"][:, 0], [0.0015, 0.9985])
     truth = norm * model.flux_per_norm[1, 0] / (norm * model.flux_per_norm[1, 0] + 4 * model.flux_per_norm[0, 0])
     assert low < truth < high
@@ -140,20 +149,129 @@ def test_run_recovers_injected_sources():
     assert posterior.samples["scd_cdf"].shape[1:] == (1, 26)
     assert set(posterior.names) >= {"flux_fraction", "flux", "scd_cdf", "n_sources", "gce_S1"}
     assert -1 <= posterior.degeneracy[0] <= 1
-    assert posterior.best_log_likelihood >= float(nptf.log_likelihood(posterior.chain.flat[:1])[0])
+    assert posterior.best_log_likelihood >= float(nptf.log_likelihood(posterior.theta[:1])[0])
     assert posterior.log_evidence < posterior.best_log_likelihood
+    np.testing.assert_allclose(nptf.log_likelihood(posterior.theta[:3]), posterior.log_likelihood[:3], atol=1e-8)
+    assert float(nptf.log_likelihood(posterior.best_theta)) == pytest.approx(posterior.best_log_likelihood, abs=1e-8)
     assert posterior.to_arviz(20).posterior["scd_cdf"].sizes["flux_bin"] == 26
 
 
 @pytest.mark.filterwarnings("ignore::gcesbi.baselines.sampling.SamplingWarning")
 def test_same_seed_same_posterior_on_any_number_of_workers(model):
     observation = observe(model, seed=3)
-    runs = [
-        NPTF(model, observation, PRIORS, workers=workers).run(n_walkers=24, n_steps=6, n_particles=24, progress=False)
-        for workers in (1, 2)
-    ]
+    sampler = Tempering(n_particles=24, n_islands=1, n_moves=1)
+    runs = [NPTF(model, observation, PRIORS, workers=workers).run(sampler, progress=False) for workers in (1, 2)]
     for name in runs[0].names:
         assert runs[0].samples[name].tobytes() == runs[1].samples[name].tobytes()
+
+
+def test_slopes_in_the_cube_and_the_maximum(model):
+    """The cube's gradient is that of its values; the climb ends where no slope is left but against walls."""
+    nptf = NPTF(model, observe(model, seed=3), PRIORS, point_sources=("gce",), smooth=("iso", "ic"))
+    u = np.full(len(nptf.names), 0.45)
+    value, gradient = nptf.target.gradient(u)
+    assert value == pytest.approx(float(nptf.log_likelihood_in_cube(u)), abs=1e-9)
+    for i in range(u.size):
+        points = np.tile(u, (4, 1))
+        points[:, i] += 1e-4 * np.array([-2, -1, 1, 2])
+        values = nptf.log_likelihood_in_cube(points)
+        slope = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / 12e-4
+        assert gradient[i] == pytest.approx(slope, rel=1e-6, abs=1e-6)
+    found = nptf.maximise(n_start=3)
+    assert found.gradient < 0.1
+    assert found.log_likelihood >= nptf.log_likelihood(nptf.sample_prior(200, np.random.default_rng(0))).max()
+    assert found.log_likelihood == pytest.approx(float(nptf.log_likelihood_in_cube(found.u)), abs=1e-9)
+
+
+def test_exposure_by_groups_converges():
+    """Against a group for every pixel: the error falls with the number of groups, and is told right."""
+    flat = SmallModel.build(radius=12.0, names=("iso", "gce"))
+    exposure = 9e10 * np.linspace(0.6, 1.4, flat.region.n_pix)[None]
+    model = replace(flat, exposure=exposure)
+    counts = np.random.default_rng(3).poisson(4 * model.templates.sum(axis=0))
+    theta = np.array([3.0, 1.0, 4.0, 5.0, 1.0, 8.0])
+    fits = [NPTF(model, observe(model, counts), PRIORS, n_exposure=n) for n in (1, 8, flat.region.n_pix)]
+    values = [float(fit.log_likelihood(theta)) for fit in fits]
+    mean = theta[0] * model.templates[0, 0] + theta[1] * model.templates[1, 0]
+    logs = [fit.likelihood.log_probabilities_of(mean, fit.vectors(theta[None])[0]) for fit in fits]
+    errors = [np.abs(found - logs[2]).sum() for found in logs]  # by pixel, where errors do not cancel
+    assert errors[1] < errors[0] / 4
+    np.testing.assert_allclose([found.sum() for found in logs], values)
+    assert fits[0].exposure_error(theta, flat.region.n_pix) == pytest.approx(values[0] - values[2], abs=1e-9)
+    assert fits[2].exposure_error(theta, flat.region.n_pix) == 0.0
+
+
+def test_bands_share_one_source_count_distribution(model):
+    """A sky of two equal bands: ln L is the sum of the bands' own, sources giving half their counts to each."""
+    one = SmallModel.build(n_energy=1)
+    templates = np.repeat(one.templates, 2, axis=1)
+    twin = replace(
+        one,
+        energy_edges=np.array([2.0, 6.0, 20.0]),
+        exposure=np.repeat(one.exposure, 2, axis=0),
+        templates=templates,
+        psf=one.psf * 2,
+    )
+    rng = np.random.default_rng(5)
+    half = rng.poisson(2.5 * one.templates.sum(axis=0))
+    priors = NptfPriors(
+        indices=((3.0, 8.0), (-2.0, 1.5)),
+        breaks=((2.0, 40.0),),
+        norms={f"{n}_norm": (0.0, 9.0) for n in ("iso", "ic", "gce", "gce_ps", "disk_ps")},
+    )
+    banded = NPTF(twin, observe(twin, np.concatenate([half, half])), priors, bands=True)
+    theta = np.array([5.0, 5.0, 2.0, 3.0, 5.0, 1.0, 8.0, 4.0, 5.0, 1.0, 9.0])
+    single = NPTF(one, observe(one, half), priors)
+    halved = theta.copy()
+    halved[[0, 1, 2, 3, 7]] /= 2
+    halved[[6, 10]] /= 2
+    # the shape is the same, S shrinks by the share of the counts that falls in the band
+    expected = 2 * float(single.log_likelihood(halved))
+    assert float(banded.log_likelihood(theta)) == pytest.approx(expected, abs=1e-3)
+    value, gradient = banded.log_likelihood_gradient(theta)
+    assert value == pytest.approx(float(banded.log_likelihood(theta)), abs=1e-8)
+    for i in (0, 3, 4, 6):
+        points = np.tile(theta, (4, 1))
+        points[:, i] += 1e-3 * np.array([-2, -1, 1, 2])
+        values = banded.log_likelihood(points)
+        slope = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / 12e-3
+        assert gradient[i] == pytest.approx(slope, rel=1e-6, abs=1e-6)
+    assert banded.likelihood.blocks.n_pix == 2 * one.region.n_pix
+
+
+def test_bayes_factor_wants_sources_where_they_are():
+    """A map of bright sources: ln Z with them is far above that of smooth emission alone; of a smooth map, not."""
+    model = SmallModel.build(names=("iso", "gce"))
+    template = model.templates[1, 0]
+    rng = np.random.default_rng(2)
+    number = rng.poisson(template * 0.15)
+    bright = np.bincount(np.repeat(np.arange(template.size), number), rng.poisson(15, number.sum()), template.size)
+    smooth = rng.poisson(3 * model.templates[0, 0])
+    priors = NptfPriors(
+        indices=((3.0, 8.0), (-2.0, 1.5)),
+        breaks=((2.0, 40.0),),
+        norms={"iso_norm": (0.0, 9.0), "gce_norm": (0.0, 9.0), "gce_ps_norm": (0.0, 9.0)},
+    )
+    sampler = Tempering(n_particles=100, n_islands=2, n_moves=3)
+    factors = []
+    for counts in (smooth + bright.astype(int), smooth + rng.poisson(2.0 * template)):
+        nptf = NPTF(model, observe(model, counts[None]), priors)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SamplingWarning)
+            factors.append(bayes_factor(nptf, sampler=sampler))
+    assert factors[0].log_factor > 20
+    assert factors[1].log_factor < 2
+    # without sources: the Poisson likelihood of the smooth templates
+    target = smooth_target(nptf)
+    assert target.names == ("iso_norm", "gce_norm")
+    u = np.array([[0.3, 0.4]])
+    norms = 9 * u[0]
+    expected = poisson_log_likelihood(counts, norms @ model.templates[:, 0])
+    assert target.log_likelihood(u)[0] == pytest.approx(expected, abs=1e-8)
+    with pytest.raises(InputError, match="without: must be among gce"):
+        bayes_factor(nptf, without=("disk",))
+    with pytest.raises(InputError, match="checkpoint: one file cannot hold two runs"):
+        bayes_factor(nptf, limits=Limits(checkpoint="x"))
 
 
 @pytest.mark.parametrize(
@@ -184,5 +302,7 @@ def test_unknown_norms_and_sizes_are_named(nptf, model):
         NPTF(model, observe(model, seed=3), NptfPriors(norms={"gec_norm": (0.0, 1.0)}))
     with pytest.raises(InputError, match="theta: must have shape"):
         nptf.log_likelihood(np.ones(3))
-    with pytest.raises(InputError, match="n_particles: must be even and at least"):
-        nptf.run(n_walkers=24, n_particles=10)
+    with pytest.raises(InputError, match="max_seconds: must be above 0"):
+        nptf.run(max_seconds=0.0)
+    with pytest.raises(InputError, match="n_sample: must be at least 1"):
+        nptf.run(n_sample=0)

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from gcesbi.baselines.sampling import BlockMove, SamplingWarning, run_emcee, temper
+from gcesbi.baselines.sampling import BlockMove, SamplingWarning, run_emcee
 from gcesbi.errors import InputError
 
 BOX = np.array([[-10.0, 10.0], [-10.0, 10.0], [0.0, 1.0]])
@@ -27,15 +27,6 @@ def log_probability(theta):
 
 def draw(n, seed):
     return BOX[:, 0] + (BOX[:, 1] - BOX[:, 0]) * np.random.default_rng(seed).random((n, 3))
-
-
-def test_tempering_weighs_modes_and_finds_the_evidence():
-    """Share of the bright mode 0.75 within 5 binomial errors of 1,000 particles; ln Z = ln(π / 800) within 0.3."""
-    result = temper(log_likelihood, draw(1000, 1), MOVE, seed=2, progress=False)
-    assert np.mean(result.theta[:, 0] > 0) == pytest.approx(0.75, abs=5 * np.sqrt(0.75 * 0.25 / 1000))
-    assert result.log_evidence == pytest.approx(np.log(2 * np.pi * 0.25 / 400), abs=0.3)
-    np.testing.assert_allclose(result.log_likelihood, log_likelihood(result.theta))
-    assert result.theta[:, 2].mean() == pytest.approx(0.5, abs=5 / np.sqrt(12 * 1000))
 
 
 def test_block_moves_keep_the_target():
@@ -81,8 +72,6 @@ def test_same_seed_same_chain():
     runs = [run_emcee(log_probability, draw(10, 3), 20, seed, NAMES, progress=False).samples for seed in (5, 5, 6)]
     assert runs[0].tobytes() == runs[1].tobytes()
     assert runs[0].tobytes() != runs[2].tobytes()
-    particles = [temper(log_likelihood, draw(40, 3), MOVE, 4, progress=False).theta for _ in range(2)]
-    assert particles[0].tobytes() == particles[1].tobytes()
 
 
 def test_bad_settings_are_named():

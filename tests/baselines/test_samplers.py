@@ -1,0 +1,271 @@
+"""Samplers on a target with two modes and known evidence."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from scipy.special import erf
+from scipy.stats import truncnorm
+
+from gcesbi.baselines import Ensemble, NestedConvergence, NestedSampling, Nuts, SamplingWarning, Tempering, maximise
+from gcesbi.baselines.sampling import BlockMove
+from gcesbi.baselines.target import Limits, Target
+from gcesbi.errors import InputError
+
+CENTRES = np.array([[0.3, 0.3, 0.5], [0.7, 0.7, 0.5]])
+WIDTHS = np.array([0.03, 0.03, 0.3])
+SHARES = np.array([0.75, 0.25])
+WALLS = np.array([[0.0, 1.0]]).repeat(3, axis=0)
+MOVES = BlockMove([np.array([0, 1]), np.array([2]), np.arange(3)], WALLS)
+
+
+def log_likelihood(u):
+    """Two Gaussians in the cube, far from each other, with shares 3 : 1."""
+    z = (u[:, None] - CENTRES) / WIDTHS
+    return np.logaddexp.reduce(np.log(SHARES) - 0.5 * np.sum(z**2, axis=2), axis=1)
+
+
+def gradient(u):
+    z = (u - CENTRES) / WIDTHS
+    logs = np.log(SHARES) - 0.5 * np.sum(z**2, axis=1)
+    value = np.logaddexp.reduce(logs)
+    return float(value), -np.exp(logs - value) @ (z / WIDTHS)
+
+
+def one_mode(u):
+    return -0.5 * np.sum(((u - CENTRES[0]) / WIDTHS) ** 2, axis=1)
+
+
+def one_mode_gradient(u):
+    return float(one_mode(u[None])[0]), -(u - CENTRES[0]) / WIDTHS**2
+
+
+TARGET = Target(("x", "y", "w"), log_likelihood, MOVES, gradient)
+SIMPLE = Target(
+    ("x", "y", "w"), one_mode, MOVES, lambda u: (float(one_mode(u[None])[0]), -(u - CENTRES[0]) / WIDTHS**2)
+)
+INSIDE = float(np.prod(erf([0.3 / 0.03 / 2**0.5, 0.3 / 0.03 / 2**0.5, 0.5 / 0.3 / 2**0.5])))
+TRUTH = float(np.log(np.prod(WIDTHS) * (2 * np.pi) ** 1.5 * INSIDE))
+FAST = {
+    "tempering": Tempering(n_particles=200, n_islands=4, n_moves=4),
+    "nested": NestedSampling(n_live=100, n_eff=600, n_networks=0, batch=50, slice_size=500),
+    "ensemble": Ensemble(n_walkers=20, n_steps=400, n_particles=200),
+}
+
+
+@pytest.mark.parametrize("name", ["tempering", "nested"])
+def test_modes_are_weighed_and_the_evidence_found(name):
+    """ln Z within 4 of its own errors; the bright mode's share 0.75 within 5 binomial errors."""
+    found = FAST[name].sample(TARGET, seed=2)
+    assert found.convergence.converged, found.convergence.problems
+    assert 0 < found.log_evidence_error < 0.3
+    assert abs(found.log_evidence - TRUTH) < 4 * found.log_evidence_error
+    n = min(len(found.u), 600)
+    assert np.mean(found.u[:, 0] < 0.5) == pytest.approx(0.75, abs=5 * np.sqrt(0.75 * 0.25 / n))
+    np.testing.assert_allclose(found.log_likelihood, log_likelihood(found.u))
+    assert found.u[:, 2].mean() == pytest.approx(0.5, abs=5 * 0.3 / np.sqrt(n))
+    assert log_likelihood(found.best[None])[0] == found.log_likelihood.max()
+
+
+def test_evidence_agrees_with_dynesty():
+    """Another nested sampler on the same target: ln Z within 4 combined errors."""
+    dynesty = pytest.importorskip("dynesty")
+    sampler = dynesty.NestedSampler(
+        lambda u: float(log_likelihood(u[None])[0]), lambda u: u, 3, nlive=200, rstate=np.random.default_rng(1)
+    )
+    sampler.run_nested(print_progress=False, dlogz=0.5)
+    found = FAST["nested"].sample(TARGET, seed=4)
+    error = np.hypot(sampler.results.logzerr[-1], found.log_evidence_error)
+    assert abs(sampler.results.logz[-1] - found.log_evidence) < 4 * error
+
+
+def test_ensemble_keeps_the_target():
+    found = Ensemble(n_walkers=20, n_steps=3000, n_particles=100).sample(SIMPLE, seed=1)
+    assert found.convergence.converged, found.convergence.problems
+    error = 5 / np.sqrt(found.convergence.ess.min())
+    np.testing.assert_allclose(found.u[:, :2].mean(axis=0), 0.3, atol=error * 0.03)
+    np.testing.assert_allclose(found.u[:, :2].std(axis=0), 0.03, rtol=error)
+
+
+def test_nuts_keeps_the_target():
+    """Mean and width within 5 Monte Carlo errors; the wall at 1 of the wide parameter is no trouble."""
+    pytest.importorskip("pyro")
+    found = Nuts(n_samples=150, n_warmup=100, n_chains=2, n_particles=40).sample(SIMPLE, seed=3)
+    assert found.convergence.converged, found.convergence.problems
+    error = 5 / np.sqrt(found.convergence.ess.min())
+    np.testing.assert_allclose(found.u[:, :2].mean(axis=0), 0.3, atol=error * 0.03)
+    np.testing.assert_allclose(found.u[:, :2].std(axis=0), 0.03, rtol=error)
+    assert found.u[:, 2].std() == pytest.approx(truncnorm.std(-0.5 / 0.3, 0.5 / 0.3, scale=0.3), rel=error)
+
+
+def test_chains_in_different_modes_are_told():
+    pytest.importorskip("pyro")
+    found = Nuts(n_samples=40, n_warmup=60, n_chains=4, n_particles=40).sample(TARGET, seed=3)
+    assert any(problem.startswith("R-hat is") for problem in found.convergence.problems)
+
+
+def test_maximum_is_found_with_its_walls():
+    found = maximise(TARGET, n_start=6, seed=1)
+    np.testing.assert_allclose(found.u, CENTRES[0], atol=1e-5)
+    assert found.log_likelihood == pytest.approx(np.log(0.75), abs=1e-9)
+    assert found.others[0] == found.log_likelihood
+    assert found.others[-1] == pytest.approx(np.log(0.25), abs=1e-6)
+    assert found.walls == ()
+    assert found.gradient < 1e-3
+
+    def ramp(u):
+        return 3 * u[:, 0] - (u[:, 1] - 0.2) ** 2
+
+    def ramp_gradient(u):
+        return float(ramp(u[None])[0]), np.array([3.0, -2 * (u[1] - 0.2)])
+
+    at_wall = maximise(Target(("x", "y"), ramp, MOVES, ramp_gradient), n_start=2)
+    assert at_wall.walls == ("x",)
+    assert at_wall.u[1] == pytest.approx(0.2, abs=1e-5)
+    assert at_wall.gradient < 1e-4
+
+
+@pytest.mark.parametrize("name", list(FAST))
+def test_same_seed_same_draws(name):
+    runs = [FAST[name].sample(TARGET, seed).u for seed in (5, 5, 6)]
+    assert runs[0].tobytes() == runs[1].tobytes()
+    assert runs[0].tobytes() != runs[2].tobytes()
+
+
+def _slowly(u):
+    time.sleep(0.004)
+    return log_likelihood(u)
+
+
+def _run_until_killed(name, path):
+    FAST[name].sample(Target(TARGET.names, _slowly, MOVES), 7, Limits(checkpoint=path))
+
+
+@pytest.mark.parametrize("name", list(FAST))
+def test_a_killed_run_goes_on_where_it_was(name, tmp_path):
+    """kill -9 once there is a checkpoint: the resumed run ends in the same bytes as one that was left alone."""
+    path = tmp_path / "state.h5"
+    process = multiprocessing.get_context("fork").Process(target=_run_until_killed, args=(name, path))
+    process.start()
+    waited = time.monotonic()
+    while not path.exists() and time.monotonic() - waited < 60:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    kept = path.stat().st_size
+    assert kept > 0
+    calls = []
+
+    def counted(u):
+        calls.append(len(u))
+        return log_likelihood(u)
+
+    found = FAST[name].sample(Target(TARGET.names, counted, MOVES), 7, Limits(checkpoint=path))
+    alone = FAST[name].sample(TARGET, 7)
+    assert found.u.tobytes() == alone.u.tobytes()
+    assert found.log_evidence == alone.log_evidence
+    assert found.n_evaluation == alone.n_evaluation
+    assert sum(calls) < alone.n_evaluation
+    with pytest.raises(InputError, match=r"checkpoint: .* belongs to another likelihood, sampler or seed"):
+        FAST[name].sample(TARGET, 8, Limits(checkpoint=path))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tempering", "time ran out at the likelihood's power"),
+        ("nested", "time ran out before the bounds reached the peak"),
+        ("ensemble", "time ran out"),
+    ],
+)
+def test_out_of_time_keeps_what_there_is(name, message):
+    found = FAST[name].sample(Target(TARGET.names, _slowly, MOVES), 1, Limits(seconds=0.1))
+    assert len(found.u) > 0
+    assert np.isfinite(found.log_likelihood).all()
+    assert any(message in problem for problem in found.convergence.problems)
+    with pytest.warns(SamplingWarning, match="not converged: "):
+        found.tell()
+
+
+def test_time_between_islands_and_points():
+    """Stopped later, finished islands (or an explored peak) are kept and the rest is told."""
+    slow = Target(TARGET.names, _slowly, MOVES)
+    whole = Tempering(n_particles=100, n_islands=1, n_moves=2)
+    start = time.monotonic()
+    whole.sample(slow, 1)
+    took = time.monotonic() - start
+    found = Tempering(n_particles=100, n_islands=30, n_moves=2).sample(slow, 1, Limits(seconds=3 * took))
+    assert np.isfinite(found.log_evidence)
+    assert 1 <= len(found.convergence.log_evidences) < 30
+    assert any("time ran out before" in problem for problem in found.convergence.problems)
+
+
+def test_nested_sampling_tells_how_far_it_came():
+    told = [
+        NestedConvergence(explored=explored, n_eff=n_eff, wanted=1000.0, exploration_kept=False).problems
+        for explored, n_eff in ((True, 1500.0), (True, 500.0), (True, 50.0), (False, 500.0))
+    ]
+    assert told[0] == ()
+    assert told[1] == ("time ran out at an effective sample size of 500, 1000 were wanted",)
+    assert told[2] == ("effective sample size is 50, below 200",)
+    assert len(told[3]) == 1
+    assert told[3][0].startswith("time ran out before the bounds reached the peak")
+
+
+def test_one_island_shows_no_convergence():
+    found = Tempering(n_particles=50, n_islands=1, n_moves=2).sample(TARGET, 1)
+    assert found.convergence.problems == ("one island alone shows no convergence",)
+    assert np.isnan(found.log_evidence_error)
+
+
+def test_islands_that_disagree_are_told():
+    """Too few particles for two modes: islands hold them in different shares."""
+    found = Tempering(n_particles=8, n_islands=8, n_moves=1).sample(TARGET, 2)
+    assert not found.convergence.converged
+    assert any("effective sample size" in p or "R-hat of islands" in p for p in found.convergence.problems)
+
+
+def test_impossible_points_do_no_harm():
+    """A likelihood that is 0 or NaN in a part of the cube."""
+
+    def holes(u):
+        return np.where(u[:, 2] > 0.7, np.nan, np.where(u[:, 2] < 0.1, -np.inf, log_likelihood(u)))
+
+    found = FAST["tempering"].sample(Target(TARGET.names, holes, MOVES), 1)
+    assert found.u[:, 2].min() >= 0.1
+    assert found.u[:, 2].max() <= 0.7
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Tempering(n_particles=7), "n_particles: must be even and at least 8"),
+        (lambda: Tempering(n_islands=0), "n_islands: must be at least 1"),
+        (lambda: Tempering(n_moves=0), "n_moves: must be at least 1"),
+        (lambda: NestedSampling(n_live=3), "n_live: must be at least 20"),
+        (lambda: NestedSampling(batch=0), "batch: must be at least 1"),
+        (lambda: Ensemble(n_steps=2), "n_steps: must be at least 4"),
+        (lambda: Ensemble(burn_in=1.0), "burn_in: must lie in"),
+        (lambda: Ensemble(n_walkers=5).sample(TARGET, 1), "n_walkers: must be even and at least 8"),
+        (lambda: Ensemble(n_walkers=20, n_particles=10).sample(TARGET, 1), "n_particles: must be even and at least"),
+        (lambda: Nuts(n_chains=1), "n_chains: must be at least 2"),
+        (lambda: Nuts().sample(Target(("x",), one_mode, MOVES), 1), "target: has no gradient for NUTS"),
+        (lambda: maximise(Target(("x",), one_mode, MOVES)), "target: has no gradient to climb by"),
+        (lambda: maximise(TARGET, n_start=0), "n_start: must be at least 1"),
+    ],
+)
+def test_bad_settings_are_named(build, message):
+    with pytest.raises(InputError, match=message):
+        build()
+
+
+def test_checkpoints_have_a_form(tmp_path):
+    with pytest.raises(InputError, match="checkpoint: NUTS keeps none"):
+        Nuts().sample(TARGET, 1, Limits(checkpoint=tmp_path / "x.npz"))
+    with pytest.raises(InputError, match=r"checkpoint: must end in \.h5"):
+        FAST["nested"].sample(TARGET, 1, Limits(checkpoint=tmp_path / "x.npz"))
