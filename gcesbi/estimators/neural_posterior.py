@@ -241,9 +241,12 @@ class SbiPosterior(SamplePosterior):
         ``n_sources``, as far as the estimator does not know them by itself.
         """
         drawn = {name: value[:, 0] for name, value in estimator.sample(np.asarray(counts)[None], n, seed).items()}
-        theta = drawn.pop("theta", None)
-        named = {} if theta is None else dict(zip(estimator.quantities.parameters, theta.T, strict=True))
-        expected = expected_quantities(model, theta) if model is not None and named else {}
+        named: dict[str, NDArray[np.float64]] = {}
+        expected: dict[str, NDArray[np.float64]] = {}
+        if "theta" in drawn:
+            theta = drawn.pop("theta")
+            named = dict(zip(estimator.quantities.parameters, theta.T, strict=True))
+            expected = expected_quantities(model, theta) if model is not None else {}
         return cls(estimator.kind.upper(), coordinates, {**expected, **drawn, **named})
 
 

@@ -44,10 +44,10 @@ _DITHER = 0.1
 
 def scd_moments(pdf: ArrayLike, flux_bin: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation (...) of log₁₀F under SCD histograms (..., n_bin) with bin centres (n_bin,)."""
-    pdf, x = np.asarray(pdf, dtype=np.float64), np.asarray(flux_bin, dtype=np.float64)
-    pdf = pdf / pdf.sum(axis=-1, keepdims=True)
-    mean = pdf @ x
-    variance = (pdf * (x - mean[..., None]) ** 2).sum(axis=-1) + (x[1] - x[0]) ** 2 / 12
+    weight, x = np.asarray(pdf, dtype=np.float64), np.asarray(flux_bin, dtype=np.float64)
+    weight = weight / weight.sum(axis=-1, keepdims=True)
+    mean = weight @ x
+    variance = (weight * (x - mean[..., None]) ** 2).sum(axis=-1) + (x[1] - x[0]) ** 2 / 12
     return mean, np.sqrt(variance)
 
 
