@@ -64,6 +64,8 @@ Mask = Annotated[str, typer.Option(help="Source mask of a data folder: 3fgl, 4fg
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
 
 _CORES = os.cpu_count() or 1
+PRETRAINED = Path("runs/pretrained")
+"""Where `infer --pretrained` puts its run unless told otherwise."""
 
 
 @app.command(epilog="Example: gcesbi quickstart --out runs/mine --seed 3")
@@ -175,9 +177,14 @@ def poisson_fraction(
 
 @app.command(epilog="Example: gcesbi infer runs/a --observation data/fermi-573w")
 def infer(
-    run: RunFolder,
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder; with --pretrained it may be new.", show_default=False)
+    ] = None,
     observation: Map = None,
     mask: Mask = "3fgl",
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Ask the networks that ship with the package; needs no training.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Take a map of another exposure too.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -191,10 +198,12 @@ def infer(
     from gcesbi.estimators import PoissonFractionPosterior
     from gcesbi.run import Run
 
-    opened = Run.open(run)
-    seen = _map_for(opened, observation, mask)
+    opened = Run.pretrained(run or PRETRAINED) if pretrained else Run.open(_given(run))
     with _timer(quiet).step("Build the sky model"):
         opened.model  # noqa: B018
+    if pretrained and observation is None and not opened.has_observation:
+        opened.write_observation(steps.mock_observation(opened)[0])
+    seen = _map_for(opened, observation, mask)
     with _timer(quiet).step("Infer"):
         posterior = steps.infer(opened, seen, force=force)
         opened.write_posterior("networks", posterior)
@@ -212,6 +221,26 @@ def infer(
         verdict = mismodel_steps.judge(opened, seen)
         opened.write_json("gate.json", verdict.to_dict())
     Console().print(str(verdict))
+
+
+@app.command(epilog="Example: gcesbi export runs/default small/default")
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Argument(help="Run folder to make.", show_default=False)],
+    workers: Workers = _CORES,
+    quiet: Quiet = False,
+) -> None:
+    """Write a trained run without its maps, networks in half precision, to ship or to share; `infer` takes it."""
+    from gcesbi.export import export as write
+    from gcesbi.run import Run
+
+    opened = Run.open(run)
+    Run.check_free(out)
+    with _timer(quiet).step("Build the sky model"):
+        opened.model  # noqa: B018
+    write(opened, out, workers, progress=not quiet)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    Console().print(f"{size / 1e6:.1f} MB in {out}")
 
 
 @app.command(epilog="Example: gcesbi fit poisson --observation data/fermi-573w --diffuse O --out runs/fit")
@@ -313,6 +342,12 @@ def _read_for(settings: RunSettings, path: Path, mask: str) -> Observation:
 
     sky = settings.sky
     return read_observation(path, sky.radius, sky.band, _mask(mask) if path.is_dir() else None, nside=sky.nside)
+
+
+def _given(run: Path | None) -> Path:
+    if run is None:
+        raise InputError("run: name a run folder, or give --pretrained")
+    return run
 
 
 def _map_for(run: Any, path: Path | None, mask: str) -> Observation:

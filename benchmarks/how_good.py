@@ -1,0 +1,81 @@
+"""How good a run's networks are on its held-out maps: coverage, signed Earth mover's distance, sharpness.
+
+    python benchmarks/how_good.py RUN [--weights RUN2] [--maps 1000]
+
+With ``--weights`` the networks of another folder (an exported run) are judged on the maps of the first. Source counts
+are shown for all maps, and for those whose flux-weighted median source is brighter than one photon. Errors are
+bootstrap standard deviations over maps.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from gcesbi import steps
+from gcesbi.evaluation import true_cdf
+from gcesbi.run import Run
+from gcesbi.validation import coverage, emd, gaussian_coverage, semd, sharpness
+
+TAUS = np.arange(1, 200) / 200
+ALPHAS = np.round(np.append(np.arange(0.1, 0.95, 0.1), 0.95), 2)
+
+
+def bootstrap(statistic, n, rng, repeats=200):
+    """Value over all n maps, and its bootstrap standard deviation."""
+    draws = np.array([statistic(rng.integers(n, size=n)) for _ in range(repeats)])
+    return statistic(np.arange(n)), draws.std(axis=0)
+
+
+def source_counts(name, scd, quantiles, prior_width, rng):
+    truth, n = true_cdf(scd), len(scd)
+    median = np.diff(quantiles[len(TAUS) // 2], axis=-1, prepend=0.0)
+    signed, distance = semd(scd, median), emd(scd, median)
+    covered, error = bootstrap(lambda rows: coverage(truth[rows], quantiles[:, rows], TAUS, ALPHAS), n, rng, 50)
+    worst = int(np.argmax(np.abs(covered - ALPHAS)))
+    half, half_error = bootstrap(lambda rows: np.diff(np.quantile(signed[rows], [0.16, 0.84]))[0] / 2, n, rng)
+    middle, middle_error = bootstrap(lambda rows: np.median(signed[rows]), n, rng)
+    width = np.median(sharpness(quantiles, TAUS))
+    print(
+        f"| {name} | {n} | {covered[worst] - ALPHAS[worst]:+.3f} ± {error[worst]:.3f} at {ALPHAS[worst]} "
+        f"| {middle:+.2f} ± {middle_error:.2f} | {half:.2f} ± {half_error:.2f} "
+        f"| {distance.mean():.2f} ± {distance.std() / np.sqrt(n):.2f} | {width:.3f} | {width / prior_width:.2f} |"
+    )
+
+
+def spectrum(name, truth, mean, std, rng):
+    found, error = bootstrap(
+        lambda rows: gaussian_coverage(truth[rows], mean[rows], std[rows], [0.68, 0.95]), len(truth), rng, 50
+    )
+    print(f"| {name} | " + " | ".join(f"{v:.3f} ± {e:.3f}" for v, e in zip(found, error, strict=True)) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run")
+    parser.add_argument("--weights")
+    parser.add_argument("--maps", type=int, default=1000)
+    arguments = parser.parse_args()
+    run = Run.open(arguments.run)
+    maps = run.store.read(0, min(arguments.maps, run.settings.simulation.n_test))
+    model, rng = run.model, np.random.default_rng(0)
+    spectra, counts = steps.load_networks(Run.open(arguments.weights or arguments.run))
+    quantiles = counts.quantiles(maps.counts, TAUS)
+    photon = -np.log10(model.exposure.mean())
+    print("| source counts | maps | worst coverage | SEMD | half width | EMD | 95 % width | of the prior's |")
+    print("|---|---|---|---|---|---|---|---|")
+    for j, name in enumerate(model.point_sources):
+        truth = true_cdf(maps.scd[:, j])
+        prior_width = np.median(np.diff(np.quantile(truth, [0.025, 0.975], axis=0), axis=0))
+        middle = model.bins.centres[np.argmax(truth >= 0.5, axis=1)]
+        for label, rows in ((name, middle < np.inf), (f"{name}, above one photon", middle > photon)):
+            source_counts(label, maps.scd[rows, j], quantiles[:, rows, j], prior_width, rng)
+    predicted = spectra.predict(maps.counts)
+    print("\n| spectrum | coverage at 0.68 | at 0.95 |\n|---|---|---|")
+    for i, name in enumerate(model.names):
+        spectrum(name, maps.flux_fractions[:, i], predicted.mean[:, i], predicted.std[:, i], rng)
+
+
+if __name__ == "__main__":
+    main()
