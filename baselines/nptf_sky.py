@@ -127,8 +127,8 @@ class NptfSky:
         views = []
         for j, row in enumerate(rows):
             table = self.psf or psf_correction(self.model.psf, self.model.region, self._count_shares(row))
-            tables = (np.tile(values, (len(means), 1)) for values in (table.f, table.df_rho))
-            views.append(SourceView(*tables, means, float(self.mean_exposure[j]), int(self.counts.max()) + 1))
+            f, rho = (np.tile(values, (len(means), 1)) for values in (table.f, table.df_rho))
+            views.append(SourceView(f, rho, means, float(self.mean_exposure[j]), int(self.counts.max()) + 1))
         return NptfLikelihood.of_groups(self.counts, self.maps[rows] / ratio, group, views)
 
     def _banded(self) -> NptfLikelihood:

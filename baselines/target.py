@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,7 +154,7 @@ def save_arrays(path: Path, identity: str, arrays: Mapping[str, NDArray[np.gener
     write_atomically(path, write, overwrite=True)
 
 
-def load_arrays(path: Path | None, identity: str) -> dict[str, NDArray[np.generic]] | None:
+def load_arrays(path: Path | None, identity: str) -> dict[str, NDArray[Any]] | None:
     """Arrays of a checkpoint; None where there is none.
 
     Raises

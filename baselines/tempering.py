@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import emcee
 import numpy as np
@@ -283,7 +284,7 @@ def _pack(islands: list[_Island]) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def _unpack(arrays: dict[str, NDArray[np.generic]] | None) -> list[_Island]:
+def _unpack(arrays: dict[str, NDArray[Any]] | None) -> list[_Island]:
     if arrays is None:
         return []
     rows = zip(arrays["u"], arrays["value"], arrays["scalars"], strict=True)
