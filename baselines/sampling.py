@@ -112,11 +112,12 @@ class Chain:
 
 
 class BlockMove(emcee.moves.RedBlueMove):
-    """Differential evolution in a random block of coordinates, reflected at the walls of a box.
+    """Differential evolution in a random block of coordinates, in a box whose opposite walls are one.
 
     A walker moves along the difference of two others, in the coordinates of one block. The scale is the optimal
-    2.38 / √(2 d) or a part of it, and 1, which carries walkers from mode to mode, in one move of ten. Both it and the
-    reflection are symmetric.
+    2.38 / √(2 d) or a part of it, and 1, which carries walkers from mode to mode, in one move of ten. A walker that
+    leaves the box enters it at the opposite wall: a move and its reverse are equally likely. They would not be if it
+    were reflected in several coordinates whose steps are correlated.
 
     Parameters
     ----------
@@ -149,8 +150,7 @@ class BlockMove(emcee.moves.RedBlueMove):
         scale = np.where(random.random_sample(n) < 0.1, 1.0, scale)
         step = scale[:, None] * (others[first] - others[second])
         step += 1e-4 * self._width * random.standard_normal(s.shape)
-        unit = np.mod((s + mask * step - self._low) / self._width, 2.0)
-        moved = self._low + self._width * np.where(unit > 1, 2.0 - unit, unit)
+        moved = self._low + self._width * np.mod((s + mask * step - self._low) / self._width, 1.0)
         return np.where(mask > 0, moved, s), np.zeros(n)
 
 
