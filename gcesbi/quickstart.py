@@ -78,10 +78,15 @@ def quickstart(
     with timer.step("Fit the NPTF", own_bar=True):
         nptf = steps.fit_nptf(model, observation, settings.nptf, settings.seed, progress)
     posteriors: dict[str, Posterior] = {"Poisson fit": fit.posterior(), "NPTF": nptf, "networks": networks}
+    shipped = Run.shipped(model)
+    if shipped is not None:
+        with timer.step("Ask the networks that ship with the package"):
+            posteriors["pretrained"] = steps.infer(shipped, observation)
     table = comparison_table(posteriors, model.bins, truth)
+    others = {name: each for name, each in posteriors.items() if name != "networks"}
     with timer.step("Write the report"):
-        for name, posterior in zip(("poisson", "nptf", "networks"), posteriors.values(), strict=True):
-            run.write_posterior(name, posterior)
+        for name, posterior in posteriors.items():
+            run.write_posterior(name.removesuffix(" fit").lower(), posterior)
         results = {
             "version": version("gcesbi"),
             "model": model.fingerprint,
@@ -108,7 +113,7 @@ def quickstart(
             sections=(
                 pages.sky_section(observation, fit),
                 pages.spectra_section(model, posteriors, truth),
-                pages.source_count_section(model, networks, {"NPTF": nptf}, truth),
+                pages.source_count_section(model, networks, others, truth),
                 pages.calibration_section(evaluation),
                 pages.training_section(histories),
                 _how(settings, timer, nptf.convergence.problems, model.fingerprint),

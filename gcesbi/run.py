@@ -97,6 +97,16 @@ class Run:
             raise InputError(f"run: {card} is damaged ({' '.join(str(error).split())})") from None
 
     @classmethod
+    def shipped(cls, model: SkyModel, name: str = "default") -> Run | None:
+        """The trained run that ships with the package, to be read where it lies; None if `model` is not its model."""
+        folder = _package_folder(name)
+        if json.loads((folder / "run.json").read_text())["model"] != model.fingerprint:
+            return None
+        run = cls.open(folder)
+        run.__dict__["model"] = model
+        return run
+
+    @classmethod
     def pretrained(cls, folder: str | Path, name: str = "default") -> Run:
         """A copy, in `folder`, of a trained run that ships with the package; opened again if it is there.
 
@@ -105,7 +115,7 @@ class Run:
         InputError
             If the folder holds something else.
         """
-        shipped, folder = Path(str(files("gcesbi") / "pretrained" / name)), Path(folder)
+        shipped, folder = _package_folder(name), Path(folder)
         if not (folder / "run.json").is_file():
             cls.check_free(folder)
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -181,3 +191,7 @@ class Run:
         """Store a JSON file, whole or not at all."""
         text = json.dumps(content, indent=1, allow_nan=False) + "\n"
         write_atomically(self.folder / name, lambda path: path.write_text(text), overwrite=True)
+
+
+def _package_folder(name: str) -> Path:
+    return Path(str(files("gcesbi") / "pretrained" / name))

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from gcesbi import InputError, cli, steps
+from gcesbi import InputError, SkyModel, cli, steps
 from gcesbi.evaluation import TAUS, true_cdf
 from gcesbi.run import Run
 from gcesbi.validation import coverage, gaussian_coverage
@@ -86,3 +86,10 @@ def test_another_run_in_the_folder_is_left_alone(tmp_path):
     (tmp_path / "b" / "precious").write_text("")
     with pytest.raises(InputError, match="exists"):
         Run.pretrained(tmp_path / "b")
+
+
+def test_only_its_own_model_gets_the_shipped_run(run):
+    shipped = Run.shipped(run.model)
+    assert shipped is not None
+    assert shipped.model is run.model
+    assert Run.shipped(SkyModel.preset(nside=16, n_energy=2)) is None
