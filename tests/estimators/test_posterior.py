@@ -72,11 +72,12 @@ def test_axes_are_those_of_the_quantities(kind, request):
     }
     samples = posterior.sample(5)
     assert set(samples) == set(posterior.names)
+    summary = posterior.summary(0.9)
     for name in posterior.names:
         shape = tuple(sizes[axis] for axis in QUANTITIES[name].axes)
         assert samples[name].shape == (5, *shape)
         assert posterior.quantiles(name, [0.2, 0.4]).shape == (2, *shape)
-        band = posterior.summary(0.9)[name]
+        band = summary[name]
         assert np.all(band["low"] <= band["median"])
         assert np.all(band["median"] <= band["high"])
 

@@ -128,7 +128,7 @@ def test_photons_of_a_source_with_at_least_two_are_truncated_poisson(mean):
     assert np.all(np.abs(found - expected) < K * np.sqrt(expected) + 1)
 
 
-@pytest.mark.parametrize("mean", [0.0, 0.3, 7.0, 11.9, 12.1, 300.0])
+@pytest.mark.parametrize("mean", [0.0, 0.1, 0.3, 7.0, 12.125, 24.99, 25.0, 300.0])
 def test_poisson_draws_are_poisson(mean):
     rng = np.random.default_rng(7)
     state = kernels._fast_state(rng)
@@ -140,6 +140,16 @@ def test_poisson_draws_are_poisson(mean):
         found = np.mean((drawn >= low) & (drawn <= high))
         exact = stats.poisson.cdf(high, mean) - stats.poisson.cdf(low - 1, mean)
         assert abs(found - exact) < K * np.sqrt(0.002 / 20_000) + 1e-3
+
+
+def test_tabulated_poisson_draws_have_every_probability():
+    """χ² of 200,000 draws of a mean between two rows of the table."""
+    rng, mean, n = np.random.default_rng(9), 8.7, 200_000
+    state = kernels._fast_state(rng)
+    drawn = np.bincount([kernels._poisson(rng, state, mean) for _ in range(n)], minlength=40)
+    expected = n * stats.poisson.pmf(np.arange(len(drawn)), mean)
+    used = expected > 20
+    assert np.sum((drawn - expected)[used] ** 2 / expected[used]) < stats.chi2.isf(1e-4, used.sum())
 
 
 def test_diffuse_maps_have_the_summed_mean_and_are_poisson(simulator):
