@@ -4,10 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: workers of pytest-xdist share the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for processes that tests start: workers of pytest-xdist share the cores
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Let no test leave torch with more threads to the next: sums differ in their last bits, and cores are shared."""
+    torch.set_num_threads(1)
 
 
 def _shared(*parts: str) -> Path:
