@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gcesbi.baselines.sampling import rank_diagnostics
+from gcesbi.baselines.sampling import rank_diagnostics, rank_problems
 from gcesbi.baselines.target import Limits, Sampled, Target
 from gcesbi.baselines.tempering import Tempering
 from gcesbi.errors import InputError
@@ -50,12 +50,7 @@ class ChainConvergence:
     def problems(self) -> tuple[str, ...]:
         """What speaks against convergence: R-hat above 1.05, ESS below 200, divergences."""
         found = [f"time ran out before {self.missing} chains"] if self.missing else []
-        worst = int(np.argmax(np.nan_to_num(self.r_hat, nan=np.inf)))
-        if not self.r_hat[worst] < 1.05:
-            found.append(f"R-hat is {self.r_hat[worst]:.3f} ({self.names[worst]}), above 1.05")
-        worst = int(np.argmin(np.nan_to_num(self.ess, nan=0.0)))
-        if not self.ess[worst] > 200:
-            found.append(f"effective sample size is {self.ess[worst]:.0f} ({self.names[worst]}), below 200")
+        found += rank_problems(self.names, self.r_hat, self.ess)
         if self.n_divergent:
             found.append(f"{self.n_divergent} steps diverged")
         return tuple(found)

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import emcee
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from gcesbi.baselines.poisson_optimum import Optimum, PoissonProblem
-from gcesbi.baselines.sampling import Chain, Convergence, SamplingWarning, run_emcee
+from gcesbi.baselines.sampling import Chain, SamplingWarning, diagnose, run_emcee
 from gcesbi.errors import InputError
 from gcesbi.posterior import Posterior, SamplePosterior, check_levels
 
@@ -176,25 +175,13 @@ def sample_chain(
     samples, values = (np.concatenate([getattr(p, name) for p in parts]) for name in ("samples", "log_probability"))
     first = int(settings.burn_in * len(samples))
     acceptance = float(np.mean([part.convergence.acceptance for part in parts]))
-    convergence = _judge(samples[first:], chosen, acceptance)
+    convergence = diagnose(samples[first:], chosen, acceptance)
     problems = list(convergence.problems)
     if len(samples) < settings.n_steps:
         problems.append(f"stopped after {len(samples)} of {settings.n_steps} steps")
     if problems:
         warnings.warn(f"Poisson chain: {'; '.join(problems)}", SamplingWarning, stacklevel=2)
     return Chain(samples[first:], values[first:], convergence)
-
-
-def _judge(samples: Array, names: tuple[str, ...], acceptance: float) -> Convergence:
-    """Diagnostics of the parts of a chain (n_steps, n_walkers, n_dim) put together."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a coming release of ArviZ, of chains too short to judge
-        import arviz
-
-        data = arviz.convert_to_dataset({"x": np.swapaxes(samples, 0, 1)})
-        r_hat, ess = arviz.rhat(data)["x"].to_numpy(), arviz.ess(data)["x"].to_numpy()
-        times = np.asarray(emcee.autocorr.integrated_time(samples, quiet=True, tol=0))
-    return Convergence(names, times, r_hat, ess, len(samples), acceptance)
 
 
 def _slices(

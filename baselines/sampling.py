@@ -27,7 +27,16 @@ from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 
-__all__ = ["BlockMove", "Chain", "Convergence", "SamplingWarning", "diagnose", "rank_diagnostics", "run_emcee"]
+__all__ = [
+    "BlockMove",
+    "Chain",
+    "Convergence",
+    "SamplingWarning",
+    "diagnose",
+    "rank_diagnostics",
+    "rank_problems",
+    "run_emcee",
+]
 
 LogProbability = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -71,12 +80,7 @@ class Convergence:
         time = self.autocorrelation_time[worst]
         if not self.n_steps > 50 * time:
             found.append(f"{self.n_steps} steps are below 50 autocorrelation times ({time:.0f}, {self.names[worst]})")
-        worst = int(np.argmax(np.nan_to_num(self.r_hat, nan=np.inf)))
-        if not self.r_hat[worst] < 1.05:
-            found.append(f"R-hat is {self.r_hat[worst]:.3f} ({self.names[worst]}), above 1.05")
-        worst = int(np.argmin(np.nan_to_num(self.ess, nan=0.0)))
-        if not self.ess[worst] > 200:
-            found.append(f"effective sample size is {self.ess[worst]:.0f} ({self.names[worst]}), below 200")
+        found += rank_problems(self.names, self.r_hat, self.ess)
         return tuple(found)
 
     @property
@@ -221,6 +225,18 @@ def diagnose(samples: NDArray[np.float64], names: tuple[str, ...], acceptance: f
     with np.errstate(invalid="ignore"):  # a walker that never moved: the time is NaN, and `problems` says so
         time = np.asarray(emcee.autocorr.integrated_time(samples, quiet=True, tol=0))
     return Convergence(names, time, *rank_diagnostics(np.swapaxes(samples, 0, 1)), len(samples), acceptance)
+
+
+def rank_problems(names: Sequence[str], r_hat: NDArray[np.float64], ess: NDArray[np.float64]) -> list[str]:
+    """What R-hat above 1.05 and effective sample sizes below 200 say against convergence; NaN counts as the worst."""
+    found = []
+    worst = int(np.argmax(np.nan_to_num(r_hat, nan=np.inf)))
+    if not r_hat[worst] < 1.05:
+        found.append(f"R-hat is {r_hat[worst]:.3f} ({names[worst]}), above 1.05")
+    worst = int(np.argmin(np.nan_to_num(ess, nan=0.0)))
+    if not ess[worst] > 200:
+        found.append(f"effective sample size is {ess[worst]:.0f} ({names[worst]}), below 200")
+    return found
 
 
 def rank_diagnostics(chains: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
