@@ -56,8 +56,6 @@ TESTING = ("lorimer-10-150", "snr-4-100000")
 CROSS_SECTIONS = dict(zip((*TRAINING, *TESTING), (45.59e-27, 33.61e-27, 39.32e-27, 39.63e-27, 42.67e-27), strict=True))
 """<σv>, cm³ / s, of the excess by interstellar model (the paper's Table 1)."""
 GAMMA_STEP = 0.01
-LAW = 1
-"""Version of what is drawn; part of the fingerprint."""
 _PSF_ANGLES = np.geomspace(1e-3, 10.0, 64)
 
 
@@ -269,7 +267,7 @@ class ImageSkyModel:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of settings, region and templates: equal for models that draw from the same law."""
-        settings = json.dumps({"law": LAW, **self.settings.law()}, sort_keys=True)
+        settings = json.dumps(self.settings.law(), sort_keys=True)
         where = repr(self.region.geometry).encode() + self.region.pixels.tobytes()
         return hashlib.sha256((settings + self.content).encode() + where).hexdigest()[:16]
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numba import njit
@@ -30,6 +31,8 @@ __all__ = ["ImageSimulator", "ImageSources"]
 
 Array = NDArray[np.float64]
 
+DRAWS = 1
+"""As :data:`gcesbi.simulation.kernels.DRAWS`, for images."""
 N_TABLE = 4097
 _CHUNK = 4096
 
@@ -64,6 +67,8 @@ class ImageSimulator(Simulator):
     >>> simulator.sample(3, seed=1).counts.shape
     (3, 1, 576)
     """
+
+    draws: ClassVar[int] = DRAWS
 
     def __init__(self, model: ImageSkyModel) -> None:
         self.model: ImageSkyModel = model  # type: ignore[assignment]

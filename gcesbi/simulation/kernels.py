@@ -44,10 +44,10 @@ from scipy.special import gammaln, xlogy
 from gcesbi.physics.skew_normal import pdf_scalar
 from gcesbi.sky.healpix import pixel_of, position_in
 
-__all__ = ["LAW", "Sky", "Source", "alias_table", "draw_poisson", "draw_population"]
+__all__ = ["DRAWS", "Sky", "Source", "alias_table", "draw_poisson", "draw_population"]
 
-LAW = 2
-"""Raised whenever the same seed would give other maps; part of a model's fingerprint: no store mixes two laws."""
+DRAWS = 3
+"""Raised whenever the same seed would give other maps of the same law: no store is filled by two versions."""
 N_NODE = 512
 N_EXPLICIT = 64.0
 LN10 = math.log(10.0)

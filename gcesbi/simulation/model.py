@@ -32,7 +32,6 @@ from gcesbi.physics.scd import DEFAULT_BINS, ScdBins
 from gcesbi.physics.spectra import skew_normal_shares
 from gcesbi.posterior import Coordinates
 from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Spectrum
-from gcesbi.simulation.kernels import LAW
 from gcesbi.simulation.prior import Marginal, Prior, Uniform
 from gcesbi.sky.observation import Observation
 from gcesbi.sky.region import Region
@@ -257,7 +256,7 @@ class SkyModel:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of settings, region and maps read: equal for models that draw from the same law, wherever they lie."""
-        settings = json.dumps({"kernels": LAW, **self.settings.law()}, sort_keys=True)
+        settings = json.dumps(self.settings.law(), sort_keys=True)
         return hashlib.sha256((settings + self.content).encode() + self.region.pixels.tobytes()).hexdigest()[:16]
 
     # -- priors and parameters ----------------------------------------------------------------------------------

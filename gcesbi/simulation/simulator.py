@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
+from typing import ClassVar
 
 import healpy as hp
 import numpy as np
@@ -59,6 +60,8 @@ class Simulator:
     >>> simulator.sample(3, seed=1).counts.shape[:2]
     (3, 2)
     """
+
+    draws: ClassVar[int] = kernels.DRAWS
 
     def __init__(self, model: SkyModel) -> None:
         self.model = model

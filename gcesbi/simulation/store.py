@@ -1,10 +1,10 @@
 """Simulations on disk or in an object store: a folder of shards, each one file, written whole or not at all.
 
-``store.json`` says what the maps were drawn from: full settings, region and fingerprint of the model, seed, schema
-version. Shard k (``00042.zip``, see :mod:`gcesbi.simulation.shard_file`) holds maps [k · SHARD, (k + 1) · SHARD) and
-says so itself. What is in a shard depends on model, seed and k alone, and so do the bytes of its file (on one kind of
-processor, with the same versions of the packages): a store that was interrupted anywhere goes on where it stopped, with
-any number of workers, and ends byte for byte as one that was not.
+``store.json`` says what the maps were drawn from: full settings, region and fingerprint of the model, seed, version of
+the draws, schema version. Shard k (``00042.zip``, see :mod:`gcesbi.simulation.shard_file`) holds maps
+[k · SHARD, (k + 1) · SHARD) and says so itself. What is in a shard depends on model, seed and k alone, and so do the
+bytes of its file (on one kind of processor, with the same versions of the packages): a store that was interrupted
+anywhere goes on where it stopped, with any number of workers, and ends byte for byte as one that was not.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ class SimulationStore:
     recipe : Recipe
         Of the model that the maps are drawn from.
     seed : int
+    draws : int
+        Version of the simulator that drew them (:data:`gcesbi.simulation.kernels.DRAWS`): another one draws other maps
+        of the same law, so it may read the store, not fill it.
 
     Examples
     --------
@@ -54,6 +57,7 @@ class SimulationStore:
     place: Place
     recipe: Recipe
     seed: int
+    draws: int
 
     @classmethod
     def open(cls, folder: str | Path) -> SimulationStore:
@@ -76,7 +80,7 @@ class SimulationStore:
                 raise InputError(f"{place.url}/{_CARD}: schema must be {SCHEMA}, got {told['schema']}")
             if told["shard"] != SHARD:
                 raise InputError(f"{place.url}/{_CARD}: maps per shard must be {SHARD}, got {told['shard']}")
-            return cls(place, Recipe.from_dict(told), told["seed"])
+            return cls(place, Recipe.from_dict(told), told["seed"], told["draws"])
         except FileNotFoundError:
             raise InputError(f"simulations: no store at {str(folder)!r}") from None
         except (ValueError, KeyError, TypeError) as error:
@@ -91,17 +95,17 @@ class SimulationStore:
         Raises
         ------
         InputError
-            If the folder holds maps of another model or seed.
+            If the folder holds maps of another model, seed or version of the draws.
         """
         place = Place.at(folder)
-        wanted = cls(place, Recipe.of(simulator.model), seed)
+        wanted = cls(place, Recipe.of(simulator.model), seed, simulator.draws)
         if _CARD in place.names():
             found = cls.open(folder)
             found._check_model(simulator)
             if found.seed != seed:
                 raise InputError(f"simulations: {place.url!r} holds maps of seed {found.seed}, asked for {seed}")
             return found
-        card = {"schema": SCHEMA, "shard": SHARD, "seed": seed, **wanted.recipe.to_dict()}
+        card = {"schema": SCHEMA, "shard": SHARD, "seed": seed, "draws": simulator.draws, **wanted.recipe.to_dict()}
         place.write(_CARD, (json.dumps(card, indent=1) + "\n").encode())
         return wanted
 
@@ -212,6 +216,11 @@ class SimulationStore:
             raise InputError(
                 f"simulations: {self.url!r} holds maps of model {self.fingerprint}, asked for "
                 f"{simulator.model.fingerprint} ({_difference(self.recipe, Recipe.of(simulator.model))})"
+            )
+        if simulator.draws != self.draws:
+            raise InputError(
+                f"simulations: {self.url!r} was drawn by version {self.draws} of the simulator, which is now "
+                f"{simulator.draws} and would draw other maps; read it as it is, or begin another store"
             )
 
     # -- reading ------------------------------------------------------------------------------------------------

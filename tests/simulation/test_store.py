@@ -53,6 +53,7 @@ def test_the_card_holds_full_settings_and_builds_the_model_again(simulator, fold
     card = json.loads((folder / "store.json").read_text())
     assert card["sky"] == simulator.model.settings.model_dump(mode="json")
     assert (card["schema"], card["seed"], card["fingerprint"]) == (2, 3, simulator.model.fingerprint)
+    assert card["draws"] == simulator.draws
     again = SimulationStore.open(folder).simulator()
     assert np.array_equal(again.shard(1, 3).counts, simulator.shard(1, 3).counts)
 
@@ -77,6 +78,20 @@ def test_bytes_depend_on_neither_workers_nor_order(simulator, folder, tmp_path):
     store.fill(simulator, 4 * SHARD)
     assert (tmp_path / "maps" / "00002.zip").stat().st_mtime_ns == untouched
     assert content(tmp_path / "maps") == content(folder)
+
+
+def test_a_store_of_another_version_of_the_draws_is_read_and_not_filled(simulator, store):
+    card = Path(store.url) / "store.json"
+    card.write_text(card.read_text().replace(f'"draws": {simulator.draws}', '"draws": 1'))
+    old = SimulationStore.open(store.url)
+    assert len(old.read()) == 4 * SHARD
+    for refused in (
+        lambda: old.fill(simulator, 5 * SHARD),
+        lambda: old.repair(simulator),
+        lambda: SimulationStore.create(store.url, simulator, seed=3),
+    ):
+        with pytest.raises(InputError, match=r"drawn by version 1 of the simulator, which is now \d+ and would draw"):
+            refused()
 
 
 # -- interruptions ----------------------------------------------------------------------------------------------
@@ -238,6 +253,8 @@ def test_a_write_that_the_kernel_cuts_leaves_nothing_behind(simulator, folder, t
 
 class Heavy:
     """A simulator whose shards weigh 4 MB."""
+
+    draws = Simulator.draws
 
     def __init__(self, simulator):
         self.model = simulator.model
