@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
@@ -15,7 +16,14 @@ from gcesbi.validation import CalibrationCurve
 
 from .style import PALETTE, blank, legend
 
-__all__ = ["coverage_curves", "distance_histogram", "pit_histogram", "sharpness_histogram"]
+__all__ = [
+    "coverage_curves",
+    "distance_histogram",
+    "draw_coverage",
+    "draw_histograms",
+    "pit_histogram",
+    "sharpness_histogram",
+]
 
 T = TypeVar("T")
 LINES = ("-", "--", "-.", ":")
@@ -24,20 +32,26 @@ LINES = ("-", "--", "-.", ":")
 def coverage_curves(curves: Mapping[str, CalibrationCurve], title: str = "") -> Figure:
     """Measured coverage against nominal level with its band; calibrated predictions follow the diagonal."""
     figure, axes = blank(5.6, 5.2)
+    draw_coverage(axes, curves)
+    axes.text(0.97, 0.06, "over-confident", ha="right", color="0.4", transform=axes.transAxes, style="italic")
+    axes.text(0.03, 0.62, "under-\nconfident", color="0.4", transform=axes.transAxes, style="italic")
+    axes.set_title(title)
+    legend(axes, loc="upper left")
+    return figure
+
+
+def draw_coverage(axes: Axes, curves: Mapping[str, CalibrationCurve]) -> None:
+    """Draw :func:`coverage_curves` into a panel of a figure, without title and legend."""
     axes.plot([0, 1], [0, 1], color="black", lw=1, ls="--", label="calibrated")
     for i, (name, curve) in enumerate(_some(curves).items()):
         colour = PALETTE[i % len(PALETTE)]
         axes.fill_between(curve.alphas, curve.low, curve.high, color=colour, alpha=0.2, lw=0)
         axes.plot(curve.alphas, curve.coverage, color=colour, lw=2, ls=LINES[i % len(LINES)], label=name)
-    axes.text(0.97, 0.06, "over-confident", ha="right", color="0.4", transform=axes.transAxes, style="italic")
-    axes.text(0.03, 0.62, "under-\nconfident", color="0.4", transform=axes.transAxes, style="italic")
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal level α", ylabel="share of truths inside", title=title)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal level α", ylabel="share of truths inside")
     axes.set_aspect("equal")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(color="0.93")
-    legend(axes, loc="upper left")
-    return figure
 
 
 def sharpness_histogram(
@@ -69,8 +83,16 @@ def pit_histogram(values: Mapping[str, ArrayLike], n_bin: int = 20, title: str =
 
 
 def _histograms(samples: Mapping[str, ArrayLike], unit: str, title: str, origin: float | None) -> Figure:
-    arrays = {name: np.ravel(np.asarray(sample, dtype=np.float64)) for name, sample in _some(samples).items()}
     figure, axes = blank(6.4, 4.2)
+    draw_histograms(axes, samples, unit, origin)
+    axes.set_title(title)
+    legend(axes)
+    return figure
+
+
+def draw_histograms(axes: Axes, samples: Mapping[str, ArrayLike], unit: str, origin: float | None = None) -> None:
+    """Draw histograms of several samples into a panel, medians marked, a line at `origin`; no title, no legend."""
+    arrays = {name: np.ravel(np.asarray(sample, dtype=np.float64)) for name, sample in _some(samples).items()}
     bins = np.histogram_bin_edges(np.concatenate(list(arrays.values())), bins=40)
     if origin is not None:
         axes.axvline(origin, color="black", lw=1)
@@ -81,10 +103,8 @@ def _histograms(samples: Mapping[str, ArrayLike], unit: str, title: str, origin:
         axes.stairs(heights, bins, color=colour, fill=True, alpha=0.18)
         axes.stairs(heights, bins, color=colour, lw=1.8, ls=line, label=f"{name} (median {median:.2g})")
         axes.axvline(median, color=colour, ls=line, lw=1.2)
-    axes.set(xlabel=unit, ylabel="share", title=title, ylim=(0, None))
+    axes.set(xlabel=unit, ylabel="share", ylim=(0, None))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    legend(axes)
-    return figure
 
 
 def _some(items: Mapping[str, T]) -> Mapping[str, T]:

@@ -10,13 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
 from .style import Array, Summary, blank, check_shape, legend, summary_arrays
 
-__all__ = ["THRESHOLD_3FGL", "cumulative_source_counts", "source_counts"]
+__all__ = [
+    "THRESHOLD_3FGL",
+    "colour_bar_of_levels",
+    "cumulative_source_counts",
+    "dim_to_bright",
+    "draw_cumulative_source_counts",
+    "draw_source_counts",
+    "source_counts",
+]
 
 TRUTH = "#CC3311"
 BAND_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9")
@@ -54,24 +62,37 @@ def source_counts(
     threshold : (low, high), optional
         Flux range above which sources are in a catalogue; shaded.
     """
-    log_edges, lines, levels = _check(edges, curves, taus)
     figure, axes = blank()
-    fluxes = 10**log_edges
+    draw_source_counts(axes, edges, curves, taus, bands, truth, photon_flux, threshold, unit)
+    axes.set_title(title)
+    colour_bar_of_levels(figure, axes)
+    legend(axes, loc="upper left")
+    return figure
+
+
+def draw_source_counts(
+    axes: Axes,
+    edges: ArrayLike,
+    curves: ArrayLike,
+    taus: ArrayLike,
+    bands: Mapping[str, Summary] | None = None,
+    truth: ArrayLike | None = None,
+    photon_flux: float | None = None,
+    threshold: tuple[float, float] | None = THRESHOLD_3FGL,
+    unit: str = "F dN/dlog₁₀F [photons / cm² / s]",
+) -> None:
+    """Draw :func:`source_counts` into a panel of a figure, without title, legend and colour bar."""
+    log_edges, lines, levels = _check(edges, curves, taus)
     _draw_bands(axes, log_edges, bands or {})
     _draw_lines(axes, log_edges, lines, levels)
-    if truth is not None:
-        values = check_shape("truth", truth, lines.shape[1:])
-        axes.stairs(values, fluxes, color=TRUTH, lw=1.8, ls="--", label="truth", baseline=None, zorder=5)
+    _draw_truth(axes, log_edges, truth)
     _mark_fluxes(axes, photon_flux, threshold)
-    _colour_bar(figure, axes)
     highest = max(float(np.max(line)) for line in (lines, 0 if truth is None else truth, *_tops(bands or {})))
     if highest > 0:
         axes.set(yscale="log", ylim=(highest * 1e-3, highest * 3))
-    axes.set(xscale="log", xlim=fluxes[[0, -1]], title=title, ylabel=unit)
+    axes.set(xscale="log", xlim=10 ** log_edges[[0, -1]], ylabel=unit)
     axes.set_xlabel("source flux F [photons / cm² / s]")
     axes.grid(color="0.93")
-    legend(axes, loc="upper left")
-    return figure
 
 
 def cumulative_source_counts(
@@ -88,21 +109,33 @@ def cumulative_source_counts(
 
     Arguments as in :func:`source_counts`; truth and bands are CDF values at the upper edges of the bins.
     """
-    log_edges, lines, levels = _check(edges, quantiles, taus)
     figure, axes = blank()
-    fluxes = 10**log_edges
-    _draw_bands(axes, log_edges, bands or {})
-    _draw_steps(axes, log_edges, lines, levels)
-    if truth is not None:
-        values = check_shape("truth", truth, lines.shape[1:])
-        axes.stairs(values, fluxes, color=TRUTH, lw=1.8, ls="--", label="truth", baseline=None, zorder=5)
-    _mark_fluxes(axes, photon_flux, threshold)
-    _colour_bar(figure, axes)
-    axes.set(xscale="log", xlim=fluxes[[0, -1]], ylim=(-0.03, 1.03), title=title)
-    axes.set(xlabel="source flux F [photons / cm² / s]", ylabel="share of flux from sources below F")
-    axes.grid(color="0.93")
+    draw_cumulative_source_counts(axes, edges, quantiles, taus, truth, bands, photon_flux, threshold)
+    axes.set_title(title)
+    colour_bar_of_levels(figure, axes)
     legend(axes, loc="upper left")
     return figure
+
+
+def draw_cumulative_source_counts(
+    axes: Axes,
+    edges: ArrayLike,
+    quantiles: ArrayLike,
+    taus: ArrayLike,
+    truth: ArrayLike | None = None,
+    bands: Mapping[str, Summary] | None = None,
+    photon_flux: float | None = None,
+    threshold: tuple[float, float] | None = THRESHOLD_3FGL,
+) -> None:
+    """Draw :func:`cumulative_source_counts` into a panel of a figure, without title, legend and colour bar."""
+    log_edges, lines, levels = _check(edges, quantiles, taus)
+    _draw_bands(axes, log_edges, bands or {})
+    _draw_steps(axes, log_edges, lines, levels)
+    _draw_truth(axes, log_edges, truth)
+    _mark_fluxes(axes, photon_flux, threshold)
+    axes.set(xscale="log", xlim=10 ** log_edges[[0, -1]], ylim=(-0.03, 1.03))
+    axes.set(xlabel="source flux F [photons / cm² / s]", ylabel="share of flux from sources below F")
+    axes.grid(color="0.93")
 
 
 def _check(edges: ArrayLike, curves: ArrayLike, taus: ArrayLike) -> tuple[Array, Array, Array]:
@@ -117,18 +150,24 @@ def _check(edges: ArrayLike, curves: ArrayLike, taus: ArrayLike) -> tuple[Array,
 def _draw_lines(axes: Axes, log_edges: Array, lines: Array, levels: Array) -> None:
     """Lines through the centres of the bins: densities at several levels may cross, which steps would hide."""
     centres = 10 ** ((log_edges[1:] + log_edges[:-1]) / 2)
-    for line, colour in zip(lines, _dim_to_bright()(levels), strict=True):
+    for line, colour in zip(lines, dim_to_bright()(levels), strict=True):
         axes.plot(centres, line, color=colour, lw=1.2, zorder=3)
     axes.plot(centres, lines[_middle(levels)], color="black", lw=2.2, label="median", zorder=4)
 
 
 def _draw_steps(axes: Axes, log_edges: Array, lines: Array, levels: Array) -> None:
     """Bins filled between neighbouring levels, the median as a step line."""
-    colours = _dim_to_bright()((levels[1:] + levels[:-1]) / 2)
+    colours = dim_to_bright()((levels[1:] + levels[:-1]) / 2)
     for low, high, colour in zip(lines[:-1], lines[1:], colours, strict=True):
         axes.stairs(high, 10**log_edges, baseline=low, fill=True, color=colour, lw=0, zorder=3)
     middle = lines[_middle(levels)]
     axes.stairs(middle, 10**log_edges, color="black", lw=2.2, label="median", baseline=None, zorder=4)
+
+
+def _draw_truth(axes: Axes, log_edges: Array, truth: ArrayLike | None) -> None:
+    if truth is not None:
+        values = check_shape("truth", truth, (len(log_edges) - 1,))
+        axes.stairs(values, 10**log_edges, color=TRUTH, lw=1.8, ls="--", label="truth", baseline=None, zorder=5)
 
 
 def _middle(levels: Array) -> int:
@@ -152,13 +191,14 @@ def _mark_fluxes(axes: Axes, photon_flux: float | None, threshold: tuple[float, 
         axes.axvspan(*threshold, color="0.75", alpha=0.8, lw=0, label="3FGL threshold", zorder=0)
 
 
-def _colour_bar(figure: Figure, axes: Axes) -> None:
-    mappable = ScalarMappable(Normalize(0, 1), _dim_to_bright())
+def colour_bar_of_levels(figure: Figure, axes: Axes | NDArray[np.object_]) -> None:
+    """Colour bar of the quantile levels, beside one panel or several."""
+    mappable = ScalarMappable(Normalize(0, 1), dim_to_bright())
     figure.colorbar(mappable, ax=axes, label="quantile level τ, dim to bright", ticks=np.linspace(0, 1, 5))
 
 
-def _dim_to_bright() -> ListedColormap:
-    """Dark to bright; the palest yellows, lost on white, are left off."""
+def dim_to_bright() -> ListedColormap:
+    """Colours of quantile levels, dark to bright; the palest yellows, lost on white, are left off."""
     return ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.93, 256)))
 
 
