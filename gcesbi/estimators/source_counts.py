@@ -69,7 +69,7 @@ class SourceCountEstimator(Estimator):
         *,
         n_bin: int = 26,
         n_level: int = 16,
-        tail_weight: float = 0.02,
+        tail_weight: float = 0.05,
         network: NetworkSettings | None = None,
         fingerprint: str = "",
         seed: int = 0,

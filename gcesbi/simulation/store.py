@@ -95,7 +95,7 @@ class SimulationStore:
         Raises
         ------
         InputError
-            If the folder holds maps of another model, seed or version of the draws.
+            If the folder holds maps of another model or seed.
         """
         place = Place.at(folder)
         wanted = cls(place, Recipe.of(simulator.model), seed, simulator.draws)
@@ -154,7 +154,7 @@ class SimulationStore:
         Raises
         ------
         InputError
-            If the simulator's model is not the store's, an argument breaks a rule, or the disk is full; the store then
+            If the simulator's model or version is not the store's, an argument breaks a rule, or the disk is full; the store then
             holds whole shards only, and the same call goes on.
         """
         if n < 1 or workers < 1:
@@ -165,6 +165,8 @@ class SimulationStore:
         n_shard = -(-n // SHARD)
         there = self._numbers()
         missing = [k for k in range(n_shard) if k not in there]
+        if missing:
+            self._check_draws(simulator)
         self._draw(missing, n_shard, simulator, workers, progress, backend, scheduler)
 
     def damaged(self, progress: bool = False) -> tuple[str, ...]:
@@ -188,6 +190,7 @@ class SimulationStore:
     ) -> tuple[str, ...]:
         """Draw again every shard that is damaged, and only those; returns their names."""
         self._check_model(simulator)
+        self._check_draws(simulator)
         check_backend(backend, workers, scheduler, self.place)
         names = self.damaged(progress)
         shards = [_number(name) for name in names]
@@ -217,6 +220,8 @@ class SimulationStore:
                 f"simulations: {self.url!r} holds maps of model {self.fingerprint}, asked for "
                 f"{simulator.model.fingerprint} ({_difference(self.recipe, Recipe.of(simulator.model))})"
             )
+
+    def _check_draws(self, simulator: Simulator) -> None:
         if simulator.draws != self.draws:
             raise InputError(
                 f"simulations: {self.url!r} was drawn by version {self.draws} of the simulator, which is now "
