@@ -154,8 +154,8 @@ class SimulationStore:
         Raises
         ------
         InputError
-            If the simulator's model or version is not the store's, an argument breaks a rule, or the disk is full; the store then
-            holds whole shards only, and the same call goes on.
+            If the simulator's model or version is not the store's, an argument breaks a rule, or the disk is full; the
+            store then holds whole shards only, and the same call goes on.
         """
         if n < 1 or workers < 1:
             raise InputError(f"n, workers: must be at least 1, got {n}, {workers}")
