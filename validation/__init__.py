@@ -8,6 +8,7 @@
 'calibrated'
 """
 
+from .atoms import atom_bounds, coverage_with_atoms, pit_with_atoms, share_inside, undecided
 from .bootstrap import MIN_MAPS, binomial_band, bootstrap_band
 from .calibration import CalibrationReport
 from .comparison import Comparison, c2st, error_correlation, gaussian_quantiles
@@ -60,6 +61,7 @@ __all__ = [
     "PitHistogram",
     "SimultaneousCoverage",
     "adversarial_groups",
+    "atom_bounds",
     "binomial_band",
     "bootstrap_band",
     "c2st",
@@ -67,6 +69,7 @@ __all__ = [
     "conditional_mean",
     "coverage",
     "coverage_by",
+    "coverage_with_atoms",
     "credibility",
     "credibility_from_density",
     "crossing_share",
@@ -98,15 +101,18 @@ __all__ = [
     "pit_histogram",
     "pit_histogram_band",
     "pit_of",
+    "pit_with_atoms",
     "prior_quantiles",
     "quantiles_covered",
     "rearrange",
     "semd",
+    "share_inside",
     "sharpness",
     "sharpness_ratio",
     "simultaneous_coverage",
     "skill",
     "skill_estimate",
     "to_arviz",
+    "undecided",
     "within",
 ]

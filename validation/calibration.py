@@ -18,8 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
+from .atoms import atom_bounds, share_inside, undecided
 from .bootstrap import MIN_MAPS
-from .checks import Array, check_pair
+from .checks import Array, check_cdfs, check_pair
 from .coverage import (
     CalibrationCurve,
     calibration_curve,
@@ -50,13 +51,16 @@ JUDGING_LEVEL = 1 - 0.05 / 3
 class _Pairs:
     """What is known of each (map, ...) pair: the common ground of every kind of prediction.
 
-    `covered` (n_alpha, n_map, ...) at `alphas`; `used`, `score` (z), `square` (z²), `crps`, `width_68` and `width_95`
-    (n_map, ...), the widths None where the quantile levels do not reach.
+    `covered` (n_alpha, n_map, ...) at `alphas` over the pairs `used` is the coverage that is shown; `held`, with atoms,
+    over the pairs `judged` that which judges, as do `score` (z) and `square` (z²); the two differ for CDFs alone. All
+    others are (n_map, ...) too, the widths None where the quantile levels do not reach.
     """
 
     alphas: Array
     covered: Mask
     used: Mask
+    held: Mask | Array
+    judged: Mask
     score: Array
     square: Array
     crps: Array
@@ -78,6 +82,10 @@ class CalibrationReport:
         Coverage against nominal level, with 95 % band.
     bin_coverage : array (n_alpha, n_bin)
         Coverage per entry of the last axis, at ``curve.alphas``; NaN where no pair counts.
+    all_pairs, undecided : CalibrationCurve or None
+        For CDFs: coverage with atoms at 0 and 1, over all pairs and over those whose prediction is open. `curve` counts
+        pairs by their truth, which moves it for an exact posterior; these two are nominal for one. See
+        :mod:`gcesbi.validation.atoms`.
     dispersion : Estimate
         How many times larger errors are than claimed: root mean square of z = Φ⁻¹(PIT). 1 if calibrated, above if
         over-confident. Its band is of level 98.3 %, as are those of `bias` and `coverage_68`, so that all three hold
@@ -85,11 +93,12 @@ class CalibrationReport:
     bias : Estimate
         Mean of z: above zero if truths lie above (SCDs: are brighter than) the predictions.
     coverage_68 : Estimate or None
-        Coverage of the 68 % interval; None where the quantile levels do not reach.
+        Coverage of the 68 % interval; None where the quantile levels do not reach. For CDFs this, `dispersion` and
+        `bias` count atoms, over the pairs of `undecided`.
     width_68, width_95 : float
         Median width of the central intervals; NaN where the quantile levels do not reach.
     crps : Estimate
-        Mean continuous ranked probability score, in the quantity's unit.
+        Mean continuous ranked probability score over all pairs, in the quantity's unit.
     semd, emd : Estimate or None
         Mean (signed) Earth mover's distance of the median curve, flux bins; for CDFs only.
     """
@@ -107,6 +116,8 @@ class CalibrationReport:
     crps: Estimate
     semd: Estimate | None = None
     emd: Estimate | None = None
+    all_pairs: CalibrationCurve | None = None
+    undecided: CalibrationCurve | None = None
 
     @classmethod
     def from_quantiles(
@@ -121,16 +132,22 @@ class CalibrationReport:
     ) -> CalibrationReport:
         """Judge quantile curves: truth (n_map, ..., n_bin), quantiles (n_tau, n_map, ..., n_bin).
 
-        `cdf` says that they are CDFs of source-count distributions: pairs with truth outside (ε, 1 − ε) do not count,
-        and the distance of the median curve is measured. Otherwise every pair counts.
+        `cdf` says that they are CDFs of source-count distributions: pairs with truth outside (ε, 1 − ε) do not count in
+        `curve`, atoms at 0 and 1 are allowed for in what judges, and the distance of the median curve is measured.
+        Otherwise every pair counts.
         """
         values, curves, levels = check_pair(truth, quantiles, taus)
-        used = within(values, epsilon) if cdf else np.ones(values.shape, bool)
-        report = cls._build(name, _quantile_pairs(values, curves, levels, used, cdf), seed)
-        if cdf:
-            signed, absolute = _distances(values, at_level(curves, levels, 0.5, "taus"), seed)
-            report = replace(report, semd=signed, emd=absolute)
-        return report
+        if not cdf:
+            return cls._build(name, _quantile_pairs(values, curves, levels), seed)
+        pairs = _cdf_pairs(values, curves, levels, epsilon)
+        signed, absolute = _distances(values, at_level(curves, levels, 0.5, "taus"), seed)
+        return replace(
+            cls._build(name, pairs, seed),
+            semd=signed,
+            emd=absolute,
+            all_pairs=calibration_curve(pairs.held, pairs.alphas, seed=seed),
+            undecided=calibration_curve(pairs.held, pairs.alphas, pairs.judged, seed=seed),
+        )
 
     @classmethod
     def from_gaussian(
@@ -138,10 +155,13 @@ class CalibrationReport:
     ) -> CalibrationReport:
         """Judge Gaussian predictions; truth, mean and std (n_map, ...), every pair counts."""
         z = z_score(truth, mean, std)
+        covered, every = gaussian_covered(truth, mean, std, ALPHAS), np.ones(z.shape, bool)
         pairs = _Pairs(
             alphas=ALPHAS,
-            covered=gaussian_covered(truth, mean, std, ALPHAS),
-            used=np.ones(z.shape, bool),
+            covered=covered,
+            used=every,
+            held=covered,
+            judged=every,
             score=z,
             square=z**2,
             crps=crps_gaussian(truth, mean, std),
@@ -161,23 +181,23 @@ class CalibrationReport:
 
     @classmethod
     def _build(cls, name: str, pairs: _Pairs, seed: int) -> CalibrationReport:
-        used = pairs.used
+        used, judged = pairs.used, pairs.judged
         if not used.any():
             raise InputError("truth: no pair counts, every true CDF value is 0 or 1 within epsilon")
         at_68 = np.flatnonzero(np.isclose(pairs.alphas, 0.68))
-        covered_68 = pairs.covered[at_68[0]].astype(np.float64) if at_68.size else None
+        covered_68 = pairs.held[at_68[0]].astype(np.float64) if at_68.size else None
         return cls(
             name=name,
             n_map=len(used),
             n_pair=int(used.sum()),
             curve=calibration_curve(pairs.covered, pairs.alphas, used, seed=seed),
             bin_coverage=coverage_by(pairs.covered, used, keep=-1),
-            dispersion=Estimate.mean(pairs.square, used, JUDGING_LEVEL, seed).root,
-            bias=Estimate.mean(pairs.score, used, JUDGING_LEVEL, seed),
-            coverage_68=None if covered_68 is None else Estimate.mean(covered_68, used, JUDGING_LEVEL, seed),
+            dispersion=Estimate.mean(pairs.square, judged, JUDGING_LEVEL, seed).root,
+            bias=Estimate.mean(pairs.score, judged, JUDGING_LEVEL, seed),
+            coverage_68=None if covered_68 is None else Estimate.mean(covered_68, judged, JUDGING_LEVEL, seed),
             width_68=_median(pairs.width_68, used),
             width_95=_median(pairs.width_95, used),
-            crps=Estimate.mean(pairs.crps, used, seed=seed),
+            crps=Estimate.mean(pairs.crps, seed=seed),
         )
 
     @property
@@ -219,19 +239,33 @@ class CalibrationReport:
         return {**plain(asdict(self)), "few_maps": self.few_maps, "judgement": self.judgement, "verdict": self.verdict}
 
 
-def _quantile_pairs(values: Array, curves: Array, levels: Array, used: Mask, cdf: bool) -> _Pairs:
+def _quantile_pairs(values: Array, curves: Array, levels: Array) -> _Pairs:
     alphas = _reachable(levels)
     score, square = normal_scores(*pit_bounds(values, curves, levels))
+    covered, every = quantiles_covered(values, curves, levels, alphas), np.ones(values.shape, bool)
     reach = {level: level <= alphas[-1] + 1e-9 for level in (0.68, 0.95)}
     return _Pairs(
         alphas=alphas,
-        covered=quantiles_covered(values, curves, levels, alphas, cdf),
-        used=used,
+        covered=covered,
+        used=every,
+        held=covered,
+        judged=every,
         score=score,
         square=square,
         crps=crps_from_quantiles(values, curves, levels),
         width_68=sharpness(curves, levels, 0.68) if reach[0.68] else None,
         width_95=sharpness(curves, levels, 0.95) if reach[0.95] else None,
+    )
+
+
+def _cdf_pairs(values: Array, curves: Array, levels: Array, epsilon: float) -> _Pairs:
+    check_cdfs(values, curves)
+    pairs, used, open_ = _quantile_pairs(values, curves, levels), within(values, epsilon), undecided(curves, epsilon)
+    bounds = atom_bounds(values, curves, levels, epsilon)
+    score, square = normal_scores(*bounds)
+    judged = open_ if open_.any() else np.ones(values.shape, bool)
+    return replace(
+        pairs, used=used, held=share_inside(*bounds, pairs.alphas), judged=judged, score=score, square=square
     )
 
 

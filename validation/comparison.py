@@ -46,13 +46,14 @@ class Comparison:
         Width of the second's 68 % intervals over the first's, geometric mean over pairs: below one, the second is
         sharper.
     skill : Estimate
-        Of the second against the first, by CRPS: above zero, the second is better.
+        Of the second against the first, by CRPS: above zero, the second is better. All pairs count, of CDFs too: pairs
+        chosen by their truth would not make a proper score.
     shift : Estimate
         Mean difference of the medians, second less first, in units of the first's 68 % half-width.
     correlation : Estimate
         Of the errors of the two medians.
     bin_width_ratio, bin_skill : array (n_bin,)
-        As above for each entry of the last axis; NaN where no pair counts.
+        As above for each entry of the last axis; NaN where no pair counts, or the first has no error at all.
     """
 
     first: CalibrationReport
@@ -94,7 +95,7 @@ class Comparison:
             raise InputError("quantiles: no pair has intervals of some width by both methods")
         log_ratio = np.log(np.where(open_, widths[1], 1.0) / np.where(open_, widths[0], 1.0))
         shift = np.where(open_, 2 * (medians[1] - medians[0]) / np.where(open_, widths[0], 1.0), 0.0)
-        scores = [np.where(used, crps_from_quantiles(values, curves, levels), 0.0) for curves in (one, two)]
+        scores = [crps_from_quantiles(values, curves, levels) for curves in (one, two)]
         ratio = Estimate.mean(log_ratio, open_, seed=seed)
         return cls(
             first=reports[0],
@@ -104,7 +105,7 @@ class Comparison:
             shift=Estimate.mean(shift, open_, seed=seed),
             correlation=error_correlation(medians[0] - values, medians[1] - values, used, seed=seed),
             bin_width_ratio=np.exp(_last_axis_mean(log_ratio, open_)),
-            bin_skill=1 - _divided(_last_axis_mean(scores[1], used), _last_axis_mean(scores[0], used)),
+            bin_skill=1 - _divided(*(score.mean(axis=tuple(range(values.ndim - 1))) for score in scores[::-1])),
         )
 
     @property

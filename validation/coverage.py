@@ -129,10 +129,15 @@ def z_score(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Array:
 
 def within(truth: ArrayLike, epsilon: float) -> Mask:
     """Pairs that count: ε < truth < 1 − ε."""
+    values, threshold = np.asarray(truth), check_epsilon(epsilon)
+    return (values > threshold) & (values < 1 - threshold)
+
+
+def check_epsilon(epsilon: float) -> float:
+    """The threshold; raise InputError unless it lies in [0, 0.5)."""
     if not 0 <= epsilon < 0.5:
         raise InputError(f"epsilon: must lie in [0, 0.5), got {epsilon}")
-    values = np.asarray(truth)
-    return (values > epsilon) & (values < 1 - epsilon)
+    return epsilon
 
 
 def coverage_by(covered: Mask, used: Mask | None = None, keep: int | tuple[int, ...] = -1) -> Array:
@@ -203,7 +208,7 @@ class CalibrationCurve:
 
 
 def calibration_curve(
-    covered: Mask,
+    covered: Mask | Array,
     alphas: ArrayLike,
     used: Mask | None = None,
     level: float = 0.95,
@@ -215,7 +220,8 @@ def calibration_curve(
     Parameters
     ----------
     covered : array (n_alpha, n_map, ...)
-        From :func:`quantiles_covered` or :func:`gaussian_covered`; take a slice for one template, bin or energy.
+        From :func:`quantiles_covered` or :func:`gaussian_covered`, or shares from
+        :func:`~gcesbi.validation.atoms.share_inside`; take a slice for one template, bin or energy.
     used : array (n_map, ...), optional
         Pairs that count; all by default.
     """
@@ -224,9 +230,9 @@ def calibration_curve(
     if covered.shape != (len(nominal), *used.shape):
         raise InputError(f"covered: must have shape {(len(nominal), *used.shape)}, got {covered.shape}")
     n_map = used.shape[0]
-    hits = (covered & used).reshape(len(nominal), n_map, -1).sum(axis=-1).T.astype(np.float64)
+    hits = np.where(used, covered, 0.0).reshape(len(nominal), n_map, -1).sum(axis=-1).T
     pairs = used.reshape(n_map, -1).sum(axis=-1).astype(np.float64)
-    if pairs.max() <= 1:
+    if pairs.max() <= 1 and covered.dtype == bool:
         low, high = binomial_band(hits.sum(axis=0), np.full(len(nominal), pairs.sum()), level)
     else:
         low, high = bootstrap_band(hits, pairs, level, n_bootstrap, seed)
@@ -234,13 +240,19 @@ def calibration_curve(
 
 
 def curves_along(
-    covered: Mask, alphas: ArrayLike, axis: int = -1, used: Mask | None = None, level: float = 0.95, seed: int = 0
+    covered: Mask | Array,
+    alphas: ArrayLike,
+    axis: int = -1,
+    used: Mask | None = None,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> tuple[CalibrationCurve | None, ...]:
     """One calibration curve, with its band, for each flux bin, energy bin or template.
 
     Parameters
     ----------
     covered : array (n_alpha, n_map, ...)
+        As in :func:`calibration_curve`.
     axis : int
         Axis of the *values* (n_map, ...) along which curves are made, as in :func:`coverage_by`; not the maps'.
     used : array (n_map, ...), optional
@@ -258,9 +270,9 @@ def curves_along(
     return tuple(calibration_curve(c, alphas, u, level, seed=seed) if u.any() else None for c, u in parts)
 
 
-def _share(covered: Mask, used: Mask, axis: tuple[int, ...] | None) -> Array:
+def _share(covered: Mask | Array, used: Mask, axis: tuple[int, ...] | None) -> Array:
     """Share of used pairs that are covered, over `axis` of (n_alpha, n_map, ...); all but the first by default."""
     axis = tuple(range(1, covered.ndim)) if axis is None else axis
-    hits = (covered & used).sum(axis=axis).astype(np.float64)
+    hits = np.where(used, covered, 0.0).sum(axis=axis)
     pairs = np.broadcast_to(used, covered.shape).sum(axis=axis)
     return np.divide(hits, pairs, out=np.full(hits.shape, np.nan), where=pairs > 0)

@@ -167,5 +167,5 @@ def _level_at(right: NDArray[np.intp], values: Array, curves: Array, levels: Arr
     before = np.maximum(inner - 1, 0)
     low, high = (np.take_along_axis(curves, at[None], axis=0)[0] for at in (before, inner))
     gap = high - low
-    share = np.divide(values - low, gap, out=np.zeros_like(values), where=gap > 0)
+    share = np.divide(values - low, gap, out=(values > low).astype(np.float64), where=gap > 0)
     return levels[before] + np.clip(share, 0, 1) * (levels[inner] - levels[before])
