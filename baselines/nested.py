@@ -106,12 +106,13 @@ class NestedSampling:
         sampler = self._sampler(target, seed, path)
         finished = False
         with tqdm(disable=not limits.progress, desc="nested sampling", unit=" evaluations") as bar:
-            while not finished and limits.left > 0:
+            while not finished and (limits.left > 0 or sampler.n_like == 0):
+                in_time = limits.left > 0  # one batch is evaluated even so
                 finished = sampler.run(
                     n_eff=self.n_eff,
-                    n_like_max=sampler.n_like + self.slice_size,
+                    n_like_max=sampler.n_like + (self.slice_size if in_time else self.batch),
                     discard_exploration=True,
-                    timeout=limits.left,
+                    timeout=limits.left if in_time else math.inf,
                 )
                 if path is not None:
                     _store(sampler, path, identity)
@@ -136,8 +137,6 @@ class NestedSampling:
         return sampler
 
     def _result(self, sampler: nautilus.Sampler, seed: int) -> Sampled:
-        if sampler.n_like == 0:
-            raise InputError("max_seconds: too short for a single evaluation")
         few = sampler.explored and not (np.all(sampler.shell_n >= 1) and sampler.n_eff >= min(self.n_eff, 200))
         if few:
             sampler.discard_exploration = False

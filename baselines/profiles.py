@@ -115,7 +115,7 @@ class ShapeProfile:
     @property
     def delta_test_statistic(self) -> Array:
         """2 (ln L - largest ln L among the values), (n,)."""
-        return 2 * (self.log_likelihood - self.log_likelihood.max())
+        return _below_best(self.log_likelihood)
 
     @property
     def _spline(self) -> CubicSpline:
@@ -177,6 +177,11 @@ def shape_profile(
     return ShapeProfile(template, where, *_columns(results))
 
 
+def _below_best(log_likelihood: Array) -> Array:
+    """2 (ln L - largest ln L), (n,)."""
+    return 2 * (log_likelihood - log_likelihood.max())
+
+
 def _columns(results: list[PoissonFitResult]) -> tuple[Array, Array, Array, Array]:
     """Log-likelihood and TS (n,), norm and error of the replaced template (n, n_energy)."""
     statistic = np.array([result.test_statistics[-1].sum() for result in results])
@@ -215,7 +220,7 @@ class TemplateComparison:
     @property
     def delta_test_statistic(self) -> Array:
         """2 (ln L - largest ln L), (n,)."""
-        return 2 * (self.log_likelihood - self.log_likelihood.max())
+        return _below_best(self.log_likelihood)
 
 
 def compare_templates(

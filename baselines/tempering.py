@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gcesbi.baselines.sampling import BlockMove, LogProbability, rank_diagnostics
+from gcesbi.baselines.sampling import BlockMove, LogProbability, rank_diagnostics, rank_problems
 from gcesbi.baselines.target import Limits, Sampled, Target, load_arrays, save_arrays
 from gcesbi.errors import InputError
 
@@ -71,12 +71,7 @@ class IslandConvergence:
         if len(self.log_evidences) < 2:
             found.append("one island alone shows no convergence")
             return tuple(found)
-        worst = int(np.argmax(np.nan_to_num(self.r_hat, nan=np.inf)))
-        if not self.r_hat[worst] < 1.05:
-            found.append(f"R-hat of islands is {self.r_hat[worst]:.3f} ({self.names[worst]}), above 1.05")
-        worst = int(np.argmin(np.nan_to_num(self.ess, nan=0.0)))
-        if not self.ess[worst] > 200:
-            found.append(f"effective sample size is {self.ess[worst]:.0f} ({self.names[worst]}), below 200")
+        found += rank_problems(self.names, self.r_hat, self.ess)
         scatter = float(self.log_evidences.std(ddof=1))
         if scatter > 1:
             found.append(f"ln Z scatters by {scatter:.2f} between islands, more than 1")

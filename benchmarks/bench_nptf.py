@@ -14,13 +14,13 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import healpy as hp
 import numpy as np
 from numba import njit
+from timing import best
 
 from gcesbi.baselines import BrokenPowerLaws, NptfLikelihood, SkewNormals
 from gcesbi.baselines.count_integrals import count_vectors, mean_counts
@@ -93,16 +93,6 @@ def multiply_adds(a, b, n):
         for i in range(a.size):
             total += a[i] * b[i]
     return total
-
-
-def best(function, repeats):
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def load(folder):

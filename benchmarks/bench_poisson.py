@@ -9,24 +9,14 @@ One core (set OMP_NUM_THREADS=1), best of several runs after a first one; ratios
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import poisson
+from timing import best
 
 from gcesbi import Observation, SkyModel, read_observation
 from gcesbi.baselines import PoissonFit, deviance, goodness_of_fit
-
-
-def best(function, repeats):
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def main():
