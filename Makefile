@@ -6,7 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: quickstart test bench lint types format clean install
+SCALE ?= quick
+
+.PHONY: paper quickstart test bench lint types format clean install
 
 quickstart: $(READY)  ## the whole job on a mock map; ARGS="--seed 3" passes options on
 	$(BIN)/gcesbi quickstart $(ARGS)
@@ -16,6 +18,9 @@ test: $(READY)  ## all tests
 
 bench: $(READY)  ## speed of the simulator; docs/benchmarks.md says what to expect
 	$(BIN)/python benchmarks/bench_simulator.py $(ARGS)
+
+paper: $(READY)  ## figures of the papers from runs that are made for them; SCALE=quick, default or paper
+	$(BIN)/python -m paper --scale $(SCALE) $(ARGS)
 
 lint: $(READY) types  ## style and types
 	$(BIN)/ruff check .

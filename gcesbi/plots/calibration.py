@@ -90,10 +90,12 @@ def _histograms(samples: Mapping[str, ArrayLike], unit: str, title: str, origin:
     return figure
 
 
-def draw_histograms(axes: Axes, samples: Mapping[str, ArrayLike], unit: str, origin: float | None = None) -> None:
+def draw_histograms(
+    axes: Axes, samples: Mapping[str, ArrayLike], unit: str, origin: float | None = None, n_bin: int = 40
+) -> None:
     """Draw histograms of several samples into a panel, medians marked, a line at `origin`; no title, no legend."""
     arrays = {name: np.ravel(np.asarray(sample, dtype=np.float64)) for name, sample in _some(samples).items()}
-    bins = np.histogram_bin_edges(np.concatenate(list(arrays.values())), bins=40)
+    bins = np.histogram_bin_edges(np.concatenate(list(arrays.values())), bins=n_bin)
     if origin is not None:
         axes.axvline(origin, color="black", lw=1)
     for i, (name, sample) in enumerate(arrays.items()):

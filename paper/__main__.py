@@ -1,0 +1,69 @@
+"""Command: make the runs of the papers and draw their figures.
+
+Exit status: 0 if every figure was drawn, 1 if some are missing, 2 for bad arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from gcesbi.errors import InputError
+from paper.driver import draw_paper
+from paper.graph import SCALES
+from paper.list2025 import PAPER as LIST2025
+
+PAPERS = {paper.name: paper for paper in (LIST2025,)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments; return the exit status."""
+    given = _parser().parse_args(arguments)
+    out = given.out or Path("runs") / "paper" / given.scale
+    console = Console(soft_wrap=True, highlight=False)
+    papers = [PAPERS[name] for name in given.paper or PAPERS]
+    drawn, missing = 0, 0
+    for paper in papers:
+        console.print(f"{paper.title}, scale {given.scale}, in {out}")
+        try:
+            outcome = draw_paper(
+                paper,
+                given.scale,
+                out,
+                given.data,
+                only=given.only,
+                make_runs=not given.draw_only,
+                tell=console.print,
+            )
+        except InputError as error:
+            Console(stderr=True, soft_wrap=True).print(f"error: {error}")
+            return 2
+        drawn, missing = drawn + len(outcome.drawn), missing + len(outcome.missing)
+    console.print(f"{drawn} figures drawn in {out / 'figures'}" + (f", {missing} missing" if missing else ""))
+    return 1 if missing else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m paper", description="Draw the figures of the papers.")
+    parser.add_argument("--scale", choices=SCALES, default="quick", help="how large the runs are (see paper/README.md)")
+    parser.add_argument("--out", type=Path, default=None, help="folder of runs and figures; runs/paper/SCALE")
+    parser.add_argument("--data", type=Path, default=_data(), help="folder of the real 573-week maps")
+    parser.add_argument("--paper", choices=list(PAPERS), action="append", help="this paper alone; repeatable")
+    parser.add_argument("--only", nargs="+", metavar="FIGURE", help="these figures, and the runs they need")
+    parser.add_argument("--draw-only", action="store_true", help="draw from the runs that are there; make none")
+    return parser
+
+
+def _data() -> Path:
+    """Where the tests look too: ``$GCESBI_DATA``, else ``../shared/data`` beside the checkout."""
+    root = os.environ.get("GCESBI_DATA")
+    return (Path(root) if root else Path(__file__).resolve().parents[2] / "shared" / "data") / "fermi-573w"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""Make the runs that figures need, draw the figures, write their captions; go on where one thing fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gcesbi.errors import InputError
+from gcesbi.io.files import write_atomically
+from paper.graph import FigureScript, Paper, Plan, Scale, check, make
+from paper.style import save, styled
+
+__all__ = ["Outcome", "caption", "draw_paper", "wanted_runs"]
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What was drawn, and what is missing and why."""
+
+    drawn: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def wanted_runs(paper: Paper, plans: Iterable[Plan], figures: Iterable[str]) -> list[Plan]:
+    """Plans of the runs that these figures are drawn from, and of those that they need, in order."""
+    by_name = {plan.name: plan for plan in plans}
+    wanted: set[str] = set()
+
+    def add(name: str) -> None:
+        wanted.add(name)
+        for each in by_name[name].needs:
+            add(each)
+
+    for label in figures:
+        for name in paper.figures[label].NEEDS:
+            add(name)
+    return [plan for plan in by_name.values() if plan.name in wanted]
+
+
+def draw_paper(
+    paper: Paper,
+    scale: Scale,
+    out: Path,
+    data: Path,
+    *,
+    only: Iterable[str] | None = None,
+    make_runs: bool = True,
+    tell: Tell = lambda _: None,
+) -> Outcome:
+    """Make runs and draw figures of a paper; what fails costs one line, not the rest.
+
+    Parameters
+    ----------
+    paper : Paper
+    scale : str
+    out : Path
+        Runs lie in ``out/runs/<paper>``, figures in ``out/figures/<paper>``.
+    data : Path
+        Folder of the real maps; needed by runs on them alone.
+    only : iterable of str, optional
+        Numbers of figures; all by default.
+    make_runs : bool
+        Otherwise figures are drawn from the runs that are there.
+    tell : callable
+        Gets a line for everything that is done or fails.
+
+    Raises
+    ------
+    InputError
+        If a number of a figure is unknown.
+    """
+    labels = list(paper.figures) if only is None else list(dict.fromkeys(only))
+    for label in labels:
+        if label not in paper.figures:
+            raise InputError(f"only: figures of {paper.name} are {', '.join(paper.figures)}, got {label!r}")
+    runs = out / "runs" / paper.name
+    plans = {plan.name: plan for plan in paper.plans(scale, data, runs)}
+    if make_runs:
+        _make_all(wanted_runs(paper, plans.values(), labels), runs, tell)
+    outcome = Outcome()
+    for label in labels:
+        try:
+            _draw(paper, label, plans, runs, out / "figures" / paper.name, scale)
+        except (InputError, OSError) as error:
+            outcome.missing[label] = _one_line(error)
+            tell(f"figure {label} is missing: {outcome.missing[label]}")
+        else:
+            outcome.drawn.append(label)
+    if paper.results is not None and only is None:
+        finished = {name: runs / name for name, plan in plans.items() if _is_finished(plan, runs / name)}
+        path = out / f"RESULTS-{paper.name}.md"
+        text = paper.results(finished, scale)
+        write_atomically(path, lambda target: target.write_text(text), overwrite=True)
+        tell(f"results: {path}")
+    return outcome
+
+
+def _make_all(plans: Iterable[Plan], runs: Path, tell: Tell) -> None:
+    failed: set[str] = set()
+    for plan in plans:
+        if lacking := failed.intersection(plan.needs):
+            tell(f"run {plan.name} is missing: it needs {', '.join(sorted(lacking))}")
+            failed.add(plan.name)
+            continue
+        try:
+            make(plan, runs / plan.name, tell)
+        except (InputError, OSError) as error:
+            tell(f"run {plan.name} is missing: {_one_line(error)}")
+            failed.add(plan.name)
+
+
+def _draw(paper: Paper, label: str, plans: Mapping[str, Plan], runs: Path, figures: Path, scale: Scale) -> None:
+    script = paper.figures[label]
+    for name in script.NEEDS:
+        check(plans[name], runs / name)
+    folders = [runs / name for name in script.NEEDS]
+    stem = figures / f"figure_{label.lower()}"
+    with styled():
+        save(script.draw(*folders), stem)
+    text = caption(paper, label, script, scale, folders)
+    path = stem.with_suffix(".txt")
+    write_atomically(path, lambda target: target.write_text(text), overwrite=True)
+
+
+def caption(paper: Paper, label: str, script: FigureScript, scale: Scale, folders: Iterable[Path]) -> str:
+    """What a figure shows, after which figure of which paper, on which data, at what scale, from which runs."""
+    lines = [f"Figure {label} of {paper.title}, redrawn at scale {scale!r}.", "", script.CAPTION, ""]
+    entries = [_entry(folder) for folder in folders]
+    lines += entries or ["Drawn from no run."]
+    return "\n".join(lines) + "\n"
+
+
+def _entry(folder: Path) -> str:
+    plan = json.loads((folder / "plan.json").read_text())
+    settings: Mapping[str, Any] = plan["settings"]
+    facts = [f"seed {settings['seed']}"] if "seed" in settings else []
+    sky, maps = settings.get("sky", {}), settings.get("simulation", {})
+    facts += [f"{key} {sky[key]}" for key in ("nside", "n_energy", "weeks", "diffuse", "mask") if key in sky]
+    facts += [f"{maps['n_train']} training and {maps['n_test']} held-out maps"] if "n_train" in maps else []
+    return f"- run {folder.name}: {plan['about']}; {', '.join(facts)}; gcesbi {plan['version']}; {folder}"
+
+
+def _is_finished(plan: Plan, folder: Path) -> bool:
+    try:
+        check(plan, folder)
+    except InputError:
+        return False
+    return True
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,354 @@
+"""Runs of the library as plans: settings of a run folder, and its steps with the numbers that figures read.
+
+What a step leaves for figures lies in ``paper/`` inside the run folder, as JSON and NumPy archives, so that a figure
+needs neither model nor network:
+
+=====================  ==================================================================================
+``sky.json``           names, energies, flux bins, solid angle, flux of one photon; the truth of a mock
+``networks.json``      quantiles of all named quantities (:func:`gcesbi.comparison.posterior_figures`)
+``curves.npz``         source counts at :data:`CURVE_TAUS`, dim to bright
+``poisson.json``       the Poisson fit, as ``networks.json``
+``nptf.json/npz``      the NPTF, as ``networks.json``, and 68 % bands of its F² dN/dF
+``evaluation.npz``     held-out maps: coverage curves, sharpness, (signed) Earth mover's distances
+``mismodel.npz``       the same for maps of other skies
+``poisson_excess.npz`` median quantiles of the source counts of exactly Poisson maps
+=====================  ==================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi import mismodel_steps, steps
+from gcesbi.baselines import NptfPosterior, PoissonFit
+from gcesbi.comparison import posterior_figures
+from gcesbi.errors import InputError
+from gcesbi.estimators import PoissonFractionPosterior, SourceCountPosterior
+from gcesbi.estimators.checkpoint import differences
+from gcesbi.evaluation import TAUS, Evaluation
+from gcesbi.io import read_observation
+from gcesbi.io.files import write_atomically
+from gcesbi.physics.scd import cdf_to_pdf, pdf_to_f2dndf
+from gcesbi.posterior import JointPosterior, Posterior
+from gcesbi.run import Run
+from gcesbi.settings import RunSettings
+from gcesbi.simulation import Simulations, SkyModel
+from gcesbi.sky import Observation
+from paper.graph import Plan, Step, write_json
+
+__all__ = [
+    "CURVE_TAUS",
+    "FOLDER",
+    "LEVELS",
+    "evaluate",
+    "fit_nptf",
+    "fit_poisson",
+    "gate",
+    "infer",
+    "library_plan",
+    "mismodel",
+    "observe_folder",
+    "observe_like",
+    "observe_theta",
+    "plain",
+    "poisson_excess",
+    "poisson_fraction",
+    "simulate",
+    "train",
+]
+
+FOLDER = "paper"
+"""Where figures look, inside a run folder."""
+
+CURVE_TAUS = np.arange(1, 20) / 20
+"""Quantile levels of the source counts that figures draw."""
+
+LEVELS = (0.025, 0.05, 0.1, 0.16, 0.25, 0.5, 0.75, 0.84, 0.9, 0.95, 0.975)
+_TAILS = (0.16, 0.5, 0.84)
+_PLACES = ("path", "store")
+
+Array = NDArray[np.float64]
+
+
+def plain(settings: RunSettings) -> dict[str, Any]:
+    """Settings as plain values, without the places where maps lie."""
+    values = settings.model_dump(mode="json")
+    return {
+        section: {key: value for key, value in found.items() if key not in _PLACES}
+        if isinstance(found, dict)
+        else found
+        for section, found in values.items()
+    }
+
+
+def library_plan(
+    name: str,
+    about: str,
+    settings: RunSettings,
+    wanted: Sequence[Step],
+    *,
+    needs: tuple[str, ...] = (),
+    data: Path | None = None,
+) -> Plan:
+    """Plan of a run folder of the library."""
+    return Plan(
+        name=name,
+        about=about,
+        settings=plain(settings),
+        begin=lambda folder: _begin(folder, settings),
+        steps=tuple(wanted),
+        needs=needs,
+        data=data,
+    )
+
+
+def _begin(folder: Path, settings: RunSettings) -> Run:
+    if (folder / "run.json").is_file():
+        run = Run.open(folder)
+        if unlike := differences(plain(run.settings), plain(settings)):
+            raise InputError(f"run: {str(folder)!r} was made otherwise; {'; '.join(unlike)}")
+    else:
+        run = Run.create(folder, settings, settings.sky.build())
+    (folder / FOLDER).mkdir(exist_ok=True)
+    return run
+
+
+# -- steps ----------------------------------------------------------------------------------------------------------
+
+
+def simulate(workers: int = 1) -> Step:
+    """Draw the maps that the settings ask for."""
+    return Step(name="simulate", do=lambda run: steps.simulate(run, workers, backend="threads"))
+
+
+def train() -> Step:
+    """Train both networks."""
+    return Step(name="train", do=steps.train)
+
+
+def poisson_fraction(n_maps: int, workers: int = 1) -> Step:
+    """Train the network for the Poisson share."""
+    return Step(
+        name="poisson-fraction",
+        do=lambda run: steps.train_poisson_fraction(run, n_maps, workers),
+        options={"n_maps": n_maps},
+    )
+
+
+def evaluate() -> Step:
+    """Judge both networks on held-out maps."""
+
+    def do(run: Run) -> None:
+        found = steps.evaluate(run)
+        details = None if found.details is None else found.details.to_dict()
+        run.write_json("validation.json", {**found.to_dict(), "details": details})
+        write_arrays(run.folder / FOLDER / "evaluation.npz", evaluation_arrays(found))
+
+    return Step(name="evaluate", do=do)
+
+
+def observe_folder(data: Path) -> Step:
+    """Store the observation of a data folder."""
+
+    def do(run: Run) -> None:
+        sky = run.settings.sky
+        _observed(run, read_observation(data, sky.radius, sky.band, sky.mask, nside=sky.nside), None)
+
+    return Step(name="observe", do=do)
+
+
+def observe_theta(theta: Callable[[SkyModel], Array], seed: int, options: Mapping[str, Any]) -> Step:
+    """Draw a mock observation of the parameters that `theta` gives the run's model; `options` say which."""
+
+    def do(run: Run) -> None:
+        observation, truth = run.simulator.observe(theta(run.model), seed=seed)
+        _observed(run, observation, _truth(truth))
+
+    return Step(name="observe", do=do, options={"seed": seed, **options})
+
+
+def observe_like(folder: Path) -> Step:
+    """Take the observation of another run, and its truth."""
+
+    def do(run: Run) -> None:
+        known = json.loads((folder / FOLDER / "sky.json").read_text())
+        _observed(run, Run.open(folder).observation(), known.get("truth"))
+
+    return Step(name="observe", do=do, options={"of": folder.name})
+
+
+def infer() -> Step:
+    """Ask the networks about the stored observation."""
+
+    def do(run: Run) -> None:
+        posterior = steps.infer(run, run.observation())
+        run.write_posterior("networks", posterior)
+        write_json(
+            run.folder / FOLDER / "networks.json", {**posterior_figures(posterior, LEVELS), **_shares(posterior)}
+        )
+        write_arrays(run.folder / FOLDER / "curves.npz", _curves(posterior))
+
+    return Step(name="infer", do=do)
+
+
+def fit_poisson() -> Step:
+    """Fit Poisson templates to the stored observation."""
+
+    def do(run: Run) -> None:
+        posterior = PoissonFit(run.model, run.observation()).run().posterior()
+        write_json(run.folder / FOLDER / "poisson.json", posterior_figures(posterior, LEVELS))
+
+    return Step(name="fit-poisson", do=do)
+
+
+def fit_nptf() -> Step:
+    """Fit the NPTF to the stored observation; an interrupted fit goes on."""
+
+    def do(run: Run) -> None:
+        checkpoint = run.folder / "nptf.checkpoint.h5"
+        seed = run.settings.seed
+        posterior = steps.fit_nptf(run.model, run.observation(), run.settings.nptf, seed, checkpoint=checkpoint)
+        run.write_posterior("nptf", posterior)
+        problems = {"problems": list(posterior.convergence.problems)}
+        write_json(run.folder / FOLDER / "nptf.json", {**posterior_figures(posterior, LEVELS), **problems})
+        write_arrays(run.folder / FOLDER / "nptf.npz", _nptf_arrays(run.model, posterior))
+
+    return Step(name="fit-nptf", do=do)
+
+
+def gate(n_maps: int, false_alarm: float = 0.01, workers: int = 1) -> Step:
+    """Calibrate the gate and ask it about the stored observation."""
+
+    def do(run: Run) -> None:
+        found = mismodel_steps.calibrate_gate(run, n_maps, false_alarm, workers)
+        run.write_json("gate.json", found.verdict(run.observation().counts).to_dict())
+
+    return Step(name="gate", do=do, options={"n_maps": n_maps, "false_alarm": false_alarm})
+
+
+def mismodel(n_maps: int, workers: int = 1) -> Step:
+    """Judge the networks on maps of other skies."""
+
+    def do(run: Run) -> None:
+        found = mismodel_steps.mismodel(run, n_maps=n_maps, workers=workers)
+        run.write_json("mismodel.json", found.to_dict())
+        arrays = {
+            f"{sky}/{key}": values
+            for sky, evaluation in found.evaluations.items()
+            for key, values in evaluation_arrays(evaluation).items()
+        }
+        write_arrays(run.folder / FOLDER / "mismodel.npz", arrays)
+
+    return Step(name="mismodel", do=do, options={"n_maps": n_maps})
+
+
+def poisson_excess(n_maps: int) -> Step:
+    """Reconstruct maps that are exactly Poisson, drawn from the best fit to the stored observation."""
+
+    def do(run: Run) -> None:
+        cdf = mismodel_steps.poisson_excess(run, run.observation(), n_maps)
+        write_arrays(run.folder / FOLDER / "poisson_excess.npz", {"taus": TAUS, "scd_cdf": cdf})
+
+    return Step(name="poisson-excess", do=do, options={"n_maps": n_maps})
+
+
+# -- what figures read ----------------------------------------------------------------------------------------------
+
+
+def evaluation_arrays(found: Evaluation) -> dict[str, Array]:
+    """Coverage curves of all quantities; sharpness, SEMD and EMD of every map for each point-source template."""
+    arrays: dict[str, Array] = {}
+    reports = {f"spectrum/{name}": report for name, report in found.spectra.items()}
+    reports |= {f"source counts/{name}": each.report for name, each in found.source_counts.items()}
+    for name, report in reports.items():
+        arrays |= {f"{name}/{key}": getattr(report.curve, key) for key in ("alphas", "coverage", "low", "high")}
+    for name, each in found.source_counts.items():
+        head = f"source counts/{name}"
+        arrays |= {f"{head}/{key}": getattr(each, key) for key in ("sharpness", "semd", "emd")}
+    return arrays
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Store a NumPy archive, whole or not at all."""
+
+    def write(target: Path) -> None:
+        with target.open("wb") as file:
+            np.savez_compressed(file, **{name: np.asarray(values) for name, values in arrays.items()})
+
+    write_atomically(path, write, overwrite=True)
+
+
+def describe(model: SkyModel) -> dict[str, Any]:
+    """What figures need to know of a model."""
+    return {
+        "fingerprint": model.fingerprint,
+        "names": list(model.names),
+        "point_sources": list(model.point_sources),
+        "nside": model.region.nside,
+        "n_pix": model.region.n_pix,
+        "solid_angle": float(model.region.solid_angle),
+        "energy_edges": model.energy_edges.tolist(),
+        "scd_edges": model.scd_edges.tolist(),
+        "photon_flux": float(1 / model.exposure.mean()),
+    }
+
+
+def _observed(run: Run, observation: Observation, truth: Mapping[str, Any] | None) -> None:
+    run.write_observation(observation)
+    known = describe(run.model) | {"counts": int(observation.counts.sum())}
+    write_json(run.folder / FOLDER / "sky.json", known if truth is None else {**known, "truth": truth})
+
+
+def _truth(drawn: Simulations) -> dict[str, Any]:
+    return {key: getattr(drawn, key)[0].tolist() for key in ("flux", "scd", "n_sources")}
+
+
+def _part(posterior: JointPosterior, kind: type[Posterior]) -> Any:
+    return next((part for part in posterior.parts if isinstance(part, kind)), None)
+
+
+def _curves(posterior: JointPosterior) -> dict[str, Array]:
+    counts: SourceCountPosterior = _part(posterior, SourceCountPosterior)
+    return {"taus": CURVE_TAUS, **counts.curves(CURVE_TAUS)}
+
+
+def _shares(posterior: JointPosterior) -> dict[str, Any]:
+    """What the network for the Poisson share says, where there is one."""
+    share: PoissonFractionPosterior | None = _part(posterior, PoissonFractionPosterior)
+    if share is None:
+        return {}
+    limit = float(share.quantiles("poisson_fraction", 0.95)[0])
+    return {
+        "poisson_share": {
+            "levels": CURVE_TAUS.tolist(),
+            "quantiles": share.quantiles("poisson_fraction", CURVE_TAUS).tolist(),
+            "excluded_95": 1 - limit,
+            "extrapolates": share.extrapolates,
+        }
+    }
+
+
+def _nptf_arrays(model: SkyModel, posterior: NptfPosterior) -> dict[str, Array]:
+    """Tails and median of F² dN/dF of the point sources; median and tails of the parts of their flux."""
+    samples = posterior.samples
+    rows = [model.names.index(name) for name in model.point_sources]
+    total = samples["flux"].sum(axis=1)
+    sources = samples["point_source_flux_fraction"] * total[:, None]
+    density = pdf_to_f2dndf(cdf_to_pdf(samples["scd_cdf"]), sources, model.bins)
+    return {
+        "f2dndf": np.quantile(density, _TAILS, axis=0),
+        "scd_cdf": np.quantile(samples["scd_cdf"], _TAILS, axis=0),
+        "n_sources": np.quantile(samples["n_sources"], CURVE_TAUS, axis=0),
+        "taus": CURVE_TAUS,
+        "point_source_share": np.quantile(samples["point_source_flux_fraction"], LEVELS, axis=0),
+        "poisson_share": np.quantile(samples["poisson_flux_fraction"], LEVELS, axis=0),
+        "point_sources_of_flux": np.quantile(
+            samples["point_source_flux_fraction"] / samples["flux_fraction"][:, rows], LEVELS, axis=0
+        ),
+    }

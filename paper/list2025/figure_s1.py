@@ -1,0 +1,39 @@
+"""Fig. S1: spectra of all templates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from gcesbi import plots
+from gcesbi.physics.spectra import e2dnde
+from paper.view import RunView
+
+__all__ = ["CAPTION", "NEEDS", "draw"]
+
+NEEDS = ("ten",)
+CAPTION = (
+    "Spectra E² dN/dE of all templates on a mock sky in ten energy bins: energy-dependent networks and a Poisson fit "
+    "in every bin, median with 68 % interval; steps: the truth."
+)
+
+
+def draw(ten: Path) -> Figure:
+    """One panel a template."""
+    view = RunView.open(ten, "several")
+    methods = {name: view.answer(key).summary("spectrum") for name, key in (("networks", "networks"), *_FIT)}
+    truth = e2dnde(view.true("flux"), view.sky["energy_edges"]) if view.is_mock else None
+    figure = plots.spectra(
+        view.names,
+        view.sky["energy_edges"],
+        methods,
+        truth,
+        unit="E² dN/dE [GeV cm⁻² s⁻¹]",
+        solid_angle=view.solid_angle,
+    )
+    figure.set_size_inches(7.0, 4.6)
+    return figure
+
+
+_FIT = (("Poisson fit", "poisson"),)

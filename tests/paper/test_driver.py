@@ -1,0 +1,272 @@
+"""The graph of runs and figures: what is made, skipped, refused; what is drawn where something is missing."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from gcesbi import InputError
+
+
+@pytest.fixture
+def paper():
+    """A paper of three figures and three runs that write a number each."""
+    from paper.graph import Paper
+
+    def figure(*needs):
+        def draw(*folders):
+            numbers = [json.loads((folder / "number.json").read_text())["number"] for folder in folders]
+            drawn = Figure(figsize=(2, 2))
+            drawn.add_subplot().plot(numbers)
+            return drawn
+
+        return SimpleNamespace(NEEDS=needs, CAPTION="Numbers.", draw=draw)
+
+    return Paper(
+        name="toy",
+        title="A toy (2025)",
+        figures={"1": figure("a"), "2": figure("a", "b"), "S3": figure("real")},
+        plans=plans,
+        results=lambda folders, scale: f"{scale}: {', '.join(folders)}\n",
+    )
+
+
+DONE = []
+
+
+def plans(scale, data, folder, number=1):
+    from paper.graph import Plan, Step
+
+    def plan(name, steps, **more):
+        def begin(run):
+            run.mkdir(parents=True, exist_ok=True)
+            return run
+
+        settings = {"seed": 3, "scale": scale, "sky": {"nside": 16}}
+        return Plan(name=name, about=f"run {name}", settings=settings, begin=begin, steps=steps, **more)
+
+    def write(run):
+        DONE.append(f"{run.name}: write")
+        (run / "number.json").write_text(json.dumps({"number": number}))
+
+    def fail(run):
+        DONE.append(f"{run.name}: fail")
+        raise InputError("nothing works here")
+
+    first = Step(name="write", do=write, options={"number": number})
+    return (
+        plan("a", (first,)),
+        plan("b", (first, *((Step(name="fail", do=fail),) if scale == "paper" else ())), needs=("a",)),
+        plan("real", (first,), data=data),
+        plan("idle", (first,)),
+    )
+
+
+@pytest.fixture(autouse=True)
+def nothing_done():
+    DONE.clear()
+
+
+def test_runs_are_made_once_and_figures_drawn(paper, tmp_path):
+    from paper.driver import draw_paper
+
+    told = []
+    outcome = draw_paper(paper, "quick", tmp_path, tmp_path, tell=told.append)
+    assert outcome.drawn == ["1", "2", "S3"]
+    assert outcome.missing == {}
+    assert DONE == ["a: write", "b: write", "real: write"]  # no figure needs the fourth
+    figures = tmp_path / "figures" / "toy"
+    assert sorted(path.name for path in figures.iterdir()) == sorted(
+        f"figure_{label}.{kind}" for label in ("1", "2", "s3") for kind in ("pdf", "png", "txt")
+    )
+    caption = (figures / "figure_2.txt").read_text()
+    for fact in (
+        "Figure 2 of A toy (2025), redrawn at scale 'quick'",
+        "Numbers.",
+        "run a",
+        "run b",
+        "seed 3",
+        "nside 16",
+    ):
+        assert fact in caption
+    assert (tmp_path / "RESULTS-toy.md").read_text() == "quick: a, b, real\n"
+    draw_paper(paper, "quick", tmp_path, tmp_path)
+    assert len(DONE) == 3  # nothing twice
+    spent = json.loads((tmp_path / "runs" / "toy" / "a" / "steps" / "write.json").read_text())
+    assert spent["options"] == {"number": 1}
+    assert spent["seconds"] >= 0
+
+
+def test_an_interrupted_run_goes_on_where_it_was(paper, tmp_path):
+    from paper.graph import make
+
+    _, run, *_ = plans("paper", tmp_path, tmp_path)
+    with pytest.raises(InputError, match="nothing works"):
+        make(run, tmp_path / "b")
+    with pytest.raises(InputError, match="nothing works"):
+        make(run, tmp_path / "b")
+    assert DONE == ["b: write", "b: fail", "b: fail"]
+
+
+def test_a_run_made_otherwise_is_refused_and_says_how(paper, tmp_path):
+    from paper.graph import check, make
+
+    run, *_ = plans("quick", tmp_path, tmp_path)
+    make(run, tmp_path / "a")
+    check(run, tmp_path / "a")
+    other, *_ = plans("default", tmp_path, tmp_path, number=2)
+    for use in (make, check):
+        with pytest.raises(InputError, match=r"settings.scale: 'quick', now 'default'; steps.write.number: 1, now 2"):
+            use(other, tmp_path / "a")
+    (tmp_path / "a" / "plan.json").write_text("{}")
+    with pytest.raises(InputError, match=r"plan\.json is damaged"):
+        check(run, tmp_path / "a")
+
+
+def test_a_missing_data_folder_costs_its_figures_alone(paper, tmp_path):
+    from paper.driver import draw_paper
+
+    told = []
+    outcome = draw_paper(paper, "quick", tmp_path, tmp_path / "nowhere", tell=told.append)
+    assert outcome.drawn == ["1", "2"]
+    assert list(outcome.missing) == ["S3"]
+    (line,) = (line for line in told if "data folder" in line)
+    assert "needs the data folder" in line
+    assert "nowhere" in line
+    assert "\n" not in line
+    assert (tmp_path / "RESULTS-toy.md").read_text() == "quick: a, b\n"
+
+
+def test_an_unfinished_run_costs_its_figures_alone(paper, tmp_path):
+    from paper.driver import draw_paper
+
+    outcome = draw_paper(paper, "paper", tmp_path, tmp_path)
+    assert outcome.drawn == ["1", "S3"]
+    assert "unfinished, step 'fail' is missing" in outcome.missing["2"]
+
+
+def test_what_needs_a_failed_run_is_not_made(paper, tmp_path):
+    from paper.driver import draw_paper
+
+    other, *_ = plans("default", tmp_path, tmp_path)
+    from paper.graph import make
+
+    make(other, tmp_path / "runs" / "toy" / "a")
+    told = []
+    outcome = draw_paper(paper, "quick", tmp_path, tmp_path, tell=told.append)
+    assert outcome.drawn == ["S3"]
+    assert "run b is missing: it needs a" in told
+    assert "was made otherwise" in outcome.missing["1"]
+
+
+def test_figures_can_be_chosen(paper, tmp_path):
+    from paper.driver import draw_paper
+
+    outcome = draw_paper(paper, "quick", tmp_path, tmp_path, only=["2"])
+    assert outcome.drawn == ["2"]
+    assert DONE == ["a: write", "b: write"]
+    assert not (tmp_path / "RESULTS-toy.md").exists()
+    with pytest.raises(InputError, match="figures of toy are 1, 2, S3, got 'S9'"):
+        draw_paper(paper, "quick", tmp_path, tmp_path, only=["S9"])
+
+
+def test_drawing_alone_makes_no_run(paper, tmp_path):
+    from paper.driver import draw_paper
+
+    outcome = draw_paper(paper, "quick", tmp_path, tmp_path, make_runs=False)
+    assert DONE == []
+    assert "not made yet" in outcome.missing["1"]
+
+
+def test_the_exit_status_says_that_figures_are_missing(paper, tmp_path, monkeypatch, capsys):
+    from paper import __main__ as command
+
+    monkeypatch.setattr(command, "PAPERS", {"toy": paper})
+    arguments = ["--scale", "quick", "--out", str(tmp_path), "--data"]
+    assert command.main([*arguments, str(tmp_path)]) == 0
+    assert "3 figures drawn" in capsys.readouterr().out
+    (tmp_path / "runs" / "toy" / "real" / "steps" / "write.json").unlink()
+    assert command.main([*arguments, str(tmp_path / "nowhere")]) == 1
+    assert "2 figures drawn" in (said := capsys.readouterr().out)
+    assert "1 missing" in said
+    assert command.main([*arguments, str(tmp_path), "--only", "9"]) == 2
+    assert "figures of toy are" in capsys.readouterr().err
+
+
+# -- the declared graph ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", ["test", "quick", "default", "paper"])
+def test_every_need_is_a_run_of_every_scale(scale, tmp_path):
+    from paper.list2025 import PAPER
+
+    declared = {plan.name: plan for plan in PAPER.plans(scale, tmp_path / "nowhere", tmp_path)}
+    for script in PAPER.figures.values():
+        assert set(script.NEEDS) <= set(declared)
+    for name in {name for script in PAPER.figures.values() for name in script.NEEDS}:
+        json.dumps(declared[name].law, allow_nan=False)
+    assert declared["summed"].needs == ("ten",)
+    ten, twin = (declared[name].settings for name in ("ten", "summed"))
+    assert ten["sky"] == twin["sky"]
+    assert twin["network"]["energy"] == "summed"
+    assert ten["sky"]["n_energy"] == (2 if scale == "test" else 10)
+    weeks = [declared[f"weeks_{number}"].settings["sky"]["weeks"] for number in (567, 812)]
+    assert weeks[1] / weeks[0] == pytest.approx(812 / 567)
+    assert declared["real_single"].settings["sky"]["gce_populations"] == 1
+    assert declared["real_bright"].settings["sky"]["gce_xi_low"] == -11.5
+    assert declared["jitter"].settings["sky"]["spectral_jitter"] == 0.5
+
+
+def test_a_library_run_of_other_settings_is_refused(several):
+    from gcesbi.settings import load_settings
+    from paper.library import library_plan
+
+    settings = load_settings("test", ("sky.nside=16", "sky.n_energy=3"))
+    with pytest.raises(InputError, match=r"was made otherwise; seed: 5, now \d+; sky.n_energy: 2, now 3"):
+        library_plan("several", "", settings, ()).begin(several)
+
+
+def test_results_name_what_they_were_made_from(several, one):
+    from paper.list2025.results import results
+    from paper.view import RunView
+
+    mocks = dict.fromkeys(("ten", "summed", "weeks_567", "weeks_812"), several)
+    told = results({**mocks, "real_o": one}, "test")
+    view = RunView.open(several)
+    share = 100 * view.answer().at("flux_fraction", 0.5)[view.names.index("gce")]
+    assert f"| flux share of the excess | ≈ 7 % | {share:.1f} % (" in told
+    assert f"{100 * view.answer().more['poisson_share']['excluded_95']:.1f} %" in told
+    for quoted in ("35,000", "3.3 bins", "1.6 bins", "54 % / 46 %", "34 %", "O(10⁵)"):
+        assert quoted in told
+    assert "0.00 (between the curves" in told  # one run stands for both
+    table = [line for line in told.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in table[:20]} == {6}
+    assert "missing" not in told
+    assert "whose rows are missing: real_o" in results(mocks, "test")
+
+
+def test_a_mock_of_another_run_is_taken_over(several):
+    from paper.library import observe_like
+
+    stored = []
+    model = SimpleNamespace(**vars(_Model))
+    run = SimpleNamespace(folder=several, model=model, write_observation=stored.append)
+    before = (several / "paper" / "sky.json").read_text()
+    observe_like(several).do(run)
+    (observation,) = stored
+    assert observation.counts.sum() == json.loads(before)["counts"]
+    found = json.loads((several / "paper" / "sky.json").read_text())
+    (several / "paper" / "sky.json").write_text(before)
+    assert found["truth"] == json.loads(before)["truth"]
+    assert found["fingerprint"] == "of the other run"
+
+
+class _Model:
+    """As much of a model as a description takes."""
+
+    fingerprint, names, point_sources = "of the other run", ("gce",), ("gce",)
+    region = SimpleNamespace(nside=16, n_pix=2, solid_angle=0.5)
+    energy_edges = scd_edges = np.array([2.0, 20.0])
+    exposure = np.ones((1, 2))
