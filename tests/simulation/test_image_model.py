@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gcesbi.baselines import PoissonFit
+from gcesbi.baselines import NormPrior, PoissonFit
 from gcesbi.errors import InputError
 from gcesbi.io.catalog import read_catalogue
 from gcesbi.io.image import read_image_observation, read_intensity_cube, read_isotropic_spectrum
@@ -143,6 +143,20 @@ def test_fit_of_the_real_data(real):
     assert np.all((iem > 0.8) & (iem < 1.0))
     assert np.all(np.abs(sources - 1) < 0.15)
     assert 5 < fit.test_statistic("nfw") < 40
+
+
+def test_the_isotropic_norm_of_the_real_data_needs_a_prior(real):
+    """Free, it fills what gll_iem lacks off the plane; held to 0.3, all norms are near 1; at |b| > 2 it is 1 within its error."""
+    observed, model = real
+    free = PoissonFit(model, observed).run()
+    held = PoissonFit(model, observed, {"iso": NormPrior(mean=1.0, sigma=0.3)}).run()
+    assert np.all(free.norms[1] > 4.5)
+    assert np.all(np.abs(held.norms[:3] - 1) < 0.3)
+    assert held.norms[0].mean() > free.norms[0].mean()
+    off = PoissonFit(model, observed.cut(model.region.geometry.disc(4.8, min_latitude=2.0))).run()
+    weight = 1 / np.array([covariance[1, 1] for covariance in off.covariances])
+    mean, error = weight @ off.norms[1] / weight.sum(), weight.sum() ** -0.5
+    assert abs(mean - 1) < 2 * error
 
 
 @pytest.mark.parametrize(
