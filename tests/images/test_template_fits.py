@@ -1,0 +1,84 @@
+"""Fits of a run's images: of which images, with which background, and what the file gives back."""
+
+import numpy as np
+import pytest
+
+from gcesbi.errors import InputError
+from gcesbi.images.template_fit import fit_slope, halos_of_model
+from gcesbi.images.template_fits import fit_images, read_template_fits
+from gcesbi.simulation.image_sky import ImageSkyModel
+from gcesbi.simulation.images import ImageSimulator
+
+SLOPES = (1.0, 1.1, 1.2, 1.3)
+NAMES = ("snr-10-150", "lorimer-4-150")
+
+
+class Run:
+    """What a run gives to a template fit: one interstellar model trained on, one tested on."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.training, self.testing = NAMES[:1], NAMES[1:]
+        self.models = {name: ImageSkyModel.preset(shape=(16, 16), pixel_size=0.75, interstellar=name) for name in NAMES}
+        self.images = {
+            name: ImageSimulator(model).sample(3, seed=k) for k, (name, model) in enumerate(self.models.items())
+        }
+
+    def model(self, name):
+        return self.models[name]
+
+    def validation(self, name):
+        assert name == NAMES[0]
+        return self.images[name]
+
+    def test(self, name):
+        assert name == NAMES[1]
+        return self.images[name]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return Run(tmp_path_factory.mktemp("run"))
+
+
+def test_images_are_fitted_with_their_own_model_and_one_with_all(run):
+    fits = fit_images(run, n_image=2, gammas=SLOPES)
+    assert set(fits.own) == set(fits.other) == set(NAMES)
+    assert fits.drawn_from == "lorimer-4-150"
+    for name in NAMES:
+        halos, reference = halos_of_model(run.model(name))
+        assert len(fits.own[name]) == 2
+        np.testing.assert_array_equal(fits.theta[name], run.images[name].theta[:2])
+        own = fit_slope(run.images[name].counts[1], run.model(name).background_templates, halos, reference, SLOPES)
+        assert fits.own[name][1].cross_section == pytest.approx(own.cross_section, rel=1e-6)
+        assert fits.own[name][1].test_statistic == pytest.approx(own.test_statistic, rel=1e-6)
+        image = run.images["lorimer-4-150"].counts[0]
+        other = fit_slope(image, run.model(name).background_templates, halos, reference, SLOPES)
+        assert fits.other[name].gamma == pytest.approx(other.gamma, abs=1e-6)
+    assert fits.other["lorimer-4-150"].gamma == fits.own["lorimer-4-150"][0].gamma
+    assert abs(fits.other["snr-10-150"].gamma - fits.other["lorimer-4-150"].gamma) > 0.005
+
+
+def test_the_file_gives_back_what_was_fitted(run):
+    fits, again = fit_images(run, n_image=1, gammas=SLOPES), read_template_fits(run.folder)
+    assert again.drawn_from == fits.drawn_from
+    for name in NAMES:
+        first, second = fits.own[name][0], again.own[name][0]
+        np.testing.assert_array_equal(second.test_statistics, first.test_statistics)
+        assert (second.gamma, second.gamma_error) == (first.gamma, first.gamma_error)
+        assert (second.cross_section, second.cross_section_error) == (first.cross_section, first.cross_section_error)
+        np.testing.assert_array_equal(again.theta[name], fits.theta[name])
+        assert again.other[name].test_statistic == fits.other[name].test_statistic
+
+
+def test_missing_and_damaged_files_are_named(run, tmp_path):
+    with pytest.raises(InputError, match=r"holds no template_fits.json; its images are not fitted yet"):
+        read_template_fits(tmp_path)
+    (tmp_path / "template_fits.json").write_text('{"own": {}}')
+    with pytest.raises(InputError, match=r"template_fits.json is damaged \(KeyError: 'other'\)"):
+        read_template_fits(tmp_path)
+    (tmp_path / "template_fits.json").write_text("{")
+    with pytest.raises(InputError, match=r"template_fits.json is damaged \(JSONDecodeError"):
+        read_template_fits(tmp_path)
+    with pytest.raises(InputError, match="n_image: must be at least 1, got 0"):
+        fit_images(run, n_image=0)
