@@ -17,6 +17,7 @@ from scipy.special import ndtr, ndtri
 from gcesbi.baselines.poisson_optimum import Optimum, PoissonProblem
 from gcesbi.baselines.sampling import Chain, SamplingWarning, diagnose, run_emcee
 from gcesbi.errors import InputError
+from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Posterior, SamplePosterior, check_levels
 
 if TYPE_CHECKING:
@@ -30,11 +31,16 @@ _SLICE = 250  # steps between two looks at the clock
 Array = NDArray[np.float64]
 
 
-def _quantities(norms: Array, flux_per_norm: Array) -> dict[str, Array]:
-    """Fluxes and their fractions of norms (n, n_template, n_energy)."""
-    flux = norms * flux_per_norm
+def _quantities(norms: Array, result: PoissonFitResult) -> dict[str, Array]:
+    """Fluxes, their fractions and spectra of norms (n, n_template, n_energy)."""
+    flux = norms * result.flux_per_norm
     total = flux.sum(axis=2)
-    return {"flux_fraction": share(total, axis=1), "spectrum_fraction": share(flux, axis=1), "flux": total}
+    return {
+        "flux_fraction": share(total, axis=1),
+        "spectrum_fraction": share(flux, axis=1),
+        "flux": total,
+        "spectrum": e2dnde(flux, result.fit.observation.energy_edges),
+    }
 
 
 def share(flux: Array, axis: int) -> Array:
@@ -60,14 +66,14 @@ class PoissonPosterior(Posterior):
     @property
     def names(self) -> tuple[str, ...]:
         """Quantities that this posterior knows."""
-        return ("flux_fraction", "spectrum_fraction", "flux")
+        return ("flux_fraction", "spectrum_fraction", "flux", "spectrum")
 
     def sample(self, n: int, seed: int = 0) -> dict[str, Array]:
         """Draw `n` samples: name -> array (n, *axes of the quantity)."""
         rng = np.random.default_rng(seed)
         pairs = zip(self._result.optima, self._result.fit.problems, strict=True)
         norms = np.stack([_truncated_gaussian(optimum, problem.bounds, n, rng) for optimum, problem in pairs], axis=-1)
-        return _quantities(norms, self._result.flux_per_norm)
+        return _quantities(norms, self._result)
 
     @cached_property
     def _stored(self) -> dict[str, Array]:
@@ -96,7 +102,7 @@ class PoissonChainPosterior(SamplePosterior):
         norms = np.tile(result.spectrum, (n, 1, 1))
         for e, (chain, problem) in enumerate(zip(chains, result.fit.problems, strict=True)):
             norms[:, problem.varied, e] = rng.permutation(chain.flat)[:n]
-        super().__init__("Poisson fit", result.coordinates, _quantities(norms, result.flux_per_norm))
+        super().__init__("Poisson fit", result.coordinates, _quantities(norms, result))
         self.norms = norms
 
     @property

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from gcesbi.cli_images import images_app
 from gcesbi.cli_validate import validate_app
 from gcesbi.errors import InputError
 
@@ -192,7 +193,7 @@ def infer(
 
     The gate says whether the networks' model could have produced the map; it is calibrated at the first call.
     """
-    from gcesbi import mismodel_steps, steps
+    from gcesbi import mismodel_steps, neural_posterior_steps, steps
     from gcesbi.comparison import comparison_table, posterior_figures, spectra_table
     from gcesbi.console import print_table
     from gcesbi.estimators import PoissonFractionPosterior
@@ -208,9 +209,10 @@ def infer(
         posterior = steps.infer(opened, seen, force=force)
         opened.write_posterior("networks", posterior)
         opened.write_json("posteriors/networks.json", posterior_figures(posterior))
-        compared = steps.infer_neural_posteriors(opened, seen, force=force)
+        compared = neural_posterior_steps.infer_neural_posteriors(opened, seen, force=force)
         for name, each in compared.items():
             opened.write_posterior(name.lower(), each)
+            opened.write_json(f"posteriors/{name.lower()}.json", posterior_figures(each))
     print_table(Console(), comparison_table({"networks": posterior, **compared}, opened.model.bins))
     if opened.model.n_energy > 1:
         print_table(Console(), spectra_table(posterior), "E² dN/dE [GeV / cm² / s]")
@@ -288,6 +290,7 @@ def fit(
 
 
 app.add_typer(validate_app, name="validate")
+app.add_typer(images_app, name="images")
 
 
 def _fit_poisson(run: Run, seen: Observation) -> Posterior:

@@ -59,24 +59,27 @@ def validate_run(
 
     With an observation, the run's own if it has one, the gate is asked about it too.
     """
-    from gcesbi import mismodel_steps, pages, steps, validation_pages
+    from gcesbi import mismodel_steps, neural_posterior_steps, pages, steps, validation_pages
     from gcesbi.report import Report
 
     opened, timer = _open(run, quiet)
     seen = _seen(opened, observation, mask)
     with timer.step("Judge the networks on held-out maps"):
         evaluation = steps.evaluate(opened)
+        neural = neural_posterior_steps.evaluate_neural_posteriors(opened)
     gate = None
     if seen is not None:
         with timer.step("Ask the gate about the observation"):
             gate = mismodel_steps.judge(opened, seen, workers)
     verdict = pages.calibration_verdict(evaluation) + ("" if gate is None else f" {gate}")
     asked = () if gate is None else (validation_pages.gate_section(gate),)
+    compared = (validation_pages.neural_posterior_section(neural),) if neural else ()
     details = evaluation.details
     data = {
         **evaluation.to_dict(),
         "details": None if details is None else details.to_dict(),
         "gate": None if gate is None else gate.to_dict(),
+        "neural_posteriors": {name: each.to_dict() for name, each in neural.items()},
     }
     opened.write_json("validation.json", data)
     report = Report(
@@ -91,6 +94,7 @@ def validate_run(
             validation_pages.sharpness_section(evaluation),
             validation_pages.bins_section(opened.model, evaluation),
             validation_pages.groups_section(evaluation),
+            *compared,
             validation_pages.recalibration_section(evaluation),
         ),
         data=data,

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gcesbi.estimators.neural_posterior_quantities import scd_moments
 from gcesbi.physics.scd import ScdBins, n_sources
-from gcesbi.posterior import QUANTITIES, Posterior
+from gcesbi.posterior import QUANTITIES, Coordinates, Posterior
 from gcesbi.report import TableBlock
 from gcesbi.simulation import Simulations
 
@@ -23,6 +24,12 @@ FIGURE_LEVELS = (0.025, 0.05, 0.16, 0.5, 0.84, 0.95, 0.975)
 """Levels of the quantiles that are stored as JSON."""
 
 _LEVELS = (0.16, 0.5, 0.84)
+
+_FRACTION = "flux fraction of {} [%]"
+_BELOW = "{}: flux from sources below 1e{:.0f} [%]"
+_NUMBER = "{}: number of sources"
+_MOMENTS = {"scd_mean": "{}: mean of log₁₀ F", "scd_width": "{}: width of log₁₀ F"}
+_POISSON = ("Poisson share of the excess [%]", "Poisson share of the excess, 95 % upper limit [%]")
 
 
 def cumulative_at(cdf: NDArray[np.float64], bins: ScdBins, log_flux: Sequence[float]) -> NDArray[np.float64]:
@@ -47,18 +54,10 @@ def comparison_table(
     """
     coordinates = next(iter(posteriors.values())).coordinates
     columns = {name: _column(posterior, bins) for name, posterior in posteriors.items()}
+    labels = _labels(coordinates, {label for column in columns.values() for label in column})
     if truth is not None:
-        columns = {"truth": _true_column(truth, bins), **columns}
-    labels = [f"flux fraction of {name} [%]" for name in coordinates.template]
-    for source in coordinates.point_source:
-        labels += [f"{source}: flux from sources below 1e{decade:.0f} [%]" for decade in DECADES]
-        labels.append(f"{source}: number of sources")
-    if any("poisson_fraction" in posterior.names for posterior in posteriors.values()):
-        labels += ["Poisson share of the excess [%]", "Poisson share of the excess, 95 % upper limit [%]"]
-    rows = tuple(
-        (label, *(column[i] if i < len(column) else "–" for column in columns.values()))
-        for i, label in enumerate(labels)
-    )
+        columns = {"truth": _true_column(truth, coordinates, bins), **columns}
+    rows = tuple((label, *(column.get(label, "–") for column in columns.values())) for label in labels)
     has_truth = "the truth of the mock map, and " if truth is not None else ""
     return TableBlock(
         ("quantity", *columns),
@@ -69,21 +68,32 @@ def comparison_table(
     )
 
 
-def _column(posterior: Posterior, bins: ScdBins) -> list[str]:
+def _labels(coordinates: Coordinates, known: set[str]) -> list[str]:
+    """First column of the table; moments of SCDs and the Poisson share only if a method knows them."""
+    labels = [_FRACTION.format(name) for name in coordinates.template]
+    for source in coordinates.point_source:
+        labels += [_BELOW.format(source, decade) for decade in DECADES]
+        moments = (words.format(source) for words in _MOMENTS.values())
+        labels += [_NUMBER.format(source), *(label for label in moments if label in known)]
+    return [*labels, *(label for label in _POISSON if label in known)]
+
+
+def _column(posterior: Posterior, bins: ScdBins) -> dict[str, str]:
+    """Cells of a method, by label, of what it knows."""
     coordinates = posterior.coordinates
-    cells = _cells(posterior, "flux_fraction", len(coordinates.template), 100)
-    n_source, n_decade = len(coordinates.point_source), len(DECADES)
+    template, source = coordinates.template, coordinates.point_source
+    cells = _cells(posterior, "flux_fraction", [_FRACTION.format(name) for name in template], 100)
     if "scd_cdf" in posterior.names:
         curves = cumulative_at(posterior.quantiles("scd_cdf", _LEVELS), bins, DECADES)
-        shares = [[_interval(100 * curves[:, j, i]) for i in range(n_decade)] for j in range(n_source)]
-    else:
-        shares = [["–"] * n_decade for _ in range(n_source)]
-    numbers = _cells(posterior, "n_sources", n_source, 1)
-    for j in range(n_source):
-        cells += [*shares[j], numbers[j]]
+        for j, name in enumerate(source):
+            for i, decade in enumerate(DECADES):
+                cells[_BELOW.format(name, decade)] = _interval(100 * curves[:, j, i])
+    cells |= _cells(posterior, "n_sources", [_NUMBER.format(name) for name in source], 1)
+    for quantity, words in _MOMENTS.items():
+        cells |= _cells(posterior, quantity, [words.format(name) for name in source], 1, 2)
     if "poisson_fraction" in posterior.names:
-        cells.append(_interval(100 * posterior.quantiles("poisson_fraction", _LEVELS)))
-        cells.append(_number(100 * float(posterior.quantiles("poisson_fraction", 0.95)[0])))
+        values = 100 * posterior.quantiles("poisson_fraction", [*_LEVELS, 0.95])
+        cells |= dict(zip(_POISSON, (_interval(values[:3]), _number(float(values[3]))), strict=True))
     return cells
 
 
@@ -126,21 +136,24 @@ def posterior_figures(posterior: Posterior, levels: Sequence[float] = FIGURE_LEV
     return {"version": version("gcesbi"), "method": posterior.method, "levels": list(levels), "quantities": quantities}
 
 
-def _cells(posterior: Posterior, name: str, n: int, scale: float) -> list[str]:
+def _cells(posterior: Posterior, name: str, labels: Sequence[str], scale: float, decimals: int = 1) -> dict[str, str]:
     if name not in posterior.names:
-        return ["–"] * n
+        return {}
     values = scale * posterior.quantiles(name, _LEVELS)
-    return [_interval(values[:, i]) for i in range(n)]
+    return {label: _interval(values[:, i], decimals) for i, label in enumerate(labels)}
 
 
-def _true_column(truth: Simulations, bins: ScdBins) -> list[str]:
-    flux = truth.flux[0].sum(axis=1)
-    cells = [f"{100 * share:.1f}" for share in flux / flux.sum()]
-    n_source = truth.scd.shape[1]
-    curves = cumulative_at(np.cumsum(truth.scd[0], axis=-1), bins, DECADES)
-    numbers = n_sources(truth.scd[0], flux[-n_source:], bins)
-    for j in range(n_source):
-        cells += [*(f"{100 * share:.1f}" for share in curves[j]), _number(numbers[j])]
+def _true_column(truth: Simulations, coordinates: Coordinates, bins: ScdBins) -> dict[str, str]:
+    flux, scd = truth.flux[0].sum(axis=1), truth.scd[0]
+    shares = flux / flux.sum()
+    cells = {_FRACTION.format(n): f"{100 * share:.1f}" for n, share in zip(coordinates.template, shares, strict=True)}
+    curves = cumulative_at(np.cumsum(scd, axis=-1), bins, DECADES)
+    numbers = n_sources(scd, flux[-len(scd) :], bins)
+    moments = dict(zip(_MOMENTS, scd_moments(scd, bins.centres), strict=True))
+    for j, name in enumerate(coordinates.point_source):
+        cells |= {_BELOW.format(name, d): f"{100 * share:.1f}" for d, share in zip(DECADES, curves[j], strict=True)}
+        cells[_NUMBER.format(name)] = _number(numbers[j])
+        cells |= {words.format(name): f"{moments[quantity][j]:.2f}" for quantity, words in _MOMENTS.items()}
     return cells
 
 

@@ -13,6 +13,7 @@ from gcesbi.baselines import PoissonFitResult
 from gcesbi.estimators import TrainingHistory
 from gcesbi.evaluation import TAUS, Evaluation
 from gcesbi.physics.scd import cdf_to_pdf, pdf_to_f2dndf
+from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Posterior
 from gcesbi.report import FigureBlock, Mood, Section, TableBlock
 from gcesbi.simulation import Simulations, SkyModel
@@ -56,10 +57,12 @@ def sky_section(observation: Observation, fit: PoissonFitResult) -> Section:
 
 
 def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None = None) -> Section:
-    """Flux fractions of every template, by method."""
+    """Flux fractions and E² dN/dE of every template, by method."""
     blocks = []
-    known = {name: p.summary() for name, p in posteriors.items() if "flux_fraction" in p.names}
-    totals = {name: summary["flux_fraction"] for name, summary in known.items()}
+    totals, spectra, fractions = (
+        {method: _interval(p, quantity) for method, p in posteriors.items() if quantity in p.names}
+        for quantity in ("flux_fraction", "spectrum", "spectrum_fraction")
+    )
     flux = None if truth is None else truth.flux[0].sum(axis=1)
     blocks.append(
         FigureBlock(
@@ -70,16 +73,29 @@ def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth:
         )
     )
     if model.n_energy > 1:
-        spectra = {name: s["spectrum_fraction"] for name, s in known.items() if "spectrum_fraction" in s}
-        fractions = None if truth is None else truth.flux_fractions[0]
-        blocks.append(
+        true = None if truth is None else e2dnde(truth.flux[0], model.energy_edges)
+        shares = None if truth is None else truth.flux_fractions[0]
+        blocks += [
             FigureBlock(
-                plots.spectra(model.names, model.energy_edges, spectra, fractions),
+                plots.spectra(
+                    model.names, model.energy_edges, spectra, true, "E² dN/dE [GeV / cm² / s]", order=tuple(totals)
+                ),
+                "One panel a template: its spectrum E² dN/dE in the region, with error bars, a colour a method.",
+                "Each panel has a scale of its own. Read it from left, low energies, to right; a level line is a "
+                "power law of index two.",
+            ),
+            FigureBlock(
+                plots.spectra(model.names, model.energy_edges, fractions, shares, order=tuple(totals)),
                 "One panel a template: its share of the flux in every energy bin, with error bars, a colour a method.",
-                "Read each panel from left, low energies, to right; templates of like shape on the sky trade flux.",
-            )
-        )
-    return Section("Spectra", "Who shines how brightly: shares of the flux, 68 % intervals.", tuple(blocks))
+                "The same as shares of the map's flux; templates of like shape on the sky trade flux.",
+            ),
+        ]
+    return Section("Spectra", "Who shines how brightly: medians and 68 % intervals.", tuple(blocks))
+
+
+def _interval(posterior: Posterior, name: str) -> dict[str, NDArray[np.float64]]:
+    """Median and central 68 % interval of a quantity."""
+    return dict(zip(("low", "median", "high"), posterior.quantiles(name, _TAILS), strict=True))
 
 
 def source_count_section(
@@ -92,7 +108,7 @@ def source_count_section(
     blocks = []
     for j, name in enumerate(model.point_sources):
         bands = {
-            method: dict(zip(("low", "median", "high"), p.quantiles("scd_cdf", _TAILS)[:, j], strict=True))
+            method: {end: values[j] for end, values in _interval(p, "scd_cdf").items()}
             for method, p in others.items()
             if "scd_cdf" in p.names
         }

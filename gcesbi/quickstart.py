@@ -12,6 +12,8 @@ from gcesbi import pages, steps
 from gcesbi.baselines import PoissonFit
 from gcesbi.comparison import comparison_table
 from gcesbi.console import Timer, print_problems, print_table
+from gcesbi.errors import InputError
+from gcesbi.neural_posterior_steps import infer_neural_posteriors
 from gcesbi.posterior import QUANTITIES, Posterior
 from gcesbi.report import Report, Section, TableBlock, write_report
 from gcesbi.run import Run
@@ -50,8 +52,14 @@ def quickstart(
     Raises
     ------
     InputError
-        If the folder exists, or the observation does not fit the model; nothing is written then.
+        If the folder exists, several devices are asked for, or the observation does not fit the model; nothing is
+        written then.
     """
+    if settings.training.devices > 1:
+        raise InputError(
+            f"training.devices: must be 1 in the quickstart, which every device would start anew, got "
+            f"{settings.training.devices}; use gcesbi simulate, train and infer"
+        )
     console = console or Console()
     timer = Timer(console, bar=progress)
     Run.check_free(folder, overwrite=overwrite)
@@ -82,6 +90,7 @@ def quickstart(
     if shipped is not None:
         with timer.step("Ask the networks that ship with the package"):
             posteriors["pretrained"] = steps.infer(shipped, observation)
+    posteriors |= infer_neural_posteriors(run, observation)
     table = comparison_table(posteriors, model.bins, truth)
     others = {name: each for name, each in posteriors.items() if name != "networks"}
     with timer.step("Write the report"):

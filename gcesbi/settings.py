@@ -12,16 +12,25 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gcesbi.baselines import Ensemble, ModelPriors, NestedSampling, NptfPriors, Tempering
 from gcesbi.baselines.nptf_priors import PriorChoice
 from gcesbi.baselines.target import Sampler
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, TrainingSettings
+from gcesbi.estimators.neural_posterior_quantities import check_names
 from gcesbi.simulation.skies import FolderSky, InnerGalaxySky, check_keys, make_settings
 
-__all__ = ["NptfSettings", "RunSettings", "SimulationSettings", "load_settings", "preset_names"]
+__all__ = [
+    "NeuralPosteriorSettings",
+    "NptfSettings",
+    "RunSettings",
+    "SimulationSettings",
+    "SpectraSettings",
+    "load_settings",
+    "preset_names",
+]
 
 
 class _Settings(BaseModel):
@@ -34,6 +43,33 @@ class SimulationSettings(_Settings):
     n_train: int = Field(10_240, ge=64)
     n_test: int = Field(512, ge=100)
     store: str | None = Field(None, description="folder or URL (s3://...) of the maps; by default the run folder's own")
+
+
+class SpectraSettings(_Settings):
+    """What the errors of the spectra network know of each other: see :mod:`gcesbi.estimators.spectra`."""
+
+    covariance: Literal["diagonal", "full", "low_rank"] = "diagonal"
+    rank: int = Field(8, ge=1, description="of the low-rank part, if the covariance has one")
+
+
+class NeuralPosteriorSettings(_Settings):
+    """A neural posterior of sbi's beside the networks: see :mod:`gcesbi.estimators.neural_posterior`.
+
+    What is trained by name, ``gcesbi train RUN --only npe`` or ``fmpe``, has these sizes and quantities too.
+    """
+
+    kind: Literal["none", "npe", "fmpe"] = Field(
+        "none", description="trained with the networks: a spline flow (npe), by flow matching (fmpe), or none"
+    )
+    quantities: tuple[str, ...] = ("flux_fraction", "scd_mean", "scd_width")
+    hidden: int = Field(64, ge=1, description="width of the density estimator's networks")
+    n_layer: int = Field(5, ge=1, description="spline transforms, or layers of the velocity's network")
+
+    @field_validator("quantities")
+    @classmethod
+    def _check_quantities(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_names(names)
+        return names
 
 
 class NptfSettings(_Settings):
@@ -75,6 +111,8 @@ class RunSettings(_Settings):
     simulation: SimulationSettings = SimulationSettings()
     network: NetworkSettings = Field(default_factory=NetworkSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
+    spectra: SpectraSettings = SpectraSettings()
+    neural_posterior: NeuralPosteriorSettings = NeuralPosteriorSettings()
     nptf: NptfSettings = NptfSettings()
 
 
@@ -121,7 +159,7 @@ def load_settings(
     if values["sky"]["kind"] not in kinds:
         raise InputError(f"sky.kind: must be one of {', '.join(kinds)}, got {values['sky']['kind']!r}")
     check_keys(kinds[values["sky"]["kind"]], values["sky"], "sky.")
-    for section in ("simulation", "network", "training", "nptf"):
+    for section in ("simulation", "network", "training", "spectra", "neural_posterior", "nptf"):
         check_keys(RunSettings.model_fields[section].annotation, values.get(section, {}), f"{section}.")
     return make_settings(RunSettings, values)
 

@@ -19,12 +19,9 @@ from gcesbi.baselines import NPTF, NptfPosterior, SamplingWarning
 from gcesbi.errors import InputError
 from gcesbi.estimators import (
     Estimator,
-    FmpeEstimator,
-    NpeEstimator,
     PoissonFraction,
     PoissonFractionHistory,
     PoissonFractionPosterior,
-    SbiPosterior,
     SourceCountEstimator,
     SourceCountPosterior,
     SpectralEstimator,
@@ -36,6 +33,7 @@ from gcesbi.estimators import (
     save_estimator,
 )
 from gcesbi.estimators.devices import is_main_process
+from gcesbi.estimators.neural_posterior import NeuralPosteriorEstimator
 from gcesbi.estimators.poisson_fraction_maps import draw_poisson_shares, with_poisson_share
 from gcesbi.estimators.source_counts import network_digest
 from gcesbi.estimators.store import KINDS, add_notes
@@ -52,10 +50,11 @@ __all__ = [
     "TRAINED",
     "Evaluation",
     "SourceCountEvaluation",
+    "counts_at_exposure",
     "evaluate",
     "fit_nptf",
     "infer",
-    "infer_neural_posteriors",
+    "load",
     "load_networks",
     "mock_observation",
     "simulate",
@@ -65,7 +64,7 @@ __all__ = [
 ]
 
 TRAINED = (SpectralEstimator.kind, SourceCountEstimator.kind)
-"""Kinds of estimators that every run trains."""
+"""Kinds of estimators that every run trains; its settings may add a neural posterior."""
 
 SAME_EXPOSURE = 0.02
 """Relative difference up to which an exposure is that of the networks' maps."""
@@ -126,14 +125,15 @@ def train(run: Run, progress: bool = False, only: Sequence[str] | None = None) -
     progress : bool
         Show progress bars.
     only : sequence of str, optional
-        Kinds of estimators to train, among :data:`gcesbi.estimators.store.KINDS`; :data:`TRAINED` if not given.
+        Kinds of estimators to train, among :data:`gcesbi.estimators.store.KINDS`; :data:`TRAINED`, and the neural
+        posterior of the settings if they name one, if not given.
 
     Raises
     ------
     InputError
         If a kind is unknown, or maps are missing.
     """
-    kinds = tuple(dict.fromkeys(TRAINED if only is None else only))
+    kinds = tuple(dict.fromkeys(_wanted(run) if only is None else only))
     for kind in kinds:
         if kind not in KINDS:
             raise InputError(f"only: must be among {', '.join(KINDS)}, got {kind!r}")
@@ -142,7 +142,7 @@ def train(run: Run, progress: bool = False, only: Sequence[str] | None = None) -
     maps = _training_maps(run)
     histories = {}
     for kind in kinds:
-        estimator = KINDS[kind].for_model(model, network=settings.network, seed=settings.seed)
+        estimator = _untrained(run, kind)
         run.weights(kind).parent.mkdir(exist_ok=True)
         history = estimator.fit(
             maps, training, progress=progress, checkpoint=run.checkpoint(kind), log=run.training_log(kind)
@@ -153,6 +153,39 @@ def train(run: Run, progress: bool = False, only: Sequence[str] | None = None) -
             run.checkpoint(kind).unlink(missing_ok=True)
         histories[kind] = history
     return histories
+
+
+def _wanted(run: Run) -> tuple[str, ...]:
+    """Kinds of estimators that the settings of a run ask for."""
+    neural = run.settings.neural_posterior.kind
+    return TRAINED if neural == "none" else (*TRAINED, neural)
+
+
+def _untrained(run: Run, kind: str) -> Estimator:
+    """An estimator of the run's model, by the settings of its kind."""
+    settings, model, chosen = run.settings, run.model, KINDS[kind]
+    if issubclass(chosen, NeuralPosteriorEstimator):
+        own = settings.neural_posterior
+        return chosen.for_model(
+            model,
+            own.quantities,
+            hidden=own.hidden,
+            n_layer=own.n_layer,
+            network=settings.network,
+            seed=settings.seed,
+        )
+    if chosen is SpectralEstimator:
+        return SpectralEstimator(
+            model.region,
+            model.exposure,
+            model.names,
+            covariance=settings.spectra.covariance,
+            rank=settings.spectra.rank,
+            network=settings.network,
+            fingerprint=model.fingerprint,
+            seed=settings.seed,
+        )
+    return chosen.for_model(model, network=settings.network, seed=settings.seed)
 
 
 def _training_maps(run: Run) -> Simulations | StoredMaps | Simulator:
@@ -168,7 +201,7 @@ def _training_maps(run: Run) -> Simulations | StoredMaps | Simulator:
 
 def training_histories(run: Run) -> dict[str, TrainingHistory]:
     """What the trainings of a run's stored networks did, by kind."""
-    kinds = [kind for kind in TRAINED if run.weights(kind).is_file()]
+    kinds = [kind for kind in KINDS if run.weights(kind).is_file()]
     return {kind: TrainingHistory.from_dict(read_notes(run.weights(kind))["history"]) for kind in kinds}
 
 
@@ -183,10 +216,11 @@ def load_networks(run: Run) -> tuple[SpectralEstimator, SourceCountEstimator]:
     InputError
         If the run is not trained, or its weights belong to another model.
     """
-    return _load(run, SpectralEstimator), _load(run, SourceCountEstimator)
+    return load(run, SpectralEstimator), load(run, SourceCountEstimator)
 
 
-def _load(run: Run, kind: type[KindOfEstimator]) -> KindOfEstimator:
+def load(run: Run, kind: type[KindOfEstimator]) -> KindOfEstimator:
+    """The run's trained estimator of a kind; refusals are those of :func:`load_networks`."""
     path = run.weights(kind.kind)
     if not path.is_file():
         raise InputError(f"run: {str(run.folder)!r} is not trained (it holds no {path.name}); run `gcesbi train` first")
@@ -219,7 +253,7 @@ def infer(run: Run, observation: Observation, *, force: bool = False) -> JointPo
             f"observation: must have the {model.region.n_pix} pixels that the networks of {str(run.folder)!r} were "
             f"trained for, has {observation.region.n_pix} (mask, radius and band must be the model's)"
         )
-    seen = _at_exposure(model, observation, force)
+    seen = counts_at_exposure(model, observation, force)
     spectra, source_counts = load_networks(run)
     spectral = SpectralPosterior.of(spectra, seen, model.coordinates, energy_edges=model.energy_edges)
     rows = [model.names.index(name) for name in model.point_sources]
@@ -232,21 +266,6 @@ def infer(run: Run, observation: Observation, *, force: bool = False) -> JointPo
         median = counts.curves(0.5)["scd_cdf"][0, model.point_sources.index(network.name)]
         parts.append(PoissonFractionPosterior(network, median, model.coordinates))
     return JointPosterior("networks", parts)
-
-
-def infer_neural_posteriors(run: Run, observation: Observation, *, force: bool = False) -> dict[str, Posterior]:
-    """Posteriors of sbi's estimators on an observation, by method, of those that the run has trained.
-
-    Train them with ``train(run, only=("npe", "fmpe"))``. Arguments and refusals are those of :func:`infer`.
-    """
-    model = run.model
-    found: dict[str, Posterior] = {}
-    for kind in (NpeEstimator, FmpeEstimator):
-        if run.weights(kind.kind).is_file():
-            seen = _at_exposure(model, observation, force)
-            posterior = SbiPosterior.of(_load(run, kind), seen, model.coordinates, seed=run.settings.seed, model=model)
-            found[posterior.method] = posterior
-    return found
 
 
 def train_poisson_fraction(
@@ -267,7 +286,7 @@ def train_poisson_fraction(
     progress : bool
         Show a progress bar.
     """
-    source_counts = _load(run, SourceCountEstimator)
+    source_counts = load(run, SourceCountEstimator)
     simulator = Simulator(with_poisson_share(run.model))
     sequence = np.random.SeedSequence(run.settings.seed, spawn_key=(_POISSON_STREAM,))
     drawn = draw_poisson_shares(simulator, source_counts, n_maps, int(sequence.generate_state(1)[0]), workers, progress)
@@ -287,8 +306,16 @@ def _model_exposure(model: SkyModel, observation: Observation) -> NDArray[np.flo
     return model.exposure if model.exposure.shape == observation.exposure.shape else observation.exposure
 
 
-def _at_exposure(model: SkyModel, observation: Observation, force: bool) -> NDArray[np.floating | np.integer]:
-    """Counts of an observation, scaled to the model's exposure if it is another one and that is forced."""
+def counts_at_exposure(
+    model: SkyModel, observation: Observation, force: bool = False
+) -> NDArray[np.floating | np.integer]:
+    """Counts of an observation, scaled to the model's exposure if it is another one and that is forced.
+
+    Raises
+    ------
+    InputError
+        If the exposure differs by more than :data:`SAME_EXPOSURE` in a pixel, unless forced.
+    """
     ratio = observation.exposure / model.exposure
     if np.max(np.abs(ratio - 1)) <= SAME_EXPOSURE:
         return observation.counts

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from gcesbi import plots
 from gcesbi.errors import InputError
 from gcesbi.evaluation import Details, Evaluation
+from gcesbi.neural_posterior_steps import NeuralPosteriorEvaluation
 from gcesbi.report import FigureBlock, Section, TableBlock
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import GateVerdict
@@ -16,6 +19,7 @@ __all__ = [
     "four_questions",
     "gate_section",
     "groups_section",
+    "neural_posterior_section",
     "recalibration_section",
     "sharpness_section",
 ]
@@ -191,6 +195,35 @@ def recalibration_section(evaluation: Evaluation) -> Section:
     )
     return Section(
         "Recalibrated", "Split conformal widening, bin by bin, with its guarantee for maps of the model.", blocks
+    )
+
+
+def neural_posterior_section(judged: Mapping[str, NeuralPosteriorEvaluation]) -> Section:
+    """Neural posteriors of sbi's, by method: components one by one, and all together."""
+    rows = tuple(
+        (
+            f"{method}: {report.name}",
+            str(report.dispersion),
+            *(f"{report.curve.at(alpha)[0]:.3f}" for alpha in (0.5, 0.68, 0.95)),
+            report.judgement,
+        )
+        for method, found in judged.items()
+        for report in found.reports
+    )
+    together = " ".join(
+        f"{method}: p = {found.joint.p_value:.2g} that an exact joint posterior strays as far in TARP's coverage."
+        for method, found in judged.items()
+    )
+    return Section(
+        "Neural posteriors",
+        f"{next(iter(judged.values())).reports[0].n_map} held-out maps. {together}",
+        (
+            TableBlock(
+                ("quantity", "true / claimed error", "coverage at 0.5", "at 0.68", "at 0.95", "judgement"),
+                rows,
+                "Quantiles of posterior samples against the truth, component by component.",
+            ),
+        ),
     )
 
 

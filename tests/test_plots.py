@@ -303,6 +303,10 @@ def test_global_state_is_left_alone(region, tmp_path):
         ),
         (lambda r: plots.spectra(NAMES, [2, 20], {}), "methods: needs at least one method, got none"),
         (
+            lambda r: plots.spectra(NAMES, [2, 20], {"fit": summary(np.zeros((6, 1)))}, order=("networks",)),
+            "order: must name every method, fit, got networks",
+        ),
+        (
             lambda r: plots.spectra(NAMES, [2, 5, 20], {"fit": summary(np.zeros((6, 3)))}),
             r"fit.low: must have shape \(6, 2\), got \(6, 3\)",
         ),

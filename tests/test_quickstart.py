@@ -140,6 +140,14 @@ def test_what_does_not_fit_is_refused(run, tmp_path):
         steps.infer(run, seen)
 
 
+def test_several_devices_are_refused_before_anything_is_made(tmp_path):
+    settings = load_settings("test", ["training.devices=2"])
+    told = r"training.devices: must be 1 in the quickstart.*, got 2; use gcesbi simulate, train and infer"
+    with pytest.raises(InputError, match=told):
+        quickstart(tmp_path / "new", settings)
+    assert not (tmp_path / "new").exists()
+
+
 def test_weights_of_another_model_are_refused(run, tmp_path):
     import shutil
 

@@ -275,6 +275,24 @@ def test_chromium_shows_it(browser, tmp_path, width, dark):
         browser.leave()
 
 
+def test_five_methods_fit_on_a_laptop(browser, tmp_path):
+    """The table of all methods needs no scrolling at 1,280 pixels, and no number is broken over lines."""
+    columns = ("quantity", "truth", "Poisson fit", "NPTF", "networks", "pretrained")
+    rows = (
+        ("gce: number of sources", "66,000", "–", *("66,000 (7,600–350,000)",) * 3),
+        ("Poisson share of the excess, 95 % upper limit [%]", "–", *("51.6 (49.9–53.2)",) * 4),
+    )
+    path = write_report(tmp_path / "report.html", page(summary=table(columns=columns, rows=rows)))
+    try:
+        browser.open(path, 1280, False)
+        assert browser.run("(box => box.scrollWidth - box.clientWidth)(document.querySelector('.scroll'))") == 0
+        heights = browser.run("[...document.querySelectorAll('header td')].map(cell => cell.scrollHeight)")
+        assert len(heights) == 10
+        assert max(heights[:5]) < 60  # one line of text, 1.55 times 15 pixels, and the padding
+    finally:
+        browser.leave()
+
+
 def luminance(colour):
     """Relative luminance of "rgb(r, g, b)", as WCAG defines it."""
     channels = np.array([float(x) for x in re.findall(r"[\d.]+", colour)[:3]]) / 255

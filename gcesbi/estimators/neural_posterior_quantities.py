@@ -33,7 +33,7 @@ from torch.distributions.transforms import Transform
 from gcesbi.errors import InputError
 from gcesbi.simulation.simulations import Simulations
 
-__all__ = ["NEURAL_QUANTITIES", "NamedQuantities", "scd_moments"]
+__all__ = ["NEURAL_QUANTITIES", "NamedQuantities", "check_names", "scd_moments"]
 
 NEURAL_QUANTITIES = ("flux_fraction", "spectrum_fraction", "flux", "scd_mean", "scd_width", "theta")
 """Names that a neural posterior may be asked for; ``"theta"`` is all parameters of the model."""
@@ -76,7 +76,7 @@ class NamedQuantities:
     parameters: Mapping[str, tuple[float | None, float | None]]
 
     def __post_init__(self) -> None:
-        _check_names(self.names)
+        check_names(self.names)
         n_ps = len(self.point_source)
         if n_ps == 0 and {"scd_mean", "scd_width"} & set(self.names):
             raise InputError(f"quantities: SCD moments need a point-source template, got {self.names} without one")
@@ -213,7 +213,8 @@ class NamedQuantities:
         }
 
 
-def _check_names(names: Sequence[str]) -> None:
+def check_names(names: Sequence[str]) -> None:
+    """Raise InputError, naming the nearest valid one, unless names are distinct quantities, at least one."""
     if not names or len(set(names)) != len(names):
         raise InputError(f"quantities: must be distinct, at least one, got {tuple(names)}")
     for name in names:

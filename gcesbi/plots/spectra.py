@@ -25,6 +25,7 @@ def spectra(
     unit: str = "flux fraction",
     log: bool = False,
     solid_angle: float | None = None,
+    order: Sequence[str] | None = None,
 ) -> Figure:
     """One panel per template: a quantity per energy bin, with error bars, by method; a dot plot for one energy bin.
 
@@ -44,6 +45,8 @@ def spectra(
         Logarithmic vertical axis.
     solid_angle : float, optional, sr
         Of the region: everything is divided by it, and the axis' label says "/ sr".
+    order : sequence of str, optional
+        Methods of other figures beside this one, in order, these among them: a method then keeps its colour.
 
     Raises
     ------
@@ -61,9 +64,9 @@ def spectra(
     shape = (len(names), n_energy)
     if n_energy == 1:
         flat = {name: {key: np.ravel(summary[key]) for key in summary} for name, summary in methods.items()}
-        return flux_fractions(names, flat, None if truth is None else np.ravel(truth), unit)
+        return flux_fractions(names, flat, None if truth is None else np.ravel(truth), unit, order)
     figure, axes = panels(len(names))
-    for method, (summary, (colour, marker), shift) in _side_by_side(methods).items():
+    for method, (summary, (colour, marker), shift) in _side_by_side(methods, order).items():
         median, below, above = summary_arrays(method, summary, shape)
         x = np.sqrt(edges[1:] * edges[:-1]) * (edges[1:] / edges[:-1]) ** (0.5 * shift)
         for i, panel in enumerate(axes):
@@ -82,7 +85,11 @@ def spectra(
 
 
 def flux_fractions(
-    names: Sequence[str], methods: Mapping[str, Summary], truth: ArrayLike | None = None, unit: str = "flux fraction"
+    names: Sequence[str],
+    methods: Mapping[str, Summary],
+    truth: ArrayLike | None = None,
+    unit: str = "flux fraction",
+    order: Sequence[str] | None = None,
 ) -> Figure:
     """One row per template: median and error bar of every method, the truth as a black bar.
 
@@ -91,13 +98,15 @@ def flux_fractions(
     methods : mapping of str to {"low", "median", "high"}
         Arrays (n_template,) per method, as in ``posterior.summary()["flux_fraction"]``; NaN where a method is silent.
     truth : array (n_template,), optional
+    order : sequence of str, optional
+        See :func:`spectra`.
     """
     figure, axes = blank(7.0, 0.55 * len(names) + 1.7)
     rows = np.arange(len(names))
     if truth is not None:
         values = check_shape("truth", truth, (len(names),))
         axes.vlines(values, rows - 0.42, rows + 0.42, color="black", lw=2, label="truth", zorder=1)
-    for method, (summary, (colour, marker), shift) in _side_by_side(methods).items():
+    for method, (summary, (colour, marker), shift) in _side_by_side(methods, order).items():
         median, below, above = summary_arrays(method, summary, (len(names),))
         bars = [below, above]
         axes.errorbar(median, rows + shift, xerr=bars, fmt=" ", color=colour, marker=marker, ms=5, label=method)
@@ -110,11 +119,16 @@ def flux_fractions(
     return figure
 
 
-def _side_by_side(methods: Mapping[str, Summary]) -> dict[str, tuple[Summary, tuple[str, str], float]]:
+def _side_by_side(
+    methods: Mapping[str, Summary], order: Sequence[str] | None
+) -> dict[str, tuple[Summary, tuple[str, str], float]]:
     """Per method its summary, style, and its shift from the centre of a bin, in bins, within ± 0.35."""
     if not methods:
         raise InputError("methods: needs at least one method, got none")
-    styles = method_styles(methods)
+    styles = method_styles(methods if order is None else order)
+    for name in methods:
+        if name not in styles:
+            raise InputError(f"order: must name every method, {', '.join(methods)}, got {', '.join(styles)}")
     shifts: Array = 0.7 * ((np.arange(len(methods)) + 0.5) / len(methods) - 0.5)
     return {n: (s, styles[n], float(shift)) for (n, s), shift in zip(methods.items(), shifts, strict=True)}
 

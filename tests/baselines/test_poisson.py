@@ -204,7 +204,10 @@ def test_posterior_covers_the_truth_of_a_bright_map():
     assert far.any()
     error = (samples["flux"].mean(axis=0) - result.flux.sum(axis=1)) / sigma
     assert np.all(np.abs(error[far]) < 5 / np.sqrt(4000) + 0.05)
-    assert set(posterior.summary()) == {"flux_fraction", "spectrum_fraction", "flux"}
+    assert set(posterior.summary()) == {"flux_fraction", "spectrum_fraction", "flux", "spectrum"}
+    edges = observation.energy_edges
+    back = samples["spectrum"] * np.diff(edges) / (edges[1:] * edges[:-1])  # from E² dN/dE to fluxes
+    np.testing.assert_allclose(back.sum(axis=2), samples["flux"])
     assert posterior.to_arviz(50).posterior["flux"].sizes["template"] == 4
 
 

@@ -76,7 +76,7 @@ def test_chain_agrees_with_the_quadratic_posterior_for_many_counts():
     assert chain.norms.shape[1:] == (4, 2)
     assert np.all(chain.norms[:, 3] == 5.0)
     assert [len(each.convergence.names) for each in chain.chains] == [3, 3]
-    assert set(chain.names) == {"flux_fraction", "spectrum_fraction", "flux"}
+    assert set(chain.names) == {"flux_fraction", "spectrum_fraction", "flux", "spectrum"}
     exact, rough = (p.quantiles("flux", [0.16, 0.5, 0.84])[:, :3] for p in (chain, result.posterior()))
     width = rough[2] - rough[0]
     assert np.all(np.abs(exact - rough) < 0.15 * width)
