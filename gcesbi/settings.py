@@ -6,10 +6,7 @@ names only what it changes; everything else has the default stated here or in th
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -20,6 +17,7 @@ from gcesbi.baselines.target import Sampler
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, TrainingSettings
 from gcesbi.estimators.neural_posterior_quantities import check_names
+from gcesbi.preset_files import apply_change, names_in, read_preset
 from gcesbi.simulation.skies import FolderSky, InnerGalaxySky, check_keys, make_settings
 
 __all__ = [
@@ -118,9 +116,7 @@ class RunSettings(_Settings):
 
 def preset_names() -> tuple[str, ...]:
     """Names of the presets that ship with the package."""
-    return tuple(
-        sorted(p.name.removesuffix(".toml") for p in files("gcesbi.presets").iterdir() if p.name[-5:] == ".toml")
-    )
+    return names_in("gcesbi")
 
 
 def load_settings(
@@ -147,11 +143,11 @@ def load_settings(
     InputError
         If the preset, a key (the nearest valid one is named) or a value is not valid.
     """
-    values = _read_preset(preset)
+    values = read_preset(preset, "gcesbi")
     if sky is not None:
         values["sky"] = dict(sky)
     for change in changes:
-        _apply(values, change)
+        apply_change(values, change)
     if seed is not None:
         values["seed"] = seed
     values.setdefault("sky", {}).setdefault("kind", "inner-galaxy")
@@ -162,29 +158,3 @@ def load_settings(
     for section in ("simulation", "network", "training", "spectra", "neural_posterior", "nptf"):
         check_keys(RunSettings.model_fields[section].annotation, values.get(section, {}), f"{section}.")
     return make_settings(RunSettings, values)
-
-
-def _read_preset(preset: str) -> dict[str, Any]:
-    path = Path(preset) if preset.endswith(".toml") else files("gcesbi") / "presets" / f"{preset}.toml"
-    if not path.is_file():
-        raise InputError(f"preset: must be one of {', '.join(preset_names())} or a TOML file, got {preset!r}")
-    try:
-        return tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"preset {preset}: is no TOML file ({error})") from None
-
-
-def _apply(values: dict[str, Any], change: str) -> None:
-    key, equals, value = change.partition("=")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    if not equals or not key.strip():
-        raise InputError(f"set: must read section.key=value, got {change!r}")
-    *sections, name = key.strip().split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise InputError(f"set: {section!r} is no section, got {change!r}")
-    values[name] = parsed

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -35,7 +35,7 @@ _ENCODERS: dict[str, type[FaceEncoder | ChebyshevEncoder]] = {"face": FaceEncode
 _PIXELS_AT_ONCE = 2**24
 
 COMMON_IDENTITY = frozenset(
-    ("kind", "nside", "n_pix", "pixels", "n_energy", "exposure", "names", "network", "fingerprint")
+    ("kind", "nside", "geometry", "n_pix", "pixels", "n_energy", "exposure", "names", "network", "fingerprint")
 )
 """What every estimator's identity says; what a kind adds to it are arguments of its own."""
 
@@ -104,6 +104,7 @@ class Estimator(nn.Module):
 
     kind: ClassVar[str]
     dropout: ClassVar[float] = 0.0
+    network_settings: ClassVar[Any] = NetworkSettings
     head: nn.Module
     prepared: Tensor
 
@@ -121,7 +122,7 @@ class Estimator(nn.Module):
         self.region = region
         self.exposure = _checked_exposure(exposure, region)
         self.names = _checked_names(names)
-        self.network = network or NetworkSettings()
+        self.network = network or self.network_settings()
         self.fingerprint = fingerprint
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -217,7 +218,7 @@ class Estimator(nn.Module):
         """All that must agree for weights to be used: kind, sky, labels, network sizes, model."""
         return {
             "kind": self.kind,
-            "nside": self.region.nside,
+            **self._grid(),
             "n_pix": self.region.n_pix,
             "pixels": digest(self.region.pixels),
             "n_energy": self.n_energy,
@@ -227,6 +228,15 @@ class Estimator(nn.Module):
             "fingerprint": self.fingerprint,
             **self._more_identity(),
         }
+
+    def _grid(self) -> dict[str, Any]:
+        """What the pixels are numbered on."""
+        return {"nside": self.region.nside}
+
+    @classmethod
+    def stored_region(cls, identity: Mapping[str, Any], pixels: NDArray[np.int64]) -> Region:
+        """The region of a stored estimator, by its identity and its pixels."""
+        return Region(int(identity["nside"]), pixels)
 
     def _more_identity(self) -> dict[str, Any]:
         """Arguments of the estimator's own kind."""

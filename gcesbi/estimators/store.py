@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from safetensors.torch import load, save
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.base import COMMON_IDENTITY, Estimator, NetworkSettings, digest
+from gcesbi.estimators.base import COMMON_IDENTITY, Estimator, digest
 from gcesbi.estimators.checkpoint import differences
 from gcesbi.estimators.neural_posterior import FmpeEstimator, NpeEstimator
 from gcesbi.estimators.source_counts import SourceCountEstimator
@@ -114,6 +114,7 @@ def load_estimator(
     exposure: ArrayLike | None = None,
     names: tuple[str, ...] | None = None,
     fingerprint: str | None = None,
+    kinds: Mapping[str, type[Estimator]] = KINDS,
 ) -> Estimator:
     """Read an estimator, ready to predict.
 
@@ -125,6 +126,8 @@ def load_estimator(
         Whose maps the caller means to show it; stands for region, exposure and fingerprint.
     region, exposure, names, fingerprint : optional
         What the caller means to use it with; each that is given must be the stored one.
+    kinds : mapping of str to type
+        Classes of estimators by kind.
 
     Raises
     ------
@@ -133,12 +136,12 @@ def load_estimator(
         given differs from what is stored: names what differs.
     """
     weights, card = _paths(path)
-    stored, data = _read_card(card), _read_bytes(weights)
+    stored, data = _read_card(card, kinds), _read_bytes(weights)
     if hashlib.sha256(data).hexdigest() != stored["digest"]:
         raise InputError(f"weights {weights}: must be the whole file that {card.name} describes; truncated or changed")
     tensors = load(data)
-    own_region = Region(int(stored["identity"]["nside"]), tensors.pop("pixels").numpy())
-    estimator = _empty(stored["identity"], own_region, tensors.pop("exposure").double().numpy())
+    pixels, own_exposure = tensors.pop("pixels").numpy(), tensors.pop("exposure").double().numpy()
+    estimator = _empty(kinds[stored["identity"]["kind"]], stored["identity"], pixels, own_exposure)
     if model is not None:
         region, exposure, fingerprint = model.region, model.exposure, model.fingerprint
     if unlike := _other_settings(stored.get("model"), model):
@@ -150,15 +153,16 @@ def load_estimator(
     return estimator.eval()
 
 
-def read_notes(path: str | Path) -> dict[str, Any]:
-    """What the caller of :func:`save_estimator` noted."""
-    return dict(_read_card(_paths(path)[1])["notes"])
+def read_notes(path: str | Path, kinds: Mapping[str, type[Estimator]] = KINDS) -> dict[str, Any]:
+    """What the caller of :func:`save_estimator` noted; `kinds` as in :func:`load_estimator`."""
+    return dict(_read_card(_paths(path)[1], kinds)["notes"])
 
 
-def _empty(identity: dict[str, Any], region: Region, exposure: ArrayLike) -> Estimator:
+def _empty(
+    kind: type[Estimator], identity: dict[str, Any], pixels: NDArray[np.int64], exposure: ArrayLike
+) -> Estimator:
     """An untrained estimator; what its kind adds to the identity of all estimators are arguments of its own."""
-    kind = KINDS[identity["kind"]]
-    network = NetworkSettings(**identity["network"])
+    region, network = kind.stored_region(identity, pixels), kind.network_settings(**identity["network"])
     own = {name: value for name, value in identity.items() if name not in COMMON_IDENTITY}
     return kind(region, exposure, identity["names"], network=network, fingerprint=identity["fingerprint"], **own)
 
@@ -202,7 +206,7 @@ def _paths(path: str | Path) -> tuple[Path, Path]:
     return path.with_name(f"{stem}.safetensors"), path.with_name(f"{stem}.json")
 
 
-def _read_card(card: Path) -> dict[str, Any]:
+def _read_card(card: Path, kinds: Mapping[str, type[Estimator]] = KINDS) -> dict[str, Any]:
     try:
         stored = json.loads(_read_bytes(card))
         found, here = stored["version"], version("gcesbi")
@@ -214,8 +218,8 @@ def _read_card(card: Path) -> dict[str, Any]:
         raise InputError(f"estimator {card}: must be the JSON card of an estimator ({error})") from error
     if found.split(".")[:2] != here.split(".")[:2]:
         raise InputError(f"estimator {card}: made by gcesbi {found}, this is gcesbi {here}; train it again")
-    if kind not in KINDS:
-        raise InputError(f"estimator {card}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    if kind not in kinds:
+        raise InputError(f"estimator {card}: kind must be one of {', '.join(kinds)}, got {kind!r}")
     return stored
 
 

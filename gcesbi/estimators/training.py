@@ -211,6 +211,8 @@ class _Loop:
         share, warmup = min(self._share() + 1 / self.n_step, 1.0), self.settings.warmup
         if share < warmup:
             return self.settings.learning_rate * share / warmup
+        if self.settings.schedule == "two-step":
+            return self.settings.learning_rate * (1.0 if share <= 2 / 3 else 0.1)
         return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
 
     def _step(self) -> None:

@@ -11,6 +11,7 @@ __all__ = ["TrainingHistory", "TrainingSettings"]
 
 PRECISIONS = ("auto", "bfloat16", "float32")
 SOURCES = ("store", "stream")
+SCHEDULES = ("one-cycle", "two-step")
 _COUNTED = ("max_maps", "batch_size", "checkpoint_every", "log_every", "n_validation", "devices")
 _OPTIONAL = ("patience", "max_presentations", "validate_every")
 _ORGANISATION = frozenset({"checkpoint_every", "log_every", "max_memory", "source", "workers"})
@@ -33,7 +34,10 @@ class TrainingSettings:
     batch_size : int
         Of all devices together.
     learning_rate : float
-        Largest rate of the one-cycle schedule: linear rise over `warmup`, then half a cosine down to zero.
+        Largest rate.
+    schedule : {"one-cycle", "two-step"}
+        "one-cycle": linear rise over `warmup`, then half a cosine down to zero. "two-step": linear rise over `warmup`,
+        the largest rate until two thirds of the training, a tenth of it to the end.
     warmup : float
         Share of the training over which the rate rises.
     weight_decay : float
@@ -71,6 +75,7 @@ class TrainingSettings:
     max_presentations: int | None = None
     batch_size: int = 64
     learning_rate: float = 2e-3
+    schedule: str = "one-cycle"
     warmup: float = 0.1
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
@@ -100,7 +105,7 @@ class TrainingSettings:
         for name in ("weight_decay", "workers", "seed"):
             _require(getattr(self, name) >= 0, name, "must not be negative", getattr(self, name))
         _require(self.max_seconds is None or self.max_seconds > 0, "max_seconds", "must be positive", self.max_seconds)
-        for name, known in (("precision", PRECISIONS), ("source", SOURCES)):
+        for name, known in (("precision", PRECISIONS), ("source", SOURCES), ("schedule", SCHEDULES)):
             value = getattr(self, name)
             _require(value in known, name, f"must be one of {', '.join(known)}", value)
         shared = self.batch_size % self.devices == 0

@@ -10,8 +10,8 @@ centre, which holds the cusp and is smoothed as a radial function, and a rest wi
 
 The photon yield of annihilation into b quarks is exp(Σ_k c_k ln^k x) photons per ln E, x = E/m: a polynomial fitted by
 us to the table for 50 GeV that DMFIT distributes (Jeltema & Profumo 2008, arXiv:0808.2641; simulated with PYTHIA). It
-meets that table within 2.2 % for 0.01 < x < 0.3 and 8 % up to x = 0.6. In terms of x the yield varies slowly with the
-mass: at 100 GeV the table lies up to 8 % lower for 0.03 < x < 0.3.
+meets that table within 2.2 % for 0.01 < x < 0.3 and 8 % up to x = 0.6. How the yield at a given x varies with the mass
+is left out; masses are kept within a factor of two of 50 GeV.
 """
 
 from __future__ import annotations

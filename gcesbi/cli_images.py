@@ -1,0 +1,125 @@
+"""The command line's group ``gcesbi images``: how much of the excess is sources, read off pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from gcesbi.console import Timer
+    from gcesbi.images.run import ImageRun
+    from gcesbi.sky.image import ImageObservation
+
+__all__ = ["images_app"]
+
+images_app = typer.Typer(
+    help="Images of the Galactic Centre and networks that read the share of sources off them.",
+    epilog="Example: gcesbi images simulate --out runs/i && gcesbi images train runs/i && gcesbi images infer runs/i",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+Folder = Annotated[
+    Path | None, typer.Option("--observation", help="Folder of real images: ccube_NN.fits and psf_NN.fits.")
+]
+
+
+@images_app.command(epilog="Example: gcesbi images simulate --out runs/i --set 'sky.catalogue=\"gll_psc_v16.fit.gz\"'")
+def simulate(
+    out: Annotated[Path, typer.Option(help="Run folder; a simulation that was interrupted there goes on.")],
+    observation: Folder = None,
+    preset: Annotated[
+        str, typer.Option(help="images, images-4gev, images-paper, images-test, or a TOML file of your own.")
+    ] = "images",
+    set_: Annotated[list[str], typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")] = [],  # noqa: B006 - typer's way
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random; the preset's if not given.")] = None,
+    workers: Annotated[int, typer.Option(help="Threads that simulate.", min=1)] = os.cpu_count() or 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that exists.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw images of every interstellar model into a run folder.
+
+    With an observation they have its pixels, energy bins, exposure and point-spread function.
+    """
+    from gcesbi.images import steps
+    from gcesbi.images.run import ImageRun
+    from gcesbi.images.settings import load_image_settings
+
+    settings = load_image_settings(preset, set_, seed, observation)
+    run = ImageRun.create(out, settings, overwrite=overwrite)
+    n = steps.simulate(run, workers, progress=not quiet)
+    Console().print(f"{n} images of {len(run.training)} training and {len(run.testing)} testing models in {out}")
+
+
+@images_app.command(epilog="Example: gcesbi images train runs/i")
+def train(
+    run: RunFolder,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Train this network anew: full, left, right, top, bottom, quantiles or npe. Repeatable."),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train the networks that a run lacks and judge them all; goes on from a checkpoint where there is one."""
+    from gcesbi.console import print_table
+    from gcesbi.images import steps
+    from gcesbi.images.evaluation import evaluation_table
+    from gcesbi.images.run import ImageRun
+
+    opened = ImageRun.open(run)
+    for name, history in steps.train(opened, only or None, progress=not quiet).items():
+        Console().print(f"{name}: {history.maps} images presented, {history.maps_per_second:.0f} a second")
+    if (opened.folder / "evaluation.json").is_file():
+        print_table(Console(), evaluation_table(opened.evaluation()), "f_src on images not learnt from")
+
+
+@images_app.command(epilog="Example: gcesbi images infer runs/gc --observation data/fermi-gc-4gev")
+def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> None:
+    """Ask trained networks about an image, print a table and write ``inference.json``.
+
+    The image is that of the folder given, else of the run's own folder, else one drawn from the first testing model.
+    """
+    from gcesbi.console import print_table
+    from gcesbi.images.inference import answer_table
+    from gcesbi.images.inference import infer as ask
+    from gcesbi.images.run import ImageRun
+
+    opened, timer = ImageRun.open(run), _timer(quiet)
+    with timer.step("Build the sky model"):
+        opened.model(opened.training[0])
+    seen = _seen(opened, observation)
+    with timer.step("Infer"):
+        answer = ask(opened, seen)
+    opened.write_json("inference.json", answer.to_dict())
+    print_table(Console(), answer_table(answer), f"{answer.photons} photons")
+    Console().print(f"p-value of the image among those held out: {answer.p_value:.3g}")
+    for caveat in answer.caveats:
+        Console().print(f"- {caveat}", highlight=False)
+
+
+def _seen(run: ImageRun, folder: Path | None) -> ImageObservation:
+    from gcesbi.images.steps import mock_observation
+
+    settings = run.settings.observation
+    if folder is not None:
+        settings = settings.model_copy(update={"folder": str(folder)})
+    real = settings.read()
+    if real is not None:
+        return real
+    seen, truth = mock_observation(run)
+    told = ", ".join(f"{name} = {value:.3f}" for name, value in truth.items())
+    Console().print(f"a simulated image of {run.testing[0]}: {told}", highlight=False)
+    return seen
+
+
+def _timer(quiet: bool) -> Timer:
+    from gcesbi.console import Timer
+
+    return Timer(Console(), bar=not quiet)

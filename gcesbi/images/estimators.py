@@ -1,0 +1,293 @@
+"""Estimators of images: the paper's network, quantiles of f_src, and the joint posterior of all parameters.
+
+============== =====================================================================================================
+ShareEstimator f_src as a number: sigmoid, mean square error, squared weights of convolutions as a penalty; the output
+               is divided by the largest one on validation images (Caron et al. 2018, arXiv:1708.06706)
+ShareQuantiles quantiles of f_src that cannot cross (:mod:`gcesbi.networks.quantile`; f_src takes the place of a CDF)
+ImageNpe       joint density of f_src, α and γ, or those that vary (:mod:`gcesbi.estimators.neural_posterior`)
+============== =====================================================================================================
+
+All see counts through the same convolutions (:mod:`gcesbi.networks.image`), train in the library's loop and are stored
+as its other estimators are. They learn from images of several interstellar models together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from gcesbi.errors import InputError
+from gcesbi.estimators.base import Estimator, digest
+from gcesbi.estimators.neural_posterior import NpeEstimator
+from gcesbi.estimators.source_counts import SourceCountEstimator
+from gcesbi.networks.image import ImageEmbedding, ImageEncoder, ImageInput, ShareHead, check_image
+from gcesbi.networks.sizes import check_sizes
+from gcesbi.simulation.image_sky import ImageSkyModel
+from gcesbi.simulation.simulations import Simulations
+from gcesbi.sky.image import ImageGeometry, ImageRegion
+
+__all__ = [
+    "IMAGE_KINDS",
+    "ImageEstimator",
+    "ImageNetworkSettings",
+    "ImageNpe",
+    "ShareEstimator",
+    "ShareQuantiles",
+    "activations",
+    "joint_fingerprint",
+]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNetworkSettings:
+    """Sizes of the networks; by default those of the paper's scale.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Filters of each convolution.
+    n_features : int
+        Width of the two dense layers.
+    scaling : {"maximum", "root", "contrast"}
+        How counts are brought between 0 and 1: see :mod:`gcesbi.networks.image`.
+    rebin : int
+        Pixels along a side of the blocks over which counts are summed.
+    norm : {"batch", "instance", "none"}
+    means : bool
+        Show the dense layers every convolution's mean over its image.
+    penalty : float
+        Weight of the sum of squares of the convolutions' weights in the loss.
+    dropout : float
+        Share of features that is set to zero, at random, in training.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range or unknown.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 128, 256, 256)
+    n_features: int = 256
+    scaling: str = "maximum"
+    rebin: int = 1
+    norm: str = "none"
+    means: bool = False
+    penalty: float = 1e-5
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
+        check_sizes(self.norm, self.widths, 1, self.n_features, 1)
+        check_image("full", self.scaling, self.rebin)
+        if not self.penalty >= 0:
+            raise InputError(f"penalty: must not be negative, got {self.penalty!r}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout: must lie in [0, 1), got {self.dropout!r}")
+
+
+class ImageEstimator(Estimator):
+    """What estimators of images share: pixels of an image, and convolutions on it."""
+
+    network_settings = ImageNetworkSettings
+    part: str = "full"
+
+    @classmethod
+    def for_images(cls, model: ImageSkyModel, *, fingerprint: str, **settings: Any) -> Self:
+        """An untrained estimator for images like a model's.
+
+        Parameters
+        ----------
+        model : ImageSkyModel
+            One of those whose images train the estimator.
+        fingerprint : str
+            Of all of them: :func:`joint_fingerprint`.
+        **settings
+            The estimator's own arguments.
+        """
+        return cls(model.region, model.exposure, fingerprint=fingerprint, **cls._labels(model), **settings)  # type: ignore[arg-type]
+
+    @classmethod
+    def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:  # type: ignore[override]
+        return {"names": ("f_src",)}
+
+    def _embedding(self) -> ImageEmbedding:  # type: ignore[override]
+        sizes = self.network
+        inputs = ImageInput(self.region, self.n_energy, self.part, sizes.scaling, sizes.rebin)  # type: ignore[arg-type]
+        encoder = ImageEncoder(
+            inputs.shape, self.n_energy, sizes.widths, sizes.n_features, norm=sizes.norm, means=sizes.means
+        )
+        return ImageEmbedding(inputs, encoder, sizes.n_features, sizes.dropout)
+
+    def _grid(self) -> dict[str, Any]:
+        geometry: ImageGeometry = self.region.geometry  # type: ignore[attr-defined]
+        told = asdict(geometry)
+        return {"geometry": {name: list(v) if isinstance(v, tuple) else v for name, v in told.items()}}
+
+    @classmethod
+    def stored_region(cls, identity: Mapping[str, Any], pixels: NDArray[np.int64]) -> ImageRegion:  # type: ignore[override]
+        """The region of a stored estimator, by its identity and its pixels."""
+        told = {name: tuple(v) if isinstance(v, list) else v for name, v in identity["geometry"].items()}
+        return ImageRegion(ImageGeometry(**told), pixels)
+
+    def penalised(self, loss: Tensor) -> Tensor:
+        """A loss, in training with the penalty on the squares of the convolutions' weights."""
+        if not self.training or self.network.penalty == 0:
+            return loss
+        weights = [m.weight for m in self.embedding.encoder.modules() if isinstance(m, nn.Conv2d)]  # type: ignore[union-attr]
+        return loss + self.network.penalty * torch.stack([weight.square().sum() for weight in weights]).sum()
+
+    @torch.no_grad()
+    def picture(self, counts: ArrayLike) -> Array:
+        """What the network sees of counts (n, n_energy, n_pix): (n, n_channel, n_row, n_col), between 0 and 1."""
+        counts = np.asarray(counts)
+        self.check_counts(counts)
+        return self.embedding.inputs(torch.from_numpy(counts.astype(np.float32))).double().numpy()  # type: ignore[operator]
+
+
+class ShareEstimator(ImageEstimator):
+    """f_src from an image, or from a half of it.
+
+    Parameters
+    ----------
+    region, exposure, names, fingerprint, seed
+        See :class:`gcesbi.estimators.base.Estimator`.
+    part : {"full", "left", "right", "top", "bottom"}
+    network : ImageNetworkSettings, optional
+    """
+
+    kind = "image_share"
+    largest: Tensor
+
+    def __init__(
+        self,
+        region: ImageRegion,
+        exposure: ArrayLike,
+        names: Sequence[str] = ("f_src",),
+        *,
+        part: str = "full",
+        network: ImageNetworkSettings | None = None,
+        fingerprint: str = "",
+        seed: int = 0,
+    ) -> None:
+        self.part = part
+        super().__init__(region, exposure, names, network=network, fingerprint=fingerprint, seed=seed)  # type: ignore[arg-type]
+        self.register_buffer("largest", torch.ones(()))
+
+    def _head(self) -> ShareHead:
+        return ShareHead(self.network.n_features)
+
+    def _more_identity(self) -> dict[str, Any]:
+        return {"part": self.part}
+
+    def targets(self, simulations: Simulations) -> Tensor:
+        """f_src (n,)."""
+        return torch.from_numpy(simulations.theta[:, 0].copy())
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Mean square error; in training with the penalty."""
+        return self.penalised((output - targets).square().mean())
+
+    def rescale(self, counts: ArrayLike) -> None:
+        """Divide predictions from now on by the largest that the network's sigmoid gives on validation images."""
+        self.largest.fill_(1.0)
+        self.largest.fill_(float(self.predict(counts).max()))
+
+    def predict(self, counts: ArrayLike) -> Array:
+        """f_src (n,) of counts (n, n_energy, n_pix); what exceeds the largest on validation images is 1."""
+        found = torch.cat(list(self.outputs(counts))).double() / float(self.largest)
+        return found.clamp(0, 1).numpy()
+
+
+class ShareQuantiles(ImageEstimator, SourceCountEstimator):
+    """Quantiles of f_src, which do not cross.
+
+    Parameters
+    ----------
+    region, exposure, names, network, fingerprint, seed
+        As of :class:`ShareEstimator`.
+    n_bin, n_level, tail_weight
+        See :class:`gcesbi.estimators.SourceCountEstimator`: f_src is the first of two values of a CDF, the other is 1.
+    """
+
+    kind = "image_quantiles"
+
+    def __init__(
+        self, region: ImageRegion, exposure: ArrayLike, names: Sequence[str] = ("f_src",), **settings: Any
+    ) -> None:
+        super().__init__(region, exposure, names, **{"n_bin": 2, **settings})  # type: ignore[arg-type]
+
+    def targets(self, simulations: Simulations) -> Tensor:
+        """f_src and 1, (n, 1, 2)."""
+        share = torch.from_numpy(simulations.theta[:, 0].copy())
+        return torch.stack([share, torch.ones_like(share)], dim=-1)[:, None]
+
+    def loss(self, output: Any, targets: Tensor) -> Tensor:
+        """Pinball loss of f_src and, with a small weight, of its log odds; in training with the penalty."""
+        return self.penalised(super().loss(output, targets))
+
+    def quantiles(self, counts: ArrayLike, taus: ArrayLike) -> Array:
+        """Quantiles (n_tau, n) of f_src at levels (n_tau,) in (0, 1)."""
+        return super().quantiles(counts, 1 - np.asarray(taus, dtype=np.float64))[:, :, 0, 0]
+
+    def sample(self, counts: ArrayLike, n: int, seed: int = 0) -> Array:
+        """Draw f_src (n, n_image); draw k of every image is of one level."""
+        return self.quantiles(counts, np.random.default_rng(seed).uniform(size=n).clip(1e-6, 1 - 1e-6))
+
+
+class ImageNpe(ImageEstimator, NpeEstimator):
+    """Joint posterior of f_src, α and γ, or those of them that vary: a spline flow.
+
+    Parameters
+    ----------
+    region, exposure, names, network, fingerprint, seed
+        As of :class:`ShareEstimator`.
+    parameters : mapping of str to (low, high)
+        Names and bounds.
+    hidden, n_layer : int
+        See :class:`gcesbi.estimators.NpeEstimator`.
+    """
+
+    kind = "image_npe"
+
+    def __init__(
+        self, region: ImageRegion, exposure: ArrayLike, names: Sequence[str] = ("f_src",), **settings: Any
+    ) -> None:
+        super().__init__(region, exposure, names, **{"quantities": ("theta",), **settings})  # type: ignore[arg-type]
+
+    @classmethod
+    def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:  # type: ignore[override]
+        bounds = {name: getattr(model.settings, name) for name in model.settings.varied}
+        return {"names": ("f_src",), "parameters": bounds}
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the parameters, in the order of samples."""
+        return tuple(self.quantities.parameters)
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Negative log density; in training with the penalty."""
+        return self.penalised(super().loss(output, targets))
+
+
+IMAGE_KINDS: dict[str, type[Estimator]] = {each.kind: each for each in (ShareEstimator, ShareQuantiles, ImageNpe)}
+"""Estimators of images, by the names under which they are stored."""
+
+
+def joint_fingerprint(fingerprints: Iterable[str]) -> str:
+    """Hash of the fingerprints of several models, in any order."""
+    return digest(np.frombuffer(" ".join(sorted(fingerprints)).encode(), dtype=np.uint8))
+
+
+@torch.no_grad()
+def activations(network: ImageEstimator, counts: ArrayLike) -> list[Array]:
+    """What every convolution gives after its rectifier, before pooling: (n, n_filter, n_row, n_col) each."""
+    seen = torch.from_numpy(network.picture(counts)).float()
+    return [each.double().numpy() for each in network.eval().embedding.encoder.activations(seen)]  # type: ignore[operator,union-attr]

@@ -1,0 +1,163 @@
+"""Answers about one image, and what to hold against them.
+
+The five networks and their means give f_src with the 1σ to 3σ and largest errors of validation images with like
+predictions; the quantile network its median and intervals; the joint posterior intervals of every parameter. None of
+these errors knows of a sky that the simulations do not hold: the paper itself names the interstellar model, whose
+errors the excess lies under, as the main one. So an answer comes with caveats, and with a test of whether the image
+looks like those that the networks learnt from:
+
+    χ² = Σ_p (√(k_p + 3/8) - m_p)² / v_p,
+
+m and v mean and variance of √(k + 3/8) over validation images. The share of validation images with a larger χ² is a
+p-value: what a smooth sky unlike theirs, or a source missing in the catalogue, makes small. It need not notice all that
+misleads a network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gcesbi.images.binned_errors import LEVELS
+from gcesbi.images.estimators import ImageNpe, ShareQuantiles
+from gcesbi.images.run import ImageRun
+from gcesbi.report import TableBlock
+from gcesbi.sky.image import ImageObservation
+
+__all__ = ["TAUS", "ImageAnswer", "ShareOfSources", "answer_table", "infer", "likeness"]
+
+Array = NDArray[np.float64]
+
+TAUS = (0.025, 0.16, 0.5, 0.84, 0.975)
+"""Levels of the quantiles that are told."""
+STRANGE = 0.01
+"""A p-value below it is told as a caveat of its own."""
+_DRAWS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShareOfSources:
+    """f_src by one network, or by a mean of several.
+
+    Attributes
+    ----------
+    prediction : float
+    errors : tuple of float
+        1σ, 2σ, 3σ and the largest of validation images with predictions like it.
+    """
+
+    prediction: float
+    errors: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageAnswer:
+    """All that a run says about an image.
+
+    Attributes
+    ----------
+    f_src : dict of str to ShareOfSources
+        By network: see :meth:`gcesbi.images.run.ImageRun.predict`.
+    quantiles : tuple of float
+        Of f_src by the quantile network, at :data:`TAUS`.
+    posterior : dict of str to tuple of float
+        Quantiles of every parameter of the joint posterior, at :data:`TAUS`.
+    photons : int
+    p_value : float
+        Share of validation images less like the others than this one.
+    caveats : tuple of str
+    """
+
+    f_src: dict[str, ShareOfSources]
+    quantiles: tuple[float, ...]
+    posterior: dict[str, tuple[float, ...]]
+    photons: int
+    p_value: float
+    caveats: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary."""
+        return {**asdict(self), "taus": list(TAUS), "error_levels": list(LEVELS)}
+
+
+def infer(run: ImageRun, observation: ImageObservation) -> ImageAnswer:
+    """Ask all networks of a run about an image.
+
+    Parameters
+    ----------
+    run : ImageRun
+        Trained.
+    observation : ImageObservation
+
+    Raises
+    ------
+    InputError
+        If the image's size, pixels, energy bins or exposure are not those that the networks were trained for, or the
+        run is not trained.
+    """
+    run.model(run.training[0]).for_observation(observation)
+    counts, errors = observation.counts[None], run.errors()
+    shares = {
+        name: ShareOfSources(prediction=float(each[0]), errors=tuple(errors[name].of(each)[:, 0].tolist()))
+        for name, each in run.predict(counts).items()
+    }
+    quantiles = run.typed_network("quantiles", ShareQuantiles).quantiles(counts, TAUS)[:, 0]
+    joint = run.typed_network("npe", ImageNpe)
+    drawn = np.quantile(joint.sample(counts, _DRAWS, run.settings.seed)["theta"][:, 0], TAUS, axis=0)
+    p_value = likeness(observation.counts, run.validation().counts)
+    return ImageAnswer(
+        f_src=shares,
+        quantiles=tuple(quantiles.tolist()),
+        posterior={name: tuple(column.tolist()) for name, column in zip(joint.parameter_names, drawn.T, strict=True)},
+        photons=int(observation.counts.sum()),
+        p_value=p_value,
+        caveats=_caveats(run, p_value),
+    )
+
+
+def likeness(counts: ArrayLike, others: ArrayLike) -> float:
+    """Share of other images (n, n_energy, n_pix) less like their mean than an image (n_energy, n_pix) is."""
+    roots = np.sqrt(np.asarray(others, dtype=np.float64) + 0.375)
+    mean, variance = roots.mean(axis=0), np.maximum(roots.var(axis=0), 1e-3)
+    chi2 = ((roots - mean) ** 2 / variance).sum(axis=(1, 2))
+    own = np.sum((np.sqrt(np.asarray(counts, dtype=np.float64) + 0.375) - mean) ** 2 / variance)
+    return float(np.mean(chi2 >= own))
+
+
+def answer_table(answer: ImageAnswer) -> TableBlock:
+    """The answers side by side, for the terminal."""
+    rows = [
+        (name, f"{each.prediction:.3f}", *(f"{error:.3f}" for error in each.errors))
+        for name, each in answer.f_src.items()
+    ]
+    for name, values in (("quantiles", answer.quantiles), ("NPE", answer.posterior["f_src"])):
+        low, below, median, above, high = values
+        rows.append((name, f"{median:.3f}", f"{below:.3f} to {above:.3f}", f"{low:.3f} to {high:.3f}", "", ""))
+    for name, values in answer.posterior.items():
+        if name != "f_src":
+            low, below, median, above, high = values
+            row = (f"NPE, {name}", f"{median:.3f}", f"{below:.3f} to {above:.3f}", f"{low:.3f} to {high:.3f}", "", "")
+            rows.append(row)
+    return TableBlock(("f_src by", "value", "1σ or 68 %", "2σ or 95 %", "3σ", "largest"), tuple(rows))
+
+
+def _caveats(run: ImageRun, p_value: float) -> tuple[str, ...]:
+    sky = run.settings.sky
+    told = [
+        f"Networks know the interstellar emission of {', '.join(run.training)} only; what differs from these on the "
+        "scale of the point-spread function is taken for sources.",
+        "Sources are placed after the excess, those of the disk or the bulge are not among them; catalogued sources "
+        + ("are left out of the model altogether." if sky.catalogue is None else "have the norms of the catalogue."),
+        f"f_src is the share of sources in the excess of {run.model(run.training[0]).region_flux[0].sum():.1e} photons "
+        f"/ cm² / s with fluxes below {sky.flux_threshold:.0e}, dN/dS ∝ S^α, α in [{sky.alpha[0]}, {sky.alpha[1]}]; "
+        "sources much dimmer than one photon look smooth.",
+    ]
+    if p_value < STRANGE:
+        told.append(
+            f"The image is unlike those that the networks learnt from (p-value {p_value:.2g}): take no answer here for "
+            "a measurement."
+        )
+    return tuple(told)

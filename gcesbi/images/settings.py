@@ -1,0 +1,198 @@
+"""Settings of a run on images: typed, checked at construction, read from a TOML preset.
+
+Presets are ``images`` (the default: small images, a quarter of an hour on one core), ``images-paper`` (the paper's
+images and widths), ``images-4gev`` (real images above 4 GeV) and ``images-test``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gcesbi.errors import InputError
+from gcesbi.estimators import TrainingSettings
+from gcesbi.images.estimators import ImageNetworkSettings
+from gcesbi.io.image import read_image_observation
+from gcesbi.preset_files import apply_change, names_in, read_preset
+from gcesbi.simulation.image_sky import TESTING, TRAINING, ImageSky, ImageSkyModel
+from gcesbi.simulation.skies import INTERSTELLAR, check_keys, make_settings
+from gcesbi.sky.image import ImageObservation
+
+__all__ = [
+    "ImageRunSettings",
+    "ImageSimulationSettings",
+    "InterstellarSettings",
+    "JointSettings",
+    "ObservationSettings",
+    "background_name",
+    "image_preset_names",
+    "load_image_settings",
+]
+
+Range = tuple[float, float]
+
+
+def background_name(interstellar: str) -> str:
+    """Short name of an interstellar model: its own, or that of its file without endings."""
+    return interstellar if interstellar in INTERSTELLAR else Path(interstellar).name.split(".")[0]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InterstellarSettings(_Settings):
+    """Interstellar models, each by its name in :class:`gcesbi.simulation.image_sky.ImageSky` or as a FITS cube."""
+
+    training: tuple[str, ...] = Field(TRAINING, min_length=1, description="networks learn from images of these")
+    testing: tuple[str, ...] = Field(TESTING, min_length=1, description="networks never see images of these")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [background_name(each) for each in (*self.training, *self.testing)]
+        if len(set(names)) < len(names):
+            raise InputError(f"interstellar: training and testing must be distinct models, got {', '.join(names)}")
+        return self
+
+
+class ImageSimulationSettings(_Settings):
+    """How many images are drawn, of every interstellar model."""
+
+    n_train: int = Field(10_240, ge=64, description="of a training model; networks learn from them")
+    n_validation: int = Field(1_024, ge=100, description="of a training model; errors are read off them")
+    n_test: int = Field(1_024, ge=100, description="of a testing model")
+
+
+class JointSettings(_Settings):
+    """The joint posterior of all parameters, whose images have a free slope."""
+
+    gamma: Range = Field((1.0, 1.3), description="range of the halo's inner slope")
+    hidden: int = Field(32, ge=1, description="width of the flow's networks")
+    n_layer: int = Field(4, ge=1, description="spline transforms of the flow")
+
+
+class ObservationSettings(_Settings):
+    """A folder of real images: counts cubes ``ccube_NN.fits`` with ``psf_NN.fits``, one NN for each event type."""
+
+    folder: str | None = Field(None, description="no real images without one")
+    component: str = Field("01", description="NN: which event type")
+    radius: float = Field(4.8, gt=0, description="pixels within it of the Galactic Centre are kept, degrees")
+    energy_range: Range = Field((3.98, 19.96), description="energy bins within it are kept, GeV")
+
+    def read(self) -> ImageObservation | None:
+        """The observation, if there is one.
+
+        Raises
+        ------
+        InputError
+            If a file is missing or breaks a rule; the message names it.
+        """
+        if self.folder is None:
+            return None
+        counts, psf = (Path(self.folder) / f"{kind}_{self.component}.fits" for kind in ("ccube", "psf"))
+        return read_image_observation(
+            counts, psf, radius=self.radius, energy_range=self.energy_range, event_type=self.component
+        )
+
+
+class ImageRunSettings(_Settings):
+    """All that decides what a run on images computes."""
+
+    seed: int = Field(1, ge=0)
+    sky: ImageSky = Field(default_factory=ImageSky)
+    interstellar: InterstellarSettings = InterstellarSettings()
+    simulation: ImageSimulationSettings = ImageSimulationSettings()
+    network: ImageNetworkSettings = Field(default_factory=ImageNetworkSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    joint: JointSettings = JointSettings()
+    observation: ObservationSettings = ObservationSettings()
+    learning_shares: tuple[float, ...] = Field(
+        (0.1, 0.3), description="shares of the training images on which the full network is trained beside"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.sky.f_src[0] < self.sky.f_src[1]:
+            raise InputError(f"f_src: must have a range for a network to learn, got {self.sky.f_src}")
+        for share in self.learning_shares:
+            if not 0 < share < 1:
+                raise InputError(f"learning_shares: must lie in (0, 1), got {share}")
+        return self
+
+    def sky_of(self, background: str, free: bool = False) -> ImageSky:
+        """The sky of an interstellar model, with the free slope of the joint posterior or that of :attr:`sky`.
+
+        Raises
+        ------
+        InputError
+            If the model is none of the run's.
+        """
+        known = {background_name(each): each for each in (*self.interstellar.training, *self.interstellar.testing)}
+        if background not in known:
+            raise InputError(f"interstellar: must be one of {', '.join(known)}, got {background!r}")
+        values: dict[str, Any] = self.sky.model_dump()
+        given = known[background]
+        values |= {"interstellar": given} if given in INTERSTELLAR else {"interstellar_map": given}
+        return make_settings(ImageSky, values | ({"gamma": self.joint.gamma} if free else {}))
+
+    def build(self, background: str, free: bool = False) -> ImageSkyModel:
+        """The model of an interstellar model: with region, energies, exposure and PSF of the observation, if any."""
+        sky, seen = self.sky_of(background, free), self.observation.read()
+        return sky.build() if seen is None else sky.build_for(seen)
+
+
+def image_preset_names() -> tuple[str, ...]:
+    """Names of the presets that ship with the package."""
+    return names_in("gcesbi.images")
+
+
+def load_image_settings(
+    preset: str = "images",
+    changes: Iterable[str] = (),
+    seed: int | None = None,
+    observation: str | Path | None = None,
+) -> ImageRunSettings:
+    """Settings of a preset, with changes.
+
+    Parameters
+    ----------
+    preset : str
+        Name of a preset, or path of a TOML file.
+    changes : iterable of str
+        Each ``"section.key=value"``, the value as TOML writes it.
+    seed : int, optional
+        In place of the preset's.
+    observation : path, optional
+        Folder of real images that networks are made for. An interstellar cube in it, ``gll_iem*``, joins the models
+        that networks learn from.
+
+    Raises
+    ------
+    InputError
+        If the preset, a key (the nearest valid one is named) or a value is not valid.
+    """
+    values = read_preset(preset, "gcesbi.images")
+    if observation is not None:
+        values |= _for_folder(values, Path(observation))
+    for change in changes:
+        apply_change(values, change)
+    if seed is not None:
+        values["seed"] = seed
+    for section, field in ImageRunSettings.model_fields.items():
+        if isinstance(values.get(section), dict):
+            check_keys(field.annotation, values[section], f"{section}.")
+    return make_settings(ImageRunSettings, values)
+
+
+def _for_folder(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Sections of settings for a folder of real images."""
+    if not folder.is_dir():
+        raise InputError(f"observation: must be a folder of images, got {str(folder)!r}")
+    interstellar = dict(values.get("interstellar", {}))
+    cubes = [str(path.resolve()) for path in sorted(folder.glob("gll_iem*.fits*"))]
+    interstellar["training"] = [*interstellar.get("training", TRAINING), *cubes]
+    seen = {**values.get("observation", {}), "folder": str(folder.resolve())}
+    return {"interstellar": interstellar, "observation": seen}

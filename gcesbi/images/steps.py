@@ -1,0 +1,154 @@
+"""The steps of a run on images, each a function of the run: simulate, train, infer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from gcesbi.errors import InputError
+from gcesbi.estimators import TrainingHistory, TrainingSettings, save_estimator
+from gcesbi.images.estimators import ImageEstimator, ImageNpe, ShareEstimator, ShareQuantiles
+from gcesbi.images.evaluation import evaluate, rmse
+from gcesbi.images.run import ALL_NETWORKS, ImageRun
+from gcesbi.simulation.simulations import Simulations
+from gcesbi.sky.image import ImageObservation
+
+__all__ = ["measure_learning", "mock_observation", "simulate", "train"]
+
+_MOCK_STREAM = 2**31
+
+
+def simulate(run: ImageRun, workers: int = 1, progress: bool = False) -> int:
+    """Draw all images that the settings ask for, goes on where it was interrupted; returns their number.
+
+    Parameters
+    ----------
+    run : ImageRun
+    workers : int
+        Threads that draw.
+    progress : bool
+        Show progress bars.
+    """
+    wanted, total = run.settings.simulation, 0
+    for free in (False, True):
+        for name in (*run.training, *run.testing):
+            n = wanted.n_test if name in run.testing else wanted.n_validation + wanted.n_train
+            run.new_store(name, free).fill(run.simulator(name, free), n, workers, progress)
+            total += n
+    return total
+
+
+def train(run: ImageRun, only: Sequence[str] | None = None, progress: bool = False) -> dict[str, TrainingHistory]:
+    """Train the networks that are not there yet, or those named, and judge all of them when all are there.
+
+    A log of the losses lies beside the weights, as does a checkpoint while training is not over: a training that was
+    killed goes on.
+
+    Parameters
+    ----------
+    run : ImageRun
+    only : sequence of str, optional
+        Among :data:`gcesbi.images.run.ALL_NETWORKS`; these are trained, anew if they are there.
+    progress : bool
+        Show progress bars.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, or images are missing.
+    """
+    names = tuple(name for name in ALL_NETWORKS if not run.weights(name).is_file()) if only is None else tuple(only)
+    for name in names:
+        if name not in ALL_NETWORKS:
+            raise InputError(f"only: must be among {', '.join(ALL_NETWORKS)}, got {name!r}")
+    images: dict[bool, tuple[Simulations, Simulations]] = {}
+    histories = {}
+    for name in names:
+        free = name == "npe"
+        if free not in images:
+            images = {free: (run.learnt(free), run.validation(free=free))}
+        histories[name] = _train_one(run, name, *images[free], progress)
+        run._kept.pop(("network", name), None)
+    if all(run.weights(name).is_file() for name in ALL_NETWORKS):
+        measure_learning(run, progress)
+        evaluate(run)
+    return histories
+
+
+def mock_observation(run: ImageRun) -> tuple[ImageObservation, dict[str, float]]:
+    """An image of the first testing model, drawn by the run's seed from a stream of its own, and its parameters."""
+    simulator = run.simulator(run.testing[0])
+    prior = simulator.model.prior()
+    sequence = np.random.SeedSequence(run.settings.seed, spawn_key=(_MOCK_STREAM,))
+    theta = prior.draw(1, np.random.default_rng(sequence))[0]
+    seen, _ = simulator.observe(theta, seed=int(sequence.generate_state(1)[0]))
+    return seen, dict(zip(prior.names, theta.tolist(), strict=True))
+
+
+def measure_learning(run: ImageRun, progress: bool = False) -> None:
+    """Train the full network on shares of the training images, judge each, and write ``learning.json``.
+
+    Every share is seen as often as the whole is by the full network itself.
+    """
+    learnt, held_out = run.learnt(), run.validation()
+    tests = {"validation": held_out, **{name: run.test(name) for name in run.testing}}
+    found: dict[str, list[float]] = {name: [] for name in tests}
+    numbers = []
+    for share in (*sorted(run.settings.learning_shares), 1.0):
+        rows = np.sort(np.random.default_rng(run.settings.seed).permutation(len(learnt))[: round(share * len(learnt))])
+        network = _full(run) if share == 1 else _learnt_from(run, learnt[rows], held_out, share, progress)
+        numbers.append(len(rows))
+        for name, images in tests.items():
+            found[name].append(rmse(network.predict(images.counts), run.f_src(images)))
+    run.write_json("learning.json", {"n_train": numbers, "rmse": found})
+
+
+def _train_one(run: ImageRun, name: str, learnt: Simulations, held_out: Simulations, progress: bool) -> TrainingHistory:
+    network, settings = _untrained(run, name), replace(run.settings.training, seed=run.settings.seed)
+    run.weights(name).parent.mkdir(exist_ok=True)
+    history = network.fit(
+        learnt, settings, held_out, progress=progress, checkpoint=run.checkpoint(name), log=run.training_log(name)
+    )
+    if isinstance(network, ShareEstimator):
+        network.rescale(held_out.counts)
+    save_estimator(network, run.weights(name), _notes(settings, history))
+    run.checkpoint(name).unlink(missing_ok=True)
+    return history
+
+
+def _notes(settings: TrainingSettings, history: TrainingHistory) -> dict[str, Any]:
+    return {"seed": settings.seed, "training": asdict(settings), "history": history.to_dict()}
+
+
+def _untrained(run: ImageRun, name: str) -> ImageEstimator:
+    settings, free = run.settings, name == "npe"
+    model, joint = run.model(run.training[0], free), settings.joint
+    common: dict[str, Any] = {
+        "fingerprint": run.fingerprint(free),
+        "network": settings.network,
+        "seed": settings.seed,
+    }
+    if name == "npe":
+        return ImageNpe.for_images(model, hidden=joint.hidden, n_layer=joint.n_layer, **common)
+    if name == "quantiles":
+        return ShareQuantiles.for_images(model, **common)
+    return ShareEstimator.for_images(model, part=name, **common)
+
+
+def _learnt_from(
+    run: ImageRun, learnt: Simulations, held_out: Simulations, share: float, progress: bool
+) -> ShareEstimator:
+    """The full network, trained on part of the images, each seen as often as all are."""
+    settings = run.settings.training
+    fewer = max(round(share * settings.max_maps), settings.batch_size)
+    network = ShareEstimator(run.model(run.training[0]).region, _full(run).exposure, network=run.settings.network)
+    network.fit(learnt, replace(settings, seed=run.settings.seed, max_maps=fewer), held_out, progress=progress)
+    network.rescale(held_out.counts)
+    return network
+
+
+def _full(run: ImageRun) -> ShareEstimator:
+    return run.typed_network("full", ShareEstimator)

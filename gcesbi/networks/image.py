@@ -1,0 +1,255 @@
+r"""What a network sees of a counts image, and its convolutions (Caron et al. 2018, arXiv:1708.06706).
+
+**Picture.** Counts k of an image, of its whole or of one half, summed over blocks of pixels if they are to be larger,
+become channels between 0 and 1, one for each energy bin, in one of three ways:
+
+======== =================================================================================================
+maximum  k / k_max, k_max the largest counts of a channel in training images: the paper's
+root     √(k / k_max): Poisson noise is even then
+contrast 1 / (1 + exp(-d / 2σ)), with r = √(k + 3/8), u = r - ⟨r⟩ its deviation from the pixel's mean in training
+         images, and d = u - ū that from the mean ū of u in the pixels around; σ is the spread of d
+======== =================================================================================================
+
+The contrast knows no smooth light: what two interstellar models differ in is smooth over some degrees and falls away,
+with what it says about the excess' brightness; sources remain. Where the prior of backgrounds is narrow, that is what
+lets a network answer on a model that it never saw.
+
+**Encoder.** Convolutions of 3 × 3, each rectified and followed by a maximum over 2 × 2 pixels; then a dense layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gcesbi.errors import InputError
+from gcesbi.networks.linear import quiet_linear
+from gcesbi.networks.sizes import check_instance, check_sizes
+from gcesbi.sky.image import ImageRegion
+
+__all__ = ["PARTS", "SCALINGS", "ImageEmbedding", "ImageEncoder", "ImageInput", "ShareHead", "check_image"]
+
+PARTS = ("full", "left", "right", "top", "bottom")
+"""Parts of an image; the left half has the higher longitudes, the top one the higher latitudes."""
+SCALINGS = ("maximum", "root", "contrast")
+SURROUNDINGS = 5
+"""Pixels along a side of the square over which the contrast's mean is taken."""
+
+
+def check_image(part: str, scaling: str, rebin: int) -> None:
+    """Raise InputError unless there is such a part and scaling, and pixels are summed over blocks of at least one."""
+    for name, value, known in (("part", part, PARTS), ("scaling", scaling, SCALINGS)):
+        if value not in known:
+            raise InputError(f"{name}: must be one of {', '.join(known)}, got {value!r}")
+    if rebin < 1:
+        raise InputError(f"rebin: must be at least 1, got {rebin}")
+
+
+class ImageInput(nn.Module):
+    """Counts (n, n_energy, n_pix) to pictures (n, n_energy, n_row, n_col) between 0 and 1.
+
+    Parameters
+    ----------
+    region : ImageRegion
+        Pixels of its rectangle that it does not hold are empty.
+    n_energy : int
+    part : {"full", "left", "right", "top", "bottom"}
+    scaling : {"maximum", "root", "contrast"}
+    rebin : int
+        Pixels along a side of the blocks over which counts are summed.
+
+    Raises
+    ------
+    InputError
+        If there is no such part or scaling, or blocks do not fit into the image.
+    """
+
+    place: Tensor
+    held: Tensor
+    largest: Tensor
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(
+        self, region: ImageRegion, n_energy: int, part: str = "full", scaling: str = "maximum", rebin: int = 1
+    ) -> None:
+        super().__init__()
+        check_image(part, scaling, rebin)
+        rows, columns = region.geometry.shape
+        if rows % rebin or columns % rebin:
+            raise InputError(f"rebin: must divide the image's {rows} rows and {columns} columns, got {rebin}")
+        self.full_shape, self.part, self.scaling, self.rebin = (rows, columns), part, scaling, rebin
+        self.rows, self.columns = _part(part, rows // rebin, columns // rebin)
+        self.shape = self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+        if min(self.shape) < 1:
+            raise InputError(f"part: {part!r} of {rows // rebin} x {columns // rebin} pixels holds none")
+        self.register_buffer("place", torch.from_numpy(region.pixels.copy()), persistent=False)
+        self.register_buffer("held", self._held(), persistent=False)
+        self.register_buffer("largest", torch.ones(n_energy, 1, 1))
+        self.register_buffer("mean", torch.zeros(n_energy, *self.shape))
+        self.register_buffer("spread", torch.ones(n_energy, 1, 1))
+
+    @torch.no_grad()
+    def standardise(self, counts: Tensor) -> None:
+        """Set the largest counts, mean and spread from training images (n, n_energy, n_pix)."""
+        images = self.image(counts)
+        self.largest.copy_(images.amax(dim=(0, 2, 3)).clamp_min(1)[:, None, None])
+        self.mean.copy_(_root(images).mean(dim=0))
+        square = self._contrast(images).square().mean(dim=(0, 2, 3)) / self.held.mean()
+        self.spread.copy_(square.sqrt().clamp_min(1e-3)[:, None, None])
+
+    def image(self, counts: Tensor) -> Tensor:
+        """Counts (n, n_energy, n_row, n_col) of the part that is seen."""
+        rows, columns = self.full_shape
+        flat = counts.new_zeros(*counts.shape[:2], rows * columns, dtype=torch.float32)
+        flat = flat.index_copy(2, self.place, counts.float())
+        return self._cut(flat.view(*counts.shape[:2], rows, columns))
+
+    def forward(self, counts: Tensor) -> Tensor:
+        """Picture of counts (n, n_energy, n_pix)."""
+        images = self.image(counts)
+        if self.scaling == "contrast":
+            return torch.sigmoid(self._contrast(images) / (2 * self.spread))
+        share = (images / self.largest).clamp_max(1)
+        return share.sqrt() if self.scaling == "root" else share
+
+    def _contrast(self, images: Tensor) -> Tensor:
+        """Deviation d from mean image and surroundings; zero outside the region."""
+        deviation = (_root(images) - self.mean) * self.held
+        sums = [nn.functional.avg_pool2d(each, SURROUNDINGS, 1, SURROUNDINGS // 2) for each in (deviation, self.held)]
+        return (deviation - sums[0] / sums[1].clamp_min(1e-3)) * self.held
+
+    def _held(self) -> Tensor:
+        """Pixels of the picture that lie in the region, (1, n_row, n_col): 1, else 0."""
+        rows, columns = self.full_shape
+        held = torch.zeros(rows * columns).index_fill(0, self.place, 1.0)
+        return (self._cut(held.view(1, rows, columns)) > 0).float()
+
+    def _cut(self, images: Tensor) -> Tensor:
+        blocks = nn.functional.avg_pool2d(images, self.rebin) * self.rebin**2 if self.rebin > 1 else images
+        return blocks[..., self.rows, self.columns]
+
+
+class ImageEncoder(nn.Module):
+    """Convolutions on pictures (n, n_channel, n_row, n_col) to features (n, n_features).
+
+    Parameters
+    ----------
+    shape : (n_row, n_col)
+    n_channel : int
+    widths : sequence of int
+        Filters of each convolution.
+    n_features : int
+    norm : {"batch", "instance", "none"}
+        Before a convolution's output is rectified.
+    means : bool
+        Show the dense layer every convolution's mean over its image too, not the last pooled image alone: how clumpy
+        an image is, is a mean.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        n_channel: int,
+        widths: Sequence[int],
+        n_features: int,
+        *,
+        norm: str = "none",
+        means: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(norm, widths, n_channel, n_features, 1)
+        last = [-(-size // 2 ** (len(widths) - 1)) for size in shape]
+        check_instance(norm, last[0] * last[1])
+        self.means = means
+        n_in = [n_channel, *widths[:-1]]
+        self.levels = nn.ModuleList(_level(a, b, norm) for a, b in zip(n_in, widths, strict=True))
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+        rows, columns = (-(-size // 2 ** len(widths)) for size in shape)
+        self.dense = nn.Linear(widths[-1] * rows * columns + (sum(widths) if means else 0), n_features)
+
+    def activations(self, picture: Tensor) -> list[Tensor]:
+        """What every convolution gives after it is rectified, before the maximum: (n, n_filter, n_row, n_col) each."""
+        found = []
+        for level in self.levels:
+            found.append(level(picture))
+            picture = self.pool(found[-1])
+        return found
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Features of pictures."""
+        levels = self.activations(picture)
+        parts = [self.pool(levels[-1]).flatten(1)]
+        if self.means:
+            parts += [level.mean(dim=(2, 3)) for level in levels]
+        return torch.relu(self.dense(torch.cat(parts, dim=1)))
+
+
+class ImageEmbedding(nn.Module):
+    """Counts (n, n_energy, n_pix) to features (n, n_features): picture, convolutions, two dense layers.
+
+    Parameters
+    ----------
+    inputs : ImageInput
+    encoder : ImageEncoder
+    n_features : int
+        That the encoder returns, and this module.
+    dropout : float
+        Share of the encoder's features that is set to zero, at random, in training.
+    """
+
+    def __init__(self, inputs: ImageInput, encoder: ImageEncoder, n_features: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.inputs, self.encoder = inputs, encoder
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(n_features, n_features)
+
+    def forward(self, counts: Tensor) -> Tensor:
+        """Features of counts."""
+        return torch.relu(self.dense(self.dropout(self.encoder(self.inputs(counts)))))
+
+
+class ShareHead(nn.Module):
+    """Features (n, n_features) to a number (n,) between 0 and 1, by a sigmoid."""
+
+    shift: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.linear = quiet_linear(n_features, 1)
+        self.register_buffer("shift", torch.zeros(()))
+
+    @torch.no_grad()
+    def set_prior(self, targets: Tensor) -> None:
+        """Let zero features answer the mean of training labels (n,)."""
+        self.shift.copy_(torch.logit(targets.double().mean().clamp(1e-3, 1 - 1e-3)).float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The share, in float32."""
+        with torch.autocast(features.device.type, enabled=False):
+            return torch.sigmoid(self.linear(features.float())[:, 0] + self.shift)
+
+
+def _root(images: Tensor) -> Tensor:
+    return torch.sqrt(images + 0.375)
+
+
+def _part(part: str, rows: int, columns: int) -> tuple[slice, slice]:
+    """Rows and columns of a part of an image."""
+    whole = slice(0, rows), slice(0, columns)
+    halves = {
+        "left": (whole[0], slice(0, columns // 2)),
+        "right": (whole[0], slice(columns // 2, columns)),
+        "bottom": (slice(0, rows // 2), whole[1]),
+        "top": (slice(rows // 2, rows), whole[1]),
+    }
+    return halves.get(part, whole)
+
+
+def _level(n_in: int, n_out: int, norm: str) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(n_in, n_out, 3, padding=1, bias=norm == "none")]
+    if norm != "none":
+        layers.append(nn.BatchNorm2d(n_out) if norm == "batch" else nn.InstanceNorm2d(n_out, affine=True))
+    return nn.Sequential(*layers, nn.ReLU())

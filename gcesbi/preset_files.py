@@ -1,0 +1,58 @@
+"""Presets: TOML files of the package or of a user, and changes to them, ``section.key=value``."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from gcesbi.errors import InputError
+
+__all__ = ["apply_change", "names_in", "read_preset"]
+
+
+def names_in(package: str) -> tuple[str, ...]:
+    """Names of the presets in the folder ``presets`` of a package."""
+    folder = files(package) / "presets"
+    return tuple(sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")))
+
+
+def read_preset(preset: str, package: str) -> dict[str, Any]:
+    """Content of a preset of a package, by its name, or of a TOML file, by its path.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is no TOML file.
+    """
+    path = Path(preset) if preset.endswith(".toml") else files(package) / "presets" / f"{preset}.toml"
+    if not path.is_file():
+        raise InputError(f"preset: must be one of {', '.join(names_in(package))} or a TOML file, got {preset!r}")
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"preset {preset}: is no TOML file ({error})") from None
+
+
+def apply_change(values: dict[str, Any], change: str) -> None:
+    """Make a change, ``"section.key=value"``, to a preset's content; the value is as TOML writes it, or a word.
+
+    Raises
+    ------
+    InputError
+        If it does not read so, or names a key as a section.
+    """
+    key, equals, value = change.partition("=")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    if not equals or not key.strip():
+        raise InputError(f"set: must read section.key=value, got {change!r}")
+    *sections, name = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError(f"set: {section!r} is no section, got {change!r}")
+    values[name] = parsed

@@ -1,0 +1,221 @@
+"""Estimators of images, on pictures whose clumpiness is the share."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+
+from gcesbi.errors import InputError
+from gcesbi.estimators import TrainingSettings, load_estimator, read_notes, save_estimator
+from gcesbi.images.estimators import (
+    IMAGE_KINDS,
+    ImageNetworkSettings,
+    ImageNpe,
+    ShareEstimator,
+    ShareQuantiles,
+    activations,
+    joint_fingerprint,
+)
+from gcesbi.simulation.simulations import Simulations
+from gcesbi.sky.image import ImageGeometry
+
+REGION = ImageGeometry((12, 12), 1.0).whole()
+EXPOSURE = np.full((1, REGION.n_pix), 1e11)
+NETWORK = ImageNetworkSettings(widths=(4, 8), n_features=16, scaling="contrast", norm="batch", means=True, penalty=1e-5)
+TRAINING = TrainingSettings(
+    max_maps=4000, batch_size=32, learning_rate=1e-2, weight_decay=0.0, schedule="two-step", checkpoint_every=20
+)
+
+
+@lru_cache
+def images(n, seed):
+    """Counts of mean 20 a pixel, up to half of them in seven bright pixels."""
+    rng = np.random.default_rng(seed)
+    theta = np.column_stack([rng.uniform(size=n), rng.uniform(-1, 1, size=n)])
+    bright = rng.random((n, REGION.n_pix)).argsort(axis=1) < 7
+    share = theta[:, :1] / 2
+    counts = rng.poisson(20 * (1 - share) + 20 * share * bright * REGION.n_pix / 7)[:, None].astype(np.uint16)
+    none = np.zeros((n, 1, 1))
+    return Simulations(theta, counts, none, none + 1, none[:, :, 0])
+
+
+@lru_cache
+def trained(kind, **settings):
+    network = kind(REGION, EXPOSURE, network=NETWORK, fingerprint="sky", seed=1, **dict(settings))
+    network.fit(images(1000, 1), TRAINING, images(300, 2))
+    return network
+
+
+def test_the_share_is_learnt_far_better_than_guessed():
+    network, fresh = trained(ShareEstimator), images(500, 3)
+    error = np.sqrt(np.mean((network.predict(fresh.counts) - fresh.theta[:, 0]) ** 2))
+    assert error < 0.1  # a guess has 0.29
+
+
+def test_halves_see_their_half_alone():
+    left = ShareEstimator(REGION, EXPOSURE, part="left", network=NETWORK)
+    counts = images(20, 4).counts
+    other = counts.reshape(20, 1, 12, 12).copy()
+    other[..., 6:] = 0
+    left.embedding.inputs.standardise(torch.from_numpy(counts.astype(np.float32)))
+    torch.nn.init.normal_(left.head.linear.weight)
+    np.testing.assert_array_equal(left.predict(other.reshape(20, 1, -1)), left.predict(counts))
+    assert np.ptp(left.predict(counts)) > 0
+    assert left.picture(counts).shape == (20, 1, 12, 6)
+
+
+def test_predictions_are_divided_by_the_largest_on_validation_images():
+    network = ShareEstimator(REGION, EXPOSURE, network=NETWORK, seed=3)
+    held_out, fresh = images(300, 2).counts, images(100, 5).counts
+    torch.nn.init.normal_(network.head.linear.weight, std=0.2)
+    before, largest = network.predict(fresh), network.predict(held_out).max()
+    network.rescale(held_out)
+    assert largest < 0.99
+    assert network.predict(held_out).max() == 1
+    np.testing.assert_allclose(network.predict(fresh), np.minimum(before / largest, 1), rtol=1e-6)
+    network.rescale(held_out)
+    np.testing.assert_allclose(network.predict(fresh), np.minimum(before / largest, 1), rtol=1e-6)
+
+
+def test_convolutions_alone_are_penalised_and_in_training_alone():
+    network = ShareEstimator(REGION, EXPOSURE, network=replace(NETWORK, penalty=0.5))
+    output, targets = torch.tensor([0.5, 0.7]), torch.tensor([0.4, 0.4])
+    plain = float(network.loss(output, targets))
+    assert plain == pytest.approx((0.01 + 0.09) / 2)
+    squares = sum(float(level[0].weight.detach().square().sum()) for level in network.embedding.encoder.levels)
+    assert float(network.train().loss(output, targets).detach()) == pytest.approx(plain + 0.5 * squares, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [ShareEstimator, ShareQuantiles, ImageNpe])
+def test_networks_are_stored_and_read_again(kind, tmp_path):
+    more = {"parameters": {"f_src": (0.0, 1.0), "alpha": (-1.0, 1.0)}} if kind is ImageNpe else {}
+    more |= {"part": "top"} if kind is ShareEstimator else {}
+    network = kind(REGION, EXPOSURE, network=NETWORK, fingerprint="sky", seed=2, **more)
+    save_estimator(network, tmp_path / "network", {"told": 1})
+    again = load_estimator(tmp_path / "network", fingerprint="sky", kinds=IMAGE_KINDS)
+    assert type(again) is kind
+    assert again.identity() == network.identity()
+    assert again.region == REGION
+    counts = images(20, 4).counts
+    for mine, theirs in zip(network.outputs(counts), again.outputs(counts), strict=True):
+        pairs = [(mine, theirs)] if isinstance(mine, torch.Tensor) else list(zip(mine, theirs, strict=True))
+        for a, b in pairs:
+            torch.testing.assert_close(a, b)
+    assert read_notes(tmp_path / "network", IMAGE_KINDS) == {"told": 1}
+    with pytest.raises(InputError, match="made for another model; fingerprint: 'sky', now 'other'"):
+        load_estimator(tmp_path / "network", fingerprint="other", kinds=IMAGE_KINDS)
+    with pytest.raises(InputError, match=f"kind must be one of .*, got '{kind.kind}'"):
+        load_estimator(tmp_path / "network")
+
+
+def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path):
+    short = replace(TRAINING, max_maps=1280, validation_share=0.0)
+    whole = ShareEstimator(REGION, EXPOSURE, network=NETWORK, seed=5)
+    whole.fit(images(640, 1), short)
+
+    class Killed(Exception):
+        pass
+
+    class Dying(ShareEstimator):
+        steps = 0
+
+        def loss(self, output, targets):
+            self.steps += 1
+            if self.steps > 30:
+                raise Killed
+            return super().loss(output, targets)
+
+    with pytest.raises(Killed):
+        Dying(REGION, EXPOSURE, network=NETWORK, seed=5).fit(images(640, 1), short, checkpoint=tmp_path / "there")
+    resumed = ShareEstimator(REGION, EXPOSURE, network=NETWORK, seed=9)
+    resumed.fit(images(640, 1), short, checkpoint=tmp_path / "there")
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_the_two_step_rate_falls_to_a_tenth_for_the_last_third(tmp_path):
+    settings = replace(TRAINING, max_maps=1920, warmup=0.1, log_every=1, validation_share=0.0)
+    network = ShareEstimator(REGION, EXPOSURE, network=NETWORK)
+    network.fit(images(640, 1), settings, log=tmp_path / "log.csv")
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    column = lines[0].split(",").index("learning_rate")
+    rates = np.array([float(line.split(",")[column]) for line in lines[1:]])
+    assert len(rates) == 60
+    np.testing.assert_allclose(rates[:5], 1e-2 * np.arange(1, 6) / 6)
+    np.testing.assert_allclose(rates[6:39], 1e-2)
+    np.testing.assert_allclose(rates[40:], 1e-3)
+
+
+def test_quantiles_rise_with_their_level_and_hold_what_they_say():
+    network, fresh = trained(ShareQuantiles), images(800, 6)
+    taus = np.array([0.01, 0.16, 0.5, 0.84, 0.99])
+    curves = network.quantiles(fresh.counts, taus)
+    assert curves.shape == (5, 800)
+    assert np.all(np.diff(curves, axis=0) >= 0)
+    assert curves.min() >= 0
+    assert curves.max() <= 1
+    truth = fresh.theta[:, 0]
+    held = np.mean((truth > curves[1]) & (truth < curves[3]))
+    # k = 4 Monte Carlo errors, and 0.05 for a training of some seconds
+    assert held == pytest.approx(0.68, abs=4 * np.sqrt(0.68 * 0.32 / 800) + 0.05)
+    assert np.sqrt(np.mean((curves[2] - truth) ** 2)) < 0.12
+    drawn = network.sample(fresh.counts[:5], 400, seed=1)
+    assert drawn.shape == (400, 5)
+    np.testing.assert_allclose(np.median(drawn, axis=0), curves[2, :5], atol=0.05)
+
+
+def test_the_joint_posterior_keeps_to_its_bounds_and_names():
+    bounds = {"f_src": (0.0, 1.0), "alpha": (-1.0, 1.0)}
+    network = ImageNpe(REGION, EXPOSURE, network=NETWORK, parameters=bounds, hidden=8, n_layer=2, seed=1)
+    network.fit(images(1000, 1), replace(TRAINING, max_maps=3000), images(300, 2))
+    fresh = images(300, 7)
+    drawn = network.sample(fresh.counts, 200, seed=1)["theta"]
+    assert network.parameter_names == ("f_src", "alpha")
+    assert drawn.shape == (200, 300, 2)
+    assert np.all((drawn[..., 0] >= 0) & (drawn[..., 0] <= 1))
+    assert np.all(np.abs(drawn[..., 1]) <= 1)
+    assert np.sqrt(np.mean((np.median(drawn[..., 0], axis=0) - fresh.theta[:, 0]) ** 2)) < 0.15
+    assert drawn[..., 1].std(axis=0).mean() == pytest.approx(2 / np.sqrt(12), abs=0.1)  # nothing is known of it
+
+
+def test_activations_are_those_of_the_convolutions():
+    network, counts = trained(ShareEstimator), images(4, 8).counts
+    levels = activations(network, counts)
+    assert [level.shape for level in levels] == [(4, 4, 12, 12), (4, 8, 6, 6)]
+    picture = torch.from_numpy(network.picture(counts)).float()
+    np.testing.assert_allclose(levels[0], network.embedding.encoder.levels[0](picture).detach(), rtol=1e-5)
+
+
+def test_other_counts_are_refused():
+    network = ShareEstimator(REGION, EXPOSURE, network=NETWORK)
+    with pytest.raises(InputError, match=r"counts: must have shape \(n, 1, 144\), as the image_share estimator"):
+        network.predict(np.zeros((1, 1, 100)))
+    with pytest.raises(InputError, match=r"counts: must have shape \(n, 1, 144\)"):
+        network.picture(np.zeros((1, 2, 144)))
+
+
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(InputError, match="schedule: must be one of one-cycle, two-step, got 'cosine'"):
+        TrainingSettings(schedule="cosine")
+
+
+def test_fingerprints_are_joined_in_any_order():
+    assert joint_fingerprint(["a", "b"]) == joint_fingerprint(["b", "a"]) != joint_fingerprint(["a", "c"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"penalty": -1.0}, "penalty: must not be negative, got -1.0"),
+        ({"dropout": 1.0}, r"dropout: must lie in \[0, 1\), got 1.0"),
+        ({"scaling": "log"}, "scaling: must be one of"),
+        ({"rebin": 0}, "rebin: must be at least 1"),
+        ({"widths": ()}, "network: needs positive sizes"),
+        ({"norm": "layer"}, "norm: must be one of"),
+    ],
+)
+def test_bad_sizes_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        ImageNetworkSettings(**settings)
