@@ -7,6 +7,7 @@
     simulations/        the store of simulated maps, unless `simulation.store` puts it elsewhere
     weights/            networks (safetensors, with a JSON card and a CSV log of the training beside each)
     posteriors/         posterior samples of each method (netCDF, read by ArviZ)
+    sky.npz             template maps of a built-in sky, once a command has computed them
     results.json        every figure that the report shows
     report.html         the report, one file
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -30,9 +32,13 @@ from gcesbi.io.files import write_atomically
 from gcesbi.posterior import Posterior
 from gcesbi.settings import RunSettings
 from gcesbi.simulation import SimulationStore, Simulator, SkyModel
+from gcesbi.simulation.skies import InnerGalaxySky
+from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.sky import Observation
 
 __all__ = ["Run"]
+
+_MAPS = "sky.npz"
 
 
 @dataclass(frozen=True)
@@ -129,19 +135,30 @@ class Run:
 
     @cached_property
     def model(self) -> SkyModel:
-        """The sky model, built again from the settings.
+        """The sky model, built again from the settings; maps that take long to compute are kept in the folder.
 
         Raises
         ------
         InputError
             If it is not the model that the run was made with (another version, or other maps in a data folder).
         """
-        model = self.settings.sky.build()
+        model = self._built()
         made_with = json.loads((self.folder / "run.json").read_text())["model"]
         if model.fingerprint != made_with:
             raise InputError(
                 f"run: {str(self.folder)!r} was made with model {made_with}, now it is {model.fingerprint}"
             )
+        return model
+
+    def _built(self) -> SkyModel:
+        sky = self.settings.sky
+        if not isinstance(sky, InnerGalaxySky) or sky.summed:
+            return sky.build()
+        kept = TemplateMaps.load(self.folder / _MAPS, sky.law())
+        model = sky.build(kept)
+        if kept is None and _package_folder("") not in self.folder.resolve().parents:
+            with suppress(OSError):  # a folder that cannot be written is read all the same
+                TemplateMaps.of(model).save(self.folder / _MAPS, sky.law())
         return model
 
     @cached_property
@@ -194,4 +211,4 @@ class Run:
 
 
 def _package_folder(name: str) -> Path:
-    return Path(str(files("gcesbi") / "pretrained" / name))
+    return Path(str(files("gcesbi") / "pretrained" / name)).resolve()

@@ -26,6 +26,7 @@ from gcesbi.physics.psf import PSF
 from gcesbi.physics.smoothing import smooth
 from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Population
 from gcesbi.simulation.model import SkyModel
+from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.sky.energy import log_energy_edges
 from gcesbi.sky.region import Region, check_nside, in_disc
 
@@ -141,8 +142,11 @@ class InnerGalaxySky(SkySettings):
                 raise ValueError(f"{name}: needs more than one energy bin, got n_energy 1")
         return self
 
-    def build(self) -> SkyModel:
-        """Build the model: line-of-sight integrals, smoothed with the PSF of their energy bin."""
+    def build(self, maps: TemplateMaps | None = None) -> SkyModel:
+        """Build the model: line-of-sight integrals, smoothed with the PSF of their energy bin, unless given as `maps`.
+
+        A summed sky computes them anyhow.
+        """
         if self.summed:
             one = self.model_copy(update={"n_energy": 1, "summed": False, "spectral_jitter": 0.0})
             return replace(one.build(), settings=self, resolved=self.model_copy(update={"summed": False}).build())
@@ -150,6 +154,26 @@ class InnerGalaxySky(SkySettings):
         edges = log_energy_edges(self.n_energy)
         psf = tuple(PSF.default(low, high) for low, high in itertools.pairwise(edges))
         exposure = survey_exposure(self.nside, patch.pixels, edges, weeks=self.weeks)
+        maps = self._maps(patch, psf, exposure) if maps is None else maps
+        counts = maps.counts
+        scale = (256 / self.nside) ** 2 * self.weeks / REFERENCE_WEEKS
+        return SkyModel(
+            settings=self,
+            patch=patch,
+            region=Region.disc(self.nside, self.radius, self.band),
+            energy_edges=edges,
+            patch_exposure=exposure,
+            psf=psf,
+            diffuse=_diffuse({name: counts[name] for name in NORM_RANGES}, scale),
+            point_source_templates=(
+                self._excess(maps.intensity["gce"], counts["gce"], maps.poisson),
+                PointSourceTemplate("disk", maps.intensity["disk"], counts["disk"], (DISK,)),
+            ),
+            spectral_jitter=self.spectral_jitter,
+            expected_labels=self.expected_labels,
+        )
+
+    def _maps(self, patch: Region, psf: tuple[PSF, ...], exposure: NDArray[np.float64]) -> TemplateMaps:
         shapes: dict[str, templates.Template] = {
             "pi": templates.PionDecay(self.cosmic_rays, self.halo_height, self.spin_temperature),
             "ic": templates.InverseCompton(self.cosmic_rays, self.halo_height),
@@ -161,22 +185,7 @@ class InnerGalaxySky(SkySettings):
         intensity = np.stack([shape.map(self.nside, patch.pixels) for shape in shapes.values()])
         smoothed = np.stack([smooth(intensity, patch, each) for each in psf], axis=1)
         counts = dict(zip(shapes, _unit_mean(smoothed * exposure, patch), strict=True))
-        scale = (256 / self.nside) ** 2 * self.weeks / REFERENCE_WEEKS
-        return SkyModel(
-            settings=self,
-            patch=patch,
-            region=Region.disc(self.nside, self.radius, self.band),
-            energy_edges=edges,
-            patch_exposure=exposure,
-            psf=psf,
-            diffuse=_diffuse({name: counts[name] for name in NORM_RANGES}, scale),
-            point_source_templates=(
-                self._excess(intensity[4], counts["gce"], smoothed[4] * exposure),
-                PointSourceTemplate("disk", intensity[5], counts["disk"], (DISK,)),
-            ),
-            spectral_jitter=self.spectral_jitter,
-            expected_labels=self.expected_labels,
-        )
+        return TemplateMaps(counts, {"gce": intensity[4], "disk": intensity[5]}, smoothed[4] * exposure)
 
 
 class FolderSky(SkySettings):

@@ -1,0 +1,56 @@
+"""Template maps that a run keeps: the model built from them is the one that was computed, to the last bit."""
+
+import numpy as np
+import pytest
+
+from gcesbi.run import Run
+from gcesbi.settings import load_settings
+from gcesbi.simulation import skies
+from gcesbi.simulation.skies import InnerGalaxySky
+from gcesbi.simulation.template_maps import TemplateMaps
+
+SKY = InnerGalaxySky(nside=16, n_energy=2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return SKY.build()
+
+
+def same(first, second):
+    assert first.fingerprint == second.fingerprint
+    assert first.names == second.names
+    np.testing.assert_array_equal(first.templates, second.templates)
+    np.testing.assert_array_equal(first.patch_exposure, second.patch_exposure)
+    for one, two in zip(first.point_source_templates, second.point_source_templates, strict=True):
+        np.testing.assert_array_equal(one.intensity, two.intensity)
+        assert (one.poisson is None) == (two.poisson is None)
+        if one.poisson is not None:
+            np.testing.assert_array_equal(one.poisson, two.poisson)
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_a_model_of_kept_maps_is_the_model_that_was_computed(tmp_path, share):
+    sky = SKY.model_copy(update={"gce_poisson_share": share})
+    computed = sky.build()
+    TemplateMaps.of(computed).save(tmp_path / "sky.npz", sky.law())
+    same(sky.build(TemplateMaps.load(tmp_path / "sky.npz", sky.law())), computed)
+
+
+def test_other_settings_and_broken_files_give_none(tmp_path, model):
+    path = tmp_path / "sky.npz"
+    assert TemplateMaps.load(path, SKY.law()) is None
+    TemplateMaps.of(model).save(path, SKY.law())
+    assert TemplateMaps.load(path, SKY.model_copy(update={"gamma": 1.0}).law()) is None
+    path.write_bytes(path.read_bytes()[:-100])
+    assert TemplateMaps.load(path, SKY.law()) is None
+    path.write_bytes(b"")
+    assert TemplateMaps.load(path, SKY.law()) is None
+
+
+def test_a_run_computes_its_maps_once(tmp_path, monkeypatch):
+    settings = load_settings("test", ["sky.nside=16", "sky.n_energy=2"])
+    Run.create(tmp_path / "run", settings, settings.sky.build())
+    first = Run.open(tmp_path / "run").model
+    monkeypatch.setattr(skies, "smooth", lambda *arguments: pytest.fail("computed again"))
+    same(Run.open(tmp_path / "run").model, first)
