@@ -17,6 +17,7 @@ class Purpose(IntEnum):
     validation = 2
     stream = 3
     held_out = 4
+    head = 5
 
 
 def seed_for(seed: int, purpose: Purpose, *counters: int) -> int:

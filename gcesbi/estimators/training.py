@@ -107,15 +107,30 @@ def train(
         If the loss is not finite. The estimator then holds the weights of the last finite validation or checkpoint.
     """
     fabric = launch(settings.devices, settings.precision)
-    loop = _Loop(estimator, fabric, maps, validation, settings, _path(checkpoint))
-    hidden = not (progress and fabric.is_global_zero)
-    with tqdm(
-        total=loop.n_step * loop.batch_size, unit="map", unit_scale=True, disable=hidden, desc=estimator.kind
-    ) as bar:
+
+    def run(stage: TrainingSettings, before: TrainingHistory | None = None) -> TrainingHistory:
+        loop = _Loop(estimator, fabric, maps, validation, stage, _checkpoint(checkpoint, stage), before)
+        return _run(loop, progress and fabric.is_global_zero, _path(log))
+
+    first, *others = settings.stages()
+    history = run(first)
+    for stage in others:
+        history = history.followed_by(run(stage, history))
+    return history
+
+
+def _run(loop: _Loop, progress: bool, log: Path | None) -> TrainingHistory:
+    name = loop.estimator.kind if loop.settings.part == "all" else f"{loop.estimator.kind}, {loop.settings.part}"
+    with tqdm(total=loop.n_step * loop.batch_size, unit="map", unit_scale=True, disable=not progress, desc=name) as bar:
         try:
-            return loop.run(bar, _path(log))
+            return loop.run(bar, log)
         finally:
             loop.source.close()
+
+
+def _checkpoint(path: str | Path | None, stage: TrainingSettings) -> Path | None:
+    """Every stage has a checkpoint of its own."""
+    return None if path is None else Path(f"{path}.head" if stage.part == "head" else path)
 
 
 def _path(path: str | Path | None) -> Path | None:
@@ -150,7 +165,9 @@ class _Loop:
         validation: Simulations | StoredMaps | None,
         settings: TrainingSettings,
         path: Path | None,
+        before: TrainingHistory | None = None,
     ) -> None:
+        self.before = before
         self.estimator, self.fabric, self.settings, self.path = estimator, fabric, settings, path
         maps, validation = _split(maps, validation, settings)
         self.batch_size = settings.batch_size
@@ -165,7 +182,7 @@ class _Loop:
 
     def run(self, bar: tqdm, log: Path | None) -> TrainingHistory:
         self._start()
-        self.log = TrainingLog(log if self.fabric.is_global_zero else None, self.state.step)
+        self.log = self._log(log)
         bar.update(self.state.step * self.batch_size)
         before, clock = self.state.seconds, time.monotonic()
         stopped = self._impatient()
@@ -183,15 +200,30 @@ class _Loop:
         self.state.seconds = before + time.monotonic() - clock
         return self._finish(bar, stopped)
 
+    def _log(self, path: Path | None) -> TrainingLog:
+        """The log from here on; nothing is written by a training that is over already."""
+        unwritten = not self.fabric.is_global_zero or self.state.step >= self.n_step
+        return TrainingLog(None if unwritten else path, self._step_before() + self.state.step)
+
+    def _step_before(self) -> int:
+        return 0 if self.before is None else self.before.maps // self.batch_size
+
+    def _set_mode(self) -> None:
+        """Training mode of what is trained; the rest answers as in evaluation, without dropout."""
+        self.network.train()
+        if self.settings.part == "head":
+            self.network.embedding.eval()
+
     def _start(self) -> None:
         if self.path is None or not self.path.exists():
             first = self.source.first()
             self.estimator.prepare(first.counts.float(), first.targets)
         self.network = _with_shared_statistics(self.estimator, self.fabric)
-        self.network.train()
+        self._set_mode()
+        self.network.embedding.requires_grad_(self.settings.part == "all")
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(
-            self.network.parameters(),
+            [weight for weight in self.network.parameters() if weight.requires_grad],
             self.settings.learning_rate,
             weight_decay=self.settings.weight_decay,
             fused=True,
@@ -300,7 +332,7 @@ class _Loop:
                     counts, targets = self._to_device(batch)
                     total += float(self.network.loss(self._predict(counts), targets)) * len(targets)
                 n += len(batch.targets)
-        self.network.train()
+        self._set_mode()
         return self._agreed(total) * self.fabric.world_size / n
 
     def _predict(self, counts: Tensor) -> Any:
@@ -313,7 +345,9 @@ class _Loop:
         mean = state.log_sum / max(state.log_steps, 1)
         state.log_sum, state.log_steps = 0.0, 0
         rate = self.optimizer.param_groups[0]["lr"]
-        self.log.write(LogRow(state.step, state.step * self.batch_size, round(state.seconds, 3), rate, mean, loss))
+        step = self._step_before() + state.step
+        seconds = state.seconds + (0.0 if self.before is None else self.before.seconds)
+        self.log.write(LogRow(step, step * self.batch_size, round(seconds, 3), rate, mean, loss))
 
     def _finish(self, bar: tqdm, stopped: bool) -> TrainingHistory:
         state = self.state
@@ -359,7 +393,7 @@ class _Loop:
     def _restore(self, weights: dict[str, Tensor]) -> None:
         """Give the caller's estimator these weights, on the CPU."""
         self.estimator.load_state_dict(weights)
-        self.estimator.eval().cpu()
+        self.estimator.requires_grad_(True).eval().cpu()
 
     def _save(self, weights: dict[str, Tensor] | None = None) -> None:
         """Write a checkpoint of the present weights, or of those given."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from gcesbi.errors import InputError
+from gcesbi.estimators.seeds import Purpose, seed_for
 
 __all__ = ["TrainingHistory", "TrainingSettings"]
 
 PRECISIONS = ("auto", "bfloat16", "float32")
 SOURCES = ("store", "stream")
 SCHEDULES = ("one-cycle", "two-step")
+PARTS = ("all", "head")
 _COUNTED = ("max_maps", "batch_size", "checkpoint_every", "log_every", "n_validation", "devices")
 _OPTIONAL = ("patience", "max_presentations", "validate_every")
-_ORGANISATION = frozenset({"checkpoint_every", "log_every", "max_memory", "source", "workers"})
+_ORGANISATION = frozenset({"head_maps", "checkpoint_every", "log_every", "max_memory", "source", "workers"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,12 @@ class TrainingSettings:
     ----------
     max_maps : int
         Maps presented, repeats included.
+    head_maps : int
+        Maps presented after these to the head alone, with the encoder fixed, dropout off, and a twentieth of the
+        learning rate falling to zero. Dropout widens the head's answers and shifts medians of skewed ones; here it
+        learns what to say without. Neither `max_seconds` nor `max_presentations` counts them.
+    part : {"all", "head"}
+        What is trained.
     max_seconds : float, optional
         Wall-clock limit; the learning rate then falls with the larger share used up of maps and seconds, and the
         result depends on the machine's speed.
@@ -71,6 +79,8 @@ class TrainingSettings:
     """
 
     max_maps: int = 100_000
+    head_maps: int = 0
+    part: str = "all"
     max_seconds: float | None = None
     max_presentations: int | None = None
     batch_size: int = 64
@@ -102,14 +112,25 @@ class TrainingSettings:
             _require(getattr(self, name) > 0, name, "must be positive", getattr(self, name))
         for name in ("warmup", "validation_share"):
             _require(0 <= getattr(self, name) < 1, name, "must lie in [0, 1)", getattr(self, name))
-        for name in ("weight_decay", "workers", "seed"):
+        for name in ("head_maps", "weight_decay", "workers", "seed"):
             _require(getattr(self, name) >= 0, name, "must not be negative", getattr(self, name))
         _require(self.max_seconds is None or self.max_seconds > 0, "max_seconds", "must be positive", self.max_seconds)
-        for name, known in (("precision", PRECISIONS), ("source", SOURCES), ("schedule", SCHEDULES)):
+        for name, known in (("precision", PRECISIONS), ("source", SOURCES), ("schedule", SCHEDULES), ("part", PARTS)):
             value = getattr(self, name)
             _require(value in known, name, f"must be one of {', '.join(known)}", value)
         shared = self.batch_size % self.devices == 0
         _require(shared, "batch_size", f"must be a multiple of devices, {self.devices}", self.batch_size)
+
+    def stages(self) -> tuple[TrainingSettings, ...]:
+        """The trainings that these settings ask for, one after the other: of all, and of the head."""
+        first = replace(self, head_maps=0)
+        if not self.head_maps:
+            return (first,)
+        rate, seed = self.learning_rate / 20, seed_for(self.seed, Purpose.head)
+        unlimited = {"max_seconds": None, "max_presentations": None, "patience": None}
+        return first, replace(
+            first, part="head", max_maps=self.head_maps, learning_rate=rate, warmup=0.0, seed=seed, **unlimited
+        )
 
     def law(self) -> dict[str, Any]:
         """All settings that decide what is learnt, as plain values."""
@@ -157,6 +178,21 @@ class TrainingHistory:
     seconds: float
     precision: str
     stopped_early: bool
+
+    def followed_by(self, other: TrainingHistory) -> TrainingHistory:
+        """The history of both trainings, of which the other one went on with the weights of this."""
+        return replace(
+            other,
+            train_loss=self.train_loss + other.train_loss,
+            validation_loss=self.validation_loss + other.validation_loss,
+            maps_at=self.maps_at + tuple(self.maps + maps for maps in other.maps_at),
+            maps=self.maps + other.maps,
+            n_train=max(self.n_train, other.n_train),
+            most_presentations=self.most_presentations + other.most_presentations,
+            max_presentations=self.max_presentations,
+            seconds=self.seconds + other.seconds,
+            stopped_early=self.stopped_early,
+        )
 
     @property
     def maps_per_second(self) -> float:

@@ -81,6 +81,69 @@ def test_killed_and_resumed_ends_with_the_same_weights(toy, few, short, tmp_path
     assert history.maps == reference.maps == 640
 
 
+@pytest.fixture
+def with_head(short):
+    return replace(short, head_maps=384)
+
+
+def test_the_head_alone_is_trained_at_the_end(toy, few, short, with_head, monkeypatch):
+    """The encoder, its running statistics included, is that of a training without; dropout is off."""
+    first, both = toy.source_counts(), toy.source_counts()
+    first.fit(few, short)
+    modes, loss = [], type(both).loss
+
+    def watched(self, output, targets):
+        modes.append((self.training, self.embedding.dropout.training))
+        return loss(self, output, targets)
+
+    monkeypatch.setattr(type(both), "loss", watched)
+    history = both.fit(few, with_head)
+    before, after = _weights(first), _weights(both)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"head.linear.weight", "head.linear.bias"}
+    assert {mode for mode in modes if mode[0]} == {(True, True), (True, False)}
+    assert modes.count((True, False)) == 6
+    assert (history.maps, history.maps_at[-1], history.most_presentations) == (1024, 1024, 5)
+    assert all(weight.requires_grad for weight in both.parameters())
+
+
+def test_the_heads_training_makes_up_for_dropout(toy, few):
+    """Trained with half of all features dropped, a network answers too wide; its head learns to do without."""
+    settings = replace(toy.settings, max_maps=1920)
+    plain = toy.source_counts(network=NetworkSettings(widths=(8, 16), n_features=32, dropout=0.5))
+    tuned = toy.source_counts(network=NetworkSettings(widths=(8, 16), n_features=32, dropout=0.5))
+    history = plain.fit(few, settings), tuned.fit(few, replace(settings, head_maps=1920))
+    assert history[1].validation_loss[-1] < history[0].validation_loss[-1]
+
+
+@pytest.mark.parametrize("stop", [5, 14])
+def test_both_stages_are_resumed_with_the_same_weights_and_log(toy, few, with_head, tmp_path, monkeypatch, stop):
+    settings = replace(with_head, log_every=1, checkpoint_every=3)
+    whole = toy.source_counts()
+    reference = whole.fit(few, settings, log=tmp_path / "whole.csv")
+    killed = toy.source_counts()
+    steps, loss = [], type(killed).loss
+
+    def dying(self, output, targets):
+        steps.append(1) if self.training else None
+        if len(steps) > stop:
+            raise _Killed
+        return loss(self, output, targets)
+
+    files = {"checkpoint": tmp_path / "run.ckpt", "log": tmp_path / "run.csv"}
+    with monkeypatch.context() as patch:
+        patch.setattr(type(killed), "loss", dying)
+        with pytest.raises(_Killed):
+            killed.fit(few, settings, **files)
+    resumed = toy.source_counts()
+    history = resumed.fit(few, settings, **files)
+    assert _same(_weights(resumed), _weights(whole))
+    assert replace(history, seconds=0) == replace(reference, seconds=0)
+    rows = [list(csv.DictReader((tmp_path / name).read_text().splitlines())) for name in ("whole.csv", "run.csv")]
+    assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]] == [str(k) for k in range(1, 17)]
+    assert [row["train_loss"] for row in rows[0]] == [row["train_loss"] for row in rows[1]]
+
+
 def test_a_finished_training_is_not_repeated(toy, few, short, tmp_path):
     first, second = toy.spectra(), toy.spectra()
     first.fit(few, short, checkpoint=tmp_path / "run.ckpt")
@@ -280,6 +343,8 @@ def test_no_maps_are_refused(toy, few, short):
         ("validate_every", 0, "validate_every: must be at least 1, got 0"),
         ("workers", -1, "workers: must not be negative, got -1"),
         ("max_memory", 0.0, "max_memory: must be positive, got 0.0"),
+        ("head_maps", -1, "head_maps: must not be negative, got -1"),
+        ("part", "tail", "part: must be one of all, head, got 'tail'"),
         ("source", "file", "source: must be one of store, stream, got 'file'"),
         ("precision", "half", "precision: must be one of auto, bfloat16, float32, got 'half'"),
     ],
