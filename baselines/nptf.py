@@ -82,8 +82,7 @@ def _check_psf_table(f: ArrayLike, df_rho: ArrayLike) -> tuple[NDArray[np.float6
         raise InputError(f"psf_f, psf_df_rho: must be vectors of one length, got {shares.shape} and {density.shape}")
     if not np.all((shares > 0) & (shares <= 1)):
         raise InputError(f"psf_f: must lie in (0, 1], got {shares[~((shares > 0) & (shares <= 1))].flat[0]}")
-    if not (np.isfinite(density).all() and density.min() >= 0):
-        raise InputError(f"psf_df_rho: must be finite and not negative, got {density.min()}")
+    _check_values("psf_df_rho", density)
     return shares, density
 
 
@@ -94,9 +93,14 @@ def _check_maps(counts: ArrayLike, templates: ArrayLike) -> tuple[NDArray[np.int
         raise InputError(f"counts: must have shape (n_pix,), got {k.shape}")
     if maps.ndim != 2 or maps.shape[1:] != k.shape or len(maps) == 0:
         raise InputError(f"templates: must have shape (n_ps, {k.size}), got {maps.shape}")
-    if not (np.isfinite(maps).all() and maps.min() >= 0):
-        raise InputError("templates: must be finite and not negative")
+    _check_values("templates", maps)
     return k, maps
+
+
+def _check_values(name: str, values: NDArray[np.float64]) -> None:
+    bad = ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        raise InputError(f"{name}: must be finite and not negative, got {values[bad][0]} in {bad.sum()} places")
 
 
 @dataclass(frozen=True, eq=False)
@@ -389,6 +393,7 @@ def nptf_log_likelihood(
     """
     likelihood = NptfLikelihood.build(counts, templates, psf_f, psf_df_rho)
     smooth = np.asarray(mean, dtype=np.float64)
-    if smooth.shape != (likelihood.blocks.n_pix,) or not np.all(smooth >= 0):
-        raise InputError(f"mean: must not be negative, shape ({likelihood.blocks.n_pix},), got shape {smooth.shape}")
+    if smooth.shape != (likelihood.blocks.n_pix,):
+        raise InputError(f"mean: must have shape ({likelihood.blocks.n_pix},), got {smooth.shape}")
+    _check_values("mean", smooth)
     return likelihood(smooth, thetas)
