@@ -1,0 +1,227 @@
+"""What the figures need of an image run, worked out by the library and stored in ``paper/caron2018.npz`` of its folder.
+
+A figure then needs neither model nor network. Stored are: predictions of all networks for held-out images, with the
+slope that was learnt and with others; two images, one smooth and one of sources, with the expected counts of their
+parts; and what the convolutions make of those two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi.errors import InputError
+from gcesbi.images.estimators import activations
+from gcesbi.images.run import NETWORKS, ImageRun
+from gcesbi.io.files import write_atomically
+from gcesbi.simulation.image_sky import TESTING, TRAINING
+from gcesbi.simulation.simulations import Simulations
+from gcesbi.sky.image import ImageGeometry
+
+__all__ = ["ARCHIVE", "PREDICTIONS", "TITLES", "Collected", "HeldOut", "collect", "extremes", "interstellar_label"]
+
+Array = NDArray[np.float64]
+
+ARCHIVE = Path("paper") / "caron2018.npz"
+TITLES = {
+    "full": "full image",
+    "left": "left half",
+    "right": "right half",
+    "top": "top half",
+    "bottom": "bottom half",
+    "halves": "mean of halves",
+    "all": "mean of all five",
+}
+"""What a network, or a mean of networks, is called in a figure."""
+PREDICTIONS = tuple(TITLES)
+N_FILTER = 4
+"""Filters of each convolution that are kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Images that no training saw.
+
+    Attributes
+    ----------
+    name : str
+    theta : array (n, n_parameter)
+        f_src, α and, where it is free, γ.
+    predicted : mapping of str to array (n,)
+        f_src by the keys of :data:`TITLES`.
+    """
+
+    name: str
+    theta: Array
+    predicted: Mapping[str, Array]
+
+    @property
+    def truth(self) -> Array:
+        """f_src (n,)."""
+        return self.theta[:, 0]
+
+    def error(self, network: str) -> Array:
+        """Predicted less true f_src (n,)."""
+        return self.predicted[network] - self.truth
+
+    def rmse(self, network: str) -> float:
+        """Root-mean-square error of f_src."""
+        return float(np.sqrt(np.mean(self.error(network) ** 2)))
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """The archive of a run.
+
+    Attributes
+    ----------
+    sets : tuple of HeldOut
+        Validation images of all training models together, then the images of each testing model.
+    response : tuple of HeldOut
+        Images of each testing model with halos of various inner slopes.
+    pair : Array (2, n_lat, n_lon)
+        Counts, all energies together, of a smooth image and one of sources, of the first testing model.
+    pair_theta : array (2, n_parameter)
+    background, smooth : array (n_lat, n_lon)
+        Expected counts of the background, and of a smooth excess.
+    extent : array (4,), deg
+        Longitude of the left and the right edge, latitude of the lower and the upper one.
+    inputs : array (2, n_row, n_col)
+        The pair as the network of the full image sees it, channels summed.
+    layers : tuple of array (2, n_filter, n_row, n_col)
+        What each convolution makes of it, for the filters that vary most.
+    n_filters : array (n_layer,)
+        How many filters each has.
+    """
+
+    sets: tuple[HeldOut, ...]
+    response: tuple[HeldOut, ...]
+    pair: Array
+    pair_theta: Array
+    background: Array
+    smooth: Array
+    extent: Array
+    inputs: Array
+    layers: tuple[Array, ...]
+    n_filters: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Self:
+        """Read the archive of a run's folder.
+
+        Raises
+        ------
+        InputError
+            If it is no image run, has no archive, or that is damaged.
+        """
+        ImageRun.open(folder)
+        path = Path(folder) / ARCHIVE
+        if not path.is_file():
+            raise InputError(f"run: {str(folder)!r} is unfinished, it holds no {ARCHIVE}")
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                return cls._from(dict(stored))
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+            raise InputError(f"run: {path} is damaged ({' '.join(str(error).split())})") from None
+
+    @classmethod
+    def _from(cls, stored: Mapping[str, Any]) -> Self:
+        plain = ("pair", "pair_theta", "background", "smooth", "extent", "inputs", "n_filters")
+        layers = tuple(stored[f"layer_{k}"] for k in range(len(stored["n_filters"])))
+        held = {kind: _unpacked(kind, stored) for kind in ("sets", "response")}
+        return cls(**held, layers=layers, **{name: stored[name] for name in plain})
+
+
+def collect(run: ImageRun) -> None:
+    """Ask the networks of a trained run, and store what figures need.
+
+    Raises
+    ------
+    InputError
+        If images or networks are missing.
+    """
+    for network in NETWORKS:
+        run.network(network)
+    sets = {"validation": run.validation()} | {name: run.test(name) for name in run.testing}
+    response = {name: run.test(name, free=True) for name in run.testing}
+    content = _packed("sets", run, sets) | _packed("response", run, response) | _pictures(run) | _layers(run)
+
+    def write(target: Path) -> None:
+        with target.open("wb") as file:
+            np.savez_compressed(file, **content)
+
+    path = run.folder / ARCHIVE
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, write, overwrite=True)
+
+
+def interstellar_label(name: str) -> str:
+    """The paper's name of an interstellar model."""
+    for kind, names in (("training", TRAINING), ("testing", TESTING)):
+        if name in names:
+            return f"{kind} {'ABC'[names.index(name)]}"
+    return name
+
+
+def extremes(images: Simulations) -> list[int]:
+    """The image with the least f_src, and that with the most among those with many bright sources (α > 0)."""
+    f_src, alpha = images.theta[:, 0], images.theta[:, 1]
+    return [int(np.argmin(f_src)), int(np.argmax(np.where(alpha > 0, f_src, -1.0)))]
+
+
+def _packed(kind: str, run: ImageRun, sets: Mapping[str, Simulations]) -> dict[str, Any]:
+    content: dict[str, Any] = {kind: np.array([interstellar_label(name) for name in sets])}
+    for k, images in enumerate(sets.values()):
+        predicted = run.predict(images.counts)
+        content[f"{kind}_{k}_theta"] = images.theta
+        content[f"{kind}_{k}_predicted"] = np.stack([predicted[name] for name in PREDICTIONS])
+    return content
+
+
+def _unpacked(kind: str, stored: Mapping[str, Any]) -> tuple[HeldOut, ...]:
+    return tuple(
+        HeldOut(
+            str(name), stored[f"{kind}_{k}_theta"], dict(zip(PREDICTIONS, stored[f"{kind}_{k}_predicted"], strict=True))
+        )
+        for k, name in enumerate(stored[kind])
+    )
+
+
+def _pictures(run: ImageRun) -> dict[str, Array]:
+    """The pair, and its parts' expected counts."""
+    model, held = run.model(run.testing[0]), run.test(run.testing[0])
+    chosen, image = extremes(held), model.region.image
+    return {
+        "pair": image(held.counts[chosen].sum(axis=1)),
+        "pair_theta": held.theta[chosen],
+        "background": image(model.background_mean.sum(axis=0)),
+        "smooth": image(model.image_model().templates[-1].sum(axis=0)),
+        "extent": _extent(model.region.geometry),
+    }
+
+
+def _layers(run: ImageRun) -> dict[str, Any]:
+    """What the network of the full image makes of the pair."""
+    held, network = run.test(run.testing[0]), run.network("full")
+    counts = held.counts[extremes(held)]
+    answers = activations(network, counts)
+    content = {f"layer_{k}": layer[:, _liveliest(layer)] for k, layer in enumerate(answers)}
+    numbers = np.array([layer.shape[1] for layer in answers])
+    return {"inputs": network.picture(counts).sum(axis=1), "n_filters": numbers, **content}
+
+
+def _liveliest(layer: Array) -> NDArray[np.int64]:
+    """Filters, of answers (n_image, n_filter, n_row, n_col), whose answer varies most; :data:`N_FILTER` at most."""
+    return np.argsort(-layer.std(axis=(0, 2, 3)), kind="stable")[:N_FILTER]
+
+
+def _extent(geometry: ImageGeometry) -> Array:
+    half = geometry.pixel_size / 2
+    lon, lat = geometry.native_lon, geometry.native_lat
+    return np.array([lon[0] + half, lon[-1] - half, lat[0] - half, lat[-1] + half])

@@ -1,0 +1,59 @@
+"""Fig. 2: template fits of images, against the inner slope of the excess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.interpolate import CubicSpline
+
+from gcesbi.images.run import ImageRun
+from gcesbi.images.template_fit import SlopeFit
+from gcesbi.images.template_fits import read_template_fits
+from gcesbi.plots.style import method_styles
+from paper.caron2018.collect import interstellar_label
+from paper.style import canvas, letters
+
+NEEDS = ("images",)
+CAPTION = (
+    "Test statistic of the excess in Poisson template fits of simulated images, against the inner slope of the gNFW "
+    "profile; dots: the best slope. (a) One image of each interstellar model, fitted with the model that it was drawn "
+    "from. (b) One image, drawn from the model named in the title, fitted with each of the five; a test statistic "
+    "compares with the same interstellar model without excess, it does not rank those models. (c) Best slope of fits "
+    "with the images' own model, against the share of sources in the excess: bars are the statistical errors of the "
+    "fit, which takes the excess to be smooth. Dotted: the slope of all images."
+)
+
+__all__ = ["CAPTION", "NEEDS", "draw"]
+
+
+def draw(images: Path) -> Figure:
+    """Draw from the template fits of an image run."""
+    truth, fits = ImageRun.open(images).settings.sky.gamma[0], read_template_fits(images)
+    figure, axes = canvas(1, 3, height=2.7)
+    left, middle, right = axes[0]
+    for name, (colour, marker) in method_styles(fits.own).items():
+        label = interstellar_label(name)
+        _profile(left, fits.own[name][0], colour)
+        _profile(middle, fits.other[name], colour)
+        found = np.array([(fit.gamma, fit.gamma_error) for fit in fits.own[name]]).T
+        shares = fits.theta[name][:, 0]
+        right.errorbar(shares, *found, fmt=marker, color=colour, ms=2.5, lw=0.7, label=label)
+    for panel, title in ((left, "own model"), (middle, f"one image of {interstellar_label(fits.drawn_from)}")):
+        panel.axvline(truth, color="black", lw=0.8, ls=":")
+        panel.set(xlabel="inner slope γ", ylabel="test statistic", ylim=(0, None))
+        panel.set_title(title, loc="right")
+    right.axhline(truth, color="black", lw=0.8, ls=":")
+    right.set(xlabel=r"$f_\mathrm{src}$", ylabel="best inner slope γ", xlim=(0, 1))
+    right.set_title("own model", loc="right")
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=len(fits.own))
+    letters(axes)
+    return figure
+
+
+def _profile(panel: Axes, fit: SlopeFit, colour: str) -> None:
+    fine = np.linspace(fit.gammas[0], fit.gammas[-1], 200)
+    panel.plot(fine, CubicSpline(fit.gammas, fit.test_statistics)(fine), color=colour)
+    panel.plot(fit.gamma, fit.test_statistic, "o", color=colour, ms=3)

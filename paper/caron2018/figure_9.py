@@ -1,0 +1,74 @@
+"""Fig. 9: how predictions answer to another inner slope than the one that was learnt."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from gcesbi.images.run import ImageRun
+from gcesbi.plots import PALETTE
+from paper.caron2018.collect import Collected, HeldOut
+from paper.style import canvas, letters
+
+NEEDS = ("images",)
+NETWORK = "halves"
+N_GAMMA, N_SHARE = 4, 5
+CAPTION = (
+    "Response to the inner slope γ of the halo. The networks learnt from images of one slope, named in the legend's "
+    "title; here they see images of the two interstellar models that they never saw, with other slopes. Mean of "
+    "predicted less true share of sources, by the mean of the four halves, against the true share, in four ranges of "
+    "γ; bars are the error of the mean, the grey band is ±1 standard deviation over images of all slopes."
+)
+
+__all__ = ["CAPTION", "NEEDS", "NETWORK", "bins_of_gamma", "draw", "means"]
+
+Array = NDArray[np.float64]
+
+
+def draw(images: Path) -> Figure:
+    """Draw from the images of a run whose slope is free."""
+    sets = Collected.read(images).response
+    learnt = ImageRun.open(images).settings.sky.gamma[0]
+    figure, axes = canvas(1, len(sets), height=2.8, sharex=True, sharey=True)
+    for panel, held in zip(axes[0], sets, strict=True):
+        _panel(panel, held)
+        panel.set_title(held.name, loc="right")
+        panel.set(xlabel=r"true $f_\mathrm{src}$", xlim=(0, 1))
+    axes[0, 0].set_ylabel(r"predicted less true $f_\mathrm{src}$")
+    axes[0, 0].legend(title=f"learnt: γ = {learnt:g}", ncols=2, loc="lower left")
+    letters(axes)
+    return figure
+
+
+def bins_of_gamma(gamma: Array) -> list[tuple[float, float]]:
+    """Ranges of γ, of equal width, over all of γ (n,)."""
+    return list(pairwise(np.linspace(gamma.min(), gamma.max(), N_GAMMA + 1).tolist()))
+
+
+def means(held: HeldOut, kept: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+    """Middles of bins of true f_src with two images or more; mean of predicted less true there, and its error."""
+    error = held.error(NETWORK)[kept]
+    at = np.minimum((held.truth[kept] * N_SHARE).astype(int), N_SHARE - 1)
+    filled = [k for k in range(N_SHARE) if np.count_nonzero(at == k) > 1]
+    middles = (np.array(filled) + 0.5) / N_SHARE
+    found = [error[at == k] for k in filled]
+    return middles, np.array([e.mean() for e in found]), np.array([e.std(ddof=1) / np.sqrt(e.size) for e in found])
+
+
+def _panel(panel: Axes, held: HeldOut) -> None:
+    gamma, error = held.theta[:, 2], held.error(NETWORK)
+    panel.axhline(0, color="black", lw=0.8)
+    middles, centre, _ = means(held, np.ones(gamma.size, dtype=bool))
+    at = np.minimum((held.truth * N_SHARE).astype(int), N_SHARE - 1)
+    spread = np.array([error[at == int(m * N_SHARE)].std(ddof=1) for m in middles])
+    panel.fill_between(middles, centre - spread, centre + spread, color="0.9", lw=0)
+    for k, (low, high) in enumerate(bins_of_gamma(gamma)):
+        kept = (gamma >= low) & (gamma <= high)
+        x, y, yerr = means(held, kept)
+        shift = (k - (N_GAMMA - 1) / 2) * 0.012
+        panel.errorbar(x + shift, y, yerr=yerr, fmt="o-", ms=3, lw=1, color=PALETTE[k], label=f"γ {low:.2f}–{high:.2f}")

@@ -1,0 +1,152 @@
+"""The paper's tables from a run, as markdown; no number here is the paper's but those named so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gcesbi.images.run import ImageRun
+from gcesbi.images.template_fit import SlopeFit
+from gcesbi.images.template_fits import read_template_fits
+from gcesbi.simulation.skies import INTERSTELLAR
+from paper.caron2018.collect import TITLES, Collected, interstellar_label
+
+__all__ = ["accuracy", "images_needed", "methods", "results", "table_1", "table_3"]
+
+UNIT = 1e-27
+LEVELS = ("1σ", "2σ", "3σ", "largest")
+METHODS = {"halves": "mean of halves, binned errors", "quantiles": "quantiles", "npe": "joint posterior"}
+KEYS = ("rmse", "coverage_68", "width_68", "crps")
+
+
+def results(folders: Mapping[str, Path], scale: str = "") -> str:
+    """Everything that the run gives in numbers, as one document."""
+    head = "# Caron et al. (2018, arXiv:1708.06706): tables\n\n"
+    if "images" not in folders:
+        return head + "The run `images` is not finished: nothing to tell yet.\n"
+    folder = folders["images"]
+    run = ImageRun.open(folder)
+    sky, maps = run.settings.sky, run.settings.simulation
+    told = (
+        f"Simulated images of {sky.shape[0]} × {sky.shape[1]} pixels of {sky.pixel_size:g}°, seed {run.settings.seed}; "
+        f"{maps.n_train} training, {maps.n_validation} validation images of each training model, {maps.n_test} of each "
+        f"testing model{f'; scale {scale}' if scale else ''}; run `{folder}`.\n\n"
+    )
+    return head + told + "\n".join(each(folder) for each in (table_1, accuracy, methods, table_3, images_needed))
+
+
+def table_1(folder: Path) -> str:
+    """γ, <σv> and TS by interstellar model."""
+    run, fits = ImageRun.open(folder), read_template_fits(folder)
+    right = fits.other[fits.drawn_from].profile.largest_log_likelihood
+    fitted = ("γ", "<σv>", "TS")
+    columns = ("interstellar model", "sources, height, T_S", "<σv> put in", *fitted, *fitted, "Δ ln L")
+    rows = [
+        (
+            interstellar_label(name),
+            "{}, {:g} kpc, {:g} K".format(*INTERSTELLAR[name]) if name in INTERSTELLAR else "a map",
+            f"{run.settings.sky_of(name).halo(1.0).cross_section / UNIT:.2f}",
+            *_mean_fit(own),
+            *_one_fit(fits.other[name]),
+            f"{fits.other[name].profile.largest_log_likelihood - right:.0f}",
+        )
+        for name, own in fits.own.items()
+    ]
+    number = max(len(own) for own in fits.own.values())
+    return (
+        "## Table 1: template fits\n\n<σv> in 10⁻²⁷ cm³/s; put in: the paper's Table 1. First γ, <σv>, TS: mean of "
+        f"{number} images of each model, fitted with it, ± their scatter, in brackets the fit's own error. Last four: "
+        f"one image of {interstellar_label(fits.drawn_from)}, fitted with each model, ± the fit's error; "
+        "Δ ln L: less that of the right model.\n\n" + _table(columns, rows)
+    )
+
+
+def accuracy(folder: Path) -> str:
+    """Root-mean-square error of f_src by network and set of images."""
+    sets = Collected.read(folder).sets
+    rows = [(title, *(f"{held.rmse(name):.3f}" for held in sets)) for name, title in TITLES.items()]
+    return "## Error of f_src\n\nRoot mean square, uniform in f_src.\n\n" + _table(
+        ("network", *(held.name for held in sets)), rows
+    )
+
+
+def table_3(folder: Path, network: str = "halves") -> str:
+    """Errors by bin of the prediction."""
+    found = ImageRun.open(folder).errors()[network]
+    rows = [
+        (f"{low:.2f}–{high:.2f}", str(int(n)), *(_number(value) for value in errors))
+        for low, high, n, errors in zip(found.edges[:-1], found.edges[1:], found.number, found.errors.T, strict=True)
+    ]
+    return (
+        f"## Table 3: errors of a prediction\n\n|predicted - true| of validation images, {TITLES[network]}, by bin of "
+        "the prediction.\n\n" + _table(("predicted f_src", "images", *LEVELS), rows)
+    )
+
+
+def methods(folder: Path) -> str:
+    """Accuracy and calibration of the paper's way, of quantiles, and of the joint posterior."""
+    found = ImageRun.open(folder).evaluation()
+    rows = [
+        (title, interstellar_label(name), slope, *(_number(judged[method][key]) for key in KEYS))
+        for slope, sets in found.items()
+        for name, judged in sets.items()
+        for method, title in METHODS.items()
+    ]
+    return (
+        "## Ways to state an error\n\nSlope fixed: images of the slope that all but the joint posterior learnt; free: "
+        "of the slopes that the joint posterior learnt. Coverage and width: of the 68 % interval of f_src; CRPS: "
+        "continuous ranked probability score.\n\n"
+        + _table(("method", "images", "slope", "RMSE", "coverage", "width", "CRPS"), rows)
+    )
+
+
+def images_needed(folder: Path) -> str:
+    """Accuracy against the number of training images."""
+    curve = ImageRun.open(folder).learning_curve()
+    names = {name: interstellar_label(name) for name in curve.rmse}
+    rows = [
+        (str(int(n)), *(f"{curve.rmse[name][k]:.3f}" for name in names))
+        for k, n in enumerate(np.asarray(curve.n_train))
+    ]
+    return "## Error of f_src against the number of training images\n\n" + _table(
+        ("training images", *names.values()), rows
+    )
+
+
+def _mean_fit(fits: Sequence[SlopeFit]) -> tuple[str, str, str]:
+    gamma, section = np.array([(fit.gamma, fit.cross_section / UNIT) for fit in fits]).T
+    errors = np.array([(fit.gamma_error, fit.cross_section_error / UNIT) for fit in fits])
+    own = np.sqrt(np.nanmean(errors**2, axis=0)) if np.isfinite(errors).any(axis=0).all() else (np.nan, np.nan)
+    statistic = np.mean([fit.test_statistic for fit in fits])
+    return (
+        f"{gamma.mean():.3f} ± {_scatter(gamma):.3f} ({own[0]:.3f})",
+        f"{section.mean():.1f} ± {_scatter(section):.1f} ({own[1]:.1f})",
+        f"{statistic:.0f}",
+    )
+
+
+def _scatter(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) if values.size > 1 else float("nan")
+
+
+def _one_fit(fit: SlopeFit) -> tuple[str, str, str]:
+    """A slope at the end of those that were tried is a bound."""
+    if fit.at_edge:
+        sign = "≤" if fit.gamma == fit.gammas[0] else "≥"
+        return f"{sign} {fit.gamma:.2f}", f"{fit.cross_section / UNIT:.1f}", f"{fit.test_statistic:.0f}"
+    return (
+        f"{fit.gamma:.3f} ± {fit.gamma_error:.3f}",
+        f"{fit.cross_section / UNIT:.1f} ± {fit.cross_section_error / UNIT:.1f}",
+        f"{fit.test_statistic:.0f}",
+    )
+
+
+def _number(value: float | None) -> str:
+    return f"{value:.3f}" if value is not None and np.isfinite(value) else "–"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
