@@ -105,6 +105,7 @@ class Estimator(nn.Module):
     kind: ClassVar[str]
     dropout: ClassVar[float] = 0.0
     network_settings: ClassVar[Any] = NetworkSettings
+    network: NetworkSettings
     head: nn.Module
     prepared: Tensor
 

@@ -97,6 +97,7 @@ class ImageEstimator(Estimator):
     """What estimators of images share: pixels of an image, and convolutions on it."""
 
     network_settings = ImageNetworkSettings
+    network: ImageNetworkSettings  # type: ignore[assignment]
     part: str = "full"
 
     @classmethod
@@ -134,14 +135,16 @@ class ImageEstimator(Estimator):
     @classmethod
     def stored_region(cls, identity: Mapping[str, Any], pixels: NDArray[np.int64]) -> ImageRegion:  # type: ignore[override]
         """The region of a stored estimator, by its identity and its pixels."""
-        told = {name: tuple(v) if isinstance(v, list) else v for name, v in identity["geometry"].items()}
+        told: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in identity["geometry"].items()
+        }
         return ImageRegion(ImageGeometry(**told), pixels)
 
     def penalised(self, loss: Tensor) -> Tensor:
         """A loss, in training with the penalty on the squares of the convolutions' weights."""
         if not self.training or self.network.penalty == 0:
             return loss
-        weights = [m.weight for m in self.embedding.encoder.modules() if isinstance(m, nn.Conv2d)]  # type: ignore[union-attr]
+        weights = [m.weight for m in self.embedding.encoder.modules() if isinstance(m, nn.Conv2d)]
         return loss + self.network.penalty * torch.stack([weight.square().sum() for weight in weights]).sum()
 
     @torch.no_grad()
@@ -149,7 +152,7 @@ class ImageEstimator(Estimator):
         """What the network sees of counts (n, n_energy, n_pix): (n, n_channel, n_row, n_col), between 0 and 1."""
         counts = np.asarray(counts)
         self.check_counts(counts)
-        return self.embedding.inputs(torch.from_numpy(counts.astype(np.float32))).double().numpy()  # type: ignore[operator]
+        return self.embedding.inputs(torch.from_numpy(counts.astype(np.float32))).double().numpy()
 
 
 class ShareEstimator(ImageEstimator):
@@ -206,7 +209,7 @@ class ShareEstimator(ImageEstimator):
         return found.clamp(0, 1).numpy()
 
 
-class ShareQuantiles(ImageEstimator, SourceCountEstimator):
+class ShareQuantiles(ImageEstimator, SourceCountEstimator):  # type: ignore[misc]
     """Quantiles of f_src, which do not cross.
 
     Parameters
@@ -290,4 +293,4 @@ def joint_fingerprint(fingerprints: Iterable[str]) -> str:
 def activations(network: ImageEstimator, counts: ArrayLike) -> list[Array]:
     """What every convolution gives after its rectifier, before pooling: (n, n_filter, n_row, n_col) each."""
     seen = torch.from_numpy(network.picture(counts)).float()
-    return [each.double().numpy() for each in network.eval().embedding.encoder.activations(seen)]  # type: ignore[operator,union-attr]
+    return [each.double().numpy() for each in network.eval().embedding.encoder.activations(seen)]  # type: ignore[operator]

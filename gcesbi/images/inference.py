@@ -141,7 +141,8 @@ def answer_table(answer: ImageAnswer) -> TableBlock:
             low, below, median, above, high = values
             row = (f"NPE, {name}", f"{median:.3f}", f"{below:.3f} to {above:.3f}", f"{low:.3f} to {high:.3f}", "", "")
             rows.append(row)
-    return TableBlock(("f_src by", "value", "1σ or 68 %", "2σ or 95 %", "3σ", "largest"), tuple(rows))
+    columns = ("f_src by", "value", "1σ or 68 %", "2σ or 95 %", "3σ", "largest")
+    return TableBlock(columns, tuple(rows), "Errors of numbers, intervals of medians.")
 
 
 def _caveats(run: ImageRun, p_value: float) -> tuple[str, ...]:

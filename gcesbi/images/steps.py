@@ -72,7 +72,8 @@ def train(run: ImageRun, only: Sequence[str] | None = None, progress: bool = Fal
             images = {free: (run.learnt(free), run.validation(free=free))}
         histories[name] = _train_one(run, name, *images[free], progress)
         run._kept.pop(("network", name), None)
-    if all(run.weights(name).is_file() for name in ALL_NETWORKS):
+    judged = not names and (run.folder / "evaluation.json").is_file()
+    if not judged and all(run.weights(name).is_file() for name in ALL_NETWORKS):
         measure_learning(run, progress)
         evaluate(run)
     return histories

@@ -1,0 +1,286 @@
+"""A run on images from settings to an answer, and what it refuses."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from gcesbi.cli import app
+from gcesbi.errors import InputError
+from gcesbi.images import NETWORKS, ImageRun, ShareEstimator, load_image_settings
+from gcesbi.images.evaluation import TAUS, judge
+from gcesbi.images.inference import answer_table, infer, likeness
+from gcesbi.images.run import ALL_NETWORKS
+from gcesbi.images.settings import image_preset_names
+from gcesbi.images.steps import mock_observation, train
+from gcesbi.sky.image import ImageGeometry, ImageObservation, ImageRegion
+
+
+def test_presets_load_and_the_papers_has_its_images_and_widths():
+    assert image_preset_names() == ("images", "images-4gev", "images-paper", "images-test")
+    paper = load_image_settings("images-paper")
+    assert (paper.sky.shape, paper.sky.pixel_size) == ((120, 120), 0.25)
+    assert (len(paper.network.widths), min(paper.network.widths), max(paper.network.widths)) == (5, 64, 256)
+    assert paper.network.scaling == "maximum"
+    for name in image_preset_names():
+        settings = load_image_settings(name)
+        assert settings.training.schedule == "two-step"
+        assert settings.training.weight_decay == 0
+
+
+def test_images_that_are_learnt_from_are_not_held_out(images_run):
+    wanted = images_run.settings.simulation
+    assert images_run.training == ("snr-10-150", "lorimer-4-150")
+    assert images_run.testing == ("lorimer-10-150",)
+    learnt, held_out = images_run.learnt(), images_run.validation()
+    assert len(learnt) == 2 * wanted.n_train
+    assert len(held_out) == 2 * wanted.n_validation
+    assert len(images_run.test("lorimer-10-150", free=True)) == wanted.n_test
+    assert not set(learnt.theta[:, 0]) & set(held_out.theta[:, 0])
+    first = images_run.validation("snr-10-150")
+    np.testing.assert_array_equal(first.counts, held_out.counts[: wanted.n_validation])
+    np.testing.assert_array_equal(images_run.f_src(first), first.theta[:, 0])
+    assert first.theta.shape[1] == 2
+    assert images_run.validation(free=True).theta.shape[1] == 3
+
+
+def test_models_have_images_of_their_own(images_run):
+    shares = [images_run.store(name, free).read(0, 5).theta[:, 0] for name in images_run.training for free in (0, 1)]
+    assert len({float(share[0]) for share in shares}) == 4
+
+
+def test_every_network_is_stored_with_its_history(images_run):
+    for name in ALL_NETWORKS:
+        assert images_run.weights(name).is_file()
+        assert images_run.training_log(name).is_file()
+        assert not images_run.checkpoint(name).exists()
+    assert [images_run.network(name).part for name in NETWORKS] == list(NETWORKS)
+
+
+def test_predictions_are_those_of_the_networks_and_their_means(images_run):
+    counts = images_run.test("lorimer-10-150").counts[:7]
+    found = images_run.predict(counts)
+    assert list(found) == [*NETWORKS, "halves", "all"]
+    np.testing.assert_array_equal(found["left"], images_run.network("left").predict(counts))
+    np.testing.assert_allclose(found["halves"], np.mean([found[name] for name in NETWORKS[1:]], axis=0))
+    np.testing.assert_allclose(found["all"], np.mean([found[name] for name in NETWORKS], axis=0))
+
+
+def test_the_largest_prediction_on_validation_images_is_one(images_run):
+    assert images_run.predict(images_run.validation().counts)["full"].max() == 1
+
+
+def test_errors_and_evaluation_are_those_of_the_images(images_run):
+    held_out = images_run.validation()
+    missed = np.abs(images_run.predict(held_out.counts)["full"] - images_run.f_src(held_out))
+    errors = images_run.errors()
+    assert set(errors) == {*NETWORKS, "halves", "all"}
+    assert np.nanmax(errors["full"].errors[3]) == pytest.approx(missed.max())
+    told = images_run.evaluation()
+    assert set(told["fixed"]) == {"validation", "lorimer-10-150"}
+    assert set(told["free"]["lorimer-10-150"]) == {*errors, "quantiles", "npe"}
+    assert told["fixed"]["validation"]["full"]["rmse"] == pytest.approx(np.sqrt(np.mean(missed**2)))
+    # the bins' 68.27 % of the very images that they were measured on
+    assert told["fixed"]["validation"]["full"]["coverage_68"] == pytest.approx(0.68, abs=0.06)
+
+
+def test_the_learning_curve_ends_at_the_full_network(images_run):
+    curve = images_run.learning_curve()
+    assert curve.n_train == (156, 312)
+    assert set(curve.rmse) == {"validation", "lorimer-10-150"}
+    full = images_run.evaluation()["fixed"]["validation"]["full"]["rmse"]
+    assert curve.rmse["validation"][-1] == pytest.approx(full)
+
+
+def test_an_answer_holds_all_methods_and_caveats(images_run):
+    seen, truth = mock_observation(images_run)
+    assert set(truth) == {"f_src", "alpha"}
+    answer = infer(images_run, seen)
+    assert set(answer.f_src) == {*NETWORKS, "halves", "all"}
+    assert list(answer.quantiles) == sorted(answer.quantiles)
+    assert set(answer.posterior) == {"f_src", "alpha", "gamma"}
+    assert 1.0 <= answer.posterior["gamma"][0] <= answer.posterior["gamma"][-1] <= 1.3
+    assert answer.photons == seen.counts.sum()
+    assert answer.p_value > 0.01
+    assert len(answer.caveats) == 3
+    assert json.loads(json.dumps(answer.to_dict()))["f_src"]["full"]["prediction"] == answer.f_src["full"].prediction
+    assert len(answer_table(answer).rows) == 7 + 2 + 2
+
+
+def test_an_image_unlike_all_others_is_told(images_run):
+    seen, _ = mock_observation(images_run)
+    counts = seen.counts.copy()
+    counts[0, :40] *= 5
+    answer = infer(images_run, replace(seen, counts=counts))
+    assert answer.p_value < 0.01
+    assert "unlike those that the networks learnt from" in answer.caveats[-1]
+
+
+def test_likeness_is_uniform_for_images_like_the_others():
+    rng = np.random.default_rng(1)
+    others = rng.poisson(10.0, (400, 1, 50))
+    found = [likeness(rng.poisson(10.0, (1, 50)), others) for _ in range(100)]
+    assert np.mean(found) == pytest.approx(0.5, abs=4 / np.sqrt(12 * 100))  # k = 4
+    assert likeness(rng.poisson(14.0, (1, 50)), others) < 0.02
+
+
+def test_judging_finds_bias_and_overconfidence():
+    rng = np.random.default_rng(2)
+    mean = rng.uniform(0.3, 0.7, 2000)
+    truth = mean + 0.05 * rng.normal(size=2000)
+    from scipy.stats import norm
+
+    curves = mean + 0.05 * norm.ppf(TAUS)[:, None]
+    assert judge(truth, curves, TAUS, "exact")["judgement"] == "calibrated"
+    assert judge(truth, curves, TAUS, "exact")["rmse"] == pytest.approx(0.05, rel=0.07)
+    narrow = judge(truth, mean + 0.025 * norm.ppf(TAUS)[:, None], TAUS, "narrow")
+    assert narrow["judgement"] == "over-confident"
+    assert narrow["coverage_68"] < 0.45
+    assert judge(truth, curves + 0.1, TAUS, "high")["bias"] == pytest.approx(0.1, abs=0.006)
+
+
+def _observation(images_run, geometry=None, edges=None, region=None, factor=1.0):
+    model = images_run.model(images_run.training[0])
+    region = (geometry.whole() if geometry else None) or region or model.region
+    shape = (1, region.n_pix)
+    same = region.geometry == model.region.geometry
+    exposure = factor * (model.exposure[:, region.pixels] if same else np.full(shape, model.exposure.mean()))
+    counts = np.ones(shape, dtype=np.int64)
+    return ImageObservation(counts, exposure, np.array(edges or model.energy_edges), region, model.psf)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"geometry": ImageGeometry((16, 12), 1.0)}, r"image must have \(16, 16\) pixels, has \(16, 12\)"),
+        ({"geometry": ImageGeometry((16, 16), 0.5)}, "pixels must be those of .*=1.0.*, are of .*=0.5"),
+        ({"edges": (2.0, 6.0)}, r"energy edges must be the model's \[1.0, 6.0\] GeV"),
+        ({"region": ImageRegion(ImageGeometry((16, 16), 1.0), np.arange(200))}, "must hold the model's 256 pixels"),
+        ({"factor": 1.5}, "exposure must be the model's within 2 %"),
+    ],
+)
+def test_images_of_another_kind_are_refused(images_run, change, message):
+    with pytest.raises(InputError, match=message):
+        infer(images_run, _observation(images_run, **change))
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda run: run.network("middle"), "network: must be one of full, left, .*, got 'middle'"),
+        (lambda run: run.validation("lorimer-10-150"), "interstellar: must be one of .* for validation"),
+        (lambda run: run.test("snr-10-150"), "interstellar: must be one of lorimer-10-150 for a test"),
+        (lambda run: run.store("nowhere"), "interstellar: must be one of .*, got 'nowhere'"),
+        (lambda run: run.settings.sky_of("nowhere"), "interstellar: must be one of .*, got 'nowhere'"),
+        (lambda run: run.typed_network("npe", ShareEstimator), "must be of kind 'image_share', got 'image_npe'"),
+        (lambda run: train(run, ["middle"]), "only: must be among full, .*, got 'middle'"),
+        (lambda run: run.read_json("nothing.json"), "holds no nothing.json; run `gcesbi images train` first"),
+    ],
+)
+def test_what_a_run_lacks_is_named(images_run, ask, message):
+    with pytest.raises(InputError, match=message):
+        ask(images_run)
+
+
+def test_weights_of_other_images_are_refused(images_run, tmp_path):
+    shutil.copytree(images_run.folder, tmp_path / "run")
+    other = ImageRun.open(tmp_path / "run")
+    card = other.place("snr-10-150") / "store.json"
+    told = json.loads(card.read_text())
+    card.write_text(json.dumps(told | {"fingerprint": "other"}))
+    with pytest.raises(InputError, match="made for another model; fingerprint"):
+        other.network("full")
+    other.weights("npe").unlink()
+    with pytest.raises(InputError, match=r"holds no npe.safetensors; run `gcesbi images train` first"):
+        other.network("npe")
+
+
+def test_a_run_without_its_images_still_answers(images_run, tmp_path):
+    shutil.copytree(images_run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("simulations"))
+    bare, counts = ImageRun.open(tmp_path / "run"), images_run.validation().counts[:3]
+    np.testing.assert_array_equal(bare.predict(counts)["all"], images_run.predict(counts)["all"])
+
+
+def test_a_folder_is_made_once_and_not_lost(images_run, tmp_path):
+    settings = load_image_settings("images-test", seed=5)
+    run = ImageRun.create(tmp_path / "new", settings)
+    assert ImageRun.create(tmp_path / "new", settings).settings == run.settings
+    with pytest.raises(InputError, match="has other settings; choose another folder or give --overwrite"):
+        ImageRun.create(tmp_path / "new", load_image_settings("images-test", seed=6))
+    again = ImageRun.create(tmp_path / "new", load_image_settings("images-test", seed=6), overwrite=True)
+    assert ImageRun.open(again.folder).settings.seed == 6
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="is no run folder, and is not overwritten"):
+        ImageRun.create(tmp_path / "mine", settings, overwrite=True)
+    with pytest.raises(InputError, match=r"is no run folder \(it holds no run.json\)"):
+        ImageRun.open(tmp_path / "mine")
+    (again.folder / "run.json").write_text("{}")
+    with pytest.raises(InputError, match="must be that of a run on images, is another or damaged"):
+        ImageRun.open(again.folder)
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "message"),
+    [
+        ("imges", [], "preset: must be one of images, images-4gev, images-paper, images-test or a TOML file"),
+        ("images", ["sky.shap=[4,4]"], "sky.shap: unknown setting; the nearest valid one is 'shape'"),
+        ("images", ["sky.f_src=[0, 1.5]"], r"f_src: must lie in \[0, 1\], got 0.0 to 1.5"),
+        ("images", ["sky.f_src=[0.5, 0.5]"], "f_src: must have a range for a network to learn"),
+        ("images", ["sky.flux_low=0", "sky.alpha=[-2.5, 1]"], "alpha: must be above -2 .* the flux diverges"),
+        ("images", ["sky.flux_threshold=1e-13"], "flux_threshold: must be above the lowest flux 1e-12"),
+        ("images", ["learning_shares=[1.0]"], r"learning_shares: must lie in \(0, 1\), got 1.0"),
+        ("images", ["interstellar.testing=['snr-10-150']"], "interstellar: training and testing must be distinct"),
+        ("images", ["simulation.n_test=5"], "simulation.n_test: input should be greater than or equal to 100"),
+        ("images", ["network.penalty=-1"], "penalty: must not be negative"),
+    ],
+)
+def test_bad_settings_are_named(preset, changes, message):
+    with pytest.raises(InputError, match=message):
+        load_image_settings(preset, changes)
+
+
+def test_a_catalogue_without_the_needed_columns_is_refused(tmp_path):
+    from astropy.io import fits
+
+    columns = [fits.Column("GLON", "D", array=[0.0]), fits.Column("GLAT", "D", array=[0.0])]
+    table = fits.BinTableHDU.from_columns(columns, name="LAT_Point_Source_Catalog")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "cat.fits")
+    settings = load_image_settings("images-test", [f"sky.catalogue='{tmp_path / 'cat.fits'}'"])
+    with pytest.raises(InputError, match="must hold the column"):
+        settings.build("snr-10-150")
+
+
+def test_a_folder_of_real_images_makes_the_sky(data_folder):
+    settings = load_image_settings("images-4gev", observation=data_folder / "fermi-gc-4gev")
+    assert settings.interstellar.training[-1].endswith("gll_iem_v07_gc.fits.gz")
+    seen = settings.observation.read()
+    assert seen.counts.shape == (3, 6080)
+    assert settings.sky_of("gll_iem_v07_gc").interstellar_map == settings.interstellar.training[-1]
+    with pytest.raises(InputError, match="observation: must be a folder of images, got '/nowhere'"):
+        load_image_settings("images", observation="/nowhere")
+
+
+def test_commands_tell_what_the_steps_found(images_run, tmp_path):
+    runner = CliRunner()
+    told = runner.invoke(app, ["images", "train", str(images_run.folder), "--quiet"])
+    assert told.exit_code == 0, told.output
+    assert "f_src on images not learnt from" in told.output
+    told = runner.invoke(app, ["images", "infer", str(images_run.folder), "--quiet"])
+    assert told.exit_code == 0, told.output
+    assert "a simulated image of lorimer-10-150: f_src = " in told.output
+    assert "Networks know the interstellar emission of" in told.output
+    stored = json.loads((images_run.folder / "inference.json").read_text())
+    assert set(stored["posterior"]) == {"f_src", "alpha", "gamma"}
+    told = runner.invoke(app, ["images", "simulate", "--out", str(images_run.folder), "--preset", "images-test"])
+    assert told.exit_code == 0, told.output
+    assert "1280 images of 2 training and 1 testing models" in told.output.replace("\n", " ")
+
+
+def test_commands_refuse_bad_input(tmp_path):
+    told = CliRunner().invoke(app, ["images", "infer", str(tmp_path)])
+    assert isinstance(told.exception, InputError)
+    assert "is no run folder" in str(told.exception)
