@@ -16,6 +16,10 @@ the levels whose curve lies on the atom. The mean over that draw is taken in clo
 to the coverage at level α, which is then α for an exact posterior, whatever its atoms. Where an atom ends between two
 of the given levels, it is taken to end half-way, which errs by less than their distance and by nothing on average.
 
+The result is nominal for an exact posterior at any ε. The default, a thousandth of the flux, is what a prediction may
+be asked to resolve: networks hardly ever state less than 10⁻⁵, and at that ε a CDF of 0.0001 where the truth is 0 would
+be a miss like any other.
+
 A prediction that lies on one atom at all levels adds α whatever the level, if it is right, and dilutes the faults of
 the others. :func:`undecided` tells the pairs whose prediction is open; it does not know the truth, so that coverage
 over them is nominal too.
@@ -30,18 +34,20 @@ from .checks import Array, check_alphas, check_cdfs, check_levels_within, check_
 from .coverage import CalibrationCurve, Mask, calibration_curve, check_epsilon
 from .pit import pit_bounds
 
-__all__ = ["atom_bounds", "coverage_with_atoms", "pit_with_atoms", "share_inside", "undecided"]
+__all__ = ["ATOM", "atom_bounds", "coverage_with_atoms", "pit_with_atoms", "share_inside", "undecided"]
 
 Index = NDArray[np.intp]
+ATOM = 1e-3
+"""CDF values within this of 0 or 1 are taken for 0 or 1."""
 
 
-def undecided(quantiles: ArrayLike, epsilon: float = 1e-5) -> Mask:
+def undecided(quantiles: ArrayLike, epsilon: float = ATOM) -> Mask:
     """Pairs (n_map, ...) whose predicted curves (n_tau, n_map, ...) do not all lie on one atom."""
     curves, threshold = np.asarray(quantiles, dtype=np.float64), check_epsilon(epsilon)
     return np.asarray(~((curves <= threshold).all(axis=0) | (curves >= 1 - threshold).all(axis=0)))
 
 
-def atom_bounds(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, epsilon: float = 1e-5) -> tuple[Array, Array]:
+def atom_bounds(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, epsilon: float = ATOM) -> tuple[Array, Array]:
     """Bounds (n_map, ...) between which the PIT is uniform: one level off the atoms, all levels of an atom on it.
 
     Parameters
@@ -68,7 +74,7 @@ def atom_bounds(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, epsilon
 
 
 def pit_with_atoms(
-    truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, epsilon: float = 1e-5, seed: int = 0
+    truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, epsilon: float = ATOM, seed: int = 0
 ) -> Array:
     """Randomised PIT (n_map, ...): a uniform draw within :func:`atom_bounds`; uniform on (0, 1) if calibrated."""
     low, high = atom_bounds(truth, quantiles, taus, epsilon)
@@ -92,7 +98,7 @@ def coverage_with_atoms(
     quantiles: ArrayLike,
     taus: ArrayLike,
     alphas: ArrayLike,
-    epsilon: float = 1e-5,
+    epsilon: float = ATOM,
     used: Mask | None = None,
     seed: int = 0,
 ) -> CalibrationCurve:

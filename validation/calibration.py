@@ -260,8 +260,8 @@ def _quantile_pairs(values: Array, curves: Array, levels: Array) -> _Pairs:
 
 def _cdf_pairs(values: Array, curves: Array, levels: Array, epsilon: float) -> _Pairs:
     check_cdfs(values, curves)
-    pairs, used, open_ = _quantile_pairs(values, curves, levels), within(values, epsilon), undecided(curves, epsilon)
-    bounds = atom_bounds(values, curves, levels, epsilon)
+    pairs, used, open_ = _quantile_pairs(values, curves, levels), within(values, epsilon), undecided(curves)
+    bounds = atom_bounds(values, curves, levels)
     score, square = normal_scores(*bounds)
     judged = open_ if open_.any() else np.ones(values.shape, bool)
     return replace(

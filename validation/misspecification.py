@@ -12,9 +12,10 @@ the network's embedding h of the map, where a map unlike all others should lie a
 
 Others are the caller's (deviance of a fit, asymmetries). Most depend on how bright each component of the map is, which
 the model leaves open. So each statistic is first compared with what maps *with the same answers* (covariates:
-predicted fluxes, counts) have: z = (s − m(c)) / σ(c), with m and ln σ quadratic in c, fitted on one half of the
-reference maps. The other half gives the law of every z, and that of the largest z in units of its own 99 % quantile,
-which decides: for fresh maps of the model its p-value is uniform, whatever the statistics.
+predicted fluxes, counts) have: z = (s − m(c)) / σ(c), with m quadratic in c, and ln σ too but without products of
+different covariates, both fitted on one half of the reference maps. The other half gives the law of every z, and that
+of the largest z in units of its own 99 % quantile, which decides: for fresh maps of the model its p-value is uniform,
+whatever the statistics.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ class Gate:
         Whether small values are as suspicious as large ones.
     centre, scale : array (n_covariate,)
     mean, spread : array (n_term, n_statistic)
-        Coefficients of m and ln σ.
+        Coefficients of m and ln σ; the latter has no products of covariates.
     calibration : array (n, n_statistic)
         Sorted scores of the calibration maps: z, or |z| where two-sided.
     reach : array (n_statistic,)
@@ -217,8 +218,9 @@ class Gate:
         mean = _ridge(terms, values[:half])
         rest = np.abs(values[:half] - terms @ mean)
         floor = 1e-3 * rest.mean(axis=0) + 1e-300
-        spread = _ridge(terms, np.log(rest + floor))
-        spread[0] += np.log(np.std((values[:half] - terms @ mean) / np.exp(terms @ spread), axis=0) + 1e-300)
+        few = _terms(known[:half], centre, scale, products=False)
+        spread = _ridge(few, np.log(rest + floor))
+        spread[0] += np.log(np.std((values[:half] - terms @ mean) / np.exp(few @ spread), axis=0) + 1e-300)
         sides = np.asarray(two_sided, dtype=bool)
         score = _scores(known[half:], values[half:], centre, scale, mean, spread)
         score = np.where(sides, np.abs(score), score)
@@ -286,10 +288,10 @@ def area_under_curve(null: ArrayLike, alternative: ArrayLike, level: float = 0.9
     return Estimate(area, max(area - reach, 0.0), min(area + reach, 1.0))
 
 
-def _terms(known: Array, centre: Array, scale: Array) -> Array:
-    """1, c and all products c c', covariates standardised and kept within five deviations: (n, n_term)."""
+def _terms(known: Array, centre: Array, scale: Array, products: bool = True) -> Array:
+    """1, c, and all products c c' or only squares, covariates standardised and kept within five deviations."""
     c = np.clip((known - centre) / scale, -5, 5)
-    i, j = np.triu_indices(c.shape[1])
+    i, j = np.triu_indices(c.shape[1]) if products else (np.arange(c.shape[1]),) * 2
     return np.concatenate([np.ones((len(c), 1)), c, c[:, i] * c[:, j]], axis=1)
 
 
@@ -300,8 +302,8 @@ def _ridge(terms: Array, values: Array) -> Array:
 
 
 def _scores(known: Array, values: Array, centre: Array, scale: Array, mean: Array, spread: Array) -> Array:
-    terms = _terms(known, centre, scale)
-    return (values - terms @ mean) / np.exp(np.clip(terms @ spread, -600, 600))
+    few = _terms(known, centre, scale, products=len(spread) == len(mean))  # gates of version 0.1 had them
+    return (values - _terms(known, centre, scale) @ mean) / np.exp(np.clip(few @ spread, -600, 600))
 
 
 def _tail(ordered: Array, values: Array) -> Array:

@@ -83,12 +83,12 @@ def test_randomised_pit_is_uniform_and_its_coverage_is_that_of_the_curve():
 
 @pytest.mark.parametrize(
     ("value", "bounds"),
-    [(0.0, (0.0, 0.25)), (5e-6, (0.0, 0.25)), (0.3, (0.4, 0.4)), (0.45, (0.55, 0.55)), (1.0, (0.85, 1.0))],
+    [(0.0, (0.0, 0.25)), (5e-4, (0.0, 0.25)), (0.3, (0.4, 0.4)), (0.45, (0.55, 0.55)), (1.0, (0.85, 1.0))],
 )
 def test_bounds_are_half_way_between_the_levels_where_an_atom_ends(value, bounds):
     """Curves 0, 0, 0.2, 0.4, 0.6, 0.8, 1 at levels 0.1, 0.2, 0.3 ... 0.8, 0.9: atoms end at 0.25 and 0.85."""
     taus = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9])
-    curve = np.array([0.0, 1e-6, 0.2, 0.4, 0.6, 0.8, 1.0])[:, None]
+    curve = np.array([0.0, 1e-4, 0.2, 0.4, 0.6, 0.8, 1.0])[:, None]
     np.testing.assert_allclose(np.ravel(atom_bounds([value], curve, taus)), bounds, atol=1e-12)
     np.testing.assert_allclose(np.ravel(atom_bounds([1 - value], 1 - curve, taus)), bounds, atol=1e-12)
 
@@ -97,8 +97,8 @@ def test_values_beside_an_atom_share_the_other_half_of_its_cell():
     """Levels 0.2 (on the atom) and 0.4: a truth from 0 to 0.2 has levels from 0.3 to 0.4."""
     taus = np.array([0.2, 0.4, 0.6])
     curve = np.array([0.0, 0.2, 0.4])[:, None] + np.zeros((1, 3))
-    low, high = atom_bounds([1e-4, 0.1, 0.2], curve, taus)
-    np.testing.assert_allclose(low, [0.30005, 0.35, 0.4])
+    low, high = atom_bounds([2e-3, 0.1, 0.2], curve, taus)
+    np.testing.assert_allclose(low, [0.301, 0.35, 0.4])
     np.testing.assert_allclose(high, low)
 
 

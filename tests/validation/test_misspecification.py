@@ -65,7 +65,7 @@ def test_the_verdict_names_the_statistic_and_says_what_to_do():
     bad = found.verdict([0, 0, 0], [0.5, -60.0])
     assert not bad.accepted
     assert bad.worst == "tilt"
-    assert "tilt is -59.1 standard deviations from like maps" in str(bad)
+    assert "tilt is -59.2 standard deviations from like maps" in str(bad)
     assert "Do not trust the posterior." in str(bad)
     assert bad.p_value == pytest.approx(1 / 1501)
     assert bad.to_dict()["statistics"]["tilt"]["value"] == -60.0
@@ -80,6 +80,15 @@ def test_there_and_back(tmp_path):
     np.testing.assert_array_equal(found.p_values(*maps), again.p_values(*maps))
     assert again.false_alarm == found.false_alarm
     assert str(again.verdict(maps[0][0], maps[1][0])) == str(found.verdict(maps[0][0], maps[1][0]))
+
+
+def test_a_gate_whose_spread_has_products_of_covariates_is_read_as_it_was_made():
+    """Products with weight zero change nothing: 1, three covariates, then (0,0), (0,1), (0,2), (1,1), (1,2), (2,2)."""
+    found = gate()
+    older = np.zeros((10, 2))
+    older[[0, 1, 2, 3, 4, 7, 9]] = found.spread
+    maps = model_maps(np.random.default_rng(9), 20)
+    np.testing.assert_allclose(Gate.from_arrays({**found.arrays(), "spread": older}).z(*maps), found.z(*maps))
 
 
 def test_mmd_is_sbis():
