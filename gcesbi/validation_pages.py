@@ -124,13 +124,7 @@ def bins_section(model: SkyModel, evaluation: Evaluation) -> Section:
                 plots.bin_coverage(curves, positions, unit),
                 f"Coverage of 68 % and 95 % intervals of the {name} for each bin, with bands.",
                 f"{name[0].upper()}{name[1:]}: each point should meet its dashed line within its band; one in twenty "
-                "misses by chance."
-                + (
-                    " Only maps whose true CDF is neither 0 nor 1 count in a bin: that selects by the truth, so that "
-                    "in the outer bins, where few are left, exact predictions stray too."
-                    if source
-                    else ""
-                ),
+                "misses by chance." + (" Maps count whose prediction is open in the bin." if source else ""),
             )
         )
     rows = tuple(
