@@ -21,6 +21,7 @@ from gcesbi.validation import (
     ConformalBand,
     adversarial_groups,
     conditional_mean,
+    coverage_with_atoms,
     credibility,
     crps_excess_from_quantiles,
     crps_from_quantiles,
@@ -33,6 +34,7 @@ from gcesbi.validation import (
     sharpness_ratio,
     simultaneous_coverage,
     skill_estimate,
+    undecided,
     within,
 )
 from gcesbi.validation.pit import normal_scores, pit_bounds
@@ -69,6 +71,9 @@ def steps(truth, curves, labels):
     joint = np.random.default_rng(1).normal(size=(200, N_MAP, 8))
     return {
         "coverage, dispersion, bias, CRPS, SEMD, EMD": lambda: CalibrationReport.from_quantiles(truth, curves, TAUS),
+        "coverage with atoms, open predictions": lambda: coverage_with_atoms(
+            truth, curves, TAUS, ALPHAS, used=undecided(curves)
+        ),
         "coverage by flux bin": lambda: curves_along(covered, ALPHAS, -1, used),
         "coverage by template": lambda: curves_along(covered, ALPHAS, 1, used),
         "whole curves": lambda: simultaneous_coverage(truth, curves, TAUS, ALPHAS),

@@ -96,6 +96,7 @@ def validate_run(
             validation_pages.groups_section(evaluation),
             *compared,
             validation_pages.recalibration_section(evaluation),
+            pages.training_section(steps.training_histories(opened)),
         ),
         data=data,
     )
@@ -132,20 +133,27 @@ def mismodel(
     observation: Map = None,
     mask: Mask = "3fgl",
     n: Annotated[int, typer.Option(help="Maps of each sky.", min=100)] = 512,
+    twin: Annotated[
+        Path | None, typer.Option(help="A run of the same sky, as with network.energy=summed, on the same maps.")
+    ] = None,
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
     """Judge a run on maps of other skies: interstellar models, a thick disk, an NFW of slope 1.
 
-    With an observation, the run's own if it has one, the maps are of its brightness.
+    With an observation, the run's own if it has one, every template of the maps is as bright as on it; the gate is
+    asked about it too.
     """
     from gcesbi import mismodel_pages, mismodel_steps
     from gcesbi.report import Report
 
     opened, timer = _open(run, quiet)
     seen = _seen(opened, observation, mask)
+    second = None if twin is None else _open(twin, quiet=True)[0]
     with timer.step("Judge the networks on other skies", own_bar=True):
-        found = mismodel_steps.mismodel(opened, n_maps=n, observation=seen, workers=workers, progress=not quiet)
+        found = mismodel_steps.mismodel(
+            opened, n_maps=n, observation=seen, twin=second, workers=workers, progress=not quiet
+        )
     opened.write_json("mismodel.json", found.to_dict())
     others = {name: area for name, area in found.area.items() if name != "nominal"}
     blind = [name for name, area in others.items() if area.low < 0.6]
@@ -159,7 +167,7 @@ def mismodel(
         title="What if the sky is another?",
         subtitle=str(opened.folder),
         verdict=f"{len(others)} other skies. Worst error bars, {worst[2]} on {worst[1]}: errors are {worst[0]:.2f} "
-        f"times as large as claimed. {noticed}",
+        f"times as large as claimed. {noticed}" + ("" if found.verdict is None else f" {found.verdict}"),
         mood="caution" if blind else "neutral",
         sections=mismodel_pages.mismodel_sections(found),
         data=found.to_dict(),
@@ -180,6 +188,10 @@ def inject(
     omega2: Annotated[float, typer.Option(help="Its squared width.", min=0.0)] = 0.1,
     skew: Annotated[float, typer.Option(help="Its skewness.")] = 0.0,
     repeat: Annotated[int, typer.Option(help="Populations for each flux.", min=1)] = 5,
+    nptf: Annotated[
+        int, typer.Option(help="Populations of each flux that the NPTF is fitted to: about a minute each.", min=0)
+    ] = 0,
+    nptf_live: Annotated[int, typer.Option(help="Live points of those fits.", min=20)] = 100,
     poisson_maps: Annotated[int, typer.Option(help="Maps of an exactly Poisson sky.", min=1)] = 100,
     quiet: Quiet = False,
 ) -> None:
@@ -192,9 +204,19 @@ def inject(
     if seen is None:
         raise InputError("observation: the run has none of its own that fits its model; give --observation")
     grid = flux or [1e-8, 3e-8, 1e-7, 2e-7]
+    sampled = {"sampler": "nested", "n_live": nptf_live, "n_eff": 2 * nptf_live}
     with timer.step("Inject and recover"):
         found = mismodel_steps.inject(
-            opened, seen, grid, template=template, xi=xi, omega2=omega2, a=skew, n_repeat=repeat
+            opened,
+            seen,
+            grid,
+            template=template,
+            xi=xi,
+            omega2=omega2,
+            a=skew,
+            n_repeat=repeat,
+            n_nptf=nptf,
+            nptf=opened.settings.nptf.model_copy(update=sampled),
         )
     with timer.step("Reconstruct an exactly Poisson sky"):
         smooth = mismodel_steps.poisson_excess(opened, seen, poisson_maps)

@@ -1,22 +1,16 @@
 """Whether the training model could have produced a map: statistics of the map, and a gate calibrated on fresh maps.
 
-Poisson templates are fitted to every energy bin (norms free), and the named statistics are of what the fit leaves of
-the counts, energies summed, k less μ in a pixel:
-
-- *deviance* of the fit, per degree of freedom;
-- *counts histogram*: Cramér-von Mises distance of the mid-P values of k from the uniform law;
-- *residual kurtosis* of (k − μ)/√μ, as ln(1 + excess), so that single bright pixels do not rule it;
-- *angular power*: χ² per cell of the residual counts in cells 2, 4 and 8 pixels wide, about 2°, 4° and 7° at nside 64;
-- *north-south* and *left-right*: difference of the residuals of the two halves, in units of its Poisson error.
-
-Bright point sources move most of them, and how many there are is what the model leaves open: maps are compared with
-those to which the networks give the same answers (:class:`gcesbi.validation.misspecification.Gate`), which is a
-posterior predictive check. With them go the statistics of the networks' embeddings.
+The statistics are of what a Poisson fit leaves (:mod:`gcesbi.residual_statistics`), score tests of other skies that are
+known by name (:mod:`gcesbi.other_skies`), and of the networks' embeddings
+(:class:`gcesbi.validation.misspecification.EmbeddingReference`). Bright point sources move most of them, and how many
+there are is what the model leaves open: maps are compared with those to which the networks give the same answers
+(:class:`gcesbi.validation.misspecification.Gate`), which is a posterior predictive check.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,89 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaincc, xlogy
 
-from gcesbi.baselines.poisson_likelihood import log_factorials
-from gcesbi.baselines.poisson_optimum import maximise_many
 from gcesbi.errors import InputError
 from gcesbi.estimators import Estimator, SourceCountEstimator, SpectralEstimator
 from gcesbi.io.files import write_atomically
+from gcesbi.other_skies import OtherSky
+from gcesbi.residual_statistics import FIT_STATISTICS, fit_statistics, fitted_means
 from gcesbi.simulation import SkyModel
-from gcesbi.sky.region import Region
 from gcesbi.validation.misspecification import EMBEDDING_STATISTICS, EmbeddingReference, Gate, GateVerdict
 
 __all__ = ["FIT_STATISTICS", "MapGate", "embeddings", "fit_statistics", "fitted_means"]
 
 Array = NDArray[np.float64]
-
-_CELLS = (2, 4, 8)
-FIT_STATISTICS = {
-    "deviance of the Poisson fit": False,
-    "counts histogram": False,
-    "residual kurtosis": True,
-    **{f"angular power in cells of {width} pixels": True for width in _CELLS},
-    "north-south": True,
-    "left-right": True,
-}
-"""Names of the statistics of a fit's residuals, and whether small values are as suspicious as large ones."""
-
-
-def fitted_means(counts: ArrayLike, model: SkyModel) -> Array:
-    """Means (n, n_energy, n_pix) of the Poisson fit of the model's templates to every map, norms free by energy bin."""
-    maps = np.asarray(counts)
-    templates = np.asarray(model.templates, dtype=np.float64)
-    if maps.ndim != 3 or maps.shape[1:] != templates.shape[1:]:
-        raise InputError(f"counts: must have shape (n, {templates.shape[1]}, {templates.shape[2]}), got {maps.shape}")
-    means = np.empty(maps.shape)
-    for e in range(maps.shape[1]):
-        each = np.ascontiguousarray(templates[:, e])
-        means[:, e] = maximise_many(maps[:, e].astype(np.int64), each).norms @ each
-    return means
-
-
-def fit_statistics(counts: ArrayLike, model: SkyModel, batch: int = 128) -> Array:
-    """Statistics (n, n_statistic) of maps (n, n_energy, n_pix), in the order of :data:`FIT_STATISTICS`."""
-    maps = np.asarray(counts)
-    parts = [_statistics(maps[i : i + batch], model) for i in range(0, len(maps), batch)]
-    return np.concatenate(parts)
-
-
-def _statistics(counts: NDArray[np.integer], model: SkyModel) -> Array:
-    means = fitted_means(counts, model)
-    k, mu = counts.astype(np.float64), np.maximum(means, 1e-12)
-    free = k[0].size - len(model.names) * k.shape[1]
-    deviance = 2 * np.sum(xlogy(k, k / mu) - (k - means), axis=(1, 2)) / free
-    k, mu = k.sum(axis=1), mu.sum(axis=1)
-    rest = k - mu
-    standard = rest / np.sqrt(mu)
-    kurtosis = np.mean(standard**4, axis=1) / np.mean(standard**2, axis=1) ** 2 - 3
-    columns = [deviance, np.log(_histogram_distance(k, mu)), np.log1p(np.maximum(kurtosis, -0.9))]
-    columns += [np.log(_cell_power(rest, mu, model.region, width)) for width in _CELLS]
-    glon, glat = model.region.glon_glat()
-    columns += [_asymmetry(rest, mu, side) for side in (np.sign(glat), np.sign(glon))]
-    return np.stack(columns, axis=1)
-
-
-def _histogram_distance(k: Array, mu: Array) -> Array:
-    """Cramér-von Mises distance (n,) of the mid-P values of counts (n, n_pix) from the uniform law, times n_pix."""
-    point = np.exp(xlogy(k, mu) - mu - log_factorials(k.astype(np.int64)))
-    level = np.sort(np.clip(gammaincc(k + 1, mu) - 0.5 * point, 0, 1), axis=1)
-    n = level.shape[1]
-    return 1 / (12 * n) + np.sum((level - (np.arange(n) + 0.5) / n) ** 2, axis=1)
-
-
-def _cell_power(rest: Array, mu: Array, region: Region, width: int) -> Array:
-    """χ² per cell (n,) of residuals (n, n_pix) over cells of width² pixels, those at least half inside the region."""
-    parents = region.pixels // width**2
-    starts = np.flatnonzero(np.diff(parents, prepend=-1))
-    whole = np.diff(starts, append=len(parents)) * 2 >= width**2
-    whole = whole if whole.any() else np.ones(len(starts), bool)
-    above, below = (np.add.reduceat(values, starts, axis=1)[:, whole] for values in (rest, mu))
-    return np.mean(above**2 / below, axis=1)
-
-
-def _asymmetry(rest: Array, mu: Array, side: Array) -> Array:
-    return rest @ side / np.sqrt(mu @ np.abs(side))
 
 
 @torch.no_grad()
@@ -130,6 +53,8 @@ class MapGate:
     source_counts : SourceCountEstimator
     reference : EmbeddingReference
     gate : Gate
+    others : tuple of OtherSky
+        Skies that it looks for by name.
     """
 
     model: SkyModel
@@ -137,6 +62,7 @@ class MapGate:
     source_counts: SourceCountEstimator
     reference: EmbeddingReference
     gate: Gate
+    others: tuple[OtherSky, ...] = ()
 
     @classmethod
     def fit(
@@ -146,20 +72,22 @@ class MapGate:
         source_counts: SourceCountEstimator,
         counts: ArrayLike,
         false_alarm: float = 0.01,
+        others: Sequence[OtherSky] = (),
     ) -> MapGate:
         """Calibrate on maps (n, n_energy, n_pix) of the model that training never saw.
 
-        A third serves the embeddings' reference, a third the expectation of every statistic, a third calibrates.
+        A quarter serves the embeddings' reference; of the rest, one half serves the expectation of every statistic and
+        one half calibrates.
         """
         maps = np.asarray(counts)
-        third = len(maps) // 3
-        reference = EmbeddingReference.fit(_both(spectra, source_counts, maps[:third]))
-        rest = maps[third:]
-        statistics = _all_statistics(model, spectra, source_counts, reference, rest)
-        names = (*FIT_STATISTICS, *EMBEDDING_STATISTICS)
-        sides = (*FIT_STATISTICS.values(), False, False, False)
+        quarter = len(maps) // 4
+        reference = EmbeddingReference.fit(_both(spectra, source_counts, maps[:quarter]))
+        rest = maps[quarter:]
+        statistics = _all_statistics(model, spectra, source_counts, reference, others, rest)
+        names = (*FIT_STATISTICS, *(f"towards {other.name}" for other in others), *EMBEDDING_STATISTICS)
+        sides = (*FIT_STATISTICS.values(), *(False for _ in (*others, *EMBEDDING_STATISTICS)))
         gate = Gate.fit(_covariates(spectra, source_counts, rest), statistics, names, sides, false_alarm)
-        return cls(model, spectra, source_counts, reference, gate)
+        return cls(model, spectra, source_counts, reference, gate, tuple(others))
 
     def scores(self, counts: ArrayLike) -> Array:
         """The deciding number (n,) of maps (n, n_energy, n_pix)."""
@@ -179,14 +107,20 @@ class MapGate:
         return self.gate.verdict(covariates[0], statistics[0])
 
     def _of(self, counts: ArrayLike) -> tuple[Array, Array]:
-        statistics = _all_statistics(self.model, self.spectra, self.source_counts, self.reference, np.asarray(counts))
+        parts = self.model, self.spectra, self.source_counts, self.reference, self.others
+        statistics = _all_statistics(*parts, np.asarray(counts))
         return _covariates(self.spectra, self.source_counts, counts), statistics
 
     def save(self, path: str | Path) -> None:
         """Store as one NumPy archive, with the identity of model and networks."""
         reference = {f"reference_{name}": np.asarray(value) for name, value in vars(self.reference).items()}
         identity = np.array(gate_identity(self.model, self.spectra, self.source_counts))
-        arrays: dict[str, Any] = {**self.gate.arrays(), **reference, "identity": identity}
+        others = {
+            f"other_{i}_{key}": np.asarray(value)
+            for i, sky in enumerate(self.others)
+            for key, value in vars(sky).items()
+        }
+        arrays: dict[str, Any] = {**self.gate.arrays(), **reference, **others, "identity": identity}
 
         def write(target: Path) -> None:
             with target.open("wb") as file:
@@ -212,12 +146,18 @@ class MapGate:
             kept: dict[str, Any]
             kept = {name.removeprefix("reference_"): arrays.pop(name) for name in list(arrays) if "reference_" in name}
             reference = EmbeddingReference(**{**kept, "width": float(kept["width"])})
+            n_other = sum(name.endswith("_change") for name in arrays)
+            others = tuple(_stored_sky(arrays, i) for i in range(n_other))
             gate = Gate.from_arrays(arrays)
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise InputError(f"gate {path}: cannot be read ({' '.join(str(error).split())})") from None
         if identity != gate_identity(model, spectra, source_counts):
             raise InputError(f"gate {path}: was made for another model or other weights")
-        return cls(model, spectra, source_counts, reference, gate)
+        return cls(model, spectra, source_counts, reference, gate, others)
+
+
+def _stored_sky(arrays: dict[str, NDArray], i: int) -> OtherSky:
+    return OtherSky(str(arrays[f"other_{i}_name"]), arrays[f"other_{i}_rows"], arrays[f"other_{i}_change"])
 
 
 def gate_identity(model: SkyModel, *estimators: Estimator) -> str:
@@ -248,7 +188,8 @@ def _all_statistics(
     spectra: SpectralEstimator,
     source_counts: SourceCountEstimator,
     reference: EmbeddingReference,
+    others: Sequence[OtherSky],
     counts: NDArray,
 ) -> Array:
     known = reference.statistics(_both(spectra, source_counts, counts))
-    return np.concatenate([fit_statistics(counts, model), known], axis=1)
+    return np.concatenate([fit_statistics(counts, model, others), known], axis=1)

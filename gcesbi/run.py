@@ -10,6 +10,11 @@
     sky.npz             template maps of a built-in sky, once a command has computed them
     results.json        every figure that the report shows
     report.html         the report, one file
+    gate.npz            the gate, calibrated on fresh maps; gate.json its verdict on the observation
+    validation.*        held-out maps: page (html) and numbers (json), as of the next three
+    mismodel.*          maps of other skies
+    injection.*         populations injected into the observation, and an exactly Poisson sky
+    comparison.*        another run's networks on the same maps
 """
 
 from __future__ import annotations

@@ -6,14 +6,20 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
-from gcesbi import cli, mismodel_steps, steps
+from gcesbi import cli, cli_validate, injection_steps, mismodel_steps, steps
 from gcesbi.baselines.goodness_of_fit import deviance
+from gcesbi.composition import at_composition, fitted_fluxes
 from gcesbi.errors import InputError
-from gcesbi.evaluation import poisson_fractions
-from gcesbi.mismodelling import FIT_STATISTICS, MapGate, fit_statistics, fitted_means
+from gcesbi.mismodel_pages import mismodel_sections
+from gcesbi.mismodelling import MapGate
+from gcesbi.other_skies import other_skies, scores_towards
+from gcesbi.plots import recovered_fluxes
+from gcesbi.poisson_fractions import poisson_fractions
+from gcesbi.residual_statistics import FIT_STATISTICS, fit_statistics, fitted_means, fitted_norms
 from gcesbi.run import Run
-from gcesbi.settings import load_settings
+from gcesbi.settings import NptfSettings, load_settings
 from gcesbi.simulation import Simulator
 from gcesbi.simulation.skies import FolderSky, InnerGalaxySky
 
@@ -42,6 +48,12 @@ def run(tmp_path_factory):
     run = trained(tmp_path_factory.mktemp("mismodel") / "run")
     run.write_observation(steps.mock_observation(run)[0])
     return run
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory):
+    """The same sky, by networks that see the counts summed over energies."""
+    return trained(tmp_path_factory.mktemp("twin") / "summed", "network.energy=summed")
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +117,8 @@ def test_statistics_are_those_of_their_definitions(run):
     free = counts[0].size - len(run.model.names) * counts.shape[1]
     expected = deviance(counts, run.model) / free
     np.testing.assert_allclose(found["deviance of the Poisson fit"], expected, rtol=1e-6)
-    rest = counts.sum(axis=1) - fitted_means(counts, run.model).sum(axis=1)
     mu = fitted_means(counts, run.model).sum(axis=1)
+    rest = np.minimum(counts.sum(axis=1) - mu, 4 * np.sqrt(mu))
     _, glat = run.model.region.glon_glat()
     north = (rest[:, glat > 0].sum(axis=1) - rest[:, glat < 0].sum(axis=1)) / np.sqrt(mu.sum(axis=1))
     np.testing.assert_allclose(found["north-south"], north, rtol=1e-3, atol=1e-3)
@@ -117,6 +129,77 @@ def test_statistics_are_those_of_their_definitions(run):
         for r, m in zip(rest, mu, strict=True)
     ]
     np.testing.assert_allclose(found["angular power in cells of 2 pixels"], np.log(power), atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def others(run):
+    thick = InnerGalaxySky(**{**run.settings.sky.model_dump(), "disk_height": 1.0})
+    return other_skies(run.model, {"thick disk": thick.build(), "the same": run.model})
+
+
+def test_a_sky_differs_in_the_templates_it_changes(run, others):
+    """Only the disk's, at the same flux in every bin; a sky that changes nothing is none."""
+    (thick,) = others
+    assert [run.model.names[row] for row in thick.rows] == ["disk"]
+    flux = (thick.change / run.model.exposure).sum(axis=-1)
+    np.testing.assert_allclose(flux / run.model.flux_per_norm[thick.rows], 0, atol=1e-6)
+
+
+def test_scores_are_those_of_least_squares(run, others):
+    """Against numpy's weighted least squares, bin by bin, on maps without any pixel bright enough to be cut."""
+    model, (thick,) = run.model, others
+    norms = np.broadcast_to(np.array([3.0, 2.0, 1.0, 1.0, 2.0, 5.0])[:, None], (6, 2)) + np.zeros((3, 6, 2))
+    means = np.einsum("nte,tep->nep", norms, model.templates)
+    counts = np.minimum(np.random.default_rng(0).poisson(means), means + 3 * np.sqrt(means)).astype(int)
+    expected = []
+    for k, mu in zip(counts, means, strict=True):
+        above = information = 0.0
+        for e in range(2):
+            root = np.sqrt(mu[e])
+            added = 5.0 * thick.change[0, e] / root
+            own = added - (columns := model.templates[:, e].T / root[:, None]) @ np.linalg.lstsq(columns, added)[0]
+            above, information = above + (k[e] - mu[e]) / root @ own, information + own @ own
+        expected.append(above / np.sqrt(information))
+    found = scores_towards(others, counts, norms, means, model)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_scores_are_standard_normal_on_poisson_maps_and_see_the_other_sky(run, others):
+    """600 bright maps of smooth templates: mean and variance within 4 σ; the other sky's lie apart."""
+    model = run.model
+    norms = 10 * np.array([30.0, 20.0, 10.0, 10.0, 20.0, 50.0])[:, None] * np.ones((6, 2))
+    mean = np.einsum("te,tep->ep", norms, model.templates)
+    other = mean + 500 * others[0].change[0]
+    scores = []
+    for each in (mean, other):
+        counts = np.random.default_rng(1).poisson(each, (600, *mean.shape))
+        fitted = fitted_norms(counts, model)
+        scores.append(scores_towards(others, counts, fitted, fitted_means(counts, model), model)[:, 0])
+    assert abs(scores[0].mean()) < 4 / np.sqrt(600) + 0.1  # counts are cut at 4 σ, and norms end at zero
+    assert abs(scores[0].var() - 1) < 4 * np.sqrt(2 / 600)
+    assert scores[1].mean() > 3
+
+
+def test_maps_of_an_observation_are_as_bright_as_it_template_by_template(run):
+    """Every flux is the fit's, scattered by its errors, but where the prior ends; the brightest has its spectrum."""
+    seen, model = run.observation(), run.model
+    fluxes = fitted_fluxes(model, seen, 300, np.random.default_rng(0))
+    theta = at_composition(model, model, seen, 300, np.random.default_rng(0))
+    assert np.isfinite(model.prior().log_prob(torch.as_tensor(theta)).numpy()).all()
+    best = fitted_norms(seen.counts[None], model)[0] * model.flux_per_norm
+    assert np.all(np.abs(fluxes.mean(axis=0) - best) < fluxes.std(axis=0) + 1e-12)  # none below zero: not the mean
+    emission = model.emission(theta)
+    sources = np.stack([emission.populations[:, :2, 3].sum(axis=1), emission.populations[:, 2, 3]], axis=1)
+    found = np.concatenate([(emission.norms * model.flux_per_norm[:4]).sum(axis=-1), sources], axis=1)
+    same = np.isclose(found, fluxes.sum(axis=-1), rtol=1e-6)
+    limits = [(m.low, m.high) for m in model.prior().marginals[:4]]
+    at_end = np.stack([(theta[:, i] == low) | (theta[:, i] == high) for i, (low, high) in enumerate(limits)], axis=1)
+    assert np.all(same[:, :4] | at_end)
+    assert same[:, :4].mean() > 0.2
+    assert same[:, 4:].mean() > 0.5
+    brightest = int(np.argmax(best.sum(axis=-1)))
+    share = fluxes[:, brightest] / fluxes[:, brightest].sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(emission.spectra[:, brightest], share, atol=0.02)
 
 
 def test_fresh_maps_pass_and_others_do_not(run, gate):
@@ -134,8 +217,8 @@ def test_fresh_maps_pass_and_others_do_not(run, gate):
 def test_the_gate_is_kept_and_belongs_to_its_weights(run, gate, tmp_path):
     seen = run.observation()
     assert str(mismodel_steps.judge(run, seen)) == str(gate.verdict(seen.counts))
-    other = MapGate(gate.model, gate.spectra, gate.source_counts, gate.reference, gate.gate)
-    other.save(tmp_path / "gate.npz")
+    assert sum(str(name).startswith("towards ") for name in gate.gate.names) == len(gate.others) == 6
+    gate.save(tmp_path / "gate.npz")
     spectra, source_counts = steps.load_networks(run)
     again = MapGate.load(tmp_path / "gate.npz", run.model, spectra, source_counts)
     np.testing.assert_array_equal(again.z(seen.counts[None]), gate.z(seen.counts[None]))
@@ -164,15 +247,24 @@ def test_variations_change_one_belief_each():
     assert list(mismodel_steps.variations(FolderSky(path="x", diffuse="p6v11"))) == ["thick disk", "NFW of slope 1"]
 
 
-def test_mismodelled_maps_are_judged_beside_nominal_ones_of_the_same_brightness(run, gate):
+def test_mismodelled_maps_are_judged_beside_nominal_ones_of_the_same_brightness(run, gate, twin):
     skies = {"thick disk": InnerGalaxySky(**{**run.settings.sky.model_dump(), "disk_height": 1.0})}
     seen = run.observation()
-    found = mismodel_steps.mismodel(run, skies, 100, observation=seen)
+    found = mismodel_steps.mismodel(run, skies, 100, observation=seen, twin=twin)
     assert list(found.evaluations) == ["nominal", "thick disk"]
     assert found.area["nominal"].value == pytest.approx(0.5)
-    assert found.counts == pytest.approx(seen.counts.sum(), rel=0.1)
+    assert found.counts == pytest.approx(seen.counts.sum(), rel=0.15)
     assert 0 <= found.detected["thick disk"] <= 1
-    json.dumps(found.to_dict(), allow_nan=False)
+    assert "towards thick disk" in found.named["thick disk"]
+    assert str(found.verdict) == str(gate.verdict(seen.counts))
+    each = found.twins["thick disk"]["source counts of disk"]
+    assert (each.first.name, each.second.name) == ("networks", "twin")
+    assert each.correlation.value < 1
+    data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert data["skies"]["thick disk"]["twin"]["source counts of disk"]["verdict"].startswith("networks: ")
+    titles = [section.title for section in mismodel_sections(found)]
+    assert titles[0] == "Is it a map of the model?"
+    assert titles[-1] == "The twin on the same maps"
 
 
 # -- injections -----------------------------------------------------------------------------------------------------
@@ -191,8 +283,20 @@ def test_what_is_injected_has_the_flux_and_source_counts_asked_for(run):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_the_nptf_is_asked_about_the_first_populations_of_each_flux(run):
+    """Some live points on a faint sky of two bins: whether numbers come out, and where they go; not what they are."""
+    settings = NptfSettings(sampler="nested", n_live=60, n_eff=60, max_seconds=2.0)
+    found = mismodel_steps.inject(run, run.observation(), [2e-7], n_repeat=2, n_nptf=1, nptf=settings)
+    assert found.recovered["NPTF"].shape == (1, 1, 3)
+    assert found.recovered["networks"].shape == (1, 2, 3)
+    assert np.all(np.diff(found.recovered["NPTF"], axis=-1) >= 0)
+    assert np.isfinite(found.slope("NPTF").value)
+    figure = recovered_fluxes(found.injected, found.recovered, found.before, "flux")
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()][1:] == list(found.recovered)
+
+
 def test_nothing_but_the_population_is_drawn(run):
-    theta = mismodel_steps._population_alone(run.model, "gce", -10.0, 0.1, 0.0, np.array([3e-7]))
+    theta = injection_steps._population_alone(run.model, "gce", -10.0, 0.1, 0.0, np.array([3e-7]))
     drawn = Simulator(run.model).draw(theta, np.random.default_rng(0))
     row = run.model.names.index("gce")
     assert drawn.flux[0, row].sum() > 0
@@ -212,6 +316,8 @@ def test_bad_input_is_named(run):
         mismodel_steps.inject(run, seen, [1e-7], template="pi")
     with pytest.raises(InputError, match="fluxes: must be numbers above zero"):
         mismodel_steps.inject(run, seen, [0.0])
+    with pytest.raises(InputError, match="n_nptf: must lie between 0 and n_repeat, 5, got 6"):
+        mismodel_steps.inject(run, seen, [1e-7], n_nptf=6)
     with pytest.raises(InputError, match="n_maps: must be at least 1, got 0"):
         mismodel_steps.poisson_excess(run, seen, 0)
     with pytest.raises(InputError, match=r"counts: must have shape \(n, 2, "):
@@ -221,14 +327,13 @@ def test_bad_input_is_named(run):
 # -- two runs, and the command line ---------------------------------------------------------------------------------
 
 
-def test_the_energy_independent_twin_is_compared_on_the_same_maps(run, tmp_path):
-    twin = trained(tmp_path / "summed", "network.energy=summed")
+def test_the_energy_independent_twin_is_compared_on_the_same_maps(run, twin, tmp_path):
     found = mismodel_steps.compare_runs(run, twin, ("resolved", "summed"))
     assert len(found) == 8
     each = found["source counts of gce"]
     assert (each.first.name, each.second.name) == ("resolved", "summed")
     assert 0 < each.correlation.value < 1
-    other = Run(tmp_path / "summed", twin.settings)
+    other = Run(tmp_path, twin.settings)
     other.__dict__["model"] = InnerGalaxySky(nside=16, n_energy=2, weeks=30, gamma=1.0).build()
     with pytest.raises(InputError, match="other: must be a run of model"):
         mismodel_steps.compare_runs(run, other)
@@ -252,6 +357,8 @@ def test_the_page_answers_four_questions(monkeypatch, capfd, run):
     assert "maps that training never saw" in out
     assert "The training model" in out
     page = (run.folder / "validation.html").read_text()
+    assert "Loss of the spectra network" in page
+    assert "whatever the truth, over all pairs" in page
     for question in ("Calibrated?", "Sharp?", "Biased?", "Trustworthy on this observation?"):
         assert question in page
     images = re.findall(r"<img [^>]*>", page)
@@ -260,6 +367,46 @@ def test_the_page_answers_four_questions(monkeypatch, capfd, run):
     stored = json.loads((run.folder / "validation.json").read_text())
     assert stored["gate"]["false_alarm"] == 0.02
     assert stored["details"]["whole"]["source counts of gce"]["curve"]["alphas"] == [0.5, 0.68, 0.95]
+
+
+@pytest.fixture(scope="module")
+def page(run, gate):  # the gate is there before it is asked
+    cli_validate.validate_run(run.folder, quiet=True)
+    return run.folder / "validation.html"
+
+
+@pytest.mark.parametrize(
+    ("width", "dark"), [(320, True), (390, False), (1200, True)], ids=["zoom-400", "phone", "desk"]
+)
+def test_chromium_shows_the_whole_page(browser, page, width, dark):
+    """Nothing is requested or complained of, the verdict stands first, the page does not scroll sideways."""
+    try:
+        browser.open(page, width, dark)
+        assert browser.log() == []
+        requested = browser.run("performance.getEntriesByType('resource').map(entry => entry.name)")
+        assert [name for name in requested if not name.startswith("data:")] == []
+        assert browser.run("document.getElementById('verdict').textContent").startswith(
+            "On 256 maps that training never"
+        )
+        assert 0 < browser.run("document.getElementById('verdict').getBoundingClientRect().top") < 450
+        assert browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+        assert browser.run("[...document.images].every(i => i.complete && i.naturalWidth > 0 && i.alt.length >= 20)")
+        assert browser.run("document.images.length") > 20
+        narrow = "[...document.querySelectorAll('p, figcaption, caption')].every(e => e.offsetWidth <= innerWidth)"
+        assert browser.run(narrow)
+        sizes = (
+            "[...document.querySelectorAll('p, td, th, caption')].map(e => parseFloat(getComputedStyle(e).fontSize))"
+        )
+        assert min(browser.run(sizes)) >= 14
+        ink, paper = (browser.run(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor"))
+        assert (brightness(ink) > brightness(paper)) == dark
+    finally:
+        browser.leave()
+
+
+def brightness(colour):
+    """Sum of the channels of "rgb(r, g, b)"."""
+    return sum(int(x) for x in re.findall(r"\d+", colour)[:3])
 
 
 @pytest.mark.usefixtures("gate")

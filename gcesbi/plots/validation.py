@@ -93,18 +93,19 @@ def recovered_fluxes(
     Parameters
     ----------
     injected : array (n_flux, n_repeat)
-    recovered : mapping of str to array (n_flux, n_repeat, 3)
-        16 %, 50 % and 84 % quantiles.
+    recovered : mapping of str to array (n_flux, n, 3)
+        16 %, 50 % and 84 % quantiles for the first n repetitions.
     before : mapping of str to float
     unit : str
     """
-    x = np.asarray(injected, dtype=np.float64).ravel()
+    fluxes = np.asarray(injected, dtype=np.float64)
     figure, axes = blank(6.4, 4.8)
-    end = 1.08 * float(x.max())
+    end = 1.08 * float(fluxes.max())
     axes.plot([0, end], [0, end], color="black", lw=1, ls="--", label="all recovered")
     for k, (name, (colour, marker)) in enumerate(method_styles(recovered).items()):
-        low, middle, high = (np.asarray(recovered[name], dtype=np.float64).reshape(-1, 3) - before[name]).T
-        place = x * (1 + 0.012 * k)
+        values = np.asarray(recovered[name], dtype=np.float64) - before[name]
+        low, middle, high = values.reshape(-1, 3).T
+        place = fluxes[:, : values.shape[1]].ravel() * (1 + 0.012 * k)
         spread = [np.maximum(middle - low, 0), np.maximum(high - middle, 0)]
         axes.errorbar(place, middle, yerr=spread, fmt=marker, ms=4, lw=1, color=colour, label=name)
     axes.set(xlabel=f"flux injected [{unit}]", ylabel=f"flux recovered, less that before [{unit}]", xlim=(0, end))
