@@ -3,7 +3,8 @@
 ============== =====================================================================================================
 ShareEstimator f_src as a number: sigmoid, mean square error, squared weights of convolutions as a penalty; the output
                is divided by the largest one on validation images (Caron et al. 2018, arXiv:1708.06706)
-ShareQuantiles quantiles of f_src that cannot cross (:mod:`gcesbi.networks.quantile`; f_src takes the place of a CDF)
+ShareQuantiles quantiles of f_src that cannot cross (:mod:`gcesbi.networks.quantile`; f_src takes the place of a CDF),
+               their levels made true on validation images
 ImageNpe       joint density of f_src, α and γ, or those that vary (:mod:`gcesbi.estimators.neural_posterior`)
 ============== =====================================================================================================
 
@@ -28,6 +29,7 @@ from gcesbi.estimators.neural_posterior import NpeEstimator
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.networks.image import ImageEmbedding, ImageEncoder, ImageInput, ShareHead, check_image
 from gcesbi.networks.sizes import check_sizes
+from gcesbi.posterior import check_levels
 from gcesbi.simulation.image_sky import ImageSkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.image import ImageGeometry, ImageRegion
@@ -44,6 +46,8 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+
+_LEVELS = np.arange(1, 100) / 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,11 +225,13 @@ class ShareQuantiles(ImageEstimator, SourceCountEstimator):  # type: ignore[misc
     """
 
     kind = "image_quantiles"
+    levels: Tensor
 
     def __init__(
         self, region: ImageRegion, exposure: ArrayLike, names: Sequence[str] = ("f_src",), **settings: Any
     ) -> None:
         super().__init__(region, exposure, names, **{"n_bin": 2, **settings})  # type: ignore[arg-type]
+        self.register_buffer("levels", torch.from_numpy(_LEVELS).float())
 
     def targets(self, simulations: Simulations) -> Tensor:
         """f_src and 1, (n, 1, 2)."""
@@ -238,7 +244,23 @@ class ShareQuantiles(ImageEstimator, SourceCountEstimator):  # type: ignore[misc
 
     def quantiles(self, counts: ArrayLike, taus: ArrayLike) -> Array:
         """Quantiles (n_tau, n) of f_src at levels (n_tau,) in (0, 1)."""
-        return super().quantiles(counts, 1 - np.asarray(taus, dtype=np.float64))[:, :, 0, 0]
+        own = np.interp(check_levels(taus), [0, *_LEVELS, 1], [0, *self.levels.double().tolist(), 1])
+        return super().quantiles(counts, 1 - own)[:, :, 0, 0]
+
+    def calibrate(self, counts: ArrayLike, f_src: ArrayLike) -> None:
+        """Make levels true on validation images: τ stands for the level below which a share τ of their truths lies.
+
+        (Kuleshov, Fenner & Ermon 2018, arXiv:1807.00263.) The paper's errors are read off validation images likewise.
+
+        Parameters
+        ----------
+        counts : array (n, n_energy, n_pix), photons
+        f_src : array (n,)
+        """
+        self.levels.copy_(torch.from_numpy(_LEVELS))
+        curves = self.quantiles(counts, _LEVELS)
+        found = [np.interp(true, curve, _LEVELS) for true, curve in zip(np.asarray(f_src), curves.T, strict=True)]
+        self.levels.copy_(torch.from_numpy(np.quantile(found, _LEVELS)))
 
     def sample(self, counts: ArrayLike, n: int, seed: int = 0) -> Array:
         """Draw f_src (n, n_image); draw k of every image is of one level."""

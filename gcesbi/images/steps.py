@@ -115,6 +115,8 @@ def _train_one(run: ImageRun, name: str, learnt: Simulations, held_out: Simulati
     )
     if isinstance(network, ShareEstimator):
         network.rescale(held_out.counts)
+    if isinstance(network, ShareQuantiles):
+        network.calibrate(held_out.counts, run.f_src(held_out))
     save_estimator(network, run.weights(name), _notes(settings, history))
     run.checkpoint(name).unlink(missing_ok=True)
     return history

@@ -166,6 +166,23 @@ def test_quantiles_rise_with_their_level_and_hold_what_they_say():
     np.testing.assert_allclose(np.median(drawn, axis=0), curves[2, :5], atol=0.05)
 
 
+def test_levels_that_lie_are_made_true_on_validation_images():
+    network, held_out, fresh = trained(ShareQuantiles), images(1000, 9), images(800, 6)
+    taus = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+    before = network.quantiles(fresh.counts, taus)
+    moved = 0.05 + 0.8 * held_out.theta[:, 0]  # what it was trained on is not the truth any more
+    network.calibrate(held_out.counts, moved)
+    curves = network.quantiles(fresh.counts, taus)
+    assert np.all(np.diff(curves, axis=0) >= 0)
+    below = np.mean(0.05 + 0.8 * fresh.theta[:, 0] < curves, axis=1)
+    error = np.sqrt(taus * (1 - taus) * (1 / 800 + 1 / 1000))
+    np.testing.assert_array_less(np.abs(below - taus), 4 * error + 0.01)  # k = 4, and the grid of levels
+    network.calibrate(held_out.counts, held_out.theta[:, 0])
+    assert np.abs(network.quantiles(fresh.counts, taus) - before).max() < 0.2
+    network.levels.copy_(torch.arange(1, 100) / 100)
+    np.testing.assert_allclose(network.quantiles(fresh.counts, taus), before, atol=1e-5)
+
+
 def test_the_joint_posterior_keeps_to_its_bounds_and_names():
     bounds = {"f_src": (0.0, 1.0), "alpha": (-1.0, 1.0)}
     network = ImageNpe(REGION, EXPOSURE, network=NETWORK, parameters=bounds, hidden=8, n_layer=2, seed=1)
