@@ -15,7 +15,7 @@ from rich.console import Console
 
 from gcesbi.errors import InputError
 from paper.driver import draw_paper
-from paper.graph import SCALES
+from paper.graph import SCALES, Paper
 from paper.list2025 import PAPER as LIST2025
 
 PAPERS = {paper.name: paper for paper in (LIST2025,)}
@@ -26,26 +26,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     out = given.out or Path("runs") / "paper" / given.scale
     console = Console(soft_wrap=True, highlight=False)
-    papers = [PAPERS[name] for name in given.paper or PAPERS]
     drawn, missing = 0, 0
-    for paper in papers:
-        console.print(f"{paper.title}, scale {given.scale}, in {out}")
-        try:
-            outcome = draw_paper(
-                paper,
-                given.scale,
-                out,
-                given.data,
-                only=given.only,
-                make_runs=not given.draw_only,
-                tell=console.print,
-            )
-        except InputError as error:
-            Console(stderr=True, soft_wrap=True).print(f"error: {error}")
-            return 2
-        drawn, missing = drawn + len(outcome.drawn), missing + len(outcome.missing)
+    try:
+        for paper, labels in _chosen(given.paper or list(PAPERS), given.only):
+            console.print(f"{paper.title}, scale {given.scale}, in {out}")
+            options = {"only": labels, "make_runs": not given.draw_only, "tell": console.print}
+            outcome = draw_paper(paper, given.scale, out, given.data, **options)
+            drawn, missing = drawn + len(outcome.drawn), missing + len(outcome.missing)
+    except InputError as error:
+        Console(stderr=True, soft_wrap=True).print(f"error: {error}")
+        return 2
     console.print(f"{drawn} figures drawn in {out / 'figures'}" + (f", {missing} missing" if missing else ""))
     return 1 if missing else 0
+
+
+def _chosen(names: Sequence[str], only: Sequence[str] | None) -> list[tuple[Paper, list[str] | None]]:
+    """Papers, and which of their figures are wanted: None stands for all."""
+    papers = [PAPERS[name] for name in names]
+    if only is None:
+        return [(paper, None) for paper in papers]
+    for label in only:
+        if not any(label in paper.figures for paper in papers):
+            known = "; ".join(f"of {paper.name} {', '.join(paper.figures)}" for paper in papers)
+            raise InputError(f"only: figures are, {known}; got {label!r}")
+    wanted = [(paper, [label for label in only if label in paper.figures]) for paper in papers]
+    return [(paper, labels) for paper, labels in wanted if labels]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -232,11 +232,13 @@ def gate(n_maps: int, false_alarm: float = 0.01, workers: int = 1) -> Step:
     return Step(name="gate", do=do, options={"n_maps": n_maps, "false_alarm": false_alarm})
 
 
-def mismodel(n_maps: int, workers: int = 1) -> Step:
-    """Judge the networks on maps of other skies."""
+def mismodel(n_maps: int, workers: int = 1, skies: Sequence[str] = ()) -> Step:
+    """Judge the networks on maps of other skies: all variations of the library, or those that are named."""
 
     def do(run: Run) -> None:
-        found = mismodel_steps.mismodel(run, n_maps=n_maps, workers=workers)
+        known = mismodel_steps.variations(run.settings.sky)
+        chosen = {name: sky for name, sky in known.items() if name in skies or not skies}
+        found = mismodel_steps.mismodel(run, chosen, n_maps, workers=workers)
         run.write_json("mismodel.json", found.to_dict())
         arrays = {
             f"{sky}/{key}": values
@@ -245,7 +247,7 @@ def mismodel(n_maps: int, workers: int = 1) -> Step:
         }
         write_arrays(run.folder / FOLDER / "mismodel.npz", arrays)
 
-    return Step(name="mismodel", do=do, options={"n_maps": n_maps})
+    return Step(name="mismodel", do=do, options={"n_maps": n_maps, "skies": list(skies)})
 
 
 def poisson_excess(n_maps: int) -> Step:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from gcesbi.plots.style import PALETTE
 from paper.style import canvas, letters
@@ -45,5 +47,5 @@ def draw(real_o: Path) -> Figure:
     return figure
 
 
-def _line(axes, values, levels, name, k) -> None:  # noqa: ANN001
+def _line(axes: Axes, values: NDArray[np.float64], levels: NDArray[np.float64], name: str, k: int) -> None:
     axes.plot(values, levels, color=PALETTE[k], ls=("-", "--")[k], label=name)

@@ -30,8 +30,8 @@ def draw(real_o: Path) -> Figure:
     density(axes[0, 0], view, "gce", nptf=view)
     _lines(axes[0, 1], view, "dndf", view.solid_angle)
     axes[0, 1].set(yscale="log", ylabel="dN/dF [photons⁻¹ cm² s sr⁻¹]")
-    peak = view.curve("dndf", "gce").max() / view.solid_angle
-    axes[0, 1].set_ylim(peak * 1e-9, peak * 10)
+    peak = view.curves["dndf"][:, view.source("gce")].max() / view.solid_angle
+    axes[0, 1].set_ylim(peak * 1e-11, peak * 3)
     cumulative(axes[1, 0], view, "gce", nptf=view)
     _lines(axes[1, 1], view, "scd_pdf", 1.0)
     axes[1, 1].set(xlabel=FLUX_UNIT, ylabel="share of the flux per bin", ylim=(0, None))

@@ -44,6 +44,8 @@ class Sizes:
         Of the runs on the real map.
     poisson_fraction, gate, mismodel, poisson_excess : int
         Maps for the network of the Poisson share, the gate, every other sky, and the exactly Poisson sky.
+    skies : tuple of str
+        Other skies, by their names in :func:`gcesbi.mismodel_steps.variations`; all if none is named.
     """
 
     preset: str
@@ -53,6 +55,7 @@ class Sizes:
     gate: int
     mismodel: int
     poisson_excess: int = 100
+    skies: tuple[str, ...] = ()
 
 
 SIZES: dict[Scale, Sizes] = {
@@ -73,23 +76,26 @@ SIZES: dict[Scale, Sizes] = {
         gate=1200,
         mismodel=100,
         poisson_excess=8,
+        skies=("thick disk",),
     ),
     "quick": Sizes(
         preset="default",
         changes=(
             "sky.nside=32",
-            "simulation.n_train=6144",
+            "simulation.n_train=4096",
             "simulation.n_test=512",
-            "training.max_maps=60000",
+            "training.max_maps=30000",
+            "training.head_maps=0",
             "network.widths=[16, 32, 64, 128]",
             "network.n_features=128",
-            "nptf.n_live=150",
-            "nptf.n_eff=400",
+            "nptf.n_live=120",
+            "nptf.n_eff=300",
         ),
-        real_nside=32,
-        poisson_fraction=3072,
+        real_nside=64,  # at 32 pixels hold up to 1,312 counts, and the NPTF takes 15 times as long
+        poisson_fraction=2048,
         gate=1200,
-        mismodel=256,
+        mismodel=128,
+        skies=("interstellar lorimer-4-150", "thick disk", "NFW of slope 1"),
     ),
     "default": Sizes(preset="default", real_nside=64, poisson_fraction=16_384, gate=3072, mismodel=512),
     "paper": Sizes(
@@ -109,7 +115,7 @@ def plans(scale: Scale, data: Path, folder: Path) -> tuple[Plan, ...]:
 
 
 def _mock_plans(sizes: Sizes, folder: Path) -> tuple[Plan, ...]:
-    about = "mock sky of the paper's best-fit composition, {}"
+    about = f"mock sky of the paper's best-fit composition (drawn with seed {MOCK_SEED}), {{}}"
     shared = (f'simulation.store="{(folder / "ten" / "simulations").resolve()}"',)
     same_map = library.observe_like(folder / "ten")
     learn = (library.simulate(), library.train(), library.evaluate())
@@ -118,7 +124,7 @@ def _mock_plans(sizes: Sizes, folder: Path) -> tuple[Plan, ...]:
         library.fit_poisson(),
         library.poisson_excess(sizes.poisson_excess),
         library.gate(sizes.gate),
-        library.mismodel(sizes.mismodel),
+        library.mismodel(sizes.mismodel, skies=sizes.skies),
     )
     ten = (*learn, _mock(), share, library.infer(), *known)
     twin = (*learn, same_map, share, library.infer())

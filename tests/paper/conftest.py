@@ -23,7 +23,6 @@ SMALL = (
 @pytest.fixture(scope="session")
 def tiny_runs(tmp_path_factory):
     """Folder of the finished runs ``several`` and ``one``, and their plans by name."""
-    from gcesbi import mismodel_steps
     from gcesbi.estimators import PoissonFraction
     from gcesbi.settings import load_settings
     from paper import library
@@ -33,7 +32,13 @@ def tiny_runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper")
     learn = (library.simulate(), library.train(), library.evaluate(), runs._mock(), library.poisson_fraction(128))
     asked = (library.infer(), library.fit_poisson())
-    several = (*learn, *asked, library.poisson_excess(4), library.gate(1200), library.mismodel(100))
+    several = (
+        *learn,
+        *asked,
+        library.poisson_excess(4),
+        library.gate(1200),
+        library.mismodel(100, skies=("thick disk",)),
+    )
     # a mock of one bin stands for the real map: figures read files alone, and the truth is taken out of them
     plans = {
         name: library.library_plan(name, f"tiny, {name}", load_settings("test", (*SMALL, *changes), seed=5), steps)
@@ -42,12 +47,8 @@ def tiny_runs(tmp_path_factory):
             ("one", ("sky.n_energy=1",), (*learn, *asked, library.fit_nptf())),
         )
     }
-    variations = mismodel_steps.variations
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PoissonFraction.fit.__kwdefaults__, "n_step", 40)
-        patch.setattr(
-            mismodel_steps, "variations", lambda sky: {"thick disk": variations(sky)["thick disk"]}
-        )  # building a sky is most of the cost
         for plan in plans.values():
             make(plan, folder / plan.name)
     assert mock.Composition() == runs.COMPOSITION

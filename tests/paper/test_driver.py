@@ -192,7 +192,9 @@ def test_the_exit_status_says_that_figures_are_missing(paper, tmp_path, monkeypa
     assert "2 figures drawn" in (said := capsys.readouterr().out)
     assert "1 missing" in said
     assert command.main([*arguments, str(tmp_path), "--only", "9"]) == 2
-    assert "figures of toy are" in capsys.readouterr().err
+    assert "of toy 1, 2, S3; got '9'" in capsys.readouterr().err
+    assert command.main([*arguments, str(tmp_path), "--only", "S3", "--draw-only"]) == 1
+    assert "1 missing" in capsys.readouterr().out
 
 
 # -- the declared graph ---------------------------------------------------------------------------------------------

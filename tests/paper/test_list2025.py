@@ -136,11 +136,11 @@ def test_spectra_show_truth_and_two_methods(drawn, view):
     figure = drawn["S1"]
     assert len(panels(figure)) == 6
     assert texts(figure) == {"networks", "Poisson fit", "truth"}
-    assert figure.get_supylabel() == "E² dN/dE [GeV cm⁻² s⁻¹ / sr]"
+    assert figure.get_supylabel() == "E² dN/dE [10⁻⁷ GeV cm⁻² s⁻¹ / sr]"
     (steps,) = (patch for patch in panels(figure)[4].patches if patch.get_label() == "truth")
     low, high = view.sky["energy_edges"][:2]
     energy = np.sqrt(low * high)
-    flux = view.true("flux")[4, 0] / view.solid_angle
+    flux = 1e7 * view.true("flux")[4, 0] / view.solid_angle
     assert steps.get_data().values[0] == pytest.approx(flux * energy**2 / (high - low))
 
 
