@@ -14,11 +14,12 @@ from pathlib import Path
 from rich.console import Console
 
 from gcesbi.errors import InputError
+from paper.caron2018 import PAPER as CARON2018
 from paper.driver import draw_paper
 from paper.graph import SCALES, Paper
 from paper.list2025 import PAPER as LIST2025
 
-PAPERS = {paper.name: paper for paper in (LIST2025,)}
+PAPERS = {paper.name: paper for paper in (LIST2025, CARON2018)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
