@@ -24,7 +24,17 @@ from gcesbi.simulation.image_sky import TESTING, TRAINING
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.image import ImageGeometry
 
-__all__ = ["ARCHIVE", "PREDICTIONS", "TITLES", "Collected", "HeldOut", "collect", "extremes", "interstellar_label"]
+__all__ = [
+    "ARCHIVE",
+    "PREDICTIONS",
+    "TITLES",
+    "Collected",
+    "HeldOut",
+    "collect",
+    "extremes",
+    "interstellar_label",
+    "within",
+]
 
 Array = NDArray[np.float64]
 
@@ -218,7 +228,12 @@ def _layers(run: ImageRun) -> dict[str, Any]:
 
 def _liveliest(layer: Array) -> NDArray[np.int64]:
     """Filters, of answers (n_image, n_filter, n_row, n_col), whose answer varies most; :data:`N_FILTER` at most."""
-    return np.argsort(-layer.std(axis=(0, 2, 3)), kind="stable")[:N_FILTER]
+    return np.argsort(-within(layer).std(axis=(0, 2, 3)), kind="stable")[:N_FILTER]
+
+
+def within(images: Array) -> Array:
+    """Images (..., n_row, n_col) without their outermost pixels, where convolutions see the edge; small ones whole."""
+    return images[..., 1:-1, 1:-1] if min(images.shape[-2:]) >= 6 else images
 
 
 def _extent(geometry: ImageGeometry) -> Array:

@@ -9,15 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from paper.caron2018.collect import Collected
+from paper.caron2018.collect import Collected, within
 from paper.style import canvas
 
 NEEDS = ("images",)
 CAPTION = (
     "What the network of the full image makes of the two images of Fig. 3: left half, a smooth excess; right half, an "
-    "excess of sources. First row: the input, all channels summed, between 0 and 1. Below: each convolution's answer "
-    "after its rectifier, before pooling, for the filters whose answer varies most over the two images (the same for "
-    "both), each filter from its smallest to its largest value over the two images."
+    "excess of sources. First row: the input, all channels summed. Below: each convolution's answer after its "
+    "rectifier, before pooling, for the filters whose answer varies most over the two images (the same for both). "
+    "Colours go from the smallest to the largest value of a filter over the two images, the outermost pixels left "
+    "out."
 )
 
 __all__ = ["CAPTION", "NEEDS", "draw"]
@@ -53,4 +54,6 @@ def _name(panel: Axes, name: str) -> None:
 
 
 def _show(panel: Axes, image: Array, both: Array) -> None:
-    panel.imshow(image, origin="lower", cmap="inferno", vmin=both.min(), vmax=both.max(), interpolation="nearest")
+    inner = within(both)
+    limits = {"vmin": inner.min(), "vmax": inner.max()}
+    panel.imshow(image, origin="lower", cmap="inferno", **limits, interpolation="nearest")

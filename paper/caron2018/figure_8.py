@@ -35,12 +35,13 @@ def draw(images: Path) -> Figure:
             held.predicted[network],
             np.abs(held.error(network)),
             ".",
-            color="0.75",
-            ms=1.2,
+            color="0.8",
+            ms=1,
+            zorder=0,
             rasterized=True,
         )
         for level, values, colour in zip(LEVELS, found.errors, PALETTE, strict=False):
-            panel.stairs(values, found.edges, baseline=None, color=colour, label=level, lw=1.4)
+            panel.stairs(values, found.edges, baseline=None, color=colour, label=level, lw=1.4, zorder=3)
         panel.set(xlabel=r"predicted $f_\mathrm{src}$", xlim=(0, 1))
         panel.set_title(TITLES[network], loc="right")
     axes[0, 0].set_ylim(0, None)

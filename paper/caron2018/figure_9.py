@@ -20,9 +20,10 @@ NETWORK = "halves"
 N_GAMMA, N_SHARE = 4, 5
 CAPTION = (
     "Response to the inner slope γ of the halo. The networks learnt from images of one slope, named in the legend's "
-    "title; here they see images of the two interstellar models that they never saw, with other slopes. Mean of "
-    "predicted less true share of sources, by the mean of the four halves, against the true share, in four ranges of "
-    "γ; bars are the error of the mean, the grey band is ±1 standard deviation over images of all slopes."
+    "title; here they see images of the interstellar models that they never saw, with other slopes. Mean of predicted "
+    "less true share of sources, by the mean of the four halves, against the true share, in four ranges of γ; bars "
+    "are the error of the mean, the grey band is the standard deviation of single images in the range that holds the "
+    "slope that was learnt."
 )
 
 __all__ = ["CAPTION", "NEEDS", "NETWORK", "bins_of_gamma", "draw", "means"]
@@ -36,11 +37,11 @@ def draw(images: Path) -> Figure:
     learnt = ImageRun.open(images).settings.sky.gamma[0]
     figure, axes = canvas(1, len(sets), height=2.8, sharex=True, sharey=True)
     for panel, held in zip(axes[0], sets, strict=True):
-        _panel(panel, held)
+        _panel(panel, held, learnt)
         panel.set_title(held.name, loc="right")
         panel.set(xlabel=r"true $f_\mathrm{src}$", xlim=(0, 1))
     axes[0, 0].set_ylabel(r"predicted less true $f_\mathrm{src}$")
-    axes[0, 0].legend(title=f"learnt: γ = {learnt:g}", ncols=2, loc="lower left")
+    axes[0, 0].legend(title=f"learnt: γ = {learnt:g}", loc="upper left")
     letters(axes)
     return figure
 
@@ -50,25 +51,24 @@ def bins_of_gamma(gamma: Array) -> list[tuple[float, float]]:
     return list(pairwise(np.linspace(gamma.min(), gamma.max(), N_GAMMA + 1).tolist()))
 
 
-def means(held: HeldOut, kept: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
-    """Middles of bins of true f_src with two images or more; mean of predicted less true there, and its error."""
+def means(held: HeldOut, kept: NDArray[np.bool_]) -> tuple[Array, Array, Array, NDArray[np.int64]]:
+    """Middles of bins of true f_src with two images or more; mean and spread of predicted less true there; how many."""
     error = held.error(NETWORK)[kept]
     at = np.minimum((held.truth[kept] * N_SHARE).astype(int), N_SHARE - 1)
-    filled = [k for k in range(N_SHARE) if np.count_nonzero(at == k) > 1]
-    middles = (np.array(filled) + 0.5) / N_SHARE
-    found = [error[at == k] for k in filled]
-    return middles, np.array([e.mean() for e in found]), np.array([e.std(ddof=1) / np.sqrt(e.size) for e in found])
+    number = np.bincount(at, minlength=N_SHARE)
+    filled = np.flatnonzero(number > 1)
+    mean, spread = np.array([(error[at == k].mean(), error[at == k].std(ddof=1)) for k in filled]).T
+    return (filled + 0.5) / N_SHARE, mean, spread, number[filled]
 
 
-def _panel(panel: Axes, held: HeldOut) -> None:
-    gamma, error = held.theta[:, 2], held.error(NETWORK)
+def _panel(panel: Axes, held: HeldOut, learnt: float) -> None:
+    gamma = held.theta[:, 2]
     panel.axhline(0, color="black", lw=0.8)
-    middles, centre, _ = means(held, np.ones(gamma.size, dtype=bool))
-    at = np.minimum((held.truth * N_SHARE).astype(int), N_SHARE - 1)
-    spread = np.array([error[at == int(m * N_SHARE)].std(ddof=1) for m in middles])
-    panel.fill_between(middles, centre - spread, centre + spread, color="0.9", lw=0)
     for k, (low, high) in enumerate(bins_of_gamma(gamma)):
         kept = (gamma >= low) & (gamma <= high)
-        x, y, yerr = means(held, kept)
+        x, mean, spread, number = means(held, kept)
+        if low <= learnt < high:
+            panel.fill_between(x, mean - spread, mean + spread, color="0.9", lw=0, label="scatter")
         shift = (k - (N_GAMMA - 1) / 2) * 0.012
-        panel.errorbar(x + shift, y, yerr=yerr, fmt="o-", ms=3, lw=1, color=PALETTE[k], label=f"γ {low:.2f}–{high:.2f}")
+        bars = {"yerr": spread / np.sqrt(number), "label": f"γ {low:.2f}–{high:.2f}"}
+        panel.errorbar(x + shift, mean, fmt="o-", ms=3, lw=1, color=PALETTE[k], **bars)

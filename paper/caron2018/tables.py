@@ -89,7 +89,13 @@ def methods(folder: Path) -> str:
     """Accuracy and calibration of the paper's way, of quantiles, and of the joint posterior."""
     found = ImageRun.open(folder).evaluation()
     rows = [
-        (title, interstellar_label(name), slope, *(_number(judged[method][key]) for key in KEYS))
+        (
+            title,
+            interstellar_label(name),
+            slope,
+            str(judged[method]["n"]),
+            *(_number(judged[method][key]) for key in KEYS),
+        )
         for slope, sets in found.items()
         for name, judged in sets.items()
         for method, title in METHODS.items()
@@ -98,7 +104,7 @@ def methods(folder: Path) -> str:
         "## Ways to state an error\n\nSlope fixed: images of the slope that all but the joint posterior learnt; free: "
         "of the slopes that the joint posterior learnt. Coverage and width: of the 68 % interval of f_src; CRPS: "
         "continuous ranked probability score.\n\n"
-        + _table(("method", "images", "slope", "RMSE", "coverage", "width", "CRPS"), rows)
+        + _table(("method", "images", "slope", "number", "RMSE", "coverage", "width", "CRPS"), rows)
     )
 
 

@@ -72,7 +72,7 @@ def _random_networks(run):
 
 def _evaluation():
     def judged(k):
-        return {"rmse": 0.1 + 0.01 * k, "coverage_68": 0.6 + 0.01 * k, "width_68": 0.2, "crps": None}
+        return {"n": 90, "rmse": 0.1 + 0.01 * k, "coverage_68": 0.6 + 0.01 * k, "width_68": 0.2, "crps": None}
 
     sets = {name: {m: judged(k) for k, m in enumerate(METHODS)} for name in ("validation", "lorimer-4-150")}
     return {"fixed": sets, "free": sets}
@@ -171,11 +171,12 @@ def test_figure_7_shows_what_the_convolutions_give(drawn, tiny):
     assert len(shown) == 2 + 8 * len(layers)
     np.testing.assert_allclose(shown[0], network.picture(counts)[0].sum(axis=0))
     for k, layer in enumerate(layers):
-        spread = np.sort(layer.std(axis=(0, 2, 3)))[::-1]
+        inner = slice(1, -1) if layer.shape[-1] >= 6 else slice(None)
+        spread = np.sort(layer[:, :, inner, inner].std(axis=(0, 2, 3)))[::-1]
         row = shown[2 + 8 * k : 10 + 8 * k]
         for j in range(4):
             pair = np.stack([row[j], row[j + 4]])
-            assert pair.std() == pytest.approx(spread[j], rel=1e-5)
+            assert pair[:, inner, inner].std() == pytest.approx(spread[j], rel=1e-5)
             assert any(np.allclose(pair, layer[:, f]) for f in range(layer.shape[1]))
     names = [text.get_text() for panel in panels(drawn["7"]) for text in panel.texts]
     assert names[2] == f"convolution 1: 4 of {layers[0].shape[1]} filters, 16 × 16"
@@ -207,6 +208,8 @@ def test_figure_9_shows_mean_errors_by_slope(drawn, tiny):
         inside = (gamma >= edges[k]) & (gamma <= edges[k + 1])
         first = inside & (held.theta[:, 0] < 0.2)
         assert bar.lines[0].get_ydata()[0] == pytest.approx(error[first].mean(), abs=1e-5)
+        low, high = bar.lines[2][0].get_segments()[0][:, 1]
+        assert (high - low) / 2 == pytest.approx(error[first].std(ddof=1) / np.sqrt(first.sum()), abs=1e-5)
         assert bar.get_label() == f"γ {edges[k]:.2f}–{edges[k + 1]:.2f}"
     assert panel.get_legend().get_title().get_text() == "learnt: γ = 1.1"
     assert panel.get_ylabel() == r"predicted less true $f_\mathrm{src}$"
@@ -225,7 +228,7 @@ def test_tables_tell_the_numbers_of_the_run(tiny):
     k = int(np.argmax(errors.number))
     cells = " | ".join(f"{value:.3f}" for value in errors.errors[:, k])
     assert f"| {k / 10:.2f}–{(k + 1) / 10:.2f} | {errors.number[k]} | {cells} |" in text
-    assert "| quantiles | training C | free | 0.170 | 0.670 | 0.200 | – |" in text
+    assert "| quantiles | training C | free | 90 | 0.170 | 0.670 | 0.200 | – |" in text
     assert "| 64 | 0.210 | 0.300 |" in text
     assert "seed 3" in text
     assert "not finished" in results({})
