@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,10 @@ from gcesbi.baselines import (
     BrokenPowerLaws,
     ModelPriors,
     NptfPriors,
+    SamplingWarning,
     ShapePriors,
     SkewNormals,
+    Tempering,
     poisson_log_likelihood,
 )
 from gcesbi.baselines.count_integrals import mean_counts
@@ -167,3 +171,32 @@ def test_any_family_with_any_prior(small):
 def test_bad_priors_are_named(build, message):
     with pytest.raises(InputError, match=message):
         build()
+
+
+BRIGHT, FAINT = {"xi": -9.5, "omega2": 0.05, "a": 0.0}, {"xi": -12.3, "omega2": 0.05, "a": 0.0}
+
+
+@pytest.mark.parametrize("n_population", [1, 2])
+def test_skew_normals_are_fitted_with_the_networks_priors(n_population):
+    """A map of the library's own simulator: parameters and fluxes within four posterior widths, fluxes learnt from it.
+
+    Two populations have the same prior and may change places: only their sum is compared.
+    """
+    model = gcesbi.SkyModel.preset(nside=16, n_energy=1, weeks=30, gce_populations=n_population)
+    prior = model.prior()
+    truth = dict(zip(prior.names, prior.from_uniform(np.full((1, len(prior.names)), 0.5))[0], strict=True))
+    for label, shape in zip(("gce", "disk") if n_population == 1 else ("gce1", "gce2"), (BRIGHT, FAINT), strict=True):
+        truth |= {f"{label}_{key}": value for key, value in shape.items()}
+    observation = gcesbi.Simulator(model).observe(np.array(list(truth.values())), seed=3)[0]
+    nptf = NPTF(model, observation, ModelPriors())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SamplingWarning)  # so few particles do not converge to the last digit
+        posterior = nptf.run(Tempering(n_particles=60, n_islands=2, n_moves=2), seed=1, progress=False)
+    theta = np.array([[truth[name] for name in nptf.names]])
+    fixed = [i for i, name in enumerate(nptf.names) if n_population == 1 or not name.startswith("gce")]
+    off = (posterior.theta - theta)[:, fixed]
+    assert np.all(np.abs(off.mean(axis=0)) < 4 * off.std(axis=0))
+    expected, found = nptf.quantities(theta)["flux_fraction"][0], posterior.samples["flux_fraction"]
+    assert np.all(np.abs(found.mean(axis=0) - expected) < 4 * found.std(axis=0))
+    before = nptf.quantities(nptf.sample_prior(500, np.random.default_rng(2)))["flux_fraction"].std(axis=0)
+    assert np.all(found.std(axis=0)[[0, 1, 4]] < 0.7 * before[[0, 1, 4]])  # pi, ic and the excess
