@@ -249,6 +249,13 @@ def test_time_between_islands_and_points():
     assert any("time ran out before" in problem for problem in found.convergence.problems)
 
 
+def test_nested_sampling_evaluates_one_batch_however_short_the_time():
+    found = FAST["nested"].sample(TARGET, 1, Limits(seconds=1e-9))
+    assert found.n_evaluation == FAST["nested"].batch
+    assert len(found.u) > 0
+    assert not found.convergence.converged
+
+
 def test_nested_sampling_tells_how_far_it_came():
     told = [
         NestedConvergence(explored=explored, n_eff=n_eff, wanted=1000.0, exploration_kept=False).problems
