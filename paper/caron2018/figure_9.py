@@ -41,7 +41,8 @@ def draw(images: Path) -> Figure:
         panel.set_title(held.name, loc="right")
         panel.set(xlabel=r"true $f_\mathrm{src}$", xlim=(0, 1))
     axes[0, 0].set_ylabel(r"predicted less true $f_\mathrm{src}$")
-    axes[0, 0].legend(title=f"learnt: γ = {learnt:g}", loc="upper left")
+    known = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*known, title=f"learnt: γ = {learnt:g}", loc="outside lower center", ncols=len(known[0]))
     letters(axes)
     return figure
 

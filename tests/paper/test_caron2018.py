@@ -211,7 +211,7 @@ def test_figure_9_shows_mean_errors_by_slope(drawn, tiny):
         low, high = bar.lines[2][0].get_segments()[0][:, 1]
         assert (high - low) / 2 == pytest.approx(error[first].std(ddof=1) / np.sqrt(first.sum()), abs=1e-5)
         assert bar.get_label() == f"γ {edges[k]:.2f}–{edges[k + 1]:.2f}"
-    assert panel.get_legend().get_title().get_text() == "learnt: γ = 1.1"
+    assert drawn["9"].legends[0].get_title().get_text() == "learnt: γ = 1.1"
     assert panel.get_ylabel() == r"predicted less true $f_\mathrm{src}$"
 
 
