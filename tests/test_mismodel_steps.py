@@ -12,7 +12,7 @@ from gcesbi import cli, cli_validate, injection_steps, mismodel_steps, steps
 from gcesbi.baselines.goodness_of_fit import deviance
 from gcesbi.composition import at_composition, fitted_fluxes
 from gcesbi.errors import InputError
-from gcesbi.mismodel_pages import mismodel_sections
+from gcesbi.mismodel_pages import comparison_sections, mismodel_sections
 from gcesbi.mismodelling import MapGate
 from gcesbi.other_skies import other_skies, scores_towards
 from gcesbi.plots import recovered_fluxes
@@ -333,6 +333,9 @@ def test_the_energy_independent_twin_is_compared_on_the_same_maps(run, twin, tmp
     each = found["source counts of gce"]
     assert (each.first.name, each.second.name) == ("resolved", "summed")
     assert 0 < each.correlation.value < 1
+    table, _, every = comparison_sections(found)
+    assert len(table.blocks[0].rows) == len(every.blocks) == 8
+    assert every.blocks[-1].columns == ("measure", "resolved", "summed")
     other = Run(tmp_path, twin.settings)
     other.__dict__["model"] = InnerGalaxySky(nside=16, n_energy=2, weeks=30, gamma=1.0).build()
     with pytest.raises(InputError, match="other: must be a run of model"):
