@@ -91,3 +91,11 @@ def test_the_score_knows_equal_from_shifted_curves():
     first, second = (np.sort(rng.uniform(size=(300, 26)), axis=1) for _ in range(2))
     assert toy.score_of_curves(first, second, 2) == pytest.approx(0.5, abs=0.06)
     assert toy.score_of_curves(first, second**2, 2) > 0.6
+
+
+def test_npe_behind_the_histogram_sees_neither_order_nor_place_of_pixels(exact, maps):
+    npe = toy.HistogramNpe.for_model(exact.model, ("theta",), n_layer=1, hidden=8, seed=1)
+    shuffled = np.random.default_rng(1).permuted(maps.counts, axis=2)
+    features = [np.concatenate([f.numpy() for f in npe.outputs(counts)]) for counts in (maps.counts, shuffled)]
+    np.testing.assert_array_equal(*features)
+    assert len(np.unique(features[0], axis=0)) == len(maps)
