@@ -98,8 +98,9 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
     with timer.step("Infer"):
         answer = ask(opened, seen)
     opened.write_json("inference.json", answer.to_dict())
-    print_table(Console(), answer_table(answer), f"{answer.photons} photons")
-    Console().print(f"p-value of the image among those held out: {answer.p_value:.3g}")
+    print_table(Console(), answer_table(answer), "How much of the excess is sources?")
+    fewest, most = answer.photons_known
+    Console().print(f"{answer.photons} photons (images held out: {fewest} to {most}), p-value {answer.p_value:.3g}")
     for caveat in answer.caveats:
         Console().print(f"- {caveat}", highlight=False)
 

@@ -8,9 +8,9 @@ looks like those that the networks learnt from:
 
     χ² = Σ_p (√(k_p + 3/8) - m_p)² / v_p,
 
-m and v mean and variance of √(k + 3/8) over validation images. The share of validation images with a larger χ² is a
-p-value: what a smooth sky unlike theirs, or a source missing in the catalogue, makes small. It need not notice all that
-misleads a network.
+m and v mean and variance of √(k + 3/8) over the validation images of one interstellar model. Its place among their χ²
+gives a two-sided p-value, and that of the model which resembles the image most is told: a smooth sky unlike all theirs,
+a source missing in the catalogue, or too little light makes it small. It need not notice all that misleads a network.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class ImageAnswer:
         Quantiles of every parameter of the joint posterior, at :data:`TAUS`.
     photons : int
     p_value : float
-        Share of validation images less like the others than this one.
+        That the image is like the validation images of the interstellar model most like it.
+    photons_known : tuple of int
+        Fewest and most photons in a validation image.
     caveats : tuple of str
     """
 
@@ -75,6 +77,7 @@ class ImageAnswer:
     quantiles: tuple[float, ...]
     posterior: dict[str, tuple[float, ...]]
     photons: int
+    photons_known: tuple[int, int]
     p_value: float
     caveats: tuple[str, ...]
 
@@ -107,24 +110,27 @@ def infer(run: ImageRun, observation: ImageObservation) -> ImageAnswer:
     quantiles = run.typed_network("quantiles", ShareQuantiles).quantiles(counts, TAUS)[:, 0]
     joint = run.typed_network("npe", ImageNpe)
     drawn = np.quantile(joint.sample(counts, _DRAWS, run.settings.seed)["theta"][:, 0], TAUS, axis=0)
-    p_value = likeness(observation.counts, run.validation().counts)
+    known = [run.validation(name).counts for name in run.training]
+    p_value = max(likeness(observation.counts, each) for each in known)
+    totals = np.concatenate([each.sum(axis=(1, 2)) for each in known])
     return ImageAnswer(
         f_src=shares,
         quantiles=tuple(quantiles.tolist()),
         posterior={name: tuple(column.tolist()) for name, column in zip(joint.parameter_names, drawn.T, strict=True)},
         photons=int(observation.counts.sum()),
+        photons_known=(int(totals.min()), int(totals.max())),
         p_value=p_value,
         caveats=_caveats(run, p_value),
     )
 
 
 def likeness(counts: ArrayLike, others: ArrayLike) -> float:
-    """Share of other images (n, n_energy, n_pix) less like their mean than an image (n_energy, n_pix) is."""
+    """Two-sided p-value of an image's χ² (n_energy, n_pix) among those of other images (n, n_energy, n_pix)."""
     roots = np.sqrt(np.asarray(others, dtype=np.float64) + 0.375)
     mean, variance = roots.mean(axis=0), np.maximum(roots.var(axis=0), 1e-3)
     chi2 = ((roots - mean) ** 2 / variance).sum(axis=(1, 2))
     own = np.sum((np.sqrt(np.asarray(counts, dtype=np.float64) + 0.375) - mean) ** 2 / variance)
-    return float(np.mean(chi2 >= own))
+    return float(min(1.0, 2 * min(np.mean(chi2 >= own), np.mean(chi2 <= own))))
 
 
 def answer_table(answer: ImageAnswer) -> TableBlock:
@@ -158,7 +164,6 @@ def _caveats(run: ImageRun, p_value: float) -> tuple[str, ...]:
     ]
     if p_value < STRANGE:
         told.append(
-            f"The image is unlike those that the networks learnt from (p-value {p_value:.2g}): take no answer here for "
-            "a measurement."
+            f"The image is unlike those on which the errors were measured (p-value {p_value:.2g}): they may be larger."
         )
     return tuple(told)
