@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,7 +23,9 @@ from gcesbi.sky import Observation
 from gcesbi.steps import counts_at_exposure, load
 from gcesbi.validation import CalibrationReport
 from gcesbi.validation.calibration import plain
-from gcesbi.validation.sbi_diagnostics import TarpTest, tarp
+
+if TYPE_CHECKING:
+    from gcesbi.validation.sbi_diagnostics import TarpTest
 
 __all__ = [
     "NeuralPosteriorEvaluation",
@@ -89,6 +91,8 @@ def judge_neural_posterior(
     seed : int
         Of the samples, and of the noise that dequantises the SCD moments of the truth.
     """
+    from gcesbi.validation.sbi_diagnostics import tarp  # it imports scikit-learn, for which `infer` need not wait
+
     truth = estimator.quantities.labels(maps, seed=seed + 1)  # training took another seed's noise
     drawn = estimator.sample(maps.counts, n_sample, seed)
     n_map = len(maps)
