@@ -52,7 +52,7 @@ def draw() -> Figure:
     draw_histograms(axes[0, 1], widths, "width of the 95 % interval")
     thin(axes[0, 1])
     axes[0, 0].legend(loc="upper left")
-    axes[0, 1].legend(loc="center right", bbox_to_anchor=(0.93, 0.5))
+    axes[0, 1].legend(loc="center", bbox_to_anchor=(0.68, 0.75))
     letters(axes)
     return figure
 
