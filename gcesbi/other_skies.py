@@ -46,12 +46,12 @@ class OtherSky:
     rows : array (n_changed,)
         Which of the model's templates differ.
     change : array (n_changed, n_energy, n_pix)
-        T' − T, for the norms of T: at the same flux in every energy bin. In single precision, as it is stored.
+        T' − T, for the norms of T: at the same flux in every energy bin. In half precision, as it is stored.
     """
 
     name: str
     rows: NDArray[np.intp]
-    change: NDArray[np.float32]
+    change: NDArray[np.float16]
 
 
 def other_skies(model: SkyModel, others: Mapping[str, SkyModel]) -> tuple[OtherSky, ...]:
@@ -62,7 +62,7 @@ def other_skies(model: SkyModel, others: Mapping[str, SkyModel]) -> tuple[OtherS
         change = same_flux - model.templates
         rows = np.flatnonzero(np.abs(change).sum(axis=(1, 2)) > _SAME * model.templates.sum(axis=(1, 2)))
         if rows.size:
-            found.append(OtherSky(name, rows, change[rows].astype(np.float32)))
+            found.append(OtherSky(name, rows, change[rows].astype(np.float16)))
     return tuple(found)
 
 

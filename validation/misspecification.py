@@ -57,18 +57,18 @@ class EmbeddingReference:
     centre, scale : array (d,)
         By which embeddings are standardised.
     maps : array (m, d)
-        Standardised embeddings of some reference maps.
+        Standardised embeddings of some reference maps, in half precision, as they are stored.
     width : float
         Of the kernel.
     axes : array (d, n_component)
-        Leading principal components, scaled so that projections have unit variance.
+        Leading principal components, scaled so that projections have unit variance; in single precision.
     """
 
     centre: Array
     scale: Array
-    maps: Array
+    maps: NDArray[np.float16]
     width: float
-    axes: Array
+    axes: NDArray[np.float32]
 
     @classmethod
     def fit(cls, embedding: ArrayLike, n_kept: int = 512, share: float = 0.95) -> EmbeddingReference:
@@ -83,9 +83,10 @@ class EmbeddingReference:
         variance = singular**2 / len(values)
         n = int(np.searchsorted(np.cumsum(variance) / variance.sum(), share)) + 1
         n = max(1, min(n, len(values) // 20, int(np.count_nonzero(variance > 1e-10))))
-        kept = standard[:n_kept]
-        distances = cdist(kept, kept)
-        return cls(centre, scale, kept, float(np.median(distances)) or 1.0, (rows[:n] / np.sqrt(variance[:n, None])).T)
+        kept = standard[:n_kept].astype(np.float16)
+        distances = cdist(kept.astype(float), kept.astype(float))
+        axes = (rows[:n] / np.sqrt(variance[:n, None])).T.astype(np.float32)
+        return cls(centre, scale, kept, float(np.median(distances)) or 1.0, axes)
 
     def statistics(self, embedding: ArrayLike) -> Array:
         """The three statistics (n, 3) of embeddings (n, d), in the order of :data:`EMBEDDING_STATISTICS`."""
@@ -97,7 +98,7 @@ class EmbeddingReference:
         unit = self.axes / np.linalg.norm(self.axes, axis=0)
         rest = np.sum(standard**2, axis=1) - np.sum((standard @ unit) ** 2, axis=1)
         density = 0.5 * np.sum(part**2, axis=1) + 0.5 * self.axes.shape[1] * np.log(2 * np.pi)
-        return np.stack([mmd_of_one(standard, self.maps, self.width), density, np.log(np.maximum(rest, 1e-12))], axis=1)
+        return np.stack([mmd_of_one(standard, self.maps.astype(float), self.width), density, np.log(np.maximum(rest, 1e-12))], axis=1)
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,10 @@ class Estimator(nn.Module):
     def loss(self, output: Any, targets: Tensor) -> Tensor:
         """Mean loss of the head's output on labels; may draw from torch's global generator."""
 
+    def head_loss(self, output: Any, targets: Tensor) -> Tensor:
+        """What the head is trained by at the end, when it is trained alone (``TrainingSettings.head_maps``)."""
+        return self.loss(output, targets)
+
     def _embedding(self) -> MapEmbedding:
         sizes = self.network
         inputs = CountsInput(self.exposure, sizes.energy)

@@ -254,7 +254,7 @@ class _Loop:
             group["lr"] = self._rate()
         with self._randomness(Purpose.step, step, *self._rank()):
             output = self.module(counts)
-            loss = self.network.loss(output, targets)
+            loss = self._loss(output, targets)
         self.fabric.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), settings.clip_norm)
         value = self._agreed(float(loss.detach()))
@@ -267,6 +267,11 @@ class _Loop:
         self.state.epoch_steps += 1
         self.state.log_sum += value
         self.state.log_steps += 1
+
+    def _loss(self, output: Any, targets: Tensor) -> Tensor:
+        """What is minimised; held-out losses are the estimator's own in every stage."""
+        network = self.network
+        return network.loss(output, targets) if self.settings.part == "all" else network.head_loss(output, targets)
 
     def _to_device(self, batch: Batch) -> Batch:
         device = self.fabric.device

@@ -126,11 +126,18 @@ class TrainingSettings:
         first = replace(self, head_maps=0)
         if not self.head_maps:
             return (first,)
-        rate, seed = self.learning_rate / 20, seed_for(self.seed, Purpose.head)
-        unlimited = {"max_seconds": None, "max_presentations": None, "patience": None}
-        return first, replace(
-            first, part="head", max_maps=self.head_maps, learning_rate=rate, warmup=0.0, seed=seed, **unlimited
+        second = replace(
+            first,
+            part="head",
+            max_maps=self.head_maps,
+            max_seconds=None,
+            max_presentations=None,
+            patience=None,
+            learning_rate=self.learning_rate / 20,
+            warmup=0.0,
+            seed=seed_for(self.seed, Purpose.head),
         )
+        return first, second
 
     def law(self) -> dict[str, Any]:
         """All settings that decide what is learnt, as plain values."""

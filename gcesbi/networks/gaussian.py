@@ -133,7 +133,7 @@ class GaussianHead(_MeanHead):
     between `min_std` and one half, the largest that a number in [0, 1] can have.
     """
 
-    def __init__(self, n_features: int, n_template: int, n_column: int, *, min_std: float = 1e-3) -> None:
+    def __init__(self, n_features: int, n_template: int, n_column: int, *, min_std: float = 3e-4) -> None:
         super().__init__(n_features, n_template, n_column, n_template * n_column, 0, min_std)
         self.register_buffer("base_spread", torch.zeros(self.shape))
 

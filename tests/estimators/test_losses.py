@@ -10,11 +10,13 @@ from scipy.stats import multivariate_normal, norm
 from gcesbi.estimators.losses import (
     cholesky_nll,
     earth_movers_pinball,
+    gaussian_crps,
     gaussian_nll,
     logit_pinball,
     low_rank_nll,
     pinball,
 )
+from gcesbi.validation import crps_gaussian
 
 FEW = settings(deadline=None, max_examples=30)
 
@@ -133,3 +135,31 @@ def test_low_rank_nll_holds_in_float32_where_the_diagonal_is_small():
     )
     assert float(low_rank_nll(value32, log_std, loadings32)) == pytest.approx(exact, rel=1e-4)
     assert np.linalg.cond(covariance) > 1e6
+
+
+@FEW
+@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(0.05, 5))
+def test_gaussian_crps_is_that_of_validation_over_sigma(value, mean, std):
+    loss = gaussian_crps(*(torch.tensor(each, dtype=torch.float64) for each in (value, mean, math.log(std))))
+    assert float(loss) == pytest.approx(float(crps_gaussian(value, mean, std)) / std, abs=1e-9)
+
+
+def _mean_crps(value, std):
+    return crps_gaussian(value.numpy(), np.zeros(len(value)), np.full(len(value), std)).mean()
+
+
+def test_gaussian_crps_weighs_entries_alike_and_keeps_their_minima():
+    """Gradients are those of the score over σ; at the best σ of t-distributed errors 68 % intervals hold 68 %."""
+    value = torch.from_numpy(np.random.default_rng(0).standard_t(4, 200_000))
+    log_std = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    gaussian_crps(value, torch.zeros_like(value), log_std).mean().backward()
+    std, step = math.exp(0.3), 1e-5
+    above, below = (_mean_crps(value, std + sign * step) for sign in (1, -1))
+    assert float(log_std.grad) == pytest.approx((above - below) / (2 * step), rel=1e-6)
+    grid = np.geomspace(0.9, 1.6, 141)
+    best = {
+        "crps": grid[np.argmin([_mean_crps(value[:20_000], each) for each in grid])],
+        "likelihood": float(value.square().mean().sqrt()),
+    }
+    coverage = {name: float((value.abs() < std).double().mean()) for name, std in best.items()}
+    assert abs(coverage["crps"] - 0.683) < 0.03 < coverage["likelihood"] - 0.683

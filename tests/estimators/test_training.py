@@ -10,6 +10,7 @@ from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, TrainingError, TrainingHistory, TrainingSettings
 from gcesbi.estimators.log import LogRow, TrainingLog
 from gcesbi.estimators.training import has_bfloat16, train
+from gcesbi.validation import crps_gaussian
 
 
 def _weights(estimator):
@@ -114,6 +115,16 @@ def test_the_heads_training_makes_up_for_dropout(toy, few):
     tuned = toy.source_counts(network=NetworkSettings(widths=(8, 16), n_features=32, dropout=0.5))
     history = plain.fit(few, settings), tuned.fit(few, replace(settings, head_maps=1920))
     assert history[1].validation_loss[-1] < history[0].validation_loss[-1]
+
+
+def test_spectra_end_with_a_score_that_outliers_move_less(toy, few, with_head):
+    """The head's stage lowers the CRPS of training maps below that of the stage before."""
+    first, both = toy.spectra(), toy.spectra()
+    first.fit(few, replace(with_head, head_maps=0))
+    both.fit(few, replace(with_head, head_maps=3200, learning_rate=2e-2))
+    targets = first.targets(few).numpy()[..., : first.n_energy]
+    scores = [crps_gaussian(targets, *each.predict(few.counts)).mean() for each in (first, both)]
+    assert scores[1] < scores[0]
 
 
 @pytest.mark.parametrize("stop", [5, 14])

@@ -52,7 +52,7 @@ def test_means_sum_to_one(name):
 def test_diagonal_spreads_are_bounded():
     log_std = _wild("diagonal", std=30)(torch.randn(20, 8)).log_std
     assert log_std.shape == (20, 4, 3)
-    assert np.log(1e-3) - 1e-5 <= log_std.min() < log_std.max() <= np.log(0.5) + 1e-5
+    assert np.log(3e-4) - 1e-5 <= log_std.min() < log_std.max() <= np.log(0.5) + 1e-5
 
 
 @pytest.mark.parametrize("name", HEADS)
