@@ -7,7 +7,7 @@ from pathlib import Path
 from gcesbi import mismodel_steps, steps
 from gcesbi.estimators.store import read_notes, save_estimator
 from gcesbi.evaluation import Evaluation, evaluate_networks
-from gcesbi.run import Run
+from gcesbi.run import KEPT_MAPS, Run
 
 __all__ = ["export"]
 
@@ -46,4 +46,5 @@ def export(run: Run, folder: str | Path, workers: int = 1, progress: bool = Fals
     small.write_json("validation.json", evaluation.to_dict())
     steps.train_poisson_fraction(small, workers=workers, progress=progress)
     mismodel_steps.calibrate_gate(small, workers=workers, progress=progress)
+    (small.folder / KEPT_MAPS).unlink(missing_ok=True)  # a built-in sky is built again where it is wanted
     return evaluation

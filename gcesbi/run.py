@@ -41,9 +41,9 @@ from gcesbi.simulation.skies import InnerGalaxySky
 from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.sky import Observation
 
-__all__ = ["Run"]
+__all__ = ["KEPT_MAPS", "Run"]
 
-_MAPS = "sky.npz"
+KEPT_MAPS = "sky.npz"
 
 
 @dataclass(frozen=True)
@@ -159,11 +159,11 @@ class Run:
         sky = self.settings.sky
         if not isinstance(sky, InnerGalaxySky) or sky.summed:
             return sky.build()
-        kept = TemplateMaps.load(self.folder / _MAPS, sky.law())
+        kept = TemplateMaps.load(self.folder / KEPT_MAPS, sky.law())
         model = sky.build(kept)
         if kept is None and _package_folder("") not in self.folder.resolve().parents:
             with suppress(OSError):  # a folder that cannot be written is read all the same
-                TemplateMaps.of(model).save(self.folder / _MAPS, sky.law())
+                TemplateMaps.of(model).save(self.folder / KEPT_MAPS, sky.law())
         return model
 
     @cached_property

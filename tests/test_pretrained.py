@@ -8,7 +8,7 @@ import pytest
 
 from gcesbi import InputError, SkyModel, cli, steps
 from gcesbi.evaluation import TAUS, true_cdf
-from gcesbi.run import Run
+from gcesbi.run import KEPT_MAPS, Run
 from gcesbi.validation import coverage, gaussian_coverage
 
 K = 4.0
@@ -62,7 +62,7 @@ def recorded_coverage(figures, level):
 
 
 def test_the_package_stays_small(run):
-    files = [path for path in run.folder.rglob("*") if path.is_file() and path.name != "sky.npz"]  # which is not shipped
+    files = [path for path in run.folder.rglob("*") if path.is_file() and path.name != KEPT_MAPS]  # not shipped
     assert sum(path.stat().st_size for path in files) < 8e6
 
 

@@ -98,7 +98,8 @@ class EmbeddingReference:
         unit = self.axes / np.linalg.norm(self.axes, axis=0)
         rest = np.sum(standard**2, axis=1) - np.sum((standard @ unit) ** 2, axis=1)
         density = 0.5 * np.sum(part**2, axis=1) + 0.5 * self.axes.shape[1] * np.log(2 * np.pi)
-        return np.stack([mmd_of_one(standard, self.maps.astype(float), self.width), density, np.log(np.maximum(rest, 1e-12))], axis=1)
+        distance = mmd_of_one(standard, self.maps.astype(float), self.width)
+        return np.stack([distance, density, np.log(np.maximum(rest, 1e-12))], axis=1)
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def test_fit_of_the_real_data(real):
 
 
 def test_the_isotropic_norm_of_the_real_data_needs_a_prior(real):
-    """Free, it fills what gll_iem lacks off the plane; held to 0.3, all norms are near 1; at |b| > 2 it is 1 within its error."""
+    """Free, it fills what gll_iem lacks off the plane; held to 0.3, all norms are near 1; |b| > 2 agrees with 1."""
     observed, model = real
     free = PoissonFit(model, observed).run()
     held = PoissonFit(model, observed, {"iso": NormPrior(mean=1.0, sigma=0.3)}).run()
