@@ -14,10 +14,11 @@ __all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("ten", "real_o")
 CAPTION = (
-    "Source-count distribution of the excess as F² dN/dF. (a) Energy-dependent networks on a mock sky in ten energy "
-    "bins; dashed: the sources that were drawn. (b) Networks that see one energy bin, on the real 573-week map, with "
-    "the NPTF's median and 68 % band. One line a quantile level, 5 % to 95 %, dark the dimmest; black the median. "
-    "Dotted: one expected photon. Grey: threshold of the 3FGL catalogue."
+    "Source-count distribution of the excess as F² dN/dF. (a) Energy-dependent networks on a mock sky in ten "
+    "energy bins; dashed: the sources that were drawn. (b) Networks that see one energy bin, on the real 573-week "
+    "map, with the NPTF's median and 68 % band. One line a quantile level, 5 % to 95 %, dark the dimmest; black "
+    "the median. Dotted: one expected photon. Grey: threshold of the 3FGL catalogue. A gap in a line: the CDF of "
+    "that level does not rise there."
 )
 
 

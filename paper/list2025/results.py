@@ -19,6 +19,8 @@ Row = tuple[str, str, str, str, str]
 COLUMNS = ("quantity", "paper", "ours", "on", "why it may differ")
 UNLIKE = {
     "mock": "ours is a mock sky in ten bins: the paper's real maps in ten bins are not at hand",
+    "dim": "the mock's excess is dim by construction, so both networks should find it dim; what the paper's energy-"
+    "independent network made of the real sky's own features is not in it",
     "one": "ours sees one energy bin; the paper's figure comes from ten",
     "nptf": "other selection of data and other priors of the NPTF",
 }
@@ -47,6 +49,12 @@ def results(folders: Mapping[str, Path], scale: Scale) -> str:
     if missing:
         parts.append(f"Runs that are not finished, and whose rows are missing: {', '.join(dict.fromkeys(missing))}.")
     return "\n\n".join(parts) + "\n"
+
+
+SHORT = (
+    " At this scale networks are short of training: their source counts are over-confident (table below), and the "
+    "numbers show that everything works together, not what the sky is made of."
+)
 
 
 def _preamble(views: Views, scale: Scale) -> str:
@@ -166,12 +174,12 @@ ROWS: tuple[tuple[tuple[str, ...], Callable[[Views], list[Row]]], ...] = (
     (("ten", "real_o"), _shares),
     (("ten", "real_o"), _numbers),
     (("ten",), _excluded("ten", "3 %", "mock, with energies", UNLIKE["mock"])),
-    (("summed",), _excluded("summed", "34 %", "mock, without energies", UNLIKE["mock"])),
+    (("summed",), _excluded("summed", "34 %", "mock, without energies", UNLIKE["dim"])),
     (("real_o",), _excluded("real_o", "34 %", "real map, Model O, one bin", "other exposure and selection of photons")),
     (("real_o",), _split),
     (
         ("ten", "summed"),
-        _distances("ten", "summed", "EMD between networks with and without energy", "3.3 bins", UNLIKE["mock"]),
+        _distances("ten", "summed", "EMD between networks with and without energy", "3.3 bins", UNLIKE["dim"]),
     ),
     (
         ("weeks_567", "weeks_812"),
