@@ -68,7 +68,7 @@ def _preamble(views: Views, scale: Scale) -> str:
         f"Made by `python -m paper --paper list2025 --scale {scale}`; not edited by hand, and nothing was tuned to "
         "agree. Intervals are medians with 68 % unless said otherwise. The paper has nside 256, ten bins and a "
         f"million maps; runs here: {sizes}."
-    )
+    ) + (SHORT if scale in ("test", "quick") else "")
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------
