@@ -81,7 +81,8 @@ def _width(lines: Sequence[Sequence[str]]) -> int:
 def _groups(lines: Sequence[Sequence[str]], width: int) -> list[list[int]]:
     """Columns after the first that fit beside it, its headings wrapped if all do not fit; one column at least."""
     first = _column_width(lines, 0) if _width(lines) <= width else min(_column_width(lines, 0), 3 + _HEADING)
-    groups, left = [], 0
+    groups: list[list[int]] = []
+    left = 0
     for i in range(1, len(lines[0])):
         need = _column_width(lines, i)
         if need > left or not groups:

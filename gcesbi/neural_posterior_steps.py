@@ -106,8 +106,11 @@ def judge_neural_posterior(
         for name, values in truth.items()
         for i, label in enumerate(_labels(estimator, name))
     ]
-    real = [estimator.quantities.to_real({k: torch.as_tensor(v) for k, v in each.items()}) for each in (truth, drawn)]
-    return NeuralPosteriorEvaluation(tuple(reports), tarp(*(each.numpy() for each in real), seed=seed))
+    real, samples = (
+        estimator.quantities.to_real({k: torch.as_tensor(v) for k, v in each.items()}).numpy()
+        for each in (truth, drawn)
+    )
+    return NeuralPosteriorEvaluation(tuple(reports), tarp(real, samples, seed=seed))
 
 
 def evaluate_neural_posteriors(

@@ -46,9 +46,9 @@ class TemplateMaps:
     def of(cls, model: SkyModel) -> TemplateMaps:
         """Those of a model that was built."""
         templates = model.point_source_templates
-        (poisson,) = [each.poisson for each in templates if each.poisson is not None] or [None]
+        poisson = next((each.poisson for each in templates if each.poisson is not None), None)
         return cls(
-            {each.name: each.counts for each in (*model.diffuse, *templates)},
+            {each.name: each.counts for each in model.diffuse} | {each.name: each.counts for each in templates},
             {each.name: each.intensity for each in templates},
             poisson,
         )
