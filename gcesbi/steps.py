@@ -37,6 +37,7 @@ from gcesbi.estimators.neural_posterior import NeuralPosteriorEstimator
 from gcesbi.estimators.poisson_fraction_maps import draw_poisson_shares, with_poisson_share
 from gcesbi.estimators.source_counts import network_digest
 from gcesbi.estimators.store import KINDS, add_notes
+from gcesbi.estimators.training import remove_checkpoints
 from gcesbi.evaluation import TAUS, Evaluation, SourceCountEvaluation, evaluate_networks
 from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.run import Run
@@ -150,7 +151,7 @@ def train(run: Run, progress: bool = False, only: Sequence[str] | None = None) -
         notes = {"seed": settings.seed, "training": asdict(training), "history": history.to_dict()}
         if is_main_process():
             save_estimator(estimator, run.weights(kind), notes, model=model)
-            run.checkpoint(kind).unlink(missing_ok=True)
+            remove_checkpoints(run.checkpoint(kind))
         histories[kind] = history
     return histories
 

@@ -52,6 +52,14 @@ def test_weights_log_and_card_lie_side_by_side_and_no_checkpoint(run):
     assert float(rows[-1]["validation_loss"]) == notes["history"]["validation_loss"][-1]
 
 
+def test_no_checkpoint_of_either_stage_is_left(tmp_path):
+    settings = load_settings("test", [*CHANGES, "training.head_maps=64"])
+    run = Run.create(tmp_path / "run", settings, settings.sky.build())
+    steps.simulate(run)
+    assert steps.train(run, only=["spectra"])["spectra"].maps == 256 + 64
+    assert sorted(file.suffix for file in (run.folder / "weights").iterdir()) == [".csv", ".json", ".safetensors"]
+
+
 def test_an_unknown_kind_is_refused_before_anything_is_read(run):
     with pytest.raises(InputError, match=r"only: must be among spectra, source_counts.*, got 'spectrum'"):
         steps.train(run, only=["spectrum"])

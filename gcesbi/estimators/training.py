@@ -39,7 +39,7 @@ from gcesbi.estimators.sources import (
     StreamSource,
     fresh_simulations,
 )
-from gcesbi.estimators.training_settings import TrainingHistory, TrainingSettings
+from gcesbi.estimators.training_settings import PARTS, TrainingHistory, TrainingSettings
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import Simulator
 from gcesbi.simulation.stream import StoredMaps
@@ -47,7 +47,7 @@ from gcesbi.simulation.stream import StoredMaps
 if TYPE_CHECKING:
     from gcesbi.estimators.base import Estimator
 
-__all__ = ["TrainingError", "TrainingHistory", "TrainingSettings", "has_bfloat16", "train"]
+__all__ = ["TrainingError", "TrainingHistory", "TrainingSettings", "has_bfloat16", "remove_checkpoints", "train"]
 
 FRESH_BETWEEN_VALIDATIONS = 10_000
 _HELD_OUT_AT_ONCE = 256
@@ -95,7 +95,8 @@ def train(
     progress : bool
         Show a progress bar on standard error.
     checkpoint : path, optional
-        File to write checkpoints to; where it exists, training resumes from it.
+        File to write checkpoints to; where it exists, training resumes from it. The head's stage has another beside it:
+        :func:`remove_checkpoints` removes both.
     log : path, optional
         CSV file of losses, a row every `log_every` steps and at every validation.
 
@@ -107,9 +108,12 @@ def train(
         If the loss is not finite. The estimator then holds the weights of the last finite validation or checkpoint.
     """
     fabric = launch(settings.devices, settings.precision)
+    if checkpoint is not None and not Path(checkpoint).exists() and fabric.is_global_zero:
+        remove_checkpoints(checkpoint)  # a later stage's is left over from a training that was over
 
     def run(stage: TrainingSettings, before: TrainingHistory | None = None) -> TrainingHistory:
-        loop = _Loop(estimator, fabric, maps, validation, stage, _checkpoint(checkpoint, stage), before)
+        path = None if checkpoint is None else _checkpoint(checkpoint, stage.part)
+        loop = _Loop(estimator, fabric, maps, validation, stage, path, before)
         return _run(loop, progress and fabric.is_global_zero, _path(log))
 
     first, *others = settings.stages()
@@ -128,9 +132,15 @@ def _run(loop: _Loop, progress: bool, log: Path | None) -> TrainingHistory:
             loop.source.close()
 
 
-def _checkpoint(path: str | Path | None, stage: TrainingSettings) -> Path | None:
+def remove_checkpoints(path: str | Path) -> None:
+    """Remove what a training with this checkpoint has written, where it is there."""
+    for part in PARTS:
+        _checkpoint(path, part).unlink(missing_ok=True)
+
+
+def _checkpoint(path: str | Path, part: str) -> Path:
     """Every stage has a checkpoint of its own."""
-    return None if path is None else Path(f"{path}.head" if stage.part == "head" else path)
+    return Path(path if part == "all" else f"{path}.{part}")
 
 
 def _path(path: str | Path | None) -> Path | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gcesbi.errors import InputError
 from gcesbi.estimators import TrainingHistory, TrainingSettings, save_estimator
+from gcesbi.estimators.training import remove_checkpoints
 from gcesbi.images.estimators import ImageEstimator, ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.images.evaluation import evaluate, rmse
 from gcesbi.images.run import ALL_NETWORKS, ImageRun
@@ -118,7 +119,7 @@ def _train_one(run: ImageRun, name: str, learnt: Simulations, held_out: Simulati
     if isinstance(network, ShareQuantiles):
         network.calibrate(held_out.counts, run.f_src(held_out))
     save_estimator(network, run.weights(name), _notes(settings, history))
-    run.checkpoint(name).unlink(missing_ok=True)
+    remove_checkpoints(run.checkpoint(name))
     return history
 
 

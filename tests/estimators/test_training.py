@@ -9,7 +9,7 @@ import torch
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, TrainingError, TrainingHistory, TrainingSettings
 from gcesbi.estimators.log import LogRow, TrainingLog
-from gcesbi.estimators.training import has_bfloat16, train
+from gcesbi.estimators.training import has_bfloat16, remove_checkpoints, train
 from gcesbi.validation import crps_gaussian
 
 
@@ -115,6 +115,20 @@ def test_the_heads_training_makes_up_for_dropout(toy, few):
     tuned = toy.source_counts(network=NetworkSettings(widths=(8, 16), n_features=32, dropout=0.5))
     history = plain.fit(few, settings), tuned.fit(few, replace(settings, head_maps=1920))
     assert history[1].validation_loss[-1] < history[0].validation_loss[-1]
+
+
+def test_a_finished_trainings_second_checkpoint_is_not_taken_for_anothers(toy, few, with_head, tmp_path):
+    """Who begins anew, and from other weights, ends with weights of his own; and both checkpoints go together."""
+    path = tmp_path / "run.ckpt"
+    toy.source_counts().fit(few, with_head, checkpoint=path)
+    path.unlink()
+    again, expected = toy.source_counts(seed=1), toy.source_counts(seed=1)
+    again.fit(few, with_head, checkpoint=path)
+    expected.fit(few, with_head)
+    assert _same(_weights(again), _weights(expected))
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_checkpoints(path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_spectra_end_with_a_score_that_outliers_move_less(toy, few, with_head):
