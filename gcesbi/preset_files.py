@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from gcesbi.errors import InputError
 
-__all__ = ["apply_change", "names_in", "read_preset"]
+__all__ = ["apply_changes", "names_in", "read_preset"]
 
 
 def names_in(package: str) -> tuple[str, ...]:
@@ -35,14 +36,23 @@ def read_preset(preset: str, package: str) -> dict[str, Any]:
         raise InputError(f"preset {preset}: is no TOML file ({error})") from None
 
 
-def apply_change(values: dict[str, Any], change: str) -> None:
-    """Make a change, ``"section.key=value"``, to a preset's content; the value is as TOML writes it, or a word.
+def apply_changes(values: dict[str, Any], changes: Iterable[str], seed: int | None) -> None:
+    """Make changes, each ``"section.key=value"``, to a preset's content; a seed, if given, replaces the preset's.
+
+    A value is as TOML writes it, or a word.
 
     Raises
     ------
     InputError
-        If it does not read so, or names a key as a section.
+        If a change does not read so, or names a key as a section.
     """
+    for change in changes:
+        _apply_change(values, change)
+    if seed is not None:
+        values["seed"] = seed
+
+
+def _apply_change(values: dict[str, Any], change: str) -> None:
     key, equals, value = change.partition("=")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]

@@ -17,7 +17,7 @@ from gcesbi.baselines.target import Sampler
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, TrainingSettings
 from gcesbi.estimators.neural_posterior_quantities import check_names
-from gcesbi.preset_files import apply_change, names_in, read_preset
+from gcesbi.preset_files import apply_changes, names_in, read_preset
 from gcesbi.simulation.skies import FolderSky, InnerGalaxySky, check_keys, make_settings
 
 __all__ = [
@@ -146,10 +146,7 @@ def load_settings(
     values = read_preset(preset, "gcesbi")
     if sky is not None:
         values["sky"] = dict(sky)
-    for change in changes:
-        apply_change(values, change)
-    if seed is not None:
-        values["seed"] = seed
+    apply_changes(values, changes, seed)
     values.setdefault("sky", {}).setdefault("kind", "inner-galaxy")
     kinds = {"inner-galaxy": InnerGalaxySky, "folder": FolderSky}
     if values["sky"]["kind"] not in kinds:

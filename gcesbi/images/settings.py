@@ -16,7 +16,7 @@ from gcesbi.errors import InputError
 from gcesbi.estimators import TrainingSettings
 from gcesbi.images.estimators import ImageNetworkSettings
 from gcesbi.io.image import read_image_observation
-from gcesbi.preset_files import apply_change, names_in, read_preset
+from gcesbi.preset_files import apply_changes, names_in, read_preset
 from gcesbi.simulation.image_sky import TESTING, TRAINING, ImageSky, ImageSkyModel
 from gcesbi.simulation.skies import INTERSTELLAR, check_keys, make_settings
 from gcesbi.sky.image import ImageObservation
@@ -177,10 +177,7 @@ def load_image_settings(
     values = read_preset(preset, "gcesbi.images")
     if observation is not None:
         values |= _for_folder(values, Path(observation))
-    for change in changes:
-        apply_change(values, change)
-    if seed is not None:
-        values["seed"] = seed
+    apply_changes(values, changes, seed)
     for section, field in ImageRunSettings.model_fields.items():
         if isinstance(values.get(section), dict):
             check_keys(field.annotation, values[section], f"{section}.")

@@ -64,10 +64,7 @@ def source_counts(
     """
     figure, axes = blank()
     draw_source_counts(axes, edges, curves, taus, bands, truth, photon_flux, threshold, unit)
-    axes.set_title(title)
-    colour_bar_of_levels(figure, axes)
-    legend(axes, loc="upper left")
-    return figure
+    return _framed(figure, axes, title)
 
 
 def draw_source_counts(
@@ -111,10 +108,7 @@ def cumulative_source_counts(
     """
     figure, axes = blank()
     draw_cumulative_source_counts(axes, edges, quantiles, taus, truth, bands, photon_flux, threshold)
-    axes.set_title(title)
-    colour_bar_of_levels(figure, axes)
-    legend(axes, loc="upper left")
-    return figure
+    return _framed(figure, axes, title)
 
 
 def draw_cumulative_source_counts(
@@ -136,6 +130,14 @@ def draw_cumulative_source_counts(
     axes.set(xscale="log", xlim=10 ** log_edges[[0, -1]], ylim=(-0.03, 1.03))
     axes.set(xlabel="source flux F [photons / cm² / s]", ylabel="share of flux from sources below F")
     axes.grid(color="0.93")
+
+
+def _framed(figure: Figure, axes: Axes, title: str) -> Figure:
+    """The figure, with title, colour bar and legend."""
+    axes.set_title(title)
+    colour_bar_of_levels(figure, axes)
+    legend(axes, loc="upper left")
+    return figure
 
 
 def _check(edges: ArrayLike, curves: ArrayLike, taus: ArrayLike) -> tuple[Array, Array, Array]:
