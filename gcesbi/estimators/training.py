@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gcesbi.errors import InputError
 from gcesbi.estimators.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from gcesbi.estimators.devices import chosen_precision, has_bfloat16, launch
+from gcesbi.estimators.held_out import HeldOut, split
 from gcesbi.estimators.log import LogRow, TrainingLog
 from gcesbi.estimators.seeds import Purpose, seed_for
 from gcesbi.estimators.sources import (
@@ -37,7 +37,6 @@ from gcesbi.estimators.sources import (
     Plan,
     StoredSource,
     StreamSource,
-    fresh_simulations,
 )
 from gcesbi.estimators.training_settings import PARTS, TrainingHistory, TrainingSettings
 from gcesbi.simulation.simulations import Simulations
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["TrainingError", "TrainingHistory", "TrainingSettings", "has_bfloat16", "remove_checkpoints", "train"]
 
 FRESH_BETWEEN_VALIDATIONS = 10_000
-_HELD_OUT_AT_ONCE = 256
 
 
 class TrainingError(ArithmeticError):
@@ -179,13 +177,13 @@ class _Loop:
     ) -> None:
         self.before = before
         self.estimator, self.fabric, self.settings, self.path = estimator, fabric, settings, path
-        maps, validation = _split(maps, validation, settings)
+        maps, validation = split(maps, validation, settings)
         self.batch_size = settings.batch_size
         if not isinstance(maps, Simulator):
             self.batch_size = max(min(settings.batch_size, len(maps)) // settings.devices, 1) * settings.devices
         plan = Plan(batch_size=self.batch_size, seed=settings.seed, rank=fabric.global_rank, world=fabric.world_size)
         self.source = _source(estimator, maps, plan, settings.workers, fabric.device)
-        self.held_out = None if validation is None or len(validation) == 0 else _HeldOut(estimator, validation)
+        self.held_out = None if validation is None or len(validation) == 0 else HeldOut(estimator, validation)
         self.n_step, self.steps_per_epoch = _lengths(settings, self.source.n_map, self.batch_size)
         self.state = _State()
         self.saved_step: int | None = None
@@ -338,7 +336,7 @@ class _Loop:
         return self.settings.patience is not None and self.state.since_best >= self.settings.patience
 
     @torch.no_grad()
-    def _validate(self, held_out: _HeldOut) -> float:
+    def _validate(self, held_out: HeldOut) -> float:
         self.network.eval()
         total, n, rank = 0.0, 0, self.fabric.global_rank
         with self._randomness(Purpose.validation, 0):
@@ -430,57 +428,6 @@ class _Loop:
         self.state = _State(**stored.counters)
         self.best, self.good = stored.best, stored.weights
         self.good_step = self.saved_step = self.state.step
-
-
-class _HeldOut:
-    """Maps that training does not see, batch by batch."""
-
-    def __init__(self, estimator: Estimator, maps: Simulations | StoredMaps) -> None:
-        self.estimator, self.maps = estimator, maps
-        if isinstance(maps, Simulations):
-            estimator.check_counts(maps.counts[:1])
-
-    def __len__(self) -> int:
-        return len(self.maps)
-
-    def batches(self) -> Iterator[Batch]:
-        for part in self._parts():
-            yield Batch(torch.from_numpy(part.counts), self.estimator.targets(part).float())
-
-    def _parts(self) -> Iterator[Simulations]:
-        maps = self.maps
-        if isinstance(maps, StoredMaps):
-            yield from maps.store.shards(maps.start, maps.stop)
-        else:
-            yield from (maps[at : at + _HELD_OUT_AT_ONCE] for at in range(0, len(maps), _HELD_OUT_AT_ONCE))
-
-
-def _split(
-    maps: Simulations | StoredMaps | Simulator, validation: Simulations | StoredMaps | None, settings: TrainingSettings
-) -> tuple[Simulations | StoredMaps | Simulator, Simulations | StoredMaps | None]:
-    """Maps to train on, and maps held out."""
-    if isinstance(maps, Simulator):
-        return maps, _fresh_validation(maps, settings) if validation is None else validation
-    last = len(maps)
-    if validation is None and settings.validation_share > 0:
-        last -= math.ceil(len(maps) * settings.validation_share)
-        validation = _part(maps, last, len(maps))
-    if last == 0:
-        raise InputError("simulations: no map is left to train on")
-    return _part(maps, 0, last), validation
-
-
-def _part(maps: Simulations | StoredMaps, start: int, stop: int) -> Simulations | StoredMaps:
-    """Some of the maps, at least one if they are stored."""
-    if isinstance(maps, StoredMaps):
-        return StoredMaps(maps.store, maps.start + start, maps.start + stop)
-    return maps[start:stop]
-
-
-def _fresh_validation(simulator: Simulator, settings: TrainingSettings) -> Simulations:
-    """Maps of a stream that no process trains on."""
-    seed = seed_for(settings.seed, Purpose.held_out)
-    return fresh_simulations(simulator, settings.n_validation, seed, max(settings.workers, 1))
 
 
 def _source(
