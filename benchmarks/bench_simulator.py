@@ -28,7 +28,7 @@ from numba import njit
 
 from gcesbi import Simulator, SkyModel
 from gcesbi.physics.scd import SkewNormalScd
-from gcesbi.simulation import kernels
+from gcesbi.simulation import draws
 
 matplotlib.use("Agg")
 SHORT = 1e-7  # of the exposure: no photons
@@ -38,7 +38,7 @@ SHORT = 1e-7  # of the exposure: no photons
 def uniform_numbers(state, n):
     total = 0.0
     for _ in range(n):
-        total += kernels._uniform(state)
+        total += draws.uniform(state)
     return total
 
 
@@ -114,7 +114,7 @@ def numbers_needed(simulator, theta):
 def rates(nsides, n):
     print("| nside | bins | pixels | maps/s per core | ms/map | diffuse | sources | labels | floor, ms | time/floor |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    state = kernels._fast_state(np.random.default_rng(0))
+    state = draws.fast_state(np.random.default_rng(0))
     uniform_numbers(state, 10)
     cost = seconds(lambda: uniform_numbers(state, 10_000_000)) / 1e7
     rows, told = [], []

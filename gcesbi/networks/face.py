@@ -86,15 +86,15 @@ def _norm(kind: str, width: int) -> nn.Module:
     return nn.InstanceNorm2d(width, affine=True) if kind == "instance" else nn.Identity()
 
 
-def _level(n_in: int, n_out: int, depth: int, norm: str) -> nn.Sequential:
-    """`depth` times convolution, norm and ReLU, the last with a 2 × 2 maximum in front of its norm.
+def _level(n_in: int, n_out: int, depth: int, norm: str, *, pool: bool) -> nn.Sequential:
+    """`depth` times convolution, norm and ReLU, the last, if told to, with a 2 × 2 maximum in front of its norm.
 
     Norm and ReLU after the maximum equal norm and ReLU before it for positive gains, at a quarter of the cost.
     """
     layers: list[nn.Module] = []
     for k in range(depth):
         layers.append(nn.Conv2d(n_in if k == 0 else n_out, n_out, 3, padding=1, bias=norm == "none"))
-        layers += [nn.MaxPool2d(2)] if k == depth - 1 else []
+        layers += [nn.MaxPool2d(2)] if pool and k == depth - 1 else []
         layers += [_norm(norm, n_out), nn.ReLU()]
     return nn.Sequential(*layers)
 

@@ -39,22 +39,18 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.special import gammaln, xlogy
 
 from gcesbi.physics.skew_normal import pdf_scalar
+from gcesbi.simulation.draws import fast_state, poisson, turned, two_or_more, uniform
 from gcesbi.sky.healpix import pixel_of, position_in
 
-__all__ = ["DRAWS", "Sky", "Source", "alias_table", "draw_poisson", "draw_population"]
+__all__ = ["DRAWS", "Sky", "Source", "draw_poisson", "draw_population"]
 
 DRAWS = 3
 """Raised whenever the same seed would give other maps of the same law: no store is filled by two versions."""
 N_NODE = 512
 N_EXPLICIT = 64.0
 LN10 = math.log(10.0)
-_N_TURN = 1024
-_TURN = np.stack([trig(2.0 * np.pi * np.arange(_N_TURN) / _N_TURN) for trig in (np.cos, np.sin)], axis=1)
-_TABULATED, _N_COLUMN = 25, 80
-_INVERSE = 1.0 / np.maximum(np.arange(200.0), 1.0)  # a product is thrice as fast as a quotient
 
 
 class Sky(NamedTuple):
@@ -102,114 +98,6 @@ class Source(NamedTuple):
     beyond: NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
-def _fast_state(rng: np.random.Generator) -> NDArray[np.uint64]:  # pragma: no cover - compiled
-    """State of the fast generator (xoshiro256++, Blackman & Vigna 2021), filled by SplitMix64 from `rng`."""
-    state = np.empty(4, np.uint64)
-    z = np.uint64(rng.integers(0, 2**62)) ^ (np.uint64(rng.integers(0, 2**62)) << np.uint64(2))
-    for i in range(4):
-        z += np.uint64(0x9E3779B97F4A7C15)
-        x = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state[i] = x ^ (x >> np.uint64(31))
-    return state
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _uniform(state: NDArray[np.uint64]) -> float:  # pragma: no cover - compiled
-    """Uniform number in [0, 1) of 53 bits: thrice as fast as a call of NumPy's generator, of which a map takes 10⁵."""
-    s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
-    total = s0 + s3
-    result = ((total << np.uint64(23)) | (total >> np.uint64(41))) + s0
-    shifted = s1 << np.uint64(17)
-    s2 ^= s0
-    s3 ^= s1
-    state[1] = s1 ^ s2
-    state[0] = s0 ^ s3
-    state[2] = s2 ^ shifted
-    state[3] = (s3 << np.uint64(45)) | (s3 >> np.uint64(19))
-    return float(result >> np.uint64(11)) * 1.1102230246251565e-16
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def alias_table(
-    weights: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:  # pragma: no cover - compiled
-    """Walker's alias table (Vose 1991): draw i evenly, keep it with chance[i], else take other[i]."""
-    n = len(weights)
-    chance = weights * (n / weights.sum())
-    other = np.arange(n)
-    small = np.empty(n, np.int64)
-    large = np.empty(n, np.int64)
-    n_small, n_large = 0, 0
-    for i in range(n):
-        if chance[i] < 1.0:
-            small[n_small] = i
-            n_small += 1
-        else:
-            large[n_large] = i
-            n_large += 1
-    while n_small > 0 and n_large > 0:
-        n_small -= 1
-        s, g = small[n_small], large[n_large - 1]
-        other[s] = g
-        chance[g] -= 1.0 - chance[s]
-        if chance[g] < 1.0:
-            n_large -= 1
-            small[n_small] = g
-            n_small += 1
-    for i in range(n_large):
-        chance[large[i]] = 1.0
-    for i in range(n_small):
-        chance[small[i]] = 1.0
-    return chance, other
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _turned(state: NDArray[np.uint64]) -> tuple[float, float]:  # pragma: no cover - compiled
-    """Cosine and sine of an even angle: those of a table's angle, turned by the rest (a series good to 10⁻¹⁶)."""
-    turn = _uniform(state) * _N_TURN
-    i = int(turn)
-    rest = (turn - i) * (2.0 * math.pi / _N_TURN)
-    q = rest * rest
-    c, s = 1.0 - q * (0.5 - q * (1.0 / 24.0)), rest * (1.0 - q * (1.0 / 6.0 - q * (1.0 / 120.0)))
-    return _TURN[i, 0] * c - _TURN[i, 1] * s, _TURN[i, 1] * c + _TURN[i, 0] * s
-
-
-def _poisson_tables() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Alias tables of Poisson variables of mean 0, 1/8, 2/8 .. 25: beyond the 80 columns lies less than 10⁻¹⁶."""
-    mean = np.arange(8 * _TABULATED + 1)[:, None] / 8.0
-    k = np.arange(_N_COLUMN)
-    tables = [alias_table.py_func(row) for row in np.exp(xlogy(k, mean) - mean - gammaln(k + 1.0))]
-    return np.stack([chance for chance, _ in tables]), np.stack([other for _, other in tables])
-
-
-_CHANCE, _OTHER = _poisson_tables()
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _poisson(rng: np.random.Generator, state: NDArray[np.uint64], mean: float) -> int:  # pragma: no cover - compiled
-    """Poisson variable: the sum of one whose mean is a multiple of 1/8, from a table, and of one of the small rest."""
-    if mean >= _TABULATED:
-        return rng.poisson(mean)
-    row = int(8.0 * mean)
-    u = _uniform(state) * _N_COLUMN
-    k = int(u)
-    if u - k >= _CHANCE[row, k]:
-        k = _OTHER[row, k]
-    rest = mean - 0.125 * row
-    p = 1.0  # e^-rest, to 10⁻¹⁶
-    for i in range(10, 0, -1):
-        p = 1.0 - rest * _INVERSE[i] * p
-    u = _uniform(state)
-    n = 0
-    while u > p and n < 30:
-        u -= p
-        n += 1
-        p *= rest * _INVERSE[n]
-    return k + n
-
-
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _chance_of_two(mean: float, none: float) -> float:  # pragma: no cover - compiled
     """Probability of at least two photons, 1 - (1 + mean) e^-mean, with none = e^-mean; relative error below 10⁻⁹."""
@@ -220,36 +108,16 @@ def _chance_of_two(mean: float, none: float) -> float:  # pragma: no cover - com
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _two_or_more(
-    rng: np.random.Generator, state: NDArray[np.uint64], mean: float, none: float, chance: float
-) -> int:  # pragma: no cover - compiled
-    """Poisson variable given that it is at least two, which has the probability `chance`; none = e^-mean."""
-    if mean >= 12.0:
-        k = 0
-        while k < 2:
-            k = rng.poisson(mean)
-        return k
-    u = _uniform(state) * chance
-    p = 0.5 * mean * mean * none
-    k = 2
-    while u > p and k < 150:
-        u -= p
-        k += 1
-        p *= mean * _INVERSE[k]
-    return k
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _photons_of_candidate(
     rng: np.random.Generator, state: NDArray[np.uint64], mean: float, most: float
 ) -> int:  # pragma: no cover - compiled
     """Photons of a candidate of the second process, 0 if it is rejected; μ = mean, M = most."""
     none, floor = math.exp(-mean), math.exp(-most)
     two, one = _chance_of_two(mean, none), mean * (none - floor)
-    u = _uniform(state) * _chance_of_two(most, floor)
+    u = uniform(state) * _chance_of_two(most, floor)
     if u > two + one:
         return 0
-    return 1 if u < one else _two_or_more(rng, state, mean, none, two)
+    return 1 if u < one else two_or_more(rng, state, mean, none, two)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -258,7 +126,7 @@ def draw_poisson(
 ) -> None:  # pragma: no cover - compiled
     """Add to counts (n_energy, n_pix) one Poisson draw of the summed mean Σ_t norms[t, e] templates[t, e, p]."""
     n_template, n_energy, n_pix = templates.shape
-    state = _fast_state(rng)
+    state = fast_state(rng)
     mean = np.empty(n_pix)
     for e in range(n_energy):
         mean[:] = norms[0, e] * templates[0, e]
@@ -266,7 +134,7 @@ def draw_poisson(
             for p in range(n_pix):
                 mean[p] += norms[t, e] * templates[t, e, p]
         for p in range(n_pix):
-            counts[e, p] += _poisson(rng, state, mean[p])
+            counts[e, p] += poisson(rng, state, mean[p])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -356,8 +224,8 @@ def _emit(
     landed = 0
     for j in range(len(pixels)):
         p = pixels[j]
-        x = (where[p, 1] + _uniform(state)) / nside
-        y = (where[p, 2] + _uniform(state)) / nside
+        x = (where[p, 1] + uniform(state)) / nside
+        y = (where[p, 2] + uniform(state)) / nside
         z, phi = position_in(where[p, 0], x, y)
         s = math.sqrt(1.0 - z * z)
         total = 0.0
@@ -367,14 +235,14 @@ def _emit(
         for _ in range(photons[j]):
             e = 0
             if n_energy > 1:
-                u = _uniform(state) * total
+                u = uniform(state) * total
                 for i in range(n_energy - 1):
                     e += u > upto[i]
-            place = last * (1.0 - math.sqrt(_uniform(state) * reach[p, e]))
+            place = last * (1.0 - math.sqrt(uniform(state) * reach[p, e]))
             i = min(int(place), last - 1)
             drop = drops[e, i] + (place - i) * (drops[e, i + 1] - drops[e, i])
             cosine = 1.0 - drop
-            up, across = _turned(state)
+            up, across = turned(state)
             sine = math.sqrt(drop * (2.0 - drop))
             north, east = sine * up, sine * across
             at = landing[pixel_of(nside, cosine * z + north * s, phi + _small_atan2(east, cosine * s - north * z))]
@@ -421,7 +289,7 @@ def _draw_fluxes(
             else:
                 begin = max(int(np.searchsorted(total, before, side="right")) - 1, 0)
                 for _ in range(int(n)):
-                    x = _inverse(before + _uniform(state) * expected, first, step, rate, total, begin)
+                    x = _inverse(before + uniform(state) * expected, first, step, rate, total, begin)
                     label[b] += math.exp(x * LN10)
             number += n
         before, before_first, before_second = upto, upto_first, upto_second
@@ -450,7 +318,7 @@ def _land_singles(
         total -= weight
         left -= here
         for _ in range(here):
-            u = _uniform(state) * n_cell
+            u = uniform(state) * n_cell
             i = int(u)
             if u - i > chances[e, i]:
                 i = others[e, i]
@@ -484,10 +352,10 @@ def _draw_zone(
     begin = source.zones[zone]
     n_pix, n_bin = source.zones[zone + 1] - begin, len(label)
     for _ in range(n_candidate):
-        u = _uniform(state)
+        u = uniform(state)
         x = _inverse(u * total[-1], first, step, rate, total, guide[int(u * N_NODE)])
         f = math.exp(x * LN10)
-        u = _uniform(state) * n_pix
+        u = uniform(state) * n_pix
         i = int(u)
         if u - i > source.chance[begin + i]:
             i = source.other[begin + i]
@@ -525,7 +393,7 @@ def draw_population(
     beyond = np.zeros(n_zone - 1)
     if total_flux <= 0.0:
         return 0.0, 0, 0, beyond
-    state = _fast_state(rng)
+    state = fast_state(rng)
     top = min(sky.flux_cut, xi + omega * (9.0 + omega * LN10))
     first = min(xi, top) - 9.0 * omega
     step = (top - first) / (N_NODE - 1)

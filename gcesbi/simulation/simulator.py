@@ -27,6 +27,7 @@ from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
 from gcesbi.physics.smoothing import smooth
 from gcesbi.simulation import kernels
 from gcesbi.simulation.components import PointSourceTemplate
+from gcesbi.simulation.draws import alias_table
 from gcesbi.simulation.model import Emission, SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.healpix import xy_of_pixel
@@ -299,8 +300,8 @@ def _source(
     total = intensity[inside].sum()
     mean_exposure = exposure[:, inside] @ intensity[inside] / total
     lost = np.maximum(mean_exposure - landing.sum(axis=1), 0.0)
-    arrivals = [kernels.alias_table(np.append(each, rest)) for each, rest in zip(landing, lost, strict=True)]
-    places = [kernels.alias_table(intensity[zone]) for zone in zones]
+    arrivals = [alias_table(np.append(each, rest)) for each, rest in zip(landing, lost, strict=True)]
+    places = [alias_table(intensity[zone]) for zone in zones]
     order = inside[np.argsort(exposure[:, inside].sum(axis=0))]
     groups = [group for group in np.array_split(order, _N_CLASS) if intensity[group].sum() > 0]
     return kernels.Source(

@@ -9,7 +9,7 @@ from scipy import stats
 
 from gcesbi.physics.scd import DEFAULT_BINS, SkewNormalScd
 from gcesbi.physics.smoothing import smooth
-from gcesbi.simulation import kernels
+from gcesbi.simulation import draws, kernels
 
 K = 5.0  # tolerance of every moment test, in Monte Carlo standard errors
 SPECTRUM = np.array([0.7, 0.3])
@@ -119,37 +119,13 @@ def test_photons_of_a_source_with_at_least_two_are_truncated_poisson(mean):
     exact = stats.poisson.sf(1, mean)
     assert kernels._chance_of_two(mean, np.exp(-mean)) == pytest.approx(exact, rel=1e-9)
     rng, n = np.random.default_rng(5), 20_000
-    state = kernels._fast_state(rng)
-    drawn = np.array([kernels._two_or_more(rng, state, mean, np.exp(-mean), exact) for _ in range(n)])
+    state = draws.fast_state(rng)
+    drawn = np.array([draws.two_or_more(rng, state, mean, np.exp(-mean), exact) for _ in range(n)])
     k = np.arange(2, 80)
     expected = stats.poisson.pmf(k, mean) / exact * n
     found = np.bincount(drawn, minlength=k[-1] + 1)[2 : k[-1] + 1]
     assert drawn.min() >= 2
     assert np.all(np.abs(found - expected) < K * np.sqrt(expected) + 1)
-
-
-@pytest.mark.parametrize("mean", [0.0, 0.1, 0.3, 7.0, 12.125, 24.99, 25.0, 300.0])
-def test_poisson_draws_are_poisson(mean):
-    rng = np.random.default_rng(7)
-    state = kernels._fast_state(rng)
-    drawn = np.array([kernels._poisson(rng, state, mean) for _ in range(20_000)])
-    assert abs(drawn.mean() - mean) <= K * np.sqrt(mean / 20_000)
-    assert abs(drawn.var() - mean) <= K * np.sqrt((mean + 2 * mean**2) / 20_000)
-    if mean:
-        low, high = stats.poisson.ppf([0.001, 0.999], mean)
-        found = np.mean((drawn >= low) & (drawn <= high))
-        exact = stats.poisson.cdf(high, mean) - stats.poisson.cdf(low - 1, mean)
-        assert abs(found - exact) < K * np.sqrt(0.002 / 20_000) + 1e-3
-
-
-def test_tabulated_poisson_draws_have_every_probability():
-    """χ² of 200,000 draws of a mean between two rows of the table."""
-    rng, mean, n = np.random.default_rng(9), 8.7, 200_000
-    state = kernels._fast_state(rng)
-    drawn = np.bincount([kernels._poisson(rng, state, mean) for _ in range(n)], minlength=40)
-    expected = n * stats.poisson.pmf(np.arange(len(drawn)), mean)
-    used = expected > 20
-    assert np.sum((drawn - expected)[used] ** 2 / expected[used]) < stats.chi2.isf(1e-4, used.sum())
 
 
 def test_diffuse_maps_have_the_summed_mean_and_are_poisson(simulator):
@@ -199,7 +175,7 @@ def test_photons_of_a_pixel_land_where_the_smoothed_pixel_is(simulator, place):
     centre = int(np.argmin(np.hypot(*[c - p for c, p in zip(patch.glon_glat(), place, strict=True)])))
     counts = np.zeros((2, patch.n_pix), dtype=np.int32)
     pixels, photons = np.full(n, centre), np.ones(n, dtype=np.int64)
-    assert kernels._emit(kernels._fast_state(np.random.default_rng(1)), sky, pixels, photons, SPECTRUM, counts) == n
+    assert kernels._emit(draws.fast_state(np.random.default_rng(1)), sky, pixels, photons, SPECTRUM, counts) == n
     one = np.zeros((1, patch.n_pix))
     one[0, centre] = 1.0
     share = SPECTRUM * sky.effective[centre]
@@ -209,39 +185,6 @@ def test_photons_of_a_pixel_land_where_the_smoothed_pixel_is(simulator, place):
         assert np.count_nonzero(used) >= 5
         error = np.sqrt(expected[used]) + 1e-3 * n * share[energy] / share.sum() / K  # and the quadrature's 0.1 %
         assert np.max(np.abs(counts[energy, used] - expected[used]) / error) < K
-
-
-def test_the_fast_generator_is_xoshiro():
-    """Against the reference recurrence in Python integers, and even in [0, 1)."""
-    state = kernels._fast_state(np.random.default_rng(3))
-    words, mask = [int(word) for word in state], 2**64 - 1
-
-    def turn(word, by):
-        return ((word << by) | (word >> (64 - by))) & mask
-
-    for _ in range(100):
-        expected = (turn((words[0] + words[3]) & mask, 23) + words[0]) & mask
-        shifted = (words[1] << 17) & mask
-        words[2] ^= words[0]
-        words[3] ^= words[1]
-        words[1] ^= words[2]
-        words[0] ^= words[3]
-        words[2] ^= shifted
-        words[3] = turn(words[3], 45)
-        assert kernels._uniform(state) == (expected >> 11) * 2.0**-53
-    drawn = np.array([kernels._uniform(state) for _ in range(50_000)])
-    assert stats.kstest(drawn, "uniform").pvalue > 1e-3
-    other = kernels._fast_state(np.random.default_rng(4))
-    assert not np.array_equal(other, kernels._fast_state(np.random.default_rng(5)))
-
-
-def test_directions_are_even_and_of_unit_length():
-    state = kernels._fast_state(np.random.default_rng(8))
-    cosine, sine = np.array([kernels._turned(state) for _ in range(20_000)]).T
-    assert np.abs(np.hypot(cosine, sine) - 1).max() < 1e-15
-    assert stats.kstest(np.arctan2(sine, cosine) / (2 * np.pi) + 0.5, "uniform").pvalue > 1e-3
-    within_a_step = np.arctan2(sine, cosine) * kernels._N_TURN / (2 * np.pi) % 1
-    assert stats.kstest(within_a_step, "uniform").pvalue > 1e-3
 
 
 def test_zones_are_the_region_and_what_reaches_it(simulator):
@@ -259,7 +202,7 @@ def test_zones_are_the_region_and_what_reaches_it(simulator):
 def test_candidates_are_thinned_to_the_second_process(mean, most):
     """Shares of rejected candidates and of 1, 2, 3 .. photons, against the module's formulas."""
     rng, n = np.random.default_rng(6), 40_000
-    state = kernels._fast_state(rng)
+    state = draws.fast_state(rng)
     found = np.bincount([kernels._photons_of_candidate(rng, state, mean, most) for _ in range(n)], minlength=30)
     k = np.arange(1, 30)
     rate = stats.poisson.pmf(k, mean)
