@@ -26,12 +26,13 @@ lint: $(READY) types  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(READY)  ## mypy sees the packages as they are installed: baselines and validation inside gcesbi
+types: $(READY)  ## mypy sees the packages as they are installed, baselines and validation inside gcesbi, and paper
 	rm -rf build/types && mkdir -p build/types
 	cp -r gcesbi build/types/gcesbi
 	cp -r baselines build/types/gcesbi/baselines
 	cp -r validation build/types/gcesbi/validation
-	$(BIN)/mypy build/types/gcesbi
+	cp -r paper build/types/paper
+	$(BIN)/mypy build/types/gcesbi build/types/paper
 
 format: $(READY)
 	$(BIN)/ruff format .

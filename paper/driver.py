@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,38 +82,59 @@ def draw_paper(
             raise InputError(f"only: figures of {paper.name} are {', '.join(paper.figures)}, got {label!r}")
     runs = out / "runs" / paper.name
     plans = {plan.name: plan for plan in paper.plans(scale, data, runs)}
+    errors = out / "errors" / paper.name
     if make_runs:
-        _make_all(wanted_runs(paper, plans.values(), labels), runs, tell)
-    outcome = Outcome()
+        _make_all(wanted_runs(paper, plans.values(), labels), runs, errors, tell)
+    outcome, figures = Outcome(), out / "figures" / paper.name
     for label in labels:
-        try:
-            _draw(paper, label, plans, runs, out / "figures" / paper.name, scale)
-        except (InputError, OSError) as error:
-            outcome.missing[label] = _one_line(error)
-            tell(f"figure {label} is missing: {outcome.missing[label]}")
+        draw = partial(_draw, paper, label, plans, runs, figures, scale)
+        if wrong := _attempt(draw, errors / f"figure_{label.lower()}.txt"):
+            outcome.missing[label] = wrong
+            tell(f"figure {label} is missing: {wrong}")
         else:
             outcome.drawn.append(label)
     if paper.results is not None and only is None:
         finished = {name: runs / name for name, plan in plans.items() if _is_finished(plan, runs / name)}
         path = out / f"RESULTS-{paper.name}.md"
-        text = paper.results(finished, scale)
-        write_atomically(path, lambda target: target.write_text(text), overwrite=True)
-        tell(f"results: {path}")
+        wrong = _attempt(partial(_tell_results, paper.results, finished, scale, path), errors / "results.txt")
+        if wrong:
+            outcome.missing["results"] = wrong
+        tell(f"results are missing: {wrong}" if wrong else f"results: {path}")
     return outcome
 
 
-def _make_all(plans: Iterable[Plan], runs: Path, tell: Tell) -> None:
+def _make_all(plans: Iterable[Plan], runs: Path, errors: Path, tell: Tell) -> None:
     failed: set[str] = set()
     for plan in plans:
         if lacking := failed.intersection(plan.needs):
-            tell(f"run {plan.name} is missing: it needs {', '.join(sorted(lacking))}")
+            wrong: str | None = f"it needs {', '.join(sorted(lacking))}"
+        else:
+            wrong = _attempt(partial(make, plan, runs / plan.name, tell), errors / f"run_{plan.name}.txt")
+        if wrong:
+            tell(f"run {plan.name} is missing: {wrong.removeprefix(f'run {plan.name}: ')}")
             failed.add(plan.name)
-            continue
-        try:
-            make(plan, runs / plan.name, tell)
-        except (InputError, OSError) as error:
-            tell(f"run {plan.name} is missing: {_one_line(error)}")
-            failed.add(plan.name)
+
+
+def _attempt(do: Callable[[], object], report: Path) -> str | None:
+    """Do a piece of work; None, or what went wrong as one line, what nobody foresaw with its traceback in `report`."""
+    report.unlink(missing_ok=True)
+    try:
+        do()
+    except (InputError, OSError) as error:
+        return _one_line(error)
+    except Exception as error:  # a step of one run or figure: the others must still be made
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(traceback.format_exc())
+        return f"{type(error).__name__}: {_one_line(error)} ({report})"
+    return None
+
+
+def _tell_results(
+    results: Callable[[Mapping[str, Path], Scale], str], finished: Mapping[str, Path], scale: Scale, path: Path
+) -> None:
+    text = results(finished, scale)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda target: target.write_text(text), overwrite=True)
 
 
 def _draw(paper: Paper, label: str, plans: Mapping[str, Plan], runs: Path, figures: Path, scale: Scale) -> None:
@@ -142,7 +165,8 @@ def _entry(folder: Path) -> str:
     sky, maps = settings.get("sky", {}), settings.get("simulation", {})
     facts += [f"{key} {sky[key]}" for key in ("nside", "n_energy", "weeks", "diffuse", "mask") if key in sky]
     facts += [f"{maps['n_train']} training and {maps['n_test']} held-out maps"] if "n_train" in maps else []
-    return f"- run {folder.name}: {plan['about']}; {', '.join(facts)}; gcesbi {plan['version']}; {folder}"
+    code = f"gcesbi {plan['version']}, commit {plan['commit']}"
+    return f"- run {folder.name}: {plan['about']}; {', '.join(facts)}; {code}; {folder}"
 
 
 def _is_finished(plan: Plan, folder: Path) -> bool:

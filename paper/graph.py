@@ -1,8 +1,8 @@
 """What a paper needs: figures, the runs they are drawn from, the steps and settings of every run.
 
 A run is a folder. ``plan.json`` in it says with what it is made, ``steps/<name>.json`` that a step is done, and what it
-cost. A step that is done is not done again; one that was interrupted is called again, and goes on where the library can
-go on.
+cost: that of its last call alone where it was resumed (a left ``steps/<name>.begun`` tells). A step that is done is
+not done again; one that was interrupted is called again, and goes on where the library can go on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from gcesbi.errors import InputError
 from gcesbi.estimators.checkpoint import differences
 from gcesbi.io.files import write_atomically
+from paper.origin import origin
 
 __all__ = ["SCALES", "FigureScript", "Paper", "Plan", "Scale", "Step", "check", "make", "write_json"]
 
@@ -145,12 +146,17 @@ def make(plan: Plan, folder: Path, tell: Callable[[str], None] = lambda _: None)
     if plan.data is not None and not plan.data.is_dir():
         raise InputError(f"run {plan.name}: needs the data folder {str(plan.data)!r}, which is not there")
     handle = plan.begin(folder)
-    write_json(folder / "plan.json", {**plan.law, "about": plan.about, "version": version("gcesbi")})
+    write_json(folder / "plan.json", {**plan.law, "about": plan.about, "version": version("gcesbi"), **origin()})
     for step in missing:
+        begun = _mark(folder, step).with_suffix(".begun")
+        resumed = begun.is_file()
+        begun.parent.mkdir(exist_ok=True)
+        begun.touch()
         wall, processor = time.perf_counter(), time.process_time()
         step.do(handle)
         spent = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - processor}
-        write_json(_mark(folder, step), {"options": dict(step.options), **spent})
+        write_json(_mark(folder, step), {"options": dict(step.options), **spent, "resumed": resumed})
+        begun.unlink()
         tell(f"{plan.name}: {step.name}, {spent['seconds']:.0f} s")
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,11 @@ def simulate(workers: int = 1) -> Step:
     return Step(name="simulate", do=lambda run: steps.simulate(run, workers, backend="threads"))
 
 
-def train() -> Step:
-    """Train both networks."""
-    return Step(name="train", do=steps.train)
+def train() -> tuple[Step, ...]:
+    """Train both networks, each a step: one that is trained is not trained again."""
+    return tuple(
+        Step(name=f"train-{kind.replace('_', '-')}", do=partial(steps.train, only=(kind,))) for kind in steps.TRAINED
+    )
 
 
 def poisson_fraction(n_maps: int, workers: int = 1) -> Step:

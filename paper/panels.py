@@ -23,6 +23,7 @@ __all__ = [
     "cumulative",
     "density",
     "draw_curves",
+    "emd",
     "emd_of_medians",
     "finish",
     "histograms",
@@ -160,8 +161,12 @@ def intervals(axes: Axes, rows: Sequence[str], samples: Mapping[str, Sequence[Ar
 
 def emd_of_medians(first: RunView, second: RunView, source: str, tau: float = 0.5) -> float:
     """Earth mover's distance, flux bins, between the source counts of two runs at one quantile level."""
-    one, two = (view.curve("scd_cdf", source, tau) for view in (first, second))
-    return float(np.abs(one - two).sum())
+    return float(emd(*(view.curve("scd_cdf", source, tau) for view in (first, second))))
+
+
+def emd(one: Array, two: Array) -> Array:
+    """Earth mover's distance, flux bins, between CDFs (..., n_bin)."""
+    return np.abs(one - two).sum(axis=-1)
 
 
 def views(folders: Mapping[str, Path], energies: str) -> dict[str, RunView]:

@@ -41,7 +41,7 @@ def canvas(
 
 def letters(axes: NDArray[np.object_]) -> None:
     """Name panels (a), (b), ... in reading order, above their upper left corner."""
-    panels: list[Axes] = list(axes.flat)
+    panels: list[Axes] = axes.ravel().tolist()
     for letter, panel in zip("abcdefghijklmnop", panels, strict=False):
         panel.set_title(f"({letter})", loc="left", fontweight="bold")
 

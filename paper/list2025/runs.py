@@ -22,6 +22,7 @@ from pathlib import Path
 from gcesbi.settings import RunSettings, load_settings
 from paper import library
 from paper.graph import Plan, Scale, Step
+from paper.list2025.brighter import brighter
 from paper.list2025.mock import Composition, theta
 
 __all__ = ["MOCK_SEED", "SIZES", "Sizes", "plans"]
@@ -42,8 +43,9 @@ class Sizes:
         Of the preset, for all runs.
     real_nside : int
         Of the runs on the real map.
-    poisson_fraction, gate, mismodel, poisson_excess : int
-        Maps for the network of the Poisson share, the gate, every other sky, and the exactly Poisson sky.
+    poisson_fraction, gate, mismodel, poisson_excess, brighter : int
+        Maps for the network of the Poisson share, the gate, every other sky, the exactly Poisson sky, and every mock of
+        a brighter excess.
     skies : tuple of str
         Other skies, by their names in :func:`gcesbi.mismodel_steps.variations`; all if none is named.
     """
@@ -55,6 +57,7 @@ class Sizes:
     gate: int
     mismodel: int
     poisson_excess: int = 100
+    brighter: int = 64
     skies: tuple[str, ...] = ()
 
 
@@ -76,6 +79,7 @@ SIZES: dict[Scale, Sizes] = {
         gate=1200,
         mismodel=100,
         poisson_excess=8,
+        brighter=8,
         skies=("thick disk",),
     ),
     "quick": Sizes(
@@ -118,16 +122,16 @@ def _mock_plans(sizes: Sizes, folder: Path) -> tuple[Plan, ...]:
     about = f"mock sky of the paper's best-fit composition (drawn with seed {MOCK_SEED}), {{}}"
     shared = (f'simulation.store="{(folder / "ten" / "simulations").resolve()}"',)
     same_map = library.observe_like(folder / "ten")
-    learn = (library.simulate(), library.train(), library.evaluate())
-    share = library.poisson_fraction(sizes.poisson_fraction)
+    learn = (library.simulate(), *library.train(), library.evaluate())
+    share = (library.poisson_fraction(sizes.poisson_fraction), _brighter(sizes))
     known = (
         library.fit_poisson(),
         library.poisson_excess(sizes.poisson_excess),
         library.gate(sizes.gate),
         library.mismodel(sizes.mismodel, skies=sizes.skies),
     )
-    ten = (*learn, _mock(), share, library.infer(), *known)
-    twin = (*learn, same_map, share, library.infer())
+    ten = (*learn, _mock(), *share, library.infer(), *known)
+    twin = (*learn, same_map, *share, library.infer())
     one = "energy-independent networks"
     jittered = "networks trained on spectra that scatter by 50 %"
     epochs = tuple(
@@ -161,11 +165,11 @@ def _mock_plans(sizes: Sizes, folder: Path) -> tuple[Plan, ...]:
 
 def _real_plans(sizes: Sizes, data: Path) -> tuple[Plan, ...]:
     observe = library.observe_folder(data)
-    learn = (library.simulate(), library.train(), library.evaluate(), observe)
+    learn = (library.simulate(), *library.train(), library.evaluate(), observe)
     fitted = (library.infer(), library.fit_poisson(), library.fit_nptf())
-    gate, share = library.gate(sizes.gate), library.poisson_fraction(sizes.poisson_fraction)
+    gate, share = library.gate(sizes.gate), (library.poisson_fraction(sizes.poisson_fraction), _brighter(sizes))
     wanted: dict[str, tuple[str, tuple[str, ...], tuple[Step, ...]]] = {
-        "real_o": ("Model O", (), (*learn, share, *fitted, gate)),
+        "real_o": ("Model O", (), (*learn, *share, *fitted, gate)),
         "real_a": ("Model A", ('sky.diffuse="A"',), (*learn, *fitted, gate)),
         "real_bright": (
             "Model O, ξ of the excess at least −11.5",
@@ -185,6 +189,10 @@ def _real_plans(sizes: Sizes, data: Path) -> tuple[Plan, ...]:
 def _mock() -> Step:
     draw = partial(theta, composition=COMPOSITION)
     return library.observe_theta(draw, MOCK_SEED, options={"composition": COMPOSITION.plain()})
+
+
+def _brighter(sizes: Sizes) -> Step:
+    return brighter(COMPOSITION, sizes.brighter, MOCK_SEED)
 
 
 def _weeks(sizes: Sizes, weeks: int) -> float:

@@ -23,21 +23,24 @@ SMALL = (
 @pytest.fixture(scope="session")
 def tiny_runs(tmp_path_factory):
     """Folder of the finished runs ``several`` and ``one``, and their plans by name."""
+    from gcesbi import mismodel_steps
     from gcesbi.estimators import PoissonFraction
     from gcesbi.settings import load_settings
     from paper import library
     from paper.graph import make
     from paper.list2025 import mock, runs
+    from paper.list2025.brighter import brighter
 
     folder = tmp_path_factory.mktemp("paper")
-    learn = (library.simulate(), library.train(), library.evaluate(), runs._mock(), library.poisson_fraction(128))
+    shares = (library.poisson_fraction(128), brighter(mock.Composition(), 4, runs.MOCK_SEED))
+    learn = (library.simulate(), *library.train(), library.evaluate(), runs._mock(), *shares)
     asked = (library.infer(), library.fit_poisson())
     several = (
         *learn,
         *asked,
         library.poisson_excess(4),
         library.gate(1200),
-        library.mismodel(100, skies=("thick disk",)),
+        library.mismodel(100),
     )
     # a mock of one bin stands for the real map: figures read files alone, and the truth is taken out of them
     plans = {
@@ -47,8 +50,10 @@ def tiny_runs(tmp_path_factory):
             ("one", ("sky.n_energy=1",), (*learn, *asked, library.fit_nptf())),
         )
     }
+    others = mismodel_steps.variations
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PoissonFraction.fit.__kwdefaults__, "n_step", 40)
+        patch.setattr(mismodel_steps, "variations", lambda sky: {"thick disk": others(sky)["thick disk"]})
         for plan in plans.values():
             make(plan, folder / plan.name)
     assert mock.Composition() == runs.COMPOSITION

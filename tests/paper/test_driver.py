@@ -1,6 +1,8 @@
 """The graph of runs and figures: what is made, skipped, refused; what is drawn where something is missing."""
 
 import json
+import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -110,6 +112,20 @@ def test_an_interrupted_run_goes_on_where_it_was(paper, tmp_path):
     assert DONE == ["b: write", "b: fail", "b: fail"]
 
 
+def test_a_step_that_was_interrupted_says_that_its_cost_is_of_its_last_call_alone(paper, tmp_path):
+    from paper.graph import make
+
+    run, *_ = plans("quick", tmp_path, tmp_path)
+    begun = tmp_path / "a" / "steps" / "write.begun"
+    begun.parent.mkdir(parents=True)
+    begun.touch()  # as a kill leaves it
+    make(run, tmp_path / "a")
+    assert json.loads(begun.with_suffix(".json").read_text())["resumed"] is True
+    assert not begun.exists()
+    make(run, tmp_path / "other")
+    assert json.loads((tmp_path / "other" / "steps" / "write.json").read_text())["resumed"] is False
+
+
 def test_a_run_made_otherwise_is_refused_and_says_how(paper, tmp_path):
     from paper.graph import check, make
 
@@ -133,7 +149,7 @@ def test_a_missing_data_folder_costs_its_figures_alone(paper, tmp_path):
     assert outcome.drawn == ["1", "2"]
     assert list(outcome.missing) == ["S3"]
     (line,) = (line for line in told if "data folder" in line)
-    assert "needs the data folder" in line
+    assert line.startswith("run real is missing: needs the data folder")
     assert "nowhere" in line
     assert "\n" not in line
     assert (tmp_path / "RESULTS-toy.md").read_text() == "quick: a, b\n"
@@ -161,6 +177,49 @@ def test_what_needs_a_failed_run_is_not_made(paper, tmp_path):
     assert "was made otherwise" in outcome.missing["1"]
 
 
+def test_what_nobody_foresaw_costs_a_line_and_leaves_its_traceback(paper, tmp_path):
+    """A figure and the results fail in ways that are no InputError: the others are drawn all the same."""
+    from paper.driver import draw_paper
+
+    def broken(*_):
+        raise ZeroDivisionError("one\nby zero")
+
+    paper.figures["2"].draw = broken
+    spoilt = replace(paper, results=broken)
+    told = []
+    outcome = draw_paper(spoilt, "quick", tmp_path, tmp_path, tell=told.append)
+    assert outcome.drawn == ["1", "S3"]
+    report = tmp_path / "errors" / "toy" / "figure_2.txt"
+    assert outcome.missing["2"] == f"ZeroDivisionError: one by zero ({report})"
+    assert "broken" in report.read_text()
+    assert [line for line in told if "missing" in line] == [
+        f"figure 2 is missing: {outcome.missing['2']}",
+        f"results are missing: {outcome.missing['results']}",
+    ]
+    draw_paper(paper, "quick", tmp_path, tmp_path, only=["1"])
+    assert report.is_file()  # figure 2 was not drawn again
+    paper.figures["2"].draw = paper.figures["1"].draw
+    draw_paper(paper, "quick", tmp_path, tmp_path)
+    assert not report.exists()
+
+
+def test_a_run_that_breaks_costs_itself_and_its_figures(paper, tmp_path):
+    from paper.driver import draw_paper
+
+    def broken(*given):
+        def fail(_):
+            raise RuntimeError("out of luck")
+
+        first, second, *others = plans(*given)
+        return (replace(first, begin=fail), second, *others)
+
+    told = []
+    outcome = draw_paper(replace(paper, plans=broken), "quick", tmp_path, tmp_path, tell=told.append)
+    assert outcome.drawn == ["S3"]
+    assert told[0].startswith("run a is missing: RuntimeError: out of luck (")
+    assert told[1] == "run b is missing: it needs a"
+
+
 def test_figures_can_be_chosen(paper, tmp_path):
     from paper.driver import draw_paper
 
@@ -175,9 +234,11 @@ def test_figures_can_be_chosen(paper, tmp_path):
 def test_drawing_alone_makes_no_run(paper, tmp_path):
     from paper.driver import draw_paper
 
-    outcome = draw_paper(paper, "quick", tmp_path, tmp_path, make_runs=False)
+    out = tmp_path / "not" / "there"
+    outcome = draw_paper(paper, "quick", out, tmp_path, make_runs=False)
     assert DONE == []
     assert "not made yet" in outcome.missing["1"]
+    assert (out / "RESULTS-toy.md").read_text() == "quick: \n"
 
 
 def test_the_exit_status_says_that_figures_are_missing(paper, tmp_path, monkeypatch, capsys):
@@ -246,7 +307,47 @@ def test_results_name_what_they_were_made_from(several, one):
     table = [line for line in told.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in table[:20]} == {6}
     assert "missing" not in told
+    brighter = [line for line in table if line.startswith("| +")]
+    assert [line.split("|")[3].strip() for line in brighter] == 4 * ["`ten`", "`summed`", "`real_o`"]
+    excluded = np.median(100 * view.arrays("brighter")["excluded"][3])
+    assert f"| {excluded:.0f} % (" in brighter[9]
+    assert "are 0.00 (0.00–0.00) bins apart; at least the paper's 3.3 bins on 0.0 % of them" in told
+    spent = [view.step(path.stem)["cpu_seconds"] for path in (several / "steps").glob("*.json")]
+    assert table[-6].startswith("| `ten` | ")
+    assert table[-6].endswith(f"| {sum(spent):.0f} s |")
+    assert f"at commit {view.json('plan.json')['commit']}, " in told
     assert "whose rows are missing: real_o" in results(mocks, "test")
+
+
+def test_costs_of_interrupted_steps_are_lower_limits(several, tmp_path):
+    from paper.list2025.results import _costs
+    from paper.view import RunView
+
+    copy = shutil.copytree(several, tmp_path / "run", ignore=shutil.ignore_patterns("simulations"))
+    path = copy / "steps" / "evaluate.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "resumed": True, "cpu_seconds": 2.0}))
+    (own, *_), (total, *_) = _costs({"ten": RunView.open(copy)}), _costs({"ten": RunView.open(several)})
+    assert own[4] == "≥ 2 s"
+    assert own[-1].startswith("≥ ")
+    assert not any("≥" in cell for cell in total)
+
+
+def test_brighter_mocks_are_brighter_and_the_same_for_twins(several):
+    """Sources of the excess move by the shift of ξ: the mean of log₁₀F, weighted by flux, in bins of a quarter dex."""
+    from paper.list2025.brighter import moved
+    from paper.list2025.mock import Composition
+    from paper.view import RunView
+
+    view = RunView.open(several)
+    stored = view.arrays("brighter")
+    assert stored["shifts"].tolist() == [0.0, 0.5, 1.0, 1.5]
+    assert stored["truth"].shape == stored["median"].shape == (4, 4, 26)
+    assert stored["excluded"].shape == (4, 4)
+    assert stored["held_out"].shape == (128, 26)
+    place = (1 - stored["truth"]).sum(axis=2).mean(axis=1)  # in bins, from the first
+    assert np.diff(place) == pytest.approx(2.0, abs=0.3)
+    assert moved(Composition(), 1.5).excess_counts.xi == pytest.approx(-10.64)
+    assert moved(Composition(), 1.5).disk_counts == Composition().disk_counts
 
 
 def test_a_mock_of_another_run_is_taken_over(several):
