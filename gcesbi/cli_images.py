@@ -105,6 +105,26 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
         Console().print(f"- {caveat}", highlight=False)
 
 
+@images_app.command(epilog="Example: gcesbi images fit runs/i --images 10")
+def fit(
+    run: RunFolder,
+    images: Annotated[int, typer.Option(help="Held-out images of each interstellar model to fit.", min=1)] = 20,
+    quiet: Quiet = False,
+) -> None:
+    """Fit templates to held-out images and to the run's real image, if any: slope and cross-section of the excess.
+
+    Writes ``template_fits.json``.
+    """
+    from gcesbi.console import print_table
+    from gcesbi.images.run import ImageRun
+    from gcesbi.images.template_fits import fit_images, fits_table
+
+    opened, timer = ImageRun.open(run), _timer(quiet)
+    with timer.step("Fit templates"):
+        fits = fit_images(opened, images)
+    print_table(Console(), fits_table(fits), "Excess in template fits")
+
+
 def _seen(run: ImageRun, folder: Path | None) -> ImageObservation:
     from gcesbi.images.steps import mock_observation
 

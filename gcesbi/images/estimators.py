@@ -5,7 +5,8 @@ ShareEstimator f_src as a number: sigmoid, mean square error, squared weights of
                is divided by the largest one on validation images (Caron et al. 2018, arXiv:1708.06706)
 ShareQuantiles quantiles of f_src that cannot cross (:mod:`gcesbi.networks.quantile`; f_src takes the place of a CDF),
                their levels made true on validation images
-ImageNpe       joint density of f_src, α and γ, or those that vary (:mod:`gcesbi.estimators.neural_posterior`)
+ImageNpe       joint density of f_src, α and γ, or those that vary (:mod:`gcesbi.estimators.neural_posterior`); levels
+               of each made true likewise
 ============== =====================================================================================================
 
 All see counts through the same convolutions (:mod:`gcesbi.networks.image`), train in the library's loop and are stored
@@ -48,6 +49,9 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _LEVELS = np.arange(1, 100) / 100
+_DRAWS = 200
+_N_SHARE, _N_OTHER = 64, 8  # nodes at which a density is taken, of f_src and of each parameter that is integrated out
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,8 +248,7 @@ class ShareQuantiles(ImageEstimator, SourceCountEstimator):  # type: ignore[misc
 
     def quantiles(self, counts: ArrayLike, taus: ArrayLike) -> Array:
         """Quantiles (n_tau, n) of f_src at levels (n_tau,) in (0, 1)."""
-        own = np.interp(check_levels(taus), [0, *_LEVELS, 1], [0, *self.levels.double().tolist(), 1])
-        return super().quantiles(counts, 1 - own)[:, :, 0, 0]
+        return super().quantiles(counts, 1 - _own_levels(check_levels(taus), self.levels))[:, :, 0, 0]
 
     def calibrate(self, counts: ArrayLike, f_src: ArrayLike) -> None:
         """Make levels true on validation images: τ stands for the level below which a share τ of their truths lies.
@@ -260,7 +263,7 @@ class ShareQuantiles(ImageEstimator, SourceCountEstimator):  # type: ignore[misc
         self.levels.copy_(torch.from_numpy(_LEVELS))
         curves = self.quantiles(counts, _LEVELS)
         found = [np.interp(true, curve, _LEVELS) for true, curve in zip(np.asarray(f_src), curves.T, strict=True)]
-        self.levels.copy_(torch.from_numpy(np.quantile(found, _LEVELS)))
+        self.levels.copy_(_true_levels(found))
 
     def sample(self, counts: ArrayLike, n: int, seed: int = 0) -> Array:
         """Draw f_src (n, n_image); draw k of every image is of one level."""
@@ -278,14 +281,24 @@ class ImageNpe(ImageEstimator, NpeEstimator):
         Names and bounds.
     hidden, n_layer : int
         See :class:`gcesbi.estimators.NpeEstimator`.
+
+    Notes
+    -----
+    Samples have levels made true by :meth:`calibrate`, parameter by parameter; ranks, and with them how parameters
+    depend on each other, stay the flow's. ``log_prob`` is the density of the flow before that.
     """
 
     kind = "image_npe"
+    levels: Tensor
+    levels_at_slope: Tensor
 
     def __init__(
         self, region: ImageRegion, exposure: ArrayLike, names: Sequence[str] = ("f_src",), **settings: Any
     ) -> None:
         super().__init__(region, exposure, names, **{"quantities": ("theta",), **settings})  # type: ignore[arg-type]
+        plain = torch.from_numpy(_LEVELS).float()
+        self.register_buffer("levels", plain.repeat(len(self.parameter_names), 1))
+        self.register_buffer("levels_at_slope", plain.clone())
 
     @classmethod
     def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:  # type: ignore[override]
@@ -301,6 +314,78 @@ class ImageNpe(ImageEstimator, NpeEstimator):
         """Negative log density; in training with the penalty."""
         return self.penalised(super().loss(output, targets))
 
+    def sample(self, counts: ArrayLike, n: int, seed: int = 0) -> dict[str, Array]:
+        """Draw from the joint posterior: ``"theta"`` -> (n, n_image, n_parameter)."""
+        drawn = super().sample(counts, n, seed)["theta"]
+        made = [_with_levels(drawn[..., k], levels) for k, levels in enumerate(self.levels)]
+        return {"theta": np.stack(made, axis=-1)}
+
+    def calibrate(self, counts: ArrayLike, theta: ArrayLike) -> None:
+        """Make the levels of every parameter true on validation images: see :meth:`ShareQuantiles.calibrate`.
+
+        Parameters
+        ----------
+        counts : array (n, n_energy, n_pix), photons
+        theta : array (n, n_parameter)
+        """
+        drawn = super().sample(counts, _DRAWS)["theta"]
+        ranks = ((drawn < np.asarray(theta)).sum(axis=0) + 0.5) / (_DRAWS + 1)
+        self.levels.copy_(torch.stack([_true_levels(column) for column in ranks.T]))
+
+    def calibrate_at_slope(self, counts: ArrayLike, f_src: ArrayLike, gamma: float) -> None:
+        """Make the levels of :meth:`at_slope` true on validation images of one slope.
+
+        Parameters
+        ----------
+        counts : array (n, n_energy, n_pix), photons
+        f_src : array (n,)
+        gamma : float
+        """
+        edges, below = self._cumulative(counts, gamma)
+        ranks = [np.interp(true, edges, each) for true, each in zip(np.asarray(f_src), below, strict=True)]
+        self.levels_at_slope.copy_(_true_levels(ranks))
+
+    def at_slope(self, counts: ArrayLike, taus: ArrayLike, gamma: float) -> Array:
+        """Quantiles (n_tau, n) of f_src where γ is known, with levels that :meth:`calibrate_at_slope` made true.
+
+        That is p(f_src | image, γ) ∝ ∫ p(f_src, α, γ | image) dα, the joint density along a line.
+
+        Raises
+        ------
+        InputError
+            If γ is no parameter of the posterior, or lies outside its range.
+        """
+        edges, below = self._cumulative(counts, gamma)
+        own = _own_levels(check_levels(taus), self.levels_at_slope)
+        return np.stack([np.interp(own, each, edges) for each in below], axis=1)
+
+    @torch.no_grad()
+    def _cumulative(self, counts: ArrayLike, gamma: float) -> tuple[Array, Array]:
+        """Values of f_src (n_node + 1,), and the probability (n, n_node + 1) to lie below them given the slope."""
+        real, less = self._nodes(gamma)
+        parts = []
+        for features in torch.cat(list(self.outputs(counts))).split(_AT_ONCE):
+            nodes = real[:, None].expand(-1, len(features), -1).float()
+            density = self.head.log_prob(nodes, features).double() - less[:, None]
+            density = (density - density.amax(dim=0)).exp().view(_N_SHARE, -1, len(features)).sum(dim=1)
+            parts.append((density / density.sum(dim=0)).T)
+        below = torch.nn.functional.pad(torch.cat(parts).cumsum(dim=1), (1, 0))
+        low, high = self.quantities.parameters["f_src"]
+        return np.linspace(float(low or 0), float(1 if high is None else high), _N_SHARE + 1), below.numpy()
+
+    def _nodes(self, gamma: float) -> tuple[Tensor, Tensor]:
+        """Parameters on the real line (n_node, n_parameter), f_src slowest, and the log Jacobian (n_node,) there."""
+        bounds = self.quantities.parameters
+        low, high = bounds.get("gamma", (np.nan, np.nan))
+        if not (low is not None and high is not None and low < gamma < high):
+            raise InputError(f"gamma: must lie inside the posterior's range ({low}, {high}), got {gamma}")
+        number = {"f_src": _N_SHARE, "gamma": 1}
+        axes = [_middles(*limits, number.get(name, _N_OTHER)) for name, limits in bounds.items()]
+        axes[self.parameter_names.index("gamma")] = np.array([gamma])
+        values = np.stack([each.ravel() for each in np.meshgrid(*axes, indexing="ij")], axis=-1)
+        real = self.quantities.to_real({"theta": values})
+        return real, self.quantities.log_jacobian(real)
+
 
 IMAGE_KINDS: dict[str, type[Estimator]] = {each.kind: each for each in (ShareEstimator, ShareQuantiles, ImageNpe)}
 """Estimators of images, by the names under which they are stored."""
@@ -309,6 +394,32 @@ IMAGE_KINDS: dict[str, type[Estimator]] = {each.kind: each for each in (ShareEst
 def joint_fingerprint(fingerprints: Iterable[str]) -> str:
     """Hash of the fingerprints of several models, in any order."""
     return digest(np.frombuffer(" ".join(sorted(fingerprints)).encode(), dtype=np.uint8))
+
+
+def _middles(low: float | None, high: float | None, n: int) -> Array:
+    """Middles of n equal intervals between two bounds."""
+    return np.interp((np.arange(n) + 0.5) / n, [0, 1], [float(low or 0), float(1 if high is None else high)])
+
+
+def _true_levels(found: ArrayLike) -> Tensor:
+    """Levels (99,) below which each per cent of truths lies, from the levels (n,) at which truths were found."""
+    return torch.from_numpy(np.quantile(np.asarray(found), _LEVELS))
+
+
+def _own_levels(taus: ArrayLike, levels: Tensor) -> Array:
+    """Levels to ask a network for, so that a share τ of truths lies below."""
+    return np.interp(taus, [0, *_LEVELS, 1], [0, *levels.double().tolist(), 1])
+
+
+def _with_levels(drawn: Array, levels: Tensor) -> Array:
+    """Samples (n, n_image) of one parameter, moved to the levels that are true; their order stays."""
+    n = len(drawn)
+    place = np.clip(_own_levels((np.arange(n) + 0.5) / n, levels) * n - 0.5, 0, n - 1)
+    ordered, ranks = np.sort(drawn, axis=0), drawn.argsort(axis=0).argsort(axis=0)
+    low = np.minimum(place.astype(int), max(n - 2, 0))
+    high = np.minimum(low + 1, n - 1)
+    share = (place - low)[:, None]
+    return np.take_along_axis((1 - share) * ordered[low] + share * ordered[high], ranks, axis=0)
 
 
 @torch.no_grad()

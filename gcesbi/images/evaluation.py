@@ -2,7 +2,8 @@
 
 Three ways to state an error are judged by one measure (:class:`gcesbi.validation.CalibrationReport`): the paper's, a
 prediction with the binned error of validation images (:mod:`gcesbi.images.binned_errors`); quantiles of f_src; and
-the joint posterior, its other parameters integrated out. Prediction means the number, or the median.
+the joint posterior, its other parameters integrated out, or given the slope where all images have that of the sky.
+Prediction means the number, or the median.
 
 The root mean square error counts images as the prior of f_src does: uniformly, for the default sky.
 """
@@ -39,7 +40,12 @@ def rmse(prediction: ArrayLike, truth: ArrayLike) -> float:
 
 
 def share_quantiles(
-    run: ImageRun, counts: ArrayLike, taus: ArrayLike, errors: Mapping[str, BinnedErrors], seed: int = 0
+    run: ImageRun,
+    counts: ArrayLike,
+    taus: ArrayLike,
+    errors: Mapping[str, BinnedErrors],
+    seed: int = 0,
+    gamma: float | None = None,
 ) -> dict[str, Array]:
     """Quantiles (n_tau, n) of f_src by every method, of counts (n, n_energy, n_pix).
 
@@ -52,13 +58,15 @@ def share_quantiles(
         Of the predictions by number.
     seed : int
         Of the joint posterior's samples.
+    gamma : float, optional
+        The slope of all images, for the joint posterior given it: method ``"npe_slope"``.
     """
     found = {name: errors[name].quantiles(each, taus) for name, each in run.predict(counts).items()}
     found["quantiles"] = run.typed_network("quantiles", ShareQuantiles).quantiles(counts, taus)
     joint = run.typed_network("npe", ImageNpe)
     drawn = joint.sample(counts, _DRAWS, seed)["theta"][..., joint.parameter_names.index("f_src")]
     found["npe"] = np.quantile(drawn, np.asarray(taus), axis=0)
-    return found
+    return found if gamma is None else found | {"npe_slope": joint.at_slope(counts, taus, gamma)}
 
 
 def judge(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, name: str) -> dict[str, Any]:
@@ -100,7 +108,8 @@ def evaluate(run: ImageRun) -> dict[str, Any]:
     dict
         ``["fixed" or "free"]["validation" or a testing model][method]``: the figures of :func:`judge`. Methods are
         those of :meth:`ImageRun.predict` with binned errors, ``"quantiles"`` and ``"npe"``. "fixed": images with the
-        sky's own slope; "free": with that of the joint posterior, which only the latter was trained on.
+        sky's own slope, and ``"npe_slope"``, the joint posterior given that slope; "free": with that of the joint
+        posterior, which only the latter was trained on.
     """
     held_out = run.validation()
     truth = run.f_src(held_out)
@@ -109,7 +118,8 @@ def evaluate(run: ImageRun) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for free in (False, True):
         images = {"validation": run.validation(free=free), **{name: run.test(name, free) for name in run.testing}}
-        found["free" if free else "fixed"] = {name: _judged(run, each, errors) for name, each in images.items()}
+        gamma = None if free else run.settings.known_slope
+        found["free" if free else "fixed"] = {name: _judged(run, each, errors, gamma) for name, each in images.items()}
     run.write_json("evaluation.json", found)
     return found
 
@@ -135,10 +145,12 @@ def evaluation_table(found: Mapping[str, Any]) -> TableBlock:
     return TableBlock(columns, tuple(rows), "Root mean square error, coverage and median width of 68 % intervals.")
 
 
-def _judged(run: ImageRun, images: Simulations, errors: Mapping[str, BinnedErrors]) -> dict[str, Any]:
+def _judged(
+    run: ImageRun, images: Simulations, errors: Mapping[str, BinnedErrors], gamma: float | None
+) -> dict[str, Any]:
     images = images[:: -(-len(images) // JUDGED)]
     truth = run.f_src(images)
-    answers = share_quantiles(run, images.counts, TAUS, errors, run.settings.seed)
+    answers = share_quantiles(run, images.counts, TAUS, errors, run.settings.seed, gamma)
     return {name: judge(truth, each, TAUS, name) for name, each in answers.items()}
 
 

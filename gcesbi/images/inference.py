@@ -65,6 +65,8 @@ class ImageAnswer:
         Of f_src by the quantile network, at :data:`TAUS`.
     posterior : dict of str to tuple of float
         Quantiles of every parameter of the joint posterior, at :data:`TAUS`.
+    at_slope : tuple of float
+        Those of f_src given the slope of the sky; empty where the sky fixes none.
     photons : int
     p_value : float
         That the image is like the validation images of the interstellar model most like it.
@@ -76,6 +78,7 @@ class ImageAnswer:
     f_src: dict[str, ShareOfSources]
     quantiles: tuple[float, ...]
     posterior: dict[str, tuple[float, ...]]
+    at_slope: tuple[float, ...]
     photons: int
     photons_known: tuple[int, int]
     p_value: float
@@ -110,6 +113,8 @@ def infer(run: ImageRun, observation: ImageObservation) -> ImageAnswer:
     quantiles = run.typed_network("quantiles", ShareQuantiles).quantiles(counts, TAUS)[:, 0]
     joint = run.typed_network("npe", ImageNpe)
     drawn = np.quantile(joint.sample(counts, _DRAWS, run.settings.seed)["theta"][:, 0], TAUS, axis=0)
+    gamma = run.settings.known_slope
+    given = () if gamma is None else tuple(joint.at_slope(counts, TAUS, gamma)[:, 0].tolist())
     known = [run.validation(name).counts for name in run.training]
     p_value = max(likeness(observation.counts, each) for each in known)
     totals = np.concatenate([each.sum(axis=(1, 2)) for each in known])
@@ -117,6 +122,7 @@ def infer(run: ImageRun, observation: ImageObservation) -> ImageAnswer:
         f_src=shares,
         quantiles=tuple(quantiles.tolist()),
         posterior={name: tuple(column.tolist()) for name, column in zip(joint.parameter_names, drawn.T, strict=True)},
+        at_slope=given,
         photons=int(observation.counts.sum()),
         photons_known=(int(totals.min()), int(totals.max())),
         p_value=p_value,
@@ -139,7 +145,8 @@ def answer_table(answer: ImageAnswer) -> TableBlock:
         (name, f"{each.prediction:.3f}", *(f"{error:.3f}" for error in each.errors))
         for name, each in answer.f_src.items()
     ]
-    for name, values in (("quantiles", answer.quantiles), ("NPE", answer.posterior["f_src"])):
+    told = {"quantiles": answer.quantiles, "NPE": answer.posterior["f_src"], "NPE, γ known": answer.at_slope}
+    for name, values in ((name, values) for name, values in told.items() if values):
         low, below, median, above, high = values
         rows.append((name, f"{median:.3f}", f"{below:.3f} to {above:.3f}", f"{low:.3f} to {high:.3f}", "", ""))
     for name, values in answer.posterior.items():

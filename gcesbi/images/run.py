@@ -3,7 +3,7 @@
 ::
 
     run.json                    settings, version
-    simulations/NAME-fixed/     store of an interstellar model's images; those with the sky's own slope
+    simulations/NAME-fixed/     store of an interstellar model's images, or of mixtures; those with the sky's own slope
     simulations/NAME-free/      those with a free slope, for the joint posterior
     weights/                    networks (safetensors, with a JSON card and a CSV log of the training beside each)
     errors.json                 errors by bin of the prediction
@@ -11,7 +11,9 @@
     evaluation.json             accuracy and calibration by method and interstellar model
     inference.json              answers about an observation
 
-In the store of a training model the first `n_validation` images are held out. All images of a testing model are.
+In the store of a training model the first `n_validation` images are held out. All images of a testing model are. Where
+networks learn from mixtures of the training models, the store of mixtures holds as many images as all those of the
+training models would, its first ones are held out, and the training models' own images are held out altogether.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from gcesbi.errors import InputError
 from gcesbi.estimators.store import load_estimator
 from gcesbi.images.binned_errors import BinnedErrors
 from gcesbi.images.estimators import IMAGE_KINDS, ImageEstimator, ShareEstimator, joint_fingerprint
-from gcesbi.images.settings import ImageRunSettings, background_name
+from gcesbi.images.settings import MIXED, ImageRunSettings, background_name
 from gcesbi.io.files import write_atomically
 from gcesbi.networks.image import PARTS
 from gcesbi.simulation.image_sky import ImageSkyModel
@@ -139,6 +141,24 @@ class ImageRun:
         """Interstellar models that networks never see."""
         return tuple(map(background_name, self.settings.interstellar.testing))
 
+    @property
+    def learning(self) -> tuple[str, ...]:
+        """Stores that networks learn from: the training models', or that of their mixtures."""
+        return (MIXED,) if self.settings.interstellar.mix else self.training
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all stores."""
+        return (*self.training, *self.testing, *((MIXED,) if self.settings.interstellar.mix else ()))
+
+    def n_images(self, free: bool = False) -> dict[str, int]:
+        """How many images every store is to hold."""
+        wanted = self.settings.simulation
+        shared = len(self.training) // len(self.learning)
+        learnt = dict.fromkeys(self.learning, shared * (wanted.n_validation + wanted.n_train))
+        own = {} if free or not self.settings.interstellar.mix else dict.fromkeys(self.training, wanted.n_validation)
+        return {**learnt, **own, **dict.fromkeys(self.testing, wanted.n_test)}
+
     def model(self, name: str, free: bool = False) -> ImageSkyModel:
         """Model of an interstellar model's images, built at the first call."""
         if ("model", name, free) not in self._kept:
@@ -151,7 +171,7 @@ class ImageRun:
 
     def seed(self, name: str, free: bool = False) -> int:
         """Seed of a store's images: each its own, by the run's."""
-        place = (*self.training, *self.testing).index(name)
+        place = self.names.index(name)
         sequence = np.random.SeedSequence(self.settings.seed, spawn_key=(place, int(free)))
         return int(sequence.generate_state(1)[0])
 
@@ -171,20 +191,18 @@ class ImageRun:
         InputError
             If there are none.
         """
-        if name not in (*self.training, *self.testing):
-            raise InputError(f"interstellar: must be one of {', '.join((*self.training, *self.testing))}, got {name!r}")
+        if name not in self.names:
+            raise InputError(f"interstellar: must be one of {', '.join(self.names)}, got {name!r}")
         return SimulationStore.open(self.place(name, free))
 
     def learnt(self, free: bool = False) -> Simulations:
-        """Images that networks learn from, of all training models."""
-        wanted = self.settings.simulation
-        start = wanted.n_validation
-        return Simulations.concatenate(
-            [self.store(name, free).read(start, start + wanted.n_train) for name in self.training]
-        )
+        """Images that networks learn from, of all training models or of their mixtures."""
+        wanted, shared = self.settings.simulation, len(self.training) // len(self.learning)
+        start, end = shared * wanted.n_validation, shared * (wanted.n_validation + wanted.n_train)
+        return Simulations.concatenate([self.store(name, free).read(start, end) for name in self.learning])
 
     def validation(self, name: str | None = None, free: bool = False) -> Simulations:
-        """Held-out images of a training model, or of all of them.
+        """Held-out images of a training model, or of all that networks learn from together.
 
         Raises
         ------
@@ -193,9 +211,11 @@ class ImageRun:
         """
         if name is not None and name not in self.training:
             raise InputError(f"interstellar: must be one of {', '.join(self.training)} for validation, got {name!r}")
-        names = self.training if name is None else (name,)
         n = self.settings.simulation.n_validation
-        return Simulations.concatenate([self.store(each, free).read(0, n) for each in names])
+        if name is not None:
+            return self.store(name, free).read(0, n)
+        n *= len(self.training) // len(self.learning)
+        return Simulations.concatenate([self.store(each, free).read(0, n) for each in self.learning])
 
     def test(self, name: str, free: bool = False) -> Simulations:
         """Images of a testing model.
@@ -229,7 +249,7 @@ class ImageRun:
 
     def fingerprint(self, free: bool = False) -> str:
         """Of all models that networks learn from."""
-        return joint_fingerprint(self.store(name, free).fingerprint for name in self.training)
+        return joint_fingerprint(self.store(name, free).fingerprint for name in self.learning)
 
     def network(self, name: str) -> ImageEstimator:
         """A trained network: one of :data:`NETWORKS`, ``"quantiles"`` or ``"npe"``.
@@ -258,7 +278,7 @@ class ImageRun:
 
     def _made_for(self, free: bool) -> str | None:
         """Fingerprint that weights must have; None where the run has no images to compare with."""
-        there = all((self.place(name, free) / "store.json").is_file() for name in self.training)
+        there = all((self.place(name, free) / "store.json").is_file() for name in self.learning)
         return self.fingerprint(free) if there else None
 
     def predict(self, counts: ArrayLike) -> dict[str, Array]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -22,6 +22,7 @@ from gcesbi.simulation.skies import INTERSTELLAR, check_keys, make_settings
 from gcesbi.sky.image import ImageObservation
 
 __all__ = [
+    "MIXED",
     "ImageRunSettings",
     "ImageSimulationSettings",
     "InterstellarSettings",
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 Range = tuple[float, float]
+
+MIXED = "mixed"
+"""Name of the images whose interstellar emission is a mixture of the training models'."""
 
 
 def background_name(interstellar: str) -> str:
@@ -49,20 +53,25 @@ class InterstellarSettings(_Settings):
 
     training: tuple[str, ...] = Field(TRAINING, min_length=1, description="networks learn from images of these")
     testing: tuple[str, ...] = Field(TESTING, min_length=1, description="networks never see images of these")
+    mix: bool = Field(False, description="networks learn from mixtures of the training models, drawn anew every time")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         names = [background_name(each) for each in (*self.training, *self.testing)]
         if len(set(names)) < len(names):
             raise InputError(f"interstellar: training and testing must be distinct models, got {', '.join(names)}")
+        if MIXED in names:
+            raise InputError(f"interstellar: {MIXED!r} is the name of mixtures, no model may have it")
+        if self.mix and len(self.training) < 2:
+            raise InputError(f"interstellar.mix: needs two training models at least, got {self.training[0]}")
         return self
 
 
 class ImageSimulationSettings(_Settings):
     """How many images are drawn, of every interstellar model."""
 
-    n_train: int = Field(10_240, ge=64, description="of a training model; networks learn from them")
-    n_validation: int = Field(1_024, ge=100, description="of a training model; errors are read off them")
+    n_train: int = Field(10_240, ge=64, description="for each training model; networks learn from them")
+    n_validation: int = Field(1_024, ge=100, description="for each training model; errors are read off them")
     n_test: int = Field(1_024, ge=100, description="of a testing model")
 
 
@@ -72,6 +81,8 @@ class JointSettings(_Settings):
     gamma: Range = Field((1.0, 1.3), description="range of the halo's inner slope")
     hidden: int = Field(32, ge=1, description="width of the flow's networks")
     n_layer: int = Field(4, ge=1, description="spline transforms of the flow")
+    max_maps: int | None = Field(None, ge=1, description="images presented; by default as many as to other networks")
+    schedule: Literal["one-cycle", "two-step"] = Field("one-cycle", description="of the learning rate")
 
 
 class ObservationSettings(_Settings):
@@ -122,20 +133,31 @@ class ImageRunSettings(_Settings):
                 raise InputError(f"learning_shares: must lie in (0, 1), got {share}")
         return self
 
+    @property
+    def known_slope(self) -> float | None:
+        """The sky's own slope, if it is fixed and inside the range of the joint posterior."""
+        (low, high), (gamma, end) = self.joint.gamma, self.sky.gamma
+        return gamma if gamma == end and low < gamma < high else None
+
     def sky_of(self, background: str, free: bool = False) -> ImageSky:
         """The sky of an interstellar model, with the free slope of the joint posterior or that of :attr:`sky`.
+
+        :data:`MIXED` names the mixture of the training models, where networks learn from one.
 
         Raises
         ------
         InputError
             If the model is none of the run's.
         """
-        known = {background_name(each): each for each in (*self.interstellar.training, *self.interstellar.testing)}
+        training = self.interstellar.training
+        known = {background_name(each): (each,) for each in (*training, *self.interstellar.testing)}
+        known |= {MIXED: training} if self.interstellar.mix else {}
         if background not in known:
             raise InputError(f"interstellar: must be one of {', '.join(known)}, got {background!r}")
         values: dict[str, Any] = self.sky.model_dump()
-        given = known[background]
+        given, *mixed = known[background]
         values |= {"interstellar": given} if given in INTERSTELLAR else {"interstellar_map": given}
+        values |= {"mixed": tuple(mixed)} if mixed else {}
         return make_settings(ImageSky, values | ({"gamma": self.joint.gamma} if free else {}))
 
     def build(self, background: str, free: bool = False) -> ImageSkyModel:

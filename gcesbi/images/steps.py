@@ -33,10 +33,9 @@ def simulate(run: ImageRun, workers: int = 1, progress: bool = False) -> int:
     progress : bool
         Show progress bars.
     """
-    wanted, total = run.settings.simulation, 0
+    total = 0
     for free in (False, True):
-        for name in (*run.training, *run.testing):
-            n = wanted.n_test if name in run.testing else wanted.n_validation + wanted.n_train
+        for name, n in run.n_images(free).items():
             run.new_store(name, free).fill(run.simulator(name, free), n, workers, progress)
             total += n
     return total
@@ -93,7 +92,8 @@ def mock_observation(run: ImageRun) -> tuple[ImageObservation, dict[str, float]]
 def measure_learning(run: ImageRun, progress: bool = False) -> None:
     """Train the full network on shares of the training images, judge each, and write ``learning.json``.
 
-    Every share is seen as often as the whole is by the full network itself.
+    Every training has as many steps as that of the full network itself: a smaller share is seen more often. With every
+    image seen as often instead, the smallest shares would be left with too few steps to learn anything.
     """
     learnt, held_out = run.learnt(), run.validation()
     tests = {"validation": held_out, **{name: run.test(name) for name in run.testing}}
@@ -101,7 +101,7 @@ def measure_learning(run: ImageRun, progress: bool = False) -> None:
     numbers = []
     for share in (*sorted(run.settings.learning_shares), 1.0):
         rows = np.sort(np.random.default_rng(run.settings.seed).permutation(len(learnt))[: round(share * len(learnt))])
-        network = _full(run) if share == 1 else _learnt_from(run, learnt[rows], held_out, share, progress)
+        network = _full(run) if share == 1 else _learnt_from(run, learnt[rows], held_out, progress)
         numbers.append(len(rows))
         for name, images in tests.items():
             found[name].append(rmse(network.predict(images.counts), run.f_src(images)))
@@ -109,7 +109,7 @@ def measure_learning(run: ImageRun, progress: bool = False) -> None:
 
 
 def _train_one(run: ImageRun, name: str, learnt: Simulations, held_out: Simulations, progress: bool) -> TrainingHistory:
-    network, settings = _untrained(run, name), replace(run.settings.training, seed=run.settings.seed)
+    network, settings = _untrained(run, name), _training(run, name)
     run.weights(name).parent.mkdir(exist_ok=True)
     history = network.fit(
         learnt, settings, held_out, progress=progress, checkpoint=run.checkpoint(name), log=run.training_log(name)
@@ -118,9 +118,28 @@ def _train_one(run: ImageRun, name: str, learnt: Simulations, held_out: Simulati
         network.rescale(held_out.counts)
     if isinstance(network, ShareQuantiles):
         network.calibrate(held_out.counts, run.f_src(held_out))
+    if isinstance(network, ImageNpe):
+        network.calibrate(held_out.counts, held_out.theta)
+        _calibrate_at_slope(run, network)
     save_estimator(network, run.weights(name), _notes(settings, history))
     remove_checkpoints(run.checkpoint(name))
     return history
+
+
+def _training(run: ImageRun, name: str) -> TrainingSettings:
+    """How a network is trained: the joint posterior for longer, and to the end of a cosine, where settings say so."""
+    joint, settings = run.settings.joint, replace(run.settings.training, seed=run.settings.seed)
+    if name != "npe":
+        return settings
+    return replace(settings, max_maps=joint.max_maps or settings.max_maps, schedule=joint.schedule)
+
+
+def _calibrate_at_slope(run: ImageRun, network: ImageNpe) -> None:
+    """Where the sky's own slope is one that the joint posterior knows, make the share given that slope true."""
+    gamma = run.settings.known_slope
+    if gamma is not None:
+        held_out = run.validation()
+        network.calibrate_at_slope(held_out.counts, run.f_src(held_out), gamma)
 
 
 def _notes(settings: TrainingSettings, history: TrainingHistory) -> dict[str, Any]:
@@ -129,7 +148,7 @@ def _notes(settings: TrainingSettings, history: TrainingHistory) -> dict[str, An
 
 def _untrained(run: ImageRun, name: str) -> ImageEstimator:
     settings, free = run.settings, name == "npe"
-    model, joint = run.model(run.training[0], free), settings.joint
+    model, joint = run.model(run.learning[0], free), settings.joint
     common: dict[str, Any] = {
         "fingerprint": run.fingerprint(free),
         "network": settings.network,
@@ -142,14 +161,11 @@ def _untrained(run: ImageRun, name: str) -> ImageEstimator:
     return ShareEstimator.for_images(model, part=name, **common)
 
 
-def _learnt_from(
-    run: ImageRun, learnt: Simulations, held_out: Simulations, share: float, progress: bool
-) -> ShareEstimator:
-    """The full network, trained on part of the images, each seen as often as all are."""
-    settings = run.settings.training
-    fewer = max(round(share * settings.max_maps), settings.batch_size)
-    network = ShareEstimator(run.model(run.training[0]).region, _full(run).exposure, network=run.settings.network)
-    network.fit(learnt, replace(settings, seed=run.settings.seed, max_maps=fewer), held_out, progress=progress)
+def _learnt_from(run: ImageRun, learnt: Simulations, held_out: Simulations, progress: bool) -> ShareEstimator:
+    """The full network, trained on part of the images, in as many steps as on all."""
+    settings, full = replace(run.settings.training, seed=run.settings.seed), _full(run)
+    network = ShareEstimator(full.region, full.exposure, network=run.settings.network)
+    network.fit(learnt, settings, held_out, progress=progress)
     network.rescale(held_out.counts)
     return network
 

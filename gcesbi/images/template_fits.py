@@ -3,7 +3,7 @@ r"""Template fits of a run's held-out images, one interstellar model after anoth
 Two questions. *Own*: the first images of every interstellar model, fitted with that model, tell how well γ and <σv> are
 found where the background is known, and how much sources add to the scatter. *Other*: one image, fitted with every
 interstellar model in turn, tells how far γ and <σv> move where the background is wrong; no other choice shows in the
-real sky.
+real sky. *Observed*: the real image, where the run was made for one, likewise.
 
 ::
 
@@ -13,7 +13,7 @@ real sky.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,15 +25,17 @@ from gcesbi.baselines.profiles import ShapeProfile
 from gcesbi.errors import InputError
 from gcesbi.images.template_fit import GAMMAS, SlopeFit, fit_slope, halos_of_model
 from gcesbi.io.files import write_atomically
+from gcesbi.report import TableBlock
 
 if TYPE_CHECKING:
     from gcesbi.images.run import ImageRun
 
-__all__ = ["TemplateFits", "fit_images", "read_template_fits"]
+__all__ = ["TemplateFits", "fit_images", "fits_table", "read_template_fits"]
 
 NAME = "template_fits.json"
 N_IMAGE = 20
 """Images of each interstellar model that are fitted."""
+_UNIT = 1e-27
 
 Array = NDArray[np.float64]
 
@@ -52,16 +54,19 @@ class TemplateFits:
         Interstellar model of the image that `other` fits: the first of its images.
     other : mapping of str to SlopeFit
         That image, by the interstellar model it was fitted with.
+    observed : mapping of str to SlopeFit
+        The real image that the run was made for, likewise; empty without one.
     """
 
     theta: Mapping[str, Array]
     own: Mapping[str, tuple[SlopeFit, ...]]
     drawn_from: str
     other: Mapping[str, SlopeFit]
+    observed: Mapping[str, SlopeFit]
 
 
 def fit_images(run: ImageRun, n_image: int = N_IMAGE, gammas: tuple[float, ...] = GAMMAS) -> TemplateFits:
-    """Fit held-out images of a run and store the fits in its folder.
+    """Fit held-out images of a run, and its real image if it has one, and store the fits in its folder.
 
     Parameters
     ----------
@@ -84,7 +89,9 @@ def fit_images(run: ImageRun, n_image: int = N_IMAGE, gammas: tuple[float, ...] 
     own = {name: tuple(fit(image, name) for image in each.counts[:n_image]) for name, each in held.items()}
     drawn_from = run.testing[0]
     other = {name: fit(held[drawn_from].counts[0], name) for name in held}
-    fits = TemplateFits({name: each.theta[:n_image] for name, each in held.items()}, own, drawn_from, other)
+    real = run.settings.observation.read()
+    observed = {} if real is None else {name: fit(real.counts, name) for name in held}
+    fits = TemplateFits({name: each.theta[:n_image] for name, each in held.items()}, own, drawn_from, other, observed)
     _write(Path(run.folder) / NAME, fits)
     return fits
 
@@ -104,10 +111,28 @@ def read_template_fits(folder: str | Path) -> TemplateFits:
         stored = json.loads(path.read_text())
         own = {name: tuple(_slope_fit(fit) for fit in fits) for name, fits in stored["own"].items()}
         other = {name: _slope_fit(fit) for name, fit in stored["other"].items()}
+        observed = {name: _slope_fit(fit) for name, fit in stored["observed"].items()}
         theta = {name: np.array(values) for name, values in stored["theta"].items()}
-        return TemplateFits(theta, own, stored["drawn_from"], other)
+        return TemplateFits(theta, own, stored["drawn_from"], other, observed)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"run: {path} is damaged ({type(error).__name__}: {error})") from None
+
+
+def fits_table(fits: TemplateFits) -> TableBlock:
+    """γ, <σv> and TS by interstellar model, for the terminal; errors are those that fits state."""
+    blocks = ((f"one image of {fits.drawn_from}", fits.other), ("the real image", fits.observed))
+    rows = [(name, f"{len(each)} of its own", *_means(each)) for name, each in fits.own.items()]
+    rows += [(name, image, *_means((fit,))) for image, found in blocks for name, fit in found.items()]
+    columns = ("fitted with", "images", "γ", "<σv>, 10⁻²⁷ cm³/s", "TS")
+    return TableBlock(columns, tuple(rows), "Means over images; an error is the fit's own, for one image.")
+
+
+def _means(fits: Sequence[SlopeFit]) -> tuple[str, str, str]:
+    table = np.array([(f.gamma, f.gamma_error, f.cross_section, f.cross_section_error, f.test_statistic) for f in fits])
+    gamma, gamma_error, section, section_error, statistic = table.mean(axis=0)
+    edge = " (at the edge)" if any(fit.at_edge for fit in fits) else ""
+    told = f"{section / _UNIT:.2f} ± {section_error / _UNIT:.2f}"
+    return f"{gamma:.3f} ± {gamma_error:.3f}{edge}", told, f"{statistic:.1f}"
 
 
 def _write(path: Path, fits: TemplateFits) -> None:
@@ -115,6 +140,7 @@ def _write(path: Path, fits: TemplateFits) -> None:
         "drawn_from": fits.drawn_from,
         "theta": {name: theta.tolist() for name, theta in fits.theta.items()},
         "other": {name: _plain(fit) for name, fit in fits.other.items()},
+        "observed": {name: _plain(fit) for name, fit in fits.observed.items()},
         "own": {name: [_plain(fit) for fit in each] for name, each in fits.own.items()},
     }
     text = json.dumps(content, allow_nan=False) + "\n"

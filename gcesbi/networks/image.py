@@ -12,7 +12,8 @@ contrast 1 / (1 + exp(-d / 2σ)), with r = √(k + 3/8), u = r - ⟨r⟩ its dev
 
 The contrast knows no smooth light: what two interstellar models differ in is smooth over some degrees and falls away,
 with what it says about the excess' brightness; sources remain. Where the prior of backgrounds is narrow, that is what
-lets a network answer on a model that it never saw.
+lets a network answer on a model that it never saw. The pixels around are those of the whole image: at its inner edge a
+half knows two rows or columns of the other.
 
 **Encoder.** Convolutions of 3 × 3, each rectified and followed by a maximum over 2 × 2 pixels; then a dense layer.
 """
@@ -88,48 +89,53 @@ class ImageInput(nn.Module):
         self.register_buffer("place", torch.from_numpy(region.pixels.copy()), persistent=False)
         self.register_buffer("held", self._held(), persistent=False)
         self.register_buffer("largest", torch.ones(n_energy, 1, 1))
-        self.register_buffer("mean", torch.zeros(n_energy, *self.shape))
+        self.register_buffer("mean", torch.zeros(n_energy, rows // rebin, columns // rebin))
         self.register_buffer("spread", torch.ones(n_energy, 1, 1))
 
     @torch.no_grad()
     def standardise(self, counts: Tensor) -> None:
         """Set the largest counts, mean and spread from training images (n, n_energy, n_pix)."""
-        images = self.image(counts)
-        self.largest.copy_(images.amax(dim=(0, 2, 3)).clamp_min(1)[:, None, None])
-        self.mean.copy_(_root(images).mean(dim=0))
-        square = self._contrast(images).square().mean(dim=(0, 2, 3)) / self.held.mean()
+        whole = self._whole(counts)
+        self.largest.copy_(self._cut(whole).amax(dim=(0, 2, 3)).clamp_min(1)[:, None, None])
+        self.mean.copy_(_root(whole).mean(dim=0))
+        square = self._cut(self._contrast(whole)).square().mean(dim=(0, 2, 3)) / self._cut(self.held).mean()
         self.spread.copy_(square.sqrt().clamp_min(1e-3)[:, None, None])
 
     def image(self, counts: Tensor) -> Tensor:
         """Counts (n, n_energy, n_row, n_col) of the part that is seen."""
-        rows, columns = self.full_shape
-        flat = counts.new_zeros(*counts.shape[:2], rows * columns, dtype=torch.float32)
-        flat = flat.index_copy(2, self.place, counts.float())
-        return self._cut(flat.view(*counts.shape[:2], rows, columns))
+        return self._cut(self._whole(counts))
 
     def forward(self, counts: Tensor) -> Tensor:
         """Picture of counts (n, n_energy, n_pix)."""
-        images = self.image(counts)
         if self.scaling == "contrast":
-            return torch.sigmoid(self._contrast(images) / (2 * self.spread))
-        share = (images / self.largest).clamp_max(1)
+            return torch.sigmoid(self._cut(self._contrast(self._whole(counts))) / (2 * self.spread))
+        share = (self.image(counts) / self.largest).clamp_max(1)
         return share.sqrt() if self.scaling == "root" else share
 
+    def _whole(self, counts: Tensor) -> Tensor:
+        """Counts (n, n_energy, ...) of the whole image's blocks."""
+        rows, columns = self.full_shape
+        flat = counts.new_zeros(*counts.shape[:2], rows * columns, dtype=torch.float32)
+        flat = flat.index_copy(2, self.place, counts.float())
+        return self._blocks(flat.view(*counts.shape[:2], rows, columns))
+
     def _contrast(self, images: Tensor) -> Tensor:
-        """Deviation d from mean image and surroundings; zero outside the region."""
+        """Deviation d of a whole image from mean and surroundings; zero outside the region."""
         deviation = (_root(images) - self.mean) * self.held
         sums = [nn.functional.avg_pool2d(each, SURROUNDINGS, 1, SURROUNDINGS // 2) for each in (deviation, self.held)]
         return (deviation - sums[0] / sums[1].clamp_min(1e-3)) * self.held
 
     def _held(self) -> Tensor:
-        """Pixels of the picture that lie in the region, (1, n_row, n_col): 1, else 0."""
+        """Blocks of the whole image that lie in the region, (1, ...): 1, else 0."""
         rows, columns = self.full_shape
         held = torch.zeros(rows * columns).index_fill(0, self.place, 1.0)
-        return (self._cut(held.view(1, rows, columns)) > 0).float()
+        return (self._blocks(held.view(1, rows, columns)) > 0).float()
+
+    def _blocks(self, images: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(images, self.rebin) * self.rebin**2 if self.rebin > 1 else images
 
     def _cut(self, images: Tensor) -> Tensor:
-        blocks = nn.functional.avg_pool2d(images, self.rebin) * self.rebin**2 if self.rebin > 1 else images
-        return blocks[..., self.rows, self.columns]
+        return images[..., self.rows, self.columns]
 
 
 class ImageEncoder(nn.Module):

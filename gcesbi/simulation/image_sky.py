@@ -8,6 +8,11 @@ of them that are not fixed.
 
 Where γ varies, the halo is known at steps of 0.01, and in between it is the linear mixture of its neighbours: for the
 smooth part and for the places of sources alike.
+
+Where several interstellar models are mixed, every image has weights w of its own from the flat Dirichlet distribution,
+w ≥ 0 and Σ w = 1: its interstellar emission is Σ w_k T_k, and the flux of its excess the same mixture of those that go
+with the models. The weights are no parameters: a network that learns from such images knows a continuous family of
+backgrounds in place of a few.
 """
 
 from __future__ import annotations
@@ -73,6 +78,7 @@ class ImageSky(BaseModel):
         "snr-10-150"
     )
     interstellar_map: str | None = Field(None, description="FITS cube of intensities in place of the built-in model")
+    mixed: tuple[str, ...] = Field((), description="names or FITS cubes, mixed with it anew in every image")
     catalogue: str | None = Field(None, description="FITS file of 3FGL or 4FGL; no catalogue sources without one")
     f_src: Range = Field((0.0, 1.0), description="range of the share of sources in the excess")
     alpha: Range = Field((-1.05, 1.05), description="range of the index of dN/dS")
@@ -99,6 +105,8 @@ class ImageSky(BaseModel):
             PowerLawFluxes(alpha, self.flux_threshold, self.flux_low)
         for gamma in self.gamma:
             NFW(gamma, self.r_s, self.r_sun)
+        if len({self.interstellar_map or self.interstellar, *self.mixed}) <= len(self.mixed):
+            raise InputError(f"mixed: must be distinct models, got {', '.join((self.interstellar, *self.mixed))}")
         if not self.varied:
             raise InputError("f_src, alpha, gamma: at least one must have a range, all are fixed")
         return self
@@ -110,20 +118,32 @@ class ImageSky(BaseModel):
 
     def law(self) -> dict[str, Any]:
         """All that decides what is drawn, as plain values, but for the files."""
-        return self.model_dump(mode="json", exclude={"interstellar_map", "catalogue"})
+        told = self.model_dump(mode="json", exclude={"interstellar_map", "catalogue", "mixed"})
+        named = [name if name in INTERSTELLAR else "" for name in self.mixed]
+        return told | ({"mixed": named} if named else {})
+
+    @property
+    def cross_sections(self) -> tuple[float, ...]:
+        """<σv>, cm³ / s, of the excess that goes with every interstellar model that is mixed."""
+        own = CROSS_SECTIONS[self.interstellar]
+        return tuple(self.cross_section or CROSS_SECTIONS.get(name, own) for name in (self.interstellar, *self.mixed))
 
     def halo(self, gamma: float) -> Annihilation:
-        """The excess for an inner slope."""
+        """The excess for an inner slope, with the mean <σv> of interstellar models that are mixed."""
         halo = DarkMatterHalo(NFW(gamma, self.r_s, self.r_sun), self.local_density)
-        return Annihilation(halo, self.mass, self.cross_section or CROSS_SECTIONS[self.interstellar])
+        return Annihilation(halo, self.mass, float(np.mean(self.cross_sections)))
+
+    def interstellar_emission(self) -> dict[str, Emission]:
+        """Interstellar models that are mixed, by name or path; one alone where none is."""
+        names = (self.interstellar_map or self.interstellar, *self.mixed)
+        return {
+            name: InterstellarEmission(*INTERSTELLAR[name]) if name in INTERSTELLAR else read_intensity_cube(name)
+            for name in names
+        }
 
     def background(self) -> dict[str, Emission]:
-        """Components other than the excess, by name."""
-        if self.interstellar_map is None:
-            emission: Emission = InterstellarEmission(*INTERSTELLAR[self.interstellar])
-        else:
-            emission = read_intensity_cube(self.interstellar_map)
-        known: dict[str, Emission] = {"interstellar": emission, "iso": isotropic_emission()}
+        """Components other than interstellar emission and the excess, by name."""
+        known: dict[str, Emission] = {"iso": isotropic_emission()}
         return known if self.catalogue is None else known | {"catalogue": read_catalogue(self.catalogue)}
 
     def build(self) -> ImageSkyModel:
@@ -153,7 +173,8 @@ class ImageSky(BaseModel):
 
     def _digest(self) -> str:
         """Digest of the files' bytes; empty without any."""
-        paths = [path for path in (self.interstellar_map, self.catalogue) if path is not None]
+        maps = [name for name in self.mixed if name not in INTERSTELLAR]
+        paths = [path for path in (self.interstellar_map, *maps, self.catalogue) if path is not None]
         content = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths if Path(path).is_file()]
         return hashlib.sha256("".join(content).encode()).hexdigest()[:16] if content else ""
 
@@ -173,7 +194,11 @@ class ImageSkyModel:
     background : tuple of str
         Names of the components that do not vary.
     background_templates : array (n_background, n_energy, n_pix)
-        Their expected counts.
+        Their expected counts; of interstellar models that are mixed the mean.
+    interstellar_templates : array (n_interstellar, n_energy, n_pix)
+        Expected counts of every interstellar model that is mixed.
+    brightness : array (n_interstellar,)
+        Flux of the excess that goes with each, in terms of that of the halo templates.
     gammas : array (n_gamma,)
         Inner slopes at which the halo is known.
     halo_templates : array (n_gamma, n_energy, n_pix)
@@ -193,6 +218,8 @@ class ImageSkyModel:
     psf: tuple[RadialPSF, ...]
     background: tuple[str, ...]
     background_templates: Array
+    interstellar_templates: Array
+    brightness: Array
     gammas: Array
     halo_templates: Array
     halos: tuple[HaloSources, ...]
@@ -224,11 +251,12 @@ class ImageSkyModel:
         content: str,
     ) -> ImageSkyModel:
         """Compute all templates."""
-        background = sky.background()
+        mixed, background = sky.interstellar_emission(), sky.background()
         gammas = _gamma_nodes(*sky.gamma)
         annihilations = {f"{gamma:.6f}": sky.halo(float(gamma)) for gamma in gammas}
-        everything: Mapping[str, Emission] = {**background, **annihilations}
+        everything: Mapping[str, Emission] = {**mixed, **background, **annihilations}
         counts = region.take(expected_flux(region.geometry, energy_edges, psf, everything)) * exposure
+        interstellar, others, halo = np.split(counts, [len(mixed), len(mixed) + len(background)])
         radius = float(_corner_distance(region.geometry) + REACH)
         return cls(
             settings=sky,
@@ -236,10 +264,12 @@ class ImageSkyModel:
             energy_edges=energy_edges,
             exposure=exposure,
             psf=psf,
-            background=tuple(background),
-            background_templates=counts[: len(background)],
+            background=("interstellar", *background),
+            background_templates=np.concatenate([interstellar.mean(axis=0, keepdims=True), others]),
+            interstellar_templates=interstellar,
+            brightness=np.array(sky.cross_sections) / np.mean(sky.cross_sections),
             gammas=gammas,
-            halo_templates=counts[len(background) :],
+            halo_templates=halo,
             halos=tuple(HaloSources(each.halo, min(radius, 180.0)) for each in annihilations.values()),
             content=content,
         )
@@ -323,8 +353,22 @@ class ImageSkyModel:
 
     @cached_property
     def background_mean(self) -> Array:
-        """Expected counts of all that does not vary, (n_energy, n_pix)."""
+        """Expected counts of all but the excess, (n_energy, n_pix); on average over mixtures."""
         return self.background_templates.sum(axis=0)
+
+    def background_of(self, weights: Array) -> Array:
+        """Expected counts of all but the excess, (n_energy, n_pix), of a mixture (n_interstellar,)."""
+        return self.background_mean + np.tensordot(weights - 1 / len(weights), self.interstellar_templates, axes=1)
+
+    def draw_mixture(self, rng: np.random.Generator) -> Array:
+        """Weights (n_interstellar,) of interstellar models in one image; they sum to 1."""
+        n = len(self.brightness)
+        return np.ones(1) if n == 1 else rng.dirichlet(np.ones(n))
+
+    @cached_property
+    def interstellar_flux(self) -> Array:
+        """Flux of every interstellar model in the region, (n_interstellar, n_energy), photons / cm² / s."""
+        return (self.interstellar_templates / self.exposure).sum(axis=-1)
 
     @cached_property
     def background_flux(self) -> Array:

@@ -1,10 +1,11 @@
 """The simulator of Galactic-centre images: parameters in, counts images and labels out, seeded.
 
-An image is Poisson background, plus Poisson light of the smooth share of the excess, plus the photons of sources.
+An image is Poisson background, plus Poisson light of the smooth share of the excess, plus the photons of sources. Of
+several interstellar models a mixture is drawn for every image.
 Fluxes are drawn from dN/dS until their sum would exceed f_src times the excess' flux; the smooth part carries the rest,
-so that the total is the same in every image. A source of flux S gives Poisson(S s_e ε_e) photons in energy bin e, s the
-share of the flux and ε the exposure at its place, each displaced by the bin's point-spread function. Sources are placed
-to five degrees beyond the image's corners: those outside leak in.
+so that the total is the same in every image of a mixture. A source of flux S gives Poisson(S s_e ε_e) photons in energy
+bin e, s the share of the flux and ε the exposure at its place, each displaced by the bin's point-spread function.
+Sources are placed to five degrees beyond the image's corners: those outside leak in.
 
 Shards, seeds and stores are those of :class:`gcesbi.simulation.simulator.Simulator`.
 """
@@ -80,6 +81,7 @@ class ImageSimulator(Simulator):
         _ = (
             self.model.background_mean,
             self.model.background_flux,
+            self.model.interstellar_flux,
             [halo.angles(1, np.random.default_rng(0)) for halo in self.model.halos],
         )
 
@@ -100,23 +102,28 @@ class ImageSimulator(Simulator):
         number = np.zeros((n, 1))
         flux[:, :-1] = model.background_flux
         for i, (f_src, alpha, gamma) in enumerate(zip(*known.values(), strict=True)):
-            weights = model.mixture(gamma)
-            sources = self.draw_sources(f_src, alpha, gamma, rng)
-            smooth = 1 - sources.flux.sum() / (weights @ model.disc_flux).sum()
-            mean = model.background_mean + smooth * np.tensordot(weights, model.halo_templates, axes=1)
+            weights, mixture = model.mixture(gamma), model.draw_mixture(rng)
+            brightness = float(mixture @ model.brightness)
+            sources = self.draw_sources(f_src, alpha, gamma, rng, brightness)
+            smooth = brightness - sources.flux.sum() / (weights @ model.disc_flux).sum()
+            mean = model.background_of(mixture) + smooth * np.tensordot(weights, model.halo_templates, axes=1)
             counts[i] = rng.poisson(mean) + self.photons(sources, rng)
             inside = sources.flux[self._holds(sources)]
             smooth_flux = smooth * (weights @ model.region_flux)
             scd[i, 0] = _histogram(model, inside, smooth_flux.sum())
+            flux[i, 0] = mixture @ model.interstellar_flux
             flux[i, -1] = smooth_flux + inside.sum() * model.spectrum
             number[i] = len(inside)
         return Simulations(np.array(theta, dtype=np.float64), smallest_counts(counts), flux, scd, number)
 
-    def draw_sources(self, f_src: float, alpha: float, gamma: float, rng: np.random.Generator) -> ImageSources:
-        """Sources that make a share f_src of the excess; their flux never exceeds it."""
+    def draw_sources(
+        self, f_src: float, alpha: float, gamma: float, rng: np.random.Generator, brightness: float = 1.0
+    ) -> ImageSources:
+        """Sources that make a share f_src of an excess of some brightness; their flux never exceeds it."""
         model, settings = self.model, self.model.settings
         weights = model.mixture(gamma) * model.disc_flux.sum(axis=1)
-        flux = _fill(PowerLawFluxes(alpha, settings.flux_threshold, settings.flux_low), f_src * weights.sum(), rng)
+        target = f_src * brightness * weights.sum()
+        flux = _fill(PowerLawFluxes(alpha, settings.flux_threshold, settings.flux_low), target, rng)
         number = rng.multinomial(len(flux), weights / weights.sum())
         places = [halo.directions(n, rng) for halo, n in zip(model.halos, number, strict=True)]
         glon, glat = np.concatenate(places, axis=1)

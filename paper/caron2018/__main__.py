@@ -84,7 +84,8 @@ def _about(run: ImageRun) -> str:
         f"- run {run.folder}: simulated images of {sky.shape[0]} x {sky.shape[1]} pixels of {sky.pixel_size:g} deg, "
         f"{sky.energy_edges[0]:g} to {sky.energy_edges[-1]:g} GeV, {sky.weeks:g} weeks, {sources}; "
         f"seed {run.settings.seed}; "
-        f"{maps.n_train} training and {maps.n_validation} validation images of each of {', '.join(run.training)}, "
+        f"{maps.n_train} training and {maps.n_validation} validation images for each of {', '.join(run.training)}"
+        f"{', which are mixed' if run.settings.interstellar.mix else ''}, "
         f"{maps.n_test} of each of {', '.join(run.testing)}; gcesbi {version('gcesbi')}"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ CAPTION = (
     "from. (b) One image, drawn from the model named in the title, fitted with each of the five; a test statistic "
     "compares with the same interstellar model without excess, it does not rank those models. (c) Best slope of fits "
     "with the images' own model, against the share of sources in the excess: bars are the statistical errors of the "
-    "fit, which takes the excess to be smooth. Dotted: the slope of all images."
+    "fit, which takes the excess to be smooth. Dotted: the slope of all images. (d) Where the run was made for a real "
+    "image: that image, fitted with each interstellar model."
 )
 
 __all__ = ["CAPTION", "NEEDS", "draw"]
@@ -32,8 +34,8 @@ __all__ = ["CAPTION", "NEEDS", "draw"]
 def draw(images: Path) -> Figure:
     """Draw from the template fits of an image run."""
     truth, fits = ImageRun.open(images).settings.sky.gamma[0], read_template_fits(images)
-    figure, axes = canvas(1, 3, height=2.7)
-    left, middle, right = axes[0]
+    figure, axes = canvas(1, 4 if fits.observed else 3, height=2.7)
+    left, middle, right = axes[0, :3]
     for name, (colour, marker) in method_styles(fits.own).items():
         label = interstellar_label(name)
         _profile(left, fits.own[name][0], colour)
@@ -48,9 +50,18 @@ def draw(images: Path) -> Figure:
     right.axhline(truth, color="black", lw=0.8, ls=":")
     right.set(xlabel=r"$f_\mathrm{src}$", ylabel="best inner slope γ", xlim=(0, 1))
     right.set_title("own model", loc="right")
+    if fits.observed:
+        _observed(axes[0, 3], fits.observed)
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=len(fits.own))
     letters(axes)
     return figure
+
+
+def _observed(panel: Axes, fits: Mapping[str, SlopeFit]) -> None:
+    for name, (colour, _) in method_styles(fits).items():
+        _profile(panel, fits[name], colour)
+    panel.set(xlabel="inner slope γ", ylabel="test statistic", ylim=(0, None))
+    panel.set_title("real image", loc="right")
 
 
 def _profile(panel: Axes, fit: SlopeFit, colour: str) -> None:

@@ -17,7 +17,14 @@ __all__ = ["accuracy", "images_needed", "methods", "results", "table_1", "table_
 
 UNIT = 1e-27
 LEVELS = ("1σ", "2σ", "3σ", "largest")
-METHODS = {"halves": "mean of halves, binned errors", "quantiles": "quantiles", "npe": "joint posterior"}
+METHODS = {
+    "full": "full image, binned errors",
+    "halves": "mean of halves, binned errors",
+    "all": "mean of all five, binned errors",
+    "quantiles": "quantiles",
+    "npe": "joint posterior",
+    "npe_slope": "joint posterior, slope known",
+}
 KEYS = ("rmse", "coverage_68", "width_68", "crps")
 
 
@@ -29,10 +36,11 @@ def results(folders: Mapping[str, Path], scale: str = "") -> str:
     folder = folders["images"]
     run = ImageRun.open(folder)
     sky, maps = run.settings.sky, run.settings.simulation
+    learnt = "mixtures of the training models, as many as" if run.settings.interstellar.mix else "images:"
     told = (
         f"Simulated images of {sky.shape[0]} × {sky.shape[1]} pixels of {sky.pixel_size:g}°, seed {run.settings.seed}; "
-        f"{maps.n_train} training, {maps.n_validation} validation images of each training model, {maps.n_test} of each "
-        f"testing model{f'; scale {scale}' if scale else ''}; run `{folder}`.\n\n"
+        f"learnt from {learnt} {maps.n_train} for each training model, {maps.n_validation} held out; {maps.n_test} "
+        f"of each testing model{f'; scale {scale}' if scale else ''}; run `{folder}`.\n\n"
     )
     return head + told + "\n".join(each(folder) for each in (table_1, accuracy, methods, table_3, images_needed))
 
@@ -55,11 +63,18 @@ def table_1(folder: Path) -> str:
         for name, own in fits.own.items()
     ]
     number = max(len(own) for own in fits.own.values())
+    real = [
+        (interstellar_label(name), *_one_fit(fit), f"{fit.profile.largest_log_likelihood - best:.1f}")
+        for best in [max((fit.profile.largest_log_likelihood for fit in fits.observed.values()), default=0.0)]
+        for name, fit in fits.observed.items()
+    ]
+    seen = "\nThe real image; Δ ln L: less that of the best model.\n\n"
+    observed = seen + _table(("interstellar model", *fitted, "Δ ln L"), real) if real else ""
     return (
         "## Table 1: template fits\n\n<σv> in 10⁻²⁷ cm³/s; put in: the paper's Table 1. First γ, <σv>, TS: mean of "
         f"{number} images of each model, fitted with it, ± their scatter, in brackets the fit's own error. Last four: "
         f"one image of {interstellar_label(fits.drawn_from)}, fitted with each model, ± the fit's error; "
-        "Δ ln L: less that of the right model.\n\n" + _table(columns, rows)
+        "Δ ln L: less that of the right model.\n\n" + _table(columns, rows) + observed
     )
 
 
@@ -86,7 +101,7 @@ def table_3(folder: Path, network: str = "halves") -> str:
 
 
 def methods(folder: Path) -> str:
-    """Accuracy and calibration of the paper's way, of quantiles, and of the joint posterior."""
+    """Accuracy and calibration of the paper's way, of quantiles, and of the joint posterior with and without slope."""
     found = ImageRun.open(folder).evaluation()
     rows = [
         (
@@ -99,6 +114,7 @@ def methods(folder: Path) -> str:
         for slope, sets in found.items()
         for name, judged in sets.items()
         for method, title in METHODS.items()
+        if method in judged
     ]
     return (
         "## Ways to state an error\n\nSlope fixed: images of the slope that all but the joint posterior learnt; free: "

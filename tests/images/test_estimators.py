@@ -58,7 +58,7 @@ def test_halves_see_their_half_alone():
     left = ShareEstimator(REGION, EXPOSURE, part="left", network=NETWORK)
     counts = images(20, 4).counts
     other = counts.reshape(20, 1, 12, 12).copy()
-    other[..., 6:] = 0
+    other[..., 8:] = 0  # two columns beyond its edge are surroundings of those at the edge
     left.embedding.inputs.standardise(torch.from_numpy(counts.astype(np.float32)))
     torch.nn.init.normal_(left.head.linear.weight)
     np.testing.assert_array_equal(left.predict(other.reshape(20, 1, -1)), left.predict(counts))
@@ -195,6 +195,77 @@ def test_the_joint_posterior_keeps_to_its_bounds_and_names():
     assert np.all(np.abs(drawn[..., 1]) <= 1)
     assert np.sqrt(np.mean((np.median(drawn[..., 0], axis=0) - fresh.theta[:, 0]) ** 2)) < 0.15
     assert drawn[..., 1].std(axis=0).mean() == pytest.approx(2 / np.sqrt(12), abs=0.1)  # nothing is known of it
+
+
+def test_a_half_sees_the_picture_of_the_whole():
+    whole, counts = ShareEstimator(REGION, EXPOSURE, network=NETWORK), images(20, 4).counts
+    top = ShareEstimator(REGION, EXPOSURE, part="top", network=NETWORK)
+    for network in (whole, top):
+        network.embedding.inputs.standardise(torch.from_numpy(counts.astype(np.float32)))
+        network.embedding.inputs.spread.fill_(1.0)
+    np.testing.assert_allclose(top.picture(counts), whole.picture(counts)[:, :, 6:], rtol=1e-6)
+
+
+def posterior(bounds):
+    """An untrained joint posterior that answers differently from image to image."""
+    network = ImageNpe(REGION, EXPOSURE, network=NETWORK, parameters=bounds, hidden=8, n_layer=2, seed=1).eval()
+    network.embedding.inputs.standardise(torch.from_numpy(images(300, 2).counts.astype(np.float32)))
+    torch.manual_seed(4)
+    for name, value in network.head.named_parameters():
+        if "weight" in name:
+            torch.nn.init.normal_(value, std=0.4)
+    return network
+
+
+def test_samples_are_moved_to_true_levels_in_their_order():
+    bounds = {"f_src": (0.0, 1.0), "alpha": (-1.0, 1.0)}
+    network, held_out, fresh = posterior(bounds), images(1000, 9), images(800, 6)
+    before = network.sample(fresh.counts, 300, seed=1)["theta"]
+    network.calibrate(held_out.counts, held_out.theta)
+    after = network.sample(fresh.counts, 300, seed=1)["theta"]
+    level = np.mean(after < fresh.theta, axis=0)
+    spread = np.sqrt(0.25 * (1 / 800 + 1 / 1000))
+    for low, high in ((0.16, 0.84), (0.3, 0.7)):
+        held = np.mean((level > low) & (level < high), axis=0)
+        np.testing.assert_array_less(np.abs(held - (high - low)), 4 * spread + 0.01)  # k = 4, and steps of levels
+    assert np.abs(np.mean((np.mean(before < fresh.theta, axis=0) < 0.16), axis=0) - 0.16).max() > 0.05  # it had to move
+    for k in range(2):
+        assert np.all(np.diff(after[before[:, 0, k].argsort(), 0, k]) >= 0)
+    network.levels.copy_(torch.arange(1, 100).expand(2, -1) / 100)
+    np.testing.assert_allclose(network.sample(fresh.counts, 300, seed=1)["theta"], before, atol=2e-3)
+
+
+def test_the_share_at_a_known_slope_is_the_joint_density_along_a_line():
+    """Against samples of the joint posterior that happen to lie near the slope."""
+    network, counts = posterior({"f_src": (0.0, 1.0), "alpha": (-1.0, 1.0), "gamma": (1.0, 1.3)}), images(2, 8).counts
+    taus = np.array([0.16, 0.5, 0.84])
+    curves = network.at_slope(counts, taus, 1.1)
+    drawn = network.sample(counts, 60_000, seed=2)["theta"]
+    for i in range(2):
+        near = drawn[np.abs(drawn[:, i, 2] - 1.1) < 0.01, i, 0]
+        below = [np.mean(near < value) for value in curves[:, i]]
+        assert len(near) > 500
+        np.testing.assert_allclose(below, taus, atol=4 * 0.5 / np.sqrt(len(near)) + 0.01)  # k = 4, and the grid
+
+
+def test_levels_at_a_known_slope_are_made_true():
+    network, held_out, fresh = (
+        posterior({"f_src": (0.0, 1.0), "gamma": (1.0, 1.3)}),
+        images(600, 9),
+        images(600, 6),
+    )
+    network.calibrate_at_slope(held_out.counts, held_out.theta[:, 0], 1.1)
+    taus = np.array([0.16, 0.5, 0.84])
+    below = np.mean(fresh.theta[:, 0] < network.at_slope(fresh.counts, taus, 1.1), axis=1)
+    np.testing.assert_allclose(below, taus, atol=4 * np.sqrt(0.25 * 2 / 600))  # k = 4
+
+
+def test_a_slope_that_the_posterior_does_not_know_is_refused():
+    network = posterior({"f_src": (0.0, 1.0), "gamma": (1.0, 1.3)})
+    with pytest.raises(InputError, match=r"gamma: must lie inside the posterior's range \(1.0, 1.3\), got 1.4"):
+        network.at_slope(images(2, 8).counts, [0.5], 1.4)
+    with pytest.raises(InputError, match=r"gamma: must lie inside the posterior's range \(nan, nan\), got 1.1"):
+        posterior({"f_src": (0.0, 1.0), "alpha": (-1.0, 1.0)}).at_slope(images(2, 8).counts, [0.5], 1.1)
 
 
 def test_activations_are_those_of_the_convolutions():

@@ -16,6 +16,7 @@ from gcesbi.images.inference import answer_table, infer, likeness
 from gcesbi.images.run import ALL_NETWORKS
 from gcesbi.images.settings import image_preset_names
 from gcesbi.images.steps import mock_observation, train
+from gcesbi.images.template_fits import read_template_fits
 from gcesbi.sky.image import ImageGeometry, ImageObservation, ImageRegion
 
 
@@ -52,6 +53,26 @@ def test_models_have_images_of_their_own(images_run):
     assert len({float(share[0]) for share in shares}) == 4
 
 
+def test_networks_may_learn_from_mixtures(tmp_path):
+    changes = ["interstellar.mix=true", "simulation.n_train=64", "simulation.n_validation=100"]
+    run = ImageRun.create(tmp_path / "run", load_image_settings("images-test", changes))
+    sky = run.settings.sky_of("mixed", free=True)
+    assert (sky.interstellar, sky.mixed, sky.gamma) == ("snr-10-150", ("lorimer-4-150",), (1.0, 1.3))
+    assert run.learning == ("mixed",)
+    assert run.n_images() == {"mixed": 328, "snr-10-150": 100, "lorimer-4-150": 100, "lorimer-10-150": 128}
+    assert run.n_images(free=True) == {"mixed": 328, "lorimer-10-150": 128}
+    assert run.seed("lorimer-10-150") == ImageRun(tmp_path, load_image_settings("images-test")).seed("lorimer-10-150")
+    for name in ("mixed", "snr-10-150"):
+        run.new_store(name).fill(run.simulator(name), run.n_images()[name])
+    held_out, learnt = run.validation(), run.learnt()
+    assert (len(held_out), len(learnt), len(run.validation("snr-10-150"))) == (200, 128, 100)
+    np.testing.assert_array_equal(learnt.counts, run.store("mixed").read(200, 328).counts)
+    np.testing.assert_array_equal(held_out.counts, run.store("mixed").read(0, 200).counts)
+    assert held_out.flux[:, 0].std() > 100 * run.validation("snr-10-150").flux[:, 0].std()
+    with pytest.raises(InputError, match=r"interstellar: must be one of snr-10-150, .*, mixed, got 'nowhere'"):
+        run.store("nowhere")
+
+
 def test_every_network_is_stored_with_its_history(images_run):
     for name in ALL_NETWORKS:
         assert images_run.weights(name).is_file()
@@ -82,6 +103,10 @@ def test_errors_and_evaluation_are_those_of_the_images(images_run):
     told = images_run.evaluation()
     assert set(told["fixed"]) == {"validation", "lorimer-10-150"}
     assert set(told["free"]["lorimer-10-150"]) == {*errors, "quantiles", "npe"}
+    assert set(told["fixed"]["lorimer-10-150"]) == {*errors, "quantiles", "npe", "npe_slope"}
+    for free, name in ((True, "npe"), (False, "npe_slope"), (False, "quantiles")):  # levels made true on these images
+        judged = told["free" if free else "fixed"]["validation"][name]
+        assert judged["coverage_68"] == pytest.approx(0.68, abs=0.06)
     assert told["fixed"]["validation"]["full"]["rmse"] == pytest.approx(np.sqrt(np.mean(missed**2)))
     # the bins' 68.27 % of the very images that they were measured on
     assert told["fixed"]["validation"]["full"]["coverage_68"] == pytest.approx(0.68, abs=0.06)
@@ -107,7 +132,8 @@ def test_an_answer_holds_all_methods_and_caveats(images_run):
     assert answer.photons_known[0] < answer.photons_known[1]
     assert len(answer.caveats) == 3 + (answer.p_value < 0.01)
     assert json.loads(json.dumps(answer.to_dict()))["f_src"]["full"]["prediction"] == answer.f_src["full"].prediction
-    assert len(answer_table(answer).rows) == 7 + 2 + 2
+    assert list(answer.at_slope) == sorted(answer.at_slope)
+    assert len(answer_table(answer).rows) == 7 + 3 + 2
 
 
 def test_an_image_unlike_all_others_is_told(images_run):
@@ -235,6 +261,8 @@ def test_a_folder_is_made_once_and_not_lost(images_run, tmp_path):
         ("images", ["sky.flux_threshold=1e-13"], "flux_threshold: must be above the lowest flux 1e-12"),
         ("images", ["learning_shares=[1.0]"], r"learning_shares: must lie in \(0, 1\), got 1.0"),
         ("images", ["interstellar.testing=['snr-10-150']"], "interstellar: training and testing must be distinct"),
+        ("images", ["interstellar.mix=true", "interstellar.training=['snr-10-150']"], "mix: needs two training models"),
+        ("images", ["interstellar.training=['a/mixed.fits']"], "'mixed' is the name of mixtures, no model may have it"),
         ("images", ["simulation.n_test=5"], "simulation.n_test: input should be greater than or equal to 100"),
         ("images", ["network.penalty=-1"], "penalty: must not be negative"),
     ],
@@ -279,6 +307,15 @@ def test_commands_tell_what_the_steps_found(images_run, tmp_path):
     told = runner.invoke(app, ["images", "simulate", "--out", str(images_run.folder), "--preset", "images-test"])
     assert told.exit_code == 0, told.output
     assert "1280 images of 2 training and 1 testing models" in told.output.replace("\n", " ")
+
+
+def test_templates_are_fitted_by_a_command(images_run):
+    told = CliRunner().invoke(app, ["images", "fit", str(images_run.folder), "--images", "1", "--quiet"])
+    assert told.exit_code == 0, told.output
+    assert "Excess in template fits" in told.output
+    fits = read_template_fits(images_run.folder)
+    assert {name: len(each) for name, each in fits.own.items()} == dict.fromkeys(images_run.names, 1)
+    assert not fits.observed
 
 
 def test_commands_refuse_bad_input(tmp_path):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from gcesbi.errors import InputError
+from gcesbi.images.settings import load_image_settings
 from gcesbi.images.template_fit import fit_slope, halos_of_model
-from gcesbi.images.template_fits import fit_images, read_template_fits
+from gcesbi.images.template_fits import fit_images, fits_table, read_template_fits
 from gcesbi.simulation.image_sky import ImageSkyModel
 from gcesbi.simulation.images import ImageSimulator
 
@@ -17,7 +18,7 @@ class Run:
     """What a run gives to a template fit: one interstellar model trained on, one tested on."""
 
     def __init__(self, folder):
-        self.folder = folder
+        self.folder, self.settings = folder, load_image_settings("images-test")
         self.training, self.testing = NAMES[:1], NAMES[1:]
         self.models = {name: ImageSkyModel.preset(shape=(16, 16), pixel_size=0.75, interstellar=name) for name in NAMES}
         self.images = {
@@ -69,6 +70,24 @@ def test_the_file_gives_back_what_was_fitted(run):
         assert (second.cross_section, second.cross_section_error) == (first.cross_section, first.cross_section_error)
         np.testing.assert_array_equal(again.theta[name], fits.theta[name])
         assert again.other[name].test_statistic == fits.other[name].test_statistic
+
+
+def test_the_real_image_is_fitted_with_every_model(run, monkeypatch, tmp_path):
+    seen, _ = ImageSimulator(run.models["snr-10-150"]).observe([0.0, 0.5], seed=9)
+    other = Run(tmp_path)
+    monkeypatch.setattr(type(other.settings.observation), "read", lambda self: seen)
+    fits = fit_images(other, n_image=1, gammas=SLOPES)
+    for name, fit in read_template_fits(other.folder).observed.items():
+        halos, reference = halos_of_model(other.model(name))
+        alone = fit_slope(seen.counts, other.model(name).background_templates, halos, reference, SLOPES)
+        assert fit.gamma == pytest.approx(alone.gamma, abs=1e-6)
+        assert fit.cross_section / alone.cross_section == pytest.approx(1, rel=1e-6)
+    own, wrong = (fits.observed[name].profile.largest_log_likelihood for name in NAMES)
+    assert own > wrong
+    rows = fits_table(fits).rows
+    assert [row[:2] for row in rows[:2]] == [(name, "1 of its own") for name in NAMES]
+    assert [row[1] for row in rows[2:]] == ["one image of lorimer-4-150"] * 2 + ["the real image"] * 2
+    assert rows[-1][2].startswith(f"{fits.observed['lorimer-4-150'].gamma:.3f} ± ")
 
 
 def test_missing_and_damaged_files_are_named(run, tmp_path):

@@ -22,7 +22,7 @@ CHANGES = (
     "joint.gamma=[1.0, 1.04]",
     "sky.weeks=100",
 )
-METHODS = ("full", "left", "right", "top", "bottom", "halves", "all", "quantiles", "npe")
+METHODS = ("full", "left", "right", "top", "bottom", "halves", "all", "quantiles", "npe", "npe_slope")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,8 @@ def _evaluation():
         return {"n": 90, "rmse": 0.1 + 0.01 * k, "coverage_68": 0.6 + 0.01 * k, "width_68": 0.2, "crps": None}
 
     sets = {name: {m: judged(k) for k, m in enumerate(METHODS)} for name in ("validation", "lorimer-4-150")}
-    return {"fixed": sets, "free": sets}
+    free = {name: {m: told for m, told in each.items() if m != "npe_slope"} for name, each in sets.items()}
+    return {"fixed": sets, "free": free}
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,26 @@ def test_figure_2_shows_the_profiles_and_best_slopes_of_the_fits(drawn, tiny):
         low, high = np.array([segment[:, 1] for segment in bar.lines[2][0].get_segments()]).T
         np.testing.assert_allclose((high - low) / 2, [fit.gamma_error for fit in fits.own[name]])
     assert [line.get_ydata()[0] for line in right.lines if line.get_linestyle() == ":"] == [1.1]
+
+
+def test_the_real_image_has_a_panel_and_a_table_where_there_is_one(tiny, tmp_path):
+    from paper.caron2018 import figure_2
+    from paper.caron2018.tables import table_1
+
+    for name in ("run.json", "template_fits.json"):
+        shutil.copy(tiny.folder / name, tmp_path)
+    stored = json.loads((tmp_path / "template_fits.json").read_text())
+    (tmp_path / "template_fits.json").write_text(json.dumps(stored | {"observed": stored["other"]}))
+    *_, panel = panels(figure_2.draw(tmp_path))
+    assert panel.get_title("right") == "real image"
+    dots = [line for line in panel.lines if line.get_marker() == "o"]
+    fits = read_template_fits(tmp_path).observed
+    assert [dot.get_ydata()[0] for dot in dots] == [fit.test_statistic for fit in fits.values()]
+    text = table_1(tmp_path)
+    assert text.startswith(table_1(tiny.folder))
+    last = text.strip().splitlines()[-1].split(" | ")
+    assert last[1].startswith(f"{fits['lorimer-4-150'].gamma:.3f} ± ")
+    assert "\nThe real image; " in text
 
 
 def test_figure_3_shows_two_images_of_the_testing_model(drawn, tiny):

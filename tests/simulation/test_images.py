@@ -221,6 +221,36 @@ def test_images_like_the_real_ones(data_folder):
     assert model.for_observation(real) is model
 
 
+def test_mixtures_have_the_mean_of_their_models_and_scatter_between_them():
+    names = ("snr-10-150", "lorimer-10-100000", "lorimer-4-150")
+    images = simulator(mixed=names[1:])
+    alone = [simulator(interstellar=name).model for name in names]
+    model = images.model
+    np.testing.assert_allclose(model.background_mean, np.mean([each.background_mean for each in alone], axis=0))
+    halos = np.array([each.halo_templates.sum() for each in alone])
+    assert model.halo_templates.sum() == pytest.approx(halos.mean())
+    np.testing.assert_allclose(model.brightness, halos / halos.mean())
+    np.testing.assert_allclose(model.background_of(np.array([0.0, 1.0, 0.0])), alone[1].background_mean)
+    assert model.fingerprint != alone[0].fingerprint
+    n = 400
+    drawn = images.draw(np.array([[0.5, 0.5]] * n), np.random.default_rng(8))
+    light = np.array([each.background_flux[0].sum() for each in alone])
+    # weights of a flat Dirichlet distribution of three: mean 1/3, covariance (δ - 1/3) / 12
+    found, spread = drawn.flux[:, 0].sum(axis=1), light.std() / 2
+    assert found.mean() == pytest.approx(light.mean(), abs=4 * spread / np.sqrt(n))  # k = 4
+    assert found.std() == pytest.approx(spread, rel=4 / np.sqrt(2 * n))
+    assert np.corrcoef(found, drawn.counts.sum(axis=(1, 2)))[0, 1] > 0.9
+
+
+def test_the_share_is_one_of_the_mixtures_own_excess():
+    images = simulator(mixed=("lorimer-10-100000",))
+    rng = np.random.default_rng(5)
+    whole = images.model.disc_flux.sum()
+    for brightness in images.model.brightness:
+        flux = images.draw_sources(1.0, 1.05, 1.1, rng, brightness).flux.sum()
+        assert brightness - 1e-9 / whole < flux / whole <= brightness
+
+
 def test_the_papers_models_are_there():
     assert set(TRAINING) | set(TESTING) == set(INTERSTELLAR) == set(CROSS_SECTIONS)
     assert not set(TRAINING) & set(TESTING)
@@ -242,6 +272,8 @@ def test_the_papers_models_are_there():
         ({"shape": (0, 4)}, "shape: must be two whole numbers above 0"),
         ({"energy_edges": (2.0, 1.0)}, "energy_edges: must be positive and increasing"),
         ({"pixel_siz": 1.0}, "pixel_size"),
+        ({"mixed": ("snr-10-150",)}, "mixed: must be distinct models, got snr-10-150, snr-10-150"),
+        ({"mixed": ("snr-10",)}, "path: must be an existing file"),
         ({"catalogue": "/nowhere/cat.fits"}, "path: must be an existing file"),
         ({"energy_edges": (1.0, 60.0)}, "energy: must lie in 0.5 to 30 GeV"),
     ],
