@@ -59,6 +59,9 @@ class NetworkSettings:
     norm : {"batch", "instance", "none"}
     dropout : float, optional
         Share of features that is set to zero, at random, in training; by default the estimator's own.
+    means : bool
+        Show the dense layers means over pixels too, of every pixel by itself and of every level before its maximum:
+        see :mod:`gcesbi.networks.means`.
 
     Raises
     ------
@@ -73,6 +76,7 @@ class NetworkSettings:
     n_features: int = 256
     norm: str = "batch"
     dropout: float | None = None
+    means: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
@@ -167,7 +171,13 @@ class Estimator(nn.Module):
         sizes = self.network
         inputs = CountsInput(self.exposure, sizes.energy)
         encoder = _ENCODERS[sizes.encoder](
-            self.region, inputs.n_channel, sizes.widths, sizes.n_features, depth=sizes.depth, norm=sizes.norm
+            self.region,
+            inputs.n_channel,
+            sizes.widths,
+            sizes.n_features,
+            depth=sizes.depth,
+            norm=sizes.norm,
+            means=sizes.means,
         )
         dropout = self.dropout if sizes.dropout is None else sizes.dropout
         return MapEmbedding(inputs, encoder, sizes.n_features, dropout)
@@ -229,10 +239,17 @@ class Estimator(nn.Module):
             "n_energy": self.n_energy,
             "exposure": digest(self.exposure.astype(np.float32)),
             "names": list(self.names),
-            "network": {**asdict(self.network), "widths": list(self.network.widths)},
+            "network": self._network_identity(),
             "fingerprint": self.fingerprint,
             **self._more_identity(),
         }
+
+    def _network_identity(self) -> dict[str, Any]:
+        """Settings of the network; without means they are those of files from before there were means."""
+        values = {**asdict(self.network), "widths": list(self.network.widths)}
+        if isinstance(self.network, NetworkSettings) and not self.network.means:
+            del values["means"]
+        return values
 
     def _grid(self) -> dict[str, Any]:
         """What the pixels are numbered on."""

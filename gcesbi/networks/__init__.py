@@ -11,6 +11,7 @@ from gcesbi.networks.gaussian import (
     LowRankOutput,
 )
 from gcesbi.networks.inputs import CountsInput, MapEmbedding
+from gcesbi.networks.means import LevelMeans, PixelLayer
 from gcesbi.networks.quantile import QuantileHead, QuantileOutput
 
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     "FaceImage",
     "GaussianHead",
     "GaussianOutput",
+    "LevelMeans",
     "LowRankGaussianHead",
     "LowRankOutput",
     "MapEmbedding",
+    "PixelLayer",
     "QuantileHead",
     "QuantileOutput",
 ]

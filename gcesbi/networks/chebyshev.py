@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from gcesbi.errors import InputError
 from gcesbi.networks.graph import coarsen, rescaled_laplacian
+from gcesbi.networks.means import LevelMeans, PixelLayer
 from gcesbi.networks.sizes import check_instance, check_sizes
 from gcesbi.sky.region import Region
 
@@ -178,6 +179,8 @@ class ChebyshevEncoder(nn.Module):
     norm : {"batch", "instance", "none"}
     n_term : int
         Terms of the Chebyshev series.
+    means : bool
+        Show the dense layer means over pixels before the maxima too, as :class:`gcesbi.networks.FaceEncoder` does.
     """
 
     def __init__(
@@ -190,6 +193,7 @@ class ChebyshevEncoder(nn.Module):
         depth: int = 1,
         norm: str = "batch",
         n_term: int = 5,
+        means: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(norm, widths, n_channel, n_features, depth)
@@ -198,30 +202,46 @@ class ChebyshevEncoder(nn.Module):
                 f"widths: at most log2(nside) = {region.nside.bit_length() - 1} levels fit nside {region.nside}, "
                 f"got {len(widths)}"
             )
-        levels = []
+        levels, pools = [], []
         for n_in, n_out in zip([n_channel, *widths[:-1]], widths, strict=True):
-            level, region = _level(region, n_in, n_out, depth, norm, n_term)
+            level, pool = _level(region, n_in, n_out, depth, norm, n_term, pool=not means)
             levels.append(level)
+            pools.append(pool)
+            region = pool.coarse
         check_instance(norm, region.n_pix)
         self.levels = nn.ModuleList(levels)
-        self.dense = nn.Linear(region.n_pix * widths[-1] + sum(widths), n_features)
+        n_mean = widths[0] + sum(widths) if means else 0
+        self.dense = nn.Linear(region.n_pix * widths[-1] + sum(widths) + n_mean, n_features)
+        self.means = LevelMeans(n_mean, norm) if means else None
+        self.pixel = PixelLayer(n_channel, widths[0], norm) if means else None
+        self.pools = nn.ModuleList(pools) if means else None
 
     def forward(self, maps: Tensor) -> Tensor:
         """Features (n, n_features) of maps (n, n_channel, n_pix)."""
         x = maps.permute(2, 0, 1)
-        means = []
-        for level in self.levels:
+        seen, means = [], [] if self.pixel is None else [self.pixel(maps).mean(dim=2)]
+        for k, level in enumerate(self.levels):
             x = level(x)
-            means.append(x.mean(dim=0))
-        return torch.relu(self.dense(torch.cat([x.transpose(0, 1).flatten(1), *means], dim=1)))
+            if self.pools is not None:
+                means.append(x.mean(dim=0))
+                x = self.pools[k](x)
+            seen.append(x.mean(dim=0))
+        if self.means is not None:
+            seen.append(self.means(means))
+        return torch.relu(self.dense(torch.cat([x.transpose(0, 1).flatten(1), *seen], dim=1)))
 
 
-def _level(region: Region, n_in: int, n_out: int, depth: int, norm: str, n_term: int) -> tuple[nn.Sequential, Region]:
-    """`depth` times convolution, norm and ReLU, the last with a maximum in front of its norm; and its region."""
+def _level(
+    region: Region, n_in: int, n_out: int, depth: int, norm: str, n_term: int, *, pool: bool
+) -> tuple[nn.Sequential, PixelMaximum]:
+    """`depth` times convolution, norm and ReLU, the last, if told to, with a maximum in front of its norm; the maximum.
+
+    Norm and ReLU before and after the maximum are as in :mod:`gcesbi.networks.face`.
+    """
+    maximum = PixelMaximum(region)
     layers: list[nn.Module] = []
     for k in range(depth):
         layers.append(ChebyshevConvolution(region, n_in if k == 0 else n_out, n_out, n_term, bias=norm == "none"))
-        if k < depth - 1:
-            layers += [PixelNorm(norm, n_out), nn.ReLU()]
-    pool = PixelMaximum(region)
-    return nn.Sequential(*layers, pool, PixelNorm(norm, n_out), nn.ReLU()), pool.coarse
+        layers += [maximum] if pool and k == depth - 1 else []
+        layers += [PixelNorm(norm, n_out), nn.ReLU()]
+    return nn.Sequential(*layers), maximum

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
+from gcesbi.networks.means import LevelMeans, PixelLayer
 from gcesbi.networks.sizes import check_instance, check_sizes
 from gcesbi.sky.healpix import xy_of_pixel
 from gcesbi.sky.region import Region
@@ -120,10 +121,14 @@ class FaceEncoder(nn.Module):
     depth : int
         Convolutions per level.
     norm : {"batch", "instance", "none"}
+    means : bool
+        Show the dense layer means over the region's pixels too (:mod:`gcesbi.networks.means`): of a layer of every
+        pixel by itself, as wide as the first level, and of every level before its maximum.
     """
 
     place: Tensor
     fixed: Tensor
+    held: Tensor
 
     def __init__(
         self,
@@ -134,6 +139,7 @@ class FaceEncoder(nn.Module):
         *,
         depth: int = 1,
         norm: str = "batch",
+        means: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(norm, widths, n_channel, n_features, depth)
@@ -143,9 +149,14 @@ class FaceEncoder(nn.Module):
         self.register_buffer("place", torch.from_numpy(image.place), persistent=False)
         self.register_buffer("fixed", _fixed_channels(image), persistent=False)
         n_in = [n_channel + self.fixed.shape[-1], *widths]
-        self.levels = nn.ModuleList(_level(a, b, depth, norm) for a, b in zip(n_in[:-1], widths, strict=True))
+        levels = (_level(a, b, depth, norm, pool=not means) for a, b in zip(n_in[:-1], widths, strict=True))
+        self.levels = nn.ModuleList(levels)
         n_last = widths[-1] * image.height * image.width // 4 ** len(widths)
-        self.dense = nn.Linear(n_last + sum(widths), n_features)
+        n_mean = widths[0] + sum(widths) if means else 0
+        self.dense = nn.Linear(n_last + sum(widths) + n_mean, n_features)
+        self.means = LevelMeans(n_mean, norm) if means else None
+        self.pixel = PixelLayer(n_channel, widths[0], norm) if means else None
+        self.register_buffer("held", torch.from_numpy(image.mask).float()[None, None], persistent=False)
 
     def image(self, maps: Tensor) -> Tensor:
         """Images (n, n_channel + 3, height, width) of maps (n, n_channel, n_pix); channels last in memory."""
@@ -157,12 +168,22 @@ class FaceEncoder(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Features (n, n_features) of maps (n, n_channel, n_pix)."""
-        image = self.image(maps)
-        means = []
+        image, held = self.image(maps), self.held
+        seen, means = [], [] if self.pixel is None else [self.pixel(maps).mean(dim=2)]
         for level in self.levels:
             image = level(image)
-            means.append(image.mean(dim=(2, 3)))
-        return torch.relu(self.dense(torch.cat([image.flatten(1), *means], dim=1)))
+            if self.means is not None:
+                means.append(_mean_where(image, held))
+                image, held = nn.functional.max_pool2d(image, 2), nn.functional.max_pool2d(held, 2)
+            seen.append(image.mean(dim=(2, 3)))
+        if self.means is not None:
+            seen.append(self.means(means))
+        return torch.relu(self.dense(torch.cat([image.flatten(1), *seen], dim=1)))
+
+
+def _mean_where(image: Tensor, held: Tensor) -> Tensor:
+    """Mean (n, n_channel) of images (n, n_channel, height, width) over pixels that are held, (1, 1, height, width)."""
+    return image.flatten(2) @ held.flatten() / held.sum()
 
 
 def _fixed_channels(image: FaceImage) -> Tensor:

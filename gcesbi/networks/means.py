@@ -1,0 +1,64 @@
+r"""Means over a region's pixels: how clumpy a map is, is a mean.
+
+Maxima of neighbouring pixels, from level to level, say where something shines; how many pixels hold so and so much is
+told by means of rectified channels, taken before the maxima,
+
+.. math:: m_c = \frac{1}{n_\mathrm{pix}} \sum_p \mathrm{ReLU}(w_c \cdot x_p + b_c) ,
+
+with x_p all that a level sees around a pixel. With x_p the pixel's own channels (a layer of its own in front of the
+levels) these are sums over a set (Zaheer et al. 2017, arXiv:1703.06114), and give the histogram of its counts as finely
+as there are channels. From map to map they vary little, by about :math:`n_\mathrm{pix}^{-1/2}`, so they are
+standardised over maps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LevelMeans", "PixelLayer"]
+
+_EPSILON = 1e-8  # added to the variances of means, which are of the order of 1 / n_pix
+
+
+class PixelLayer(nn.Module):
+    """Every pixel by itself: channels (n, n_channel, n_pix) to rectified channels (n, width, n_pix).
+
+    Parameters
+    ----------
+    n_channel, width : int
+    norm : {"batch", "instance", "none"}
+    """
+
+    def __init__(self, n_channel: int, width: int, norm: str) -> None:
+        super().__init__()
+        kinds = {"batch": nn.BatchNorm1d(width), "instance": nn.InstanceNorm1d(width, affine=True)}
+        layer = nn.Conv1d(n_channel, width, 1, bias=norm == "none")
+        self.layers = nn.Sequential(layer, kinds.get(norm, nn.Identity()), nn.ReLU())
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Rectified channels of maps."""
+        found: Tensor = self.layers(maps)
+        return found
+
+
+class LevelMeans(nn.Module):
+    """Join levels' means, each (n, width), to (n, n_mean), standardised over maps unless maps are treated alone.
+
+    Parameters
+    ----------
+    n_mean : int
+        Channels of all levels together.
+    norm : {"batch", "instance", "none"}
+        With "batch" a batch of training needs two maps at least.
+    """
+
+    def __init__(self, n_mean: int, norm: str) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(n_mean, eps=_EPSILON) if norm == "batch" else nn.Identity()
+
+    def forward(self, means: list[Tensor]) -> Tensor:
+        """All means, in float32."""
+        with torch.autocast(means[0].device.type, enabled=False):
+            found: Tensor = self.norm(torch.cat([mean.float() for mean in means], dim=1))
+            return found
