@@ -5,7 +5,9 @@
 With ``--weights`` the networks of another folder (an exported run) are judged on the maps of the first. Source counts
 are shown for all maps, for those whose flux-weighted median source is brighter than one photon, and for those where the
 network's own median curve says so. Choosing by the truth shifts the SEMD of any posterior, an exact one too
-(``chosen_by_truth.py``); choosing by the answer does not. Errors are bootstrap standard deviations over maps.
+(``chosen_by_truth.py``); choosing by the answer does not. What that shift would be if the truth of every map were drawn
+from the network's own answer, a curve of uniform τ, is printed below: of a perfectly calibrated network whose bins go
+together. Errors are bootstrap standard deviations over maps.
 """
 
 from __future__ import annotations
@@ -36,8 +38,16 @@ def centre_and_half_width(signed):
 
 
 def median_source(bins, cdf):
-    """log10 of the flux (n_map,) of the bin below which half of the flux lies, for CDFs (n_map, n_bin)."""
-    return bins.centres[np.argmax(cdf >= 0.5, axis=1)]
+    """log10 of the flux (...) of the bin below which half of the flux lies, for CDFs (..., n_bin)."""
+    return bins.centres[np.argmax(cdf >= 0.5, axis=-1)]
+
+
+def shift_of_choice(quantiles, bins, photon, rng):
+    """Median SEMD of median curves against curves of every level brighter than one photon, and its error over maps."""
+    histograms = np.diff(quantiles, axis=-1, prepend=0.0)
+    signed = np.stack([semd(each, histograms[len(TAUS) // 2]) for each in histograms])
+    bright = median_source(bins, quantiles) > photon
+    return bootstrap(lambda maps: np.median(signed[:, maps][bright[:, maps]]), signed.shape[1], rng, 50)
 
 
 def source_counts(name, scd, quantiles, prior_width, rng):
@@ -74,6 +84,7 @@ def main():
     spectra, counts = steps.load_networks(Run.open(arguments.weights or arguments.run))
     quantiles = counts.quantiles(maps.counts, TAUS)
     photon = -np.log10(model.exposure.mean())
+    shifts = []
     print("| source counts | maps | worst coverage | SEMD | half width | EMD | 95 % width | of the prior's |")
     print("|---|---|---|---|---|---|---|---|")
     for j, name in enumerate(model.point_sources):
@@ -87,6 +98,9 @@ def main():
         }
         for label, rows in chosen.items():
             source_counts(label, maps.scd[rows, j], quantiles[:, rows, j], prior_width, rng)
+        shift, error = shift_of_choice(quantiles[:, :, j], model.bins, photon, rng)
+        shifts.append(f"{name}: drawn from the answers, truths above one photon have SEMD {shift:+.2f} ± {error:.2f}")
+    print("\n" + "\n".join(shifts))
     predicted = spectra.predict(maps.counts)
     print("\n| spectrum | coverage at 0.68 | at 0.95 |\n|---|---|---|")
     for i, name in enumerate(model.names):
