@@ -33,8 +33,8 @@ from gcesbi.validation import (
     sharpness,
     simultaneous_coverage,
     skill_estimate,
-    within,
 )
+from gcesbi.validation.atoms import snapped
 from gcesbi.validation.calibration import plain
 
 __all__ = ["Details", "details_of"]
@@ -72,7 +72,8 @@ class Details:
     skill_poisson : dict of str to Estimate
         CRPS of spectra against the Poisson fit's, the best classical method made for every map.
     recalibration : dict of str to (CalibrationCurve, CalibrationCurve)
-        Coverage on one half of the maps, before and after split conformal widening measured on the other half.
+        Coverage on one half of the maps, before and after split conformal widening measured on the other half; ends of
+        intervals included, so that intervals that end on an atom at 0 or 1 may hold more than they claim.
     """
 
     bins: dict[str, tuple[CalibrationCurve | None, ...]]
@@ -131,11 +132,8 @@ def details_of(known: Predictions, prior: Simulations | None = None, seed: int =
         return {name: conditional_mean(square, groups, 1.0, used[name]) for name, square in squares.items()}
 
     return Details(
-        bins={each.name: curves_along(each.covered, ALPHAS, -1, each.used, seed=seed) for each in quantities},
-        whole={
-            each.name: simultaneous_coverage(each.truth, each.curves, TAUS, ALPHAS, seed=seed)
-            for each in known.source_counts
-        },
+        bins={each.name: curves_along(each.covered, ALPHAS, -1, each.used) for each in quantities},
+        whole={each.name: simultaneous_coverage(each.truth, each.curves, TAUS, ALPHAS) for each in known.source_counts},
         pit={each.name: _pit(each, seed) for each in quantities},
         groups=grouped(known.groups),
         searched=_searched(known, squares, used, seed),
@@ -199,18 +197,20 @@ def _skill_poisson(known: Predictions, seed: int) -> dict[str, Estimate]:
 
 
 def _recalibrated(quantity: SourceCounts, seed: int) -> tuple[CalibrationCurve, CalibrationCurve]:
-    truth, curves = quantity.truth, quantity.curves
+    truth, curves, used = snapped(quantity.truth), snapped(quantity.curves), quantity.used
     half = np.random.default_rng(seed).permutation(len(truth)) < len(truth) // 2
-    used = within(truth, 1e-5)[~half]
     before = quantiles_covered(truth[~half], curves[:, ~half], TAUS, RECALIBRATED)
-    after = [_widened(truth, curves, half, alpha) for alpha in RECALIBRATED]
+    after = [_widened(truth, curves, used, half, alpha) for alpha in RECALIBRATED]
     return (
-        calibration_curve(before, RECALIBRATED, used, seed=seed),
-        calibration_curve(np.stack(after), RECALIBRATED, used, seed=seed),
+        calibration_curve(before, RECALIBRATED, used[~half]),
+        calibration_curve(np.stack(after), RECALIBRATED, used[~half]),
     )
 
 
-def _widened(truth: Array, curves: Array, half: NDArray[np.bool_], alpha: float) -> NDArray[np.bool_]:
+def _widened(
+    truth: Array, curves: Array, used: NDArray[np.bool_], half: NDArray[np.bool_], alpha: float
+) -> NDArray[np.bool_]:
     """Whether intervals widened by what one half of the maps asks for hold the truths of the other half."""
-    low, high = ConformalBand.fit(truth[half], curves[:, half], TAUS, alpha).interval(curves[:, ~half], TAUS)
+    band = ConformalBand.fit(truth[half], curves[:, half], TAUS, alpha, used=used[half])
+    low, high = band.interval(curves[:, ~half], TAUS)
     return np.asarray((low <= truth[~half]) & (truth[~half] <= high))

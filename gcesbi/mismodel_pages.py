@@ -13,7 +13,7 @@ from gcesbi.mismodel_steps import MismodelResult
 from gcesbi.predictions import TAUS
 from gcesbi.report import FigureBlock, Section, TableBlock
 from gcesbi.simulation import SkyModel
-from gcesbi.validation import CalibrationReport, Comparison
+from gcesbi.validation import CalibrationReport, Comparison, Estimate
 from gcesbi.validation_pages import gate_section
 
 __all__ = ["comparison_sections", "injection_section", "mismodel_sections"]
@@ -174,7 +174,11 @@ def _both(found: Comparison) -> tuple[tuple[str, CalibrationReport], ...]:
 
 def injection_section(model: SkyModel, found: Injection, smooth: NDArray[np.float64] | None = None) -> Section:
     """Injected and recovered flux; and an exactly Poisson excess, curves `smooth` (n_tau, n_point_source, n_bin)."""
-    rows = tuple((name, f"{found.before[name]:.3g}", str(found.slope(name))) for name in found.recovered)
+    rows = tuple(
+        (name, f"{found.before[name]:.3g}", str(found.slope(name)), str(slope), _with_unit(offset, 1e-9))
+        for name in found.recovered
+        for slope, offset in (found.line(name),)
+    )
     j = model.point_sources.index(found.template)
     blocks: list[FigureBlock | TableBlock] = [
         FigureBlock(
@@ -183,10 +187,10 @@ def injection_section(model: SkyModel, found: Injection, smooth: NDArray[np.floa
             "On the diagonal all that was injected is found; below it, part went to other templates.",
         ),
         TableBlock(
-            ("method", "flux before", "flux recovered / injected"),
+            ("method", "flux before", "flux recovered / injected", "with an offset: slope", "offset [10⁻⁹]"),
             rows,
-            f"Flux of {found.template} in photons / cm² / s on the observation alone, and the slope with its 95 % "
-            "band.",
+            f"Flux of {found.template} in photons / cm² / s on the observation alone; the slope through it; and slope "
+            "and offset of a line that need not pass through it. 95 % bands by the scatter of the populations.",
         ),
     ]
     photon = float(1 / model.exposure.mean())
@@ -196,6 +200,10 @@ def injection_section(model: SkyModel, found: Injection, smooth: NDArray[np.floa
     return Section(
         "Injected and recovered", "A simulated population of known flux added to the observed counts.", tuple(blocks)
     )
+
+
+def _with_unit(estimate: Estimate, unit: float) -> str:
+    return str(Estimate(estimate.value / unit, estimate.low / unit, estimate.high / unit))
 
 
 def _injected_curves(model: SkyModel, found: Injection, photon: float) -> list[FigureBlock]:

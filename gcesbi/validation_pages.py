@@ -62,7 +62,7 @@ def four_questions(evaluation: Evaluation, gate: GateVerdict | None = None) -> T
         rows.append(
             (
                 "Trustworthy on this observation?",
-                "yes" if gate.accepted else "no",
+                "nothing speaks against it" if gate.accepted else "no",
                 f"p = {gate.p_value:.2g} that a map of the model is as unusual; strangest: {gate.worst}",
             )
         )
@@ -181,9 +181,9 @@ def recalibration_section(evaluation: Evaluation) -> Section:
         FigureBlock(
             plots.coverage_curves({"before": before, "after": after}, title=name),
             f"Coverage of the {name} before and after conformal widening, with bands.",
-            "The widening was measured on one half of the held-out maps and is judged on the other: afterwards "
-            "bands are "
-            "at least as wide as they claim, averaged over maps and bins of this model.",
+            "The widening was measured on one half of the held-out maps and is judged on the other, over open "
+            "predictions: afterwards bands hold at least what they claim, on average over maps of this model. An "
+            "interval that ends at 0 or 1 holds all that lies there, so that either curve may lie above the diagonal.",
         )
         for name, (before, after) in details.recalibration.items()
     )

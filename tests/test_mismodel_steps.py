@@ -3,10 +3,14 @@
 import json
 import re
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import linregress
+from scipy.stats import t as student
 
 from gcesbi import cli, cli_validate, injection_steps, mismodel_steps, steps
 from gcesbi.baselines.goodness_of_fit import deviance
@@ -64,8 +68,13 @@ def gate(run):
 # -- evaluation -----------------------------------------------------------------------------------------------------
 
 
-def test_evaluation_holds_every_measure(run):
-    found = steps.evaluate(run)
+@pytest.fixture(scope="module")
+def evaluation(run):
+    return steps.evaluate(run)
+
+
+def test_evaluation_holds_every_measure(evaluation):
+    found = evaluation
     assert len(found.reports) == 8
     details = found.details
     quantities = {report.name for report in found.reports}
@@ -77,9 +86,9 @@ def test_evaluation_holds_every_measure(run):
     json.dumps({**found.to_dict(), "details": details.to_dict()}, allow_nan=False)
 
 
-def test_recalibrated_bands_hold_at_least_what_they_say(run):
+def test_recalibrated_bands_hold_at_least_what_they_say(evaluation):
     """One half of 256 maps judges, one half calibrates: 4 σ of both, bins of a map going together."""
-    for _, after in steps.evaluate(run).details.recalibration.values():
+    for _, after in evaluation.details.recalibration.values():
         allowed = 4 * np.sqrt(2 * after.alphas * (1 - after.alphas) / 128)
         assert np.all(after.coverage > after.alphas - allowed)
 
@@ -285,6 +294,41 @@ def test_what_is_injected_has_the_flux_and_source_counts_asked_for(run):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+def injection(offset=0.0, slope=1.0, noise=0.0, n_flux=4, n_repeat=3):
+    """Populations of which a method recovers `slope` of the flux, and `offset`, less and more than before."""
+    injected = np.outer(np.arange(1, n_flux + 1) * 3e-8, np.linspace(0.95, 1.05, n_repeat))
+    scatter = noise * np.random.default_rng(0).normal(size=injected.shape)
+    recovered = np.repeat((1e-7 + offset + slope * injected + scatter)[..., None], 3, axis=-1)
+    curves = np.ones((n_flux, n_repeat, 26))
+    return mismodel_steps.Injection("gce", injected, {"one": recovered}, {"one": 1e-7}, curves, curves)
+
+
+def test_slope_and_offset_are_those_of_linear_regression():
+    found = injection(2e-9, 0.9, 1e-9)
+    slope, offset = found.line("one")
+    x, y = found.injected.ravel(), found.recovered["one"][..., 1].ravel() - 1e-7
+    expected, reach = linregress(x, y), student.ppf(0.975, 10)
+    assert slope.value == pytest.approx(expected.slope)
+    assert offset.value == pytest.approx(expected.intercept)
+    assert slope.high - slope.value == pytest.approx(reach * expected.stderr)
+    assert offset.value - offset.low == pytest.approx(reach * expected.intercept_stderr)
+    assert slope.low < 0.9 < slope.high
+    through = found.slope("one")
+    assert through.value == pytest.approx(x @ y / (x @ x))
+    assert through.value > slope.value  # it takes up the offset
+
+
+def test_too_few_populations_have_no_bands():
+    """A point has a slope through the flux before, without a band; a line through it is not known at all."""
+    one = injection(slope=0.8, n_flux=1, n_repeat=1)
+    assert (one.slope("one").value, one.slope("one").low) == (pytest.approx(0.8), -np.inf)
+    assert np.isnan(one.line("one")[0].value)
+    data = json.loads(json.dumps(one.to_dict(), allow_nan=False))
+    assert data["slope"]["one"]["low"] is None
+    two = injection(slope=0.8, n_flux=2, n_repeat=1).line("one")[0]
+    assert (two.value, two.high) == (pytest.approx(0.8), np.inf)
+
+
 def test_the_nptf_is_asked_about_the_first_populations_of_each_flux(run):
     """Some live points on a faint sky of two bins: whether numbers come out, and where they go; not what they are."""
     settings = NptfSettings(sampler="nested", n_live=60, n_eff=60, max_seconds=2.0)
@@ -355,13 +399,19 @@ def call(monkeypatch, capfd, *words):
     return status, " ".join(out.split()), err
 
 
-@pytest.mark.usefixtures("gate")
-def test_the_page_answers_four_questions(monkeypatch, capfd, run):
-    status, out, err = call(monkeypatch, capfd, "validate", run.folder, "--quiet")
-    assert (status, err) == (0, "")
+@pytest.fixture(scope="module")
+def told(run, gate):  # the gate is there before it is asked
+    """The page, as the command writes it, and what the command says."""
+    with redirect_stdout(StringIO()) as out:
+        cli_validate.validate_run(run.folder, quiet=True)
+    return run.folder / "validation.html", " ".join(out.getvalue().split())
+
+
+def test_the_page_answers_four_questions(run, told):
+    path, out = told
     assert "maps that training never saw" in out
     assert "The training model" in out
-    page = (run.folder / "validation.html").read_text()
+    page = path.read_text()
     assert "Loss of the spectra network" in page
     assert "whatever the truth, over all pairs" in page
     for question in ("Calibrated?", "Sharp?", "Biased?", "Trustworthy on this observation?"):
@@ -374,19 +424,13 @@ def test_the_page_answers_four_questions(monkeypatch, capfd, run):
     assert stored["details"]["whole"]["source counts of gce"]["curve"]["alphas"] == [0.5, 0.68, 0.95]
 
 
-@pytest.fixture(scope="module")
-def page(run, gate):  # the gate is there before it is asked
-    cli_validate.validate_run(run.folder, quiet=True)
-    return run.folder / "validation.html"
-
-
 @pytest.mark.parametrize(
     ("width", "dark"), [(320, True), (390, False), (1200, True)], ids=["zoom-400", "phone", "desk"]
 )
-def test_chromium_shows_the_whole_page(browser, page, width, dark):
+def test_chromium_shows_the_whole_page(browser, told, width, dark):
     """Nothing is requested or complained of, the verdict stands first, the page does not scroll sideways."""
     try:
-        browser.open(page, width, dark)
+        browser.open(told[0], width, dark)
         assert browser.log() == []
         requested = browser.run("performance.getEntriesByType('resource').map(entry => entry.name)")
         assert [name for name in requested if not name.startswith("data:")] == []

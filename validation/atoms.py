@@ -30,11 +30,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import Array, check_alphas, check_cdfs, check_levels_within, check_pair, is_decreasing
+from gcesbi.errors import InputError
+
+from .checks import Array, check_alphas, check_cdfs, check_finite, check_levels_within, check_pair, is_decreasing
 from .coverage import CalibrationCurve, Mask, calibration_curve, check_epsilon
 from .pit import pit_bounds
 
-__all__ = ["ATOM", "atom_bounds", "coverage_with_atoms", "pit_with_atoms", "share_inside", "undecided"]
+__all__ = ["ATOM", "atom_bounds", "coverage_with_atoms", "pit_with_atoms", "share_inside", "snapped", "undecided"]
 
 Index = NDArray[np.intp]
 ATOM = 1e-3
@@ -43,7 +45,7 @@ ATOM = 1e-3
 
 def undecided(quantiles: ArrayLike, epsilon: float = ATOM) -> Mask:
     """Pairs (n_map, ...) whose predicted curves (n_tau, n_map, ...) do not all lie on one atom."""
-    curves, threshold = np.asarray(quantiles, dtype=np.float64), check_epsilon(epsilon)
+    curves, threshold = check_finite("quantiles", quantiles), check_epsilon(epsilon)
     return np.asarray(~((curves <= threshold).all(axis=0) | (curves >= 1 - threshold).all(axis=0)))
 
 
@@ -62,7 +64,7 @@ def atom_bounds(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, epsilon
     """
     values, curves, levels = check_pair(truth, quantiles, taus)
     threshold = check_epsilon(epsilon)
-    values, curves = _snapped(values, threshold), _snapped(curves, threshold)
+    values, curves = snapped(values, threshold), snapped(curves, threshold)
     first, last = (1.0, 0.0) if is_decreasing(curves) else (0.0, 1.0)
     n_first, n_last = ((curves == atom).sum(axis=0) for atom in (first, last))
     low, high = (_off_atoms(bound, n_first, n_last, levels) for bound in pit_bounds(values, curves, levels))
@@ -83,7 +85,9 @@ def pit_with_atoms(
 
 def share_inside(low: Array, high: Array, alphas: ArrayLike) -> Array:
     """Probability (n_alpha, n_map, ...) that a PIT uniform in [low, high] lies in the central interval of level α."""
-    nominal = check_alphas(alphas)
+    nominal, low, high = check_alphas(alphas), check_finite("low", low), check_finite("high", high)
+    if low.shape != high.shape or np.any(high < low - 1e-12):
+        raise InputError(f"high: must have the shape of low, {low.shape}, and lie above it, got shape {high.shape}")
     width = high - low
     found = []
     for start, end in zip((1 - nominal) / 2, (1 + nominal) / 2, strict=True):
@@ -100,7 +104,6 @@ def coverage_with_atoms(
     alphas: ArrayLike,
     epsilon: float = ATOM,
     used: Mask | None = None,
-    seed: int = 0,
 ) -> CalibrationCurve:
     """Coverage against nominal level with atoms at 0 and 1, over all pairs: nominal for an exact posterior.
 
@@ -115,8 +118,6 @@ def coverage_with_atoms(
     epsilon : float
     used : array (n_map, ..., n_bin), optional
         Pairs that count, chosen without knowing the truth, as by :func:`undecided`; all by default.
-    seed : int
-        Of the maps that are resampled for the band.
 
     Examples
     --------
@@ -132,10 +133,12 @@ def coverage_with_atoms(
     check_levels_within(np.concatenate([(1 - nominal) / 2, (1 + nominal) / 2]), levels, "alphas")
     check_cdfs(values, curves)
     covered = share_inside(*atom_bounds(values, curves, levels, epsilon), nominal)
-    return calibration_curve(covered, nominal, used, seed=seed)
+    return calibration_curve(covered, nominal, used)
 
 
-def _snapped(values: Array, epsilon: float) -> Array:
+def snapped(values: ArrayLike, epsilon: float = ATOM) -> Array:
+    """CDF values with those within ε of 0 or 1 put there."""
+    values, epsilon = check_finite("values", values), check_epsilon(epsilon)
     return np.where(values <= epsilon, 0.0, np.where(values >= 1 - epsilon, 1.0, values))
 
 

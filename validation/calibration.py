@@ -33,8 +33,8 @@ from .coverage import (
 from .distance import emd, pdf_from_cdf, semd
 from .estimate import Estimate
 from .levels import at_level
-from .pit import normal_scores, pit_bounds
-from .scores import crps_from_quantiles, crps_gaussian
+from .pit import normal_scores, pit_bounds, rank_bounds
+from .scores import crps_from_quantiles, crps_from_samples, crps_gaussian
 from .sharpness import gaussian_sharpness, sharpness
 
 Mask = NDArray[np.bool_]
@@ -57,7 +57,7 @@ class _Pairs:
     """
 
     alphas: Array
-    covered: Mask
+    covered: Mask | Array
     used: Mask
     held: Mask | Array
     judged: Mask
@@ -145,8 +145,8 @@ class CalibrationReport:
             cls._build(name, pairs, seed),
             semd=signed,
             emd=absolute,
-            all_pairs=calibration_curve(pairs.held, pairs.alphas, seed=seed),
-            undecided=calibration_curve(pairs.held, pairs.alphas, pairs.judged, seed=seed),
+            all_pairs=calibration_curve(pairs.held, pairs.alphas),
+            undecided=calibration_curve(pairs.held, pairs.alphas, pairs.judged),
         )
 
     @classmethod
@@ -174,10 +174,11 @@ class CalibrationReport:
     def from_samples(
         cls, truth: ArrayLike, samples: ArrayLike, name: str = "prediction", seed: int = 0
     ) -> CalibrationReport:
-        """Judge posterior samples (n_sample, n_map, ...) of quantities truth (n_map, ...), by their quantiles."""
-        taus = np.arange(1, 200) / 200
-        quantiles = np.quantile(np.asarray(samples, dtype=np.float64), taus, axis=0)
-        return cls.from_quantiles(truth, quantiles, taus, name, cdf=False, seed=seed)
+        """Judge posterior samples (n_sample, n_map, ...) of quantities truth (n_map, ...), by the truths' ranks.
+
+        Samples must be independent draws; ranks are then exact for any number of them, which quantiles are not.
+        """
+        return cls._build(name, _sample_pairs(truth, samples), seed)
 
     @classmethod
     def _build(cls, name: str, pairs: _Pairs, seed: int) -> CalibrationReport:
@@ -190,7 +191,7 @@ class CalibrationReport:
             name=name,
             n_map=len(used),
             n_pair=int(used.sum()),
-            curve=calibration_curve(pairs.covered, pairs.alphas, used, seed=seed),
+            curve=calibration_curve(pairs.covered, pairs.alphas, used),
             bin_coverage=coverage_by(pairs.covered, used, keep=-1),
             dispersion=Estimate.mean(pairs.square, judged, JUDGING_LEVEL, seed).root,
             bias=Estimate.mean(pairs.score, judged, JUDGING_LEVEL, seed),
@@ -255,6 +256,27 @@ def _quantile_pairs(values: Array, curves: Array, levels: Array) -> _Pairs:
         crps=crps_from_quantiles(values, curves, levels),
         width_68=sharpness(curves, levels, 0.68) if reach[0.68] else None,
         width_95=sharpness(curves, levels, 0.95) if reach[0.95] else None,
+    )
+
+
+def _sample_pairs(truth: ArrayLike, samples: ArrayLike) -> _Pairs:
+    low, high = rank_bounds(truth, samples)
+    score, square = normal_scores(low, high)
+    covered, every = share_inside(low, high, ALPHAS), np.ones(low.shape, bool)
+    draws = np.asarray(samples, dtype=np.float64)
+    levels = np.array([0.025, 0.16, 0.84, 0.975])
+    outer = np.quantile(draws, levels, axis=0)
+    return _Pairs(
+        alphas=ALPHAS,
+        covered=covered,
+        used=every,
+        held=covered,
+        judged=every,
+        score=score,
+        square=square,
+        crps=crps_from_samples(truth, draws),
+        width_68=outer[2] - outer[1],
+        width_95=outer[3] - outer[0],
     )
 
 

@@ -19,7 +19,7 @@ from gcesbi.errors import InputError
 
 from .bootstrap import binomial_band, map_weights
 from .calibration import CalibrationReport, plain
-from .checks import Array, check_finite, check_pair
+from .checks import Array, check_finite, check_pair, check_taus
 from .coverage import Mask, within
 from .estimate import Estimate
 from .levels import at_level, central_interval
@@ -31,8 +31,9 @@ __all__ = ["Comparison", "c2st", "error_correlation", "gaussian_quantiles"]
 def gaussian_quantiles(mean: ArrayLike, std: ArrayLike, taus: ArrayLike) -> Array:
     """Quantile curves (n_tau, ...) of Gaussian predictions."""
     centre, width = check_finite("mean", mean), check_finite("std", std)
-    levels = norm.ppf(np.asarray(taus, dtype=np.float64)).reshape(-1, *(1,) * centre.ndim)
-    return centre + levels * width
+    if centre.shape != width.shape or np.any(width <= 0):
+        raise InputError(f"std: must be above zero and have the shape of mean, {centre.shape}, got {width.shape}")
+    return centre + norm.ppf(check_taus(taus)).reshape(-1, *(1,) * centre.ndim) * width
 
 
 @dataclass(frozen=True, eq=False)

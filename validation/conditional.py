@@ -140,7 +140,10 @@ def conditional_mean(
 
 
 def groups_by(values: ArrayLike, name: str, n_group: int = 4) -> dict[str, Mask]:
-    """Maps in groups of equal size by a quantity (n_map,), each named by its range; fewer groups where values tie."""
+    """Maps in groups of equal size by a quantity (n_map,), each named by its range; fewer groups where values tie.
+
+    Ranges are written with as many digits, three at least, as tell their ends apart.
+    """
     array = check_finite(name, values)
     if array.ndim != 1:
         raise InputError(f"{name}: must have one value per map, got shape {array.shape}")
@@ -148,8 +151,9 @@ def groups_by(values: ArrayLike, name: str, n_group: int = 4) -> dict[str, Mask]
         raise InputError(f"n_group: must be at least 1, got {n_group}")
     edges = np.unique(np.quantile(array, np.arange(n_group + 1) / n_group))
     place = np.clip(np.searchsorted(edges, array, side="right") - 1, 0, max(len(edges) - 2, 0))
-    ends = itertools.pairwise(edges) if len(edges) > 1 else [(edges[0], edges[0])]
-    return {f"{name} {low:.3g} to {high:.3g}": place == k for k, (low, high) in enumerate(ends)}
+    told = _told_apart(edges)
+    ends = itertools.pairwise(told) if len(told) > 1 else [(told[0], told[0])]
+    return {f"{name} {low} to {high}": place == k for k, (low, high) in enumerate(ends)}
 
 
 def adversarial_groups(
@@ -194,6 +198,15 @@ def adversarial_groups(
     leaves = tree.apply(known)
     rules = _rules(tree.tree_, names)
     return {rules[leaf]: (leaves == leaf) & ~half for leaf in sorted(rules) if ((leaves == leaf) & ~half).any()}
+
+
+def _told_apart(edges: NDArray[np.float64]) -> list[str]:
+    """Different numbers as different texts, as short as that allows."""
+    for digits in range(3, 17):
+        told = [f"{edge:.{digits}g}" for edge in edges]
+        if len(set(told)) == len(told):
+            break
+    return told
 
 
 def _rules(tree: Any, names: Sequence[str], node: int = 0, path: tuple[str, ...] = ()) -> dict[int, str]:

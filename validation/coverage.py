@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from gcesbi.errors import InputError
 
-from .bootstrap import MIN_MAPS, binomial_band, bootstrap_band
+from .bootstrap import MIN_MAPS, share_band
 from .checks import Array, check_alphas, check_cdfs, check_finite, check_pair
 from .levels import central_interval
 
@@ -171,7 +171,8 @@ class CalibrationCurve:
     ----------
     alphas, coverage : array (n_alpha,)
     low, high : array (n_alpha,)
-        Pointwise band of the measured coverage, at `level`, from resampled maps (Clopper-Pearson for one pair per map).
+        Pointwise band of the measured coverage, at `level`: Clopper-Pearson's, for as many independent pairs as the
+        scatter between maps stands for (:func:`~gcesbi.validation.bootstrap.share_band`).
     n_map, n_pair : int
         Maps, and pairs that count.
     level : float
@@ -212,8 +213,6 @@ def calibration_curve(
     alphas: ArrayLike,
     used: Mask | None = None,
     level: float = 0.95,
-    n_bootstrap: int = 1000,
-    seed: int = 0,
 ) -> CalibrationCurve:
     """Coverage curve over all pairs, with its band.
 
@@ -232,10 +231,7 @@ def calibration_curve(
     n_map = used.shape[0]
     hits = np.where(used, covered, 0.0).reshape(len(nominal), n_map, -1).sum(axis=-1).T
     pairs = used.reshape(n_map, -1).sum(axis=-1).astype(np.float64)
-    if pairs.max() <= 1 and covered.dtype == bool:
-        low, high = binomial_band(hits.sum(axis=0), np.full(len(nominal), pairs.sum()), level)
-    else:
-        low, high = bootstrap_band(hits, pairs, level, n_bootstrap, seed)
+    low, high = share_band(hits, pairs, level)
     return CalibrationCurve(nominal, _share(covered, used, None), low, high, n_map, int(pairs.sum()), level)
 
 
@@ -245,7 +241,6 @@ def curves_along(
     axis: int = -1,
     used: Mask | None = None,
     level: float = 0.95,
-    seed: int = 0,
 ) -> tuple[CalibrationCurve | None, ...]:
     """One calibration curve, with its band, for each flux bin, energy bin or template.
 
@@ -267,7 +262,7 @@ def curves_along(
     if at == 0:
         raise InputError("axis: must not be that of the maps, 0")
     parts = ((np.take(covered, i, at + 1), np.take(counting, i, at)) for i in range(counting.shape[at]))
-    return tuple(calibration_curve(c, alphas, u, level, seed=seed) if u.any() else None for c, u in parts)
+    return tuple(calibration_curve(c, alphas, u, level) if u.any() else None for c, u in parts)
 
 
 def _share(covered: Mask | Array, used: Mask, axis: tuple[int, ...] | None) -> Array:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from gcesbi.errors import InputError
 
-from .checks import Array, check_pdf
+from .checks import Array, check_finite, check_pdf
 
 __all__ = ["emd", "pdf_from_cdf", "semd"]
 
@@ -49,7 +49,7 @@ def emd(true_pdf: ArrayLike, predicted_pdf: ArrayLike) -> Array:
 
 def pdf_from_cdf(cdf: ArrayLike) -> Array:
     """Histogram (..., n_bin) of a CDF (..., n_bin)."""
-    return np.diff(np.asarray(cdf, dtype=np.float64), axis=-1, prepend=0.0)
+    return np.diff(np.atleast_1d(check_finite("cdf", cdf)), axis=-1, prepend=0.0)
 
 
 def _cdf_difference(true_pdf: ArrayLike, predicted_pdf: ArrayLike) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .checks import Array, check_levels_within, crossings, is_decreasing
+from .checks import Array, check_finite, check_levels_within, crossings, is_decreasing
 
 __all__ = ["at_level", "central_interval", "crossing_share", "is_decreasing", "rearrange"]
 
@@ -38,7 +38,7 @@ def central_interval(quantiles: Array, taus: Array, alpha: float, name: str = "a
 
 def crossing_share(quantiles: ArrayLike) -> float:
     """Share of neighbouring curves (over τ, maps and bins) that cross by more than 10⁻⁶ of the largest value."""
-    curves = np.asarray(quantiles, dtype=np.float64)
+    curves = check_finite("quantiles", quantiles)
     return 0.0 if len(curves) < 2 else float(crossings(curves).mean())
 
 
@@ -47,6 +47,6 @@ def rearrange(quantiles: ArrayLike) -> Array:
 
     Sorting brings every curve nearer to the true quantiles, never farther; every measure of this package asks for it.
     """
-    curves = np.asarray(quantiles, dtype=np.float64)
+    curves = check_finite("quantiles", quantiles)
     ordered = np.sort(curves, axis=0)
     return ordered[::-1] if is_decreasing(curves) else ordered

@@ -4,8 +4,7 @@ Statistics of a map are compared with those of fresh maps of the model, at a sta
 the network's embedding h of the map, where a map unlike all others should lie apart (Schmitt et al. 2021, 2112.08866):
 
 - *MMD²* of one map from the reference maps h_j, 1 + ⟨k(h_i, h_j)⟩ − 2 ⟨k(h, h_j)⟩, k Gaussian with the median distance
-  as
-  width: what ``sbi.diagnostics.calc_misspecification_mmd`` computes for one observation;
+  as width: what ``sbi.diagnostics.calc_misspecification_mmd`` computes for one observation;
 - *log-probability* of h under a Gaussian in the leading principal components (as sbi's log-probability test, with a
   density that needs no training);
 - *remainder*: how much of h lies outside those components.

@@ -29,6 +29,7 @@ __all__ = [
     "pit_gaussian",
     "pit_histogram",
     "pit_histogram_band",
+    "rank_bounds",
 ]
 
 
@@ -70,17 +71,22 @@ def pit_gaussian(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Array:
 
 
 def pit_from_samples(truth: ArrayLike, samples: ArrayLike, seed: int = 0) -> Array:
-    """PIT (n_map, ...) from samples (n_sample, n_map, ...): the rank of the truth, spread uniformly within its cell.
+    """PIT (n_map, ...) from samples (n_sample, n_map, ...): a uniform draw within :func:`rank_bounds`."""
+    low, high = rank_bounds(truth, samples)
+    return low + np.random.default_rng(seed).uniform(size=low.shape) * (high - low)
 
-    Samples must be independent draws (thin a chain first); then the result is exactly uniform for an exact posterior.
+
+def rank_bounds(truth: ArrayLike, samples: ArrayLike) -> tuple[Array, Array]:
+    """Bounds (n_map, ...) between which the PIT is uniform: the cell of the truth's rank among the samples, with ties.
+
+    Samples (n_sample, n_map, ...) must be independent draws (thin a chain first); then the PIT is exactly uniform for
+    an exact posterior, whatever their number.
     """
     values, draws = check_finite("truth", truth), check_finite("samples", samples)
-    if draws.shape[1:] != values.shape:
+    if values.ndim < 1 or draws.shape[1:] != values.shape:
         raise InputError(f"samples: must have shape (n_sample, *truth.shape), got {draws.shape} for {values.shape}")
-    rng = np.random.default_rng(seed)
-    ties = (draws == values).sum(axis=0)
-    rank = (draws < values).sum(axis=0) + rng.integers(0, ties + 1)
-    return (rank + rng.uniform(size=values.shape)) / (len(draws) + 1)
+    n = len(draws) + 1
+    return (draws < values).sum(axis=0) / n, ((draws <= values).sum(axis=0) + 1) / n
 
 
 def pit_histogram(values: ArrayLike, n_bin: int = 20) -> tuple[Array, Array]:
@@ -128,7 +134,9 @@ def pit_histogram_band(
     Graubard 1998, Surv. Methodol. 24, 193): the pairs over the design effect, which is common to all bins.
     """
     array = check_finite("values", values)
-    counting = np.ones(array.shape, bool) if used is None else np.asarray(used)
+    counting = np.ones(array.shape, bool) if used is None else np.asarray(used, dtype=bool)
+    if counting.shape != array.shape or not counting.any():
+        raise InputError(f"used: must be a mask of shape {array.shape} with some pair that counts")
     n, pairs = len(array), counting.reshape(len(array), -1).sum(axis=1)
     place = np.clip((array * n_bin).astype(np.intp), 0, n_bin - 1).reshape(n, -1)
     hits = np.stack([((place == k) & counting.reshape(n, -1)).sum(axis=1) for k in range(n_bin)])

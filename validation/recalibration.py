@@ -2,7 +2,9 @@
 
 With E = max(low − y, y − high) on n calibration maps, bands widened by the ⌈(n + 1) α⌉-th smallest E hold a fresh
 exchangeable truth with probability at least α, whatever the predictor (Romano, Patterson & Candès 2019, 1905.03222).
-The promise is marginal, averaged over maps like the calibration maps: not for any one map, nor for another model.
+The promise is marginal, averaged over maps like the calibration maps: not for any one map, nor for another model. Maps
+may be chosen by their predictions, on both sides, and the promise is then about such maps (Vovk 2012, 1209.2673); not
+by their truths.
 """
 
 from __future__ import annotations
@@ -10,14 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
 from .checks import Array, check_curves, check_pair
 from .levels import central_interval
 
-__all__ = ["ConformalBand"]
+__all__ = ["ConformalBand", "conformal_level"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,18 +51,37 @@ class ConformalBand:
 
     @classmethod
     def fit(
-        cls, truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, alpha: float, simultaneous: bool = False
+        cls,
+        truth: ArrayLike,
+        quantiles: ArrayLike,
+        taus: ArrayLike,
+        alpha: float,
+        simultaneous: bool = False,
+        used: ArrayLike | None = None,
     ) -> ConformalBand:
-        """Measure the widening on calibration maps: truth (n_map, ...), quantiles (n_tau, n_map, ...)."""
+        """Measure the widening on calibration maps.
+
+        Parameters
+        ----------
+        truth : array (n_map, ...)
+        quantiles : array (n_tau, n_map, ...)
+        taus : array (n_tau,)
+        alpha : float
+        simultaneous : bool
+        used : array (n_map, ...), optional
+            Pairs that count, chosen without knowing the truth, as by :func:`gcesbi.validation.undecided`; all by
+            default. The promise is about such pairs.
+        """
         values, curves, levels = check_pair(truth, quantiles, taus)
+        counting = np.ones(values.shape, bool) if used is None else np.asarray(used, dtype=bool)
+        if counting.shape != values.shape:
+            raise InputError(f"used: must be a mask of shape {values.shape}, got {counting.shape}")
         low, high = _interval(curves, levels, alpha)
         miss = np.maximum(low - values, values - high)
         if simultaneous:
-            miss = miss.reshape(len(miss), -1).max(axis=1)
-        rank = int(np.ceil((len(miss) + 1) * alpha))
-        if rank > len(miss):
-            return cls(alpha, np.full(miss.shape[1:], np.inf), len(miss), simultaneous)
-        return cls(alpha, np.partition(miss, rank - 1, axis=0)[rank - 1], len(miss), simultaneous)
+            miss = np.where(counting, miss, -np.inf).reshape(len(miss), -1).max(axis=1)
+            counting = counting.reshape(len(miss), -1).any(axis=1)
+        return cls(alpha, conformal_level(miss, alpha, counting), len(miss), simultaneous)
 
     def interval(self, quantiles: ArrayLike, taus: ArrayLike) -> tuple[Array, Array]:
         """Recalibrated lower and upper bound (n_map, ...) for the curves (n_tau, n_map, ...) of other maps.
@@ -70,6 +91,20 @@ class ConformalBand:
         low, high = _interval(*check_curves(quantiles, taus), self.alpha)
         reach = np.maximum(self.widening, -(high - low) / 2)
         return low - reach, high + reach
+
+
+def conformal_level(scores: Array, alpha: float, used: NDArray[np.bool_] | None = None) -> Array:
+    """The ⌈(n + 1) α⌉-th smallest of the n used scores (n_map, ...), along the first axis; infinite if n is too small.
+
+    A fresh exchangeable score is at most as large with probability α or more.
+    """
+    counting = np.ones(scores.shape, bool) if used is None else used
+    n = counting.sum(axis=0)
+    rank = np.maximum(np.ceil((n + 1) * alpha - 1e-9).astype(np.intp), 1)
+    ordered = np.sort(np.where(counting, scores, np.inf), axis=0)
+    ordered = np.concatenate([ordered, np.full((1, *ordered.shape[1:]), np.inf)])
+    found = np.take_along_axis(ordered, np.minimum(rank, len(scores))[None] - 1, axis=0)[0]
+    return np.where(rank > n, np.inf, found)
 
 
 def _interval(curves: Array, taus: Array, alpha: float) -> tuple[Array, Array]:

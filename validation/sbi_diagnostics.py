@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kstwo, norm
+from scipy.stats import kstwo
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 
@@ -30,6 +30,7 @@ from .bootstrap import MIN_MAPS, binomial_band
 from .calibration import JUDGING_LEVEL
 from .checks import Array, check_finite
 from .estimate import Estimate
+from .pit import normal_scores
 
 if TYPE_CHECKING:
     from gcesbi.posterior import Posterior
@@ -54,7 +55,8 @@ class RankTest:
     ranks : array (n_map, d)
     n_sample : int
     p_uniform : array (d,)
-        Kolmogorov-Smirnov p-value of uniformity, by sbi.
+        Kolmogorov-Smirnov p-value of uniformity, by sbi, of ranks spread within their cells: the test is for continuous
+        numbers, and takes few ranks of many maps for a fault.
     """
 
     ranks: Array
@@ -79,13 +81,17 @@ class RankTest:
     @cached_property
     def dispersion(self) -> Estimate:
         """How many times larger errors are than claimed, all components together: root mean square of Φ⁻¹(rank)."""
-        score = norm.ppf((self.ranks + 0.5) / (self.n_sample + 1))
-        return Estimate.mean(score**2, level=JUDGING_LEVEL).root
+        return Estimate.mean(self._scores[1], level=JUDGING_LEVEL).root
 
     @cached_property
     def bias(self) -> Estimate:
         """Mean of Φ⁻¹(rank): above zero if truths lie above the samples."""
-        return Estimate.mean(norm.ppf((self.ranks + 0.5) / (self.n_sample + 1)), level=JUDGING_LEVEL)
+        return Estimate.mean(self._scores[0], level=JUDGING_LEVEL)
+
+    @cached_property
+    def _scores(self) -> tuple[Array, Array]:
+        """Mean z and z² within each rank's cell: exactly 0 and 1 on average if the ranks are uniform."""
+        return normal_scores(self.ranks / (self.n_sample + 1), (self.ranks + 1) / (self.n_sample + 1))
 
     @property
     def calibrated(self) -> bool:
@@ -94,7 +100,7 @@ class RankTest:
         return not (self.dispersion.side(1.0) or self.bias.side(0.0) or self.p_uniform.min() < (1 - JUDGING_LEVEL) / d)
 
 
-def sbc(truth: ArrayLike, samples: ArrayLike) -> RankTest:
+def sbc(truth: ArrayLike, samples: ArrayLike, seed: int = 0) -> RankTest:
     """Simulation-based calibration by `sbi.diagnostics.run_sbc`: truth (n_map, d), samples (n_sample, n_map, d)."""
     from sbi.diagnostics.sbc import check_uniformity_frequentist, run_sbc
 
@@ -103,8 +109,10 @@ def sbc(truth: ArrayLike, samples: ArrayLike) -> RankTest:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of few maps: RankTest says so itself
         ranks, _ = run_sbc(thetas, xs, posterior, num_posterior_samples=len(draws), show_progress_bar=False)
-    p = check_uniformity_frequentist(ranks, len(draws)).numpy().astype(np.float64)
-    return RankTest(ranks.numpy().astype(np.float64), len(draws), p)
+    found = ranks.numpy().astype(np.float64)
+    spread = found + np.random.default_rng(seed).uniform(size=found.shape)
+    p = check_uniformity_frequentist(torch.as_tensor(spread), len(draws) + 1).numpy().astype(np.float64)
+    return RankTest(found, len(draws), p)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from .checks import Array, check_alphas, check_cdfs, check_pair
 from .coverage import CalibrationCurve, Mask, calibration_curve, quantiles_covered, within
 from .levels import at_level, central_interval
 from .pit import pit_bounds
+from .recalibration import conformal_level
 
 __all__ = ["SimultaneousCoverage", "simultaneous_coverage"]
 
@@ -55,14 +56,13 @@ def simultaneous_coverage(
     *,
     cdf: bool = True,
     epsilon: float = 1e-5,
-    seed: int = 0,
 ) -> SimultaneousCoverage:
     """Coverage of whole curves, by bands of pointwise level α.
 
     Parameters
     ----------
     truth : array (n_map, ..., n_bin)
-        A curve is the last axis; those of one map (templates) are resampled together.
+        A curve is the last axis; those of one map (templates) belong together.
     quantiles : array (n_tau, n_map, ..., n_bin)
     taus : array (n_tau,)
     alphas : array (n_alpha,)
@@ -78,9 +78,9 @@ def simultaneous_coverage(
     counting = np.asarray(used.any(axis=-1))
     needed = np.where(used, _level_needed(values, curves, levels), 0.0).max(axis=-1)[counting]
     return SimultaneousCoverage(
-        curve=calibration_curve(held, nominal, counting, seed=seed),
-        pointwise_level=np.array([_reached(_ranked(needed, alpha)) for alpha in nominal]),
-        widening=np.array([_ranked(_stretch(values, curves, levels, a, used)[counting], a) for a in nominal]),
+        curve=calibration_curve(held, nominal, counting),
+        pointwise_level=np.array([_reached(float(conformal_level(needed, alpha))) for alpha in nominal]),
+        widening=np.array([conformal_level(_stretch(values, curves, levels, a, used)[counting], a) for a in nominal]),
     )
 
 
@@ -105,9 +105,3 @@ def _stretch(values: Array, curves: Array, levels: Array, alpha: float, used: Ma
     missed = np.abs(error)
     factor = np.divide(missed, room, out=np.where(missed > 0, np.inf, 0.0), where=room > 0)
     return np.where(used, factor, 0.0).max(axis=-1)
-
-
-def _ranked(needed: Array, alpha: float) -> float:
-    """The ⌈(n + 1) α⌉-th smallest; infinite if there are too few."""
-    rank = int(np.ceil((len(needed) + 1) * alpha - 1e-9))
-    return float("inf") if rank > len(needed) else float(np.sort(needed)[max(rank, 1) - 1])

@@ -44,7 +44,7 @@ def draw() -> Figure:
     truth, quantiles = guesses()
     figure, axes = canvas(1, 2, height=3.2)
     curves = {
-        name: calibration_curve(quantiles_covered(truth, each, TAUS, ALPHAS), ALPHAS, seed=SEED)
+        name: calibration_curve(quantiles_covered(truth, each, TAUS, ALPHAS), ALPHAS)
         for name, each in quantiles.items()
     }
     draw_curves(axes[0, 0], curves)

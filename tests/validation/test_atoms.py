@@ -132,3 +132,11 @@ def test_bad_input_is_named():
         coverage_with_atoms(truth + 1, curves, [0.1, 0.5, 0.9], [0.5])
     with pytest.raises(InputError, match=r"quantiles: must have shape \(n_tau, \*truth.shape\)"):
         atom_bounds(truth[:1], curves, [0.1, 0.5, 0.9])
+
+
+def test_bounds_that_are_none_are_named():
+    with pytest.raises(InputError, match="low: must be finite, got 1 NaN"):
+        share_inside([0.1, np.nan], [0.2, 0.3], [0.5])
+    for high in ([0.0, 0.3], [0.2]):
+        with pytest.raises(InputError, match=r"high: must have the shape of low, \(2,\), and lie above it"):
+            share_inside([0.1, 0.2], high, [0.5])

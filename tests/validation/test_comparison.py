@@ -94,3 +94,9 @@ def test_bad_input_is_named():
         error_correlation(truth, truth[:5])
     with pytest.raises(InputError, match="second: both must have the same shape"):
         c2st(truth, truth[:5])
+    with pytest.raises(InputError, match=r"std: must be above zero and have the shape of mean, \(3,\), got \(2,\)"):
+        gaussian_quantiles(np.zeros(3), np.ones(2), TAUS)
+    with pytest.raises(InputError, match="std: must be above zero"):
+        gaussian_quantiles(np.zeros(3), np.zeros(3), TAUS)
+    with pytest.raises(InputError, match=r"taus: must lie in \(0, 1\), got 1"):
+        gaussian_quantiles(np.zeros(3), np.ones(3), [0.5, 1.0])

@@ -47,6 +47,21 @@ def test_false_alarms_are_rare_with_honest_halves():
     assert alarms <= 12
 
 
+def test_false_alarms_are_rare_in_many_groups_of_squares():
+    """60 calibrated sets of 200 maps with 28 groups of 50: at most 9 alarms (probability of more at 5 %: 10⁻³).
+
+    Bands that do not allow for the skewness of squares raise 16 to 26 per cent.
+    """
+    alarms = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        shared, own = rng.normal(size=(200, 1)), rng.normal(size=(200, 4))
+        square = (np.sqrt(0.9) * shared + np.sqrt(0.1) * own) ** 2
+        groups = {k: v for i in range(7) for k, v in groups_by(rng.normal(size=200), f"{i}").items()}
+        alarms += not conditional_mean(square, groups, 1.0).calibrated
+    assert alarms <= 9
+
+
 def test_bands_are_corrected_for_the_number_of_groups_and_only_used_pairs_count():
     rng = np.random.default_rng(2)
     values, used = rng.normal(size=(200, 3)), rng.uniform(size=(200, 3)) < 0.5
@@ -63,6 +78,12 @@ def test_groups_are_of_equal_size_and_named_by_their_range():
     assert next(iter(groups)) == "counts 0 to 24.8"
     assert sum(groups.values()).tolist() == [1] * 100
     assert [m.sum() for m in groups_by(np.zeros(5), "flat").values()] == [5]
+
+
+def test_groups_of_nearly_equal_values_keep_names_of_their_own():
+    groups = groups_by(100 + np.arange(40) / 1000, "counts", 4)
+    assert [mask.sum() for mask in groups.values()] == [10, 10, 10, 10]
+    assert next(iter(groups)) == "counts 100 to 100.01"
 
 
 def test_few_maps_are_reported_and_not_judged():

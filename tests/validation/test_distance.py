@@ -74,3 +74,8 @@ def test_histogram_and_cdf_are_inverse():
 def test_bad_input_is_named(distance, true, predicted, message):
     with pytest.raises(InputError, match=message):
         distance(true, predicted)
+
+
+def test_a_cdf_with_nan_has_no_histogram():
+    with pytest.raises(InputError, match="cdf: must be finite, got 1 NaN"):
+        pdf_from_cdf([0.1, np.nan, 1.0])

@@ -120,3 +120,9 @@ def test_histogram_band_has_the_density_of_numpy_and_marks_few_maps():
     np.testing.assert_allclose(found.edges, np.linspace(0, 1, 6))
     assert found.few_maps
     assert not pit_histogram_band(np.tile(values, (9, 1)), n_bin=5).flat
+
+
+def test_a_mask_that_does_not_fit_or_counts_nothing_is_named():
+    for used in (np.zeros((4, 2), bool), np.ones((4, 3), bool)):
+        with pytest.raises(InputError, match=r"used: must be a mask of shape \(4, 2\) with some pair that counts"):
+            pit_histogram_band(np.full((4, 2), 0.5), used)

@@ -99,3 +99,11 @@ def test_bad_input_is_named(linear_gaussian):
         local_c2st(p.truth, p.samples(30), np.zeros(30))
     with pytest.raises(InputError, match="samples: must be at least 20 per map, got 5"):
         local_c2st(p.truth, p.samples(5), np.zeros((30, 1)))
+
+
+@pytest.mark.parametrize("n_sample", [9, 49])
+def test_few_samples_of_many_maps_are_judged_by_their_cells(linear_gaussian, n_sample):
+    """2,000 maps of 10 or 50 ranks each: steps of the ranks are no fault, and dispersion is exactly one on average."""
+    exact, narrow = (linear_gaussian(factor, n_map=2000, d=4) for factor in (1.0, 0.8))
+    assert sbc(exact.truth, exact.samples(n_sample)).calibrated
+    assert sbc(narrow.truth, narrow.samples(n_sample)).dispersion.side(1.0) == 1
