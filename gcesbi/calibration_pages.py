@@ -11,7 +11,7 @@ from gcesbi import plots
 from gcesbi.estimators import TrainingHistory
 from gcesbi.evaluation import Evaluation
 from gcesbi.report import FigureBlock, Mood, Section, TableBlock
-from gcesbi.validation import CalibrationCurve, CalibrationReport
+from gcesbi.validation import MIN_MAPS, CalibrationCurve, CalibrationReport
 
 __all__ = ["calibration_mood", "calibration_section", "calibration_verdict", "training_section"]
 
@@ -21,17 +21,23 @@ def calibration_verdict(evaluation: Evaluation) -> str:
     found = evaluation.reports
     wrong = [report for report in found if report.judgement not in ("calibrated", "too few maps")]
     n_map = found[0].n_map
+    if found[0].few_maps:
+        return (
+            f"{n_map} maps that training never saw are too few to judge error bars by; {MIN_MAPS} at least are needed."
+        )
     if not wrong:
         return f"On {n_map} maps that training never saw, every error bar of the networks holds its nominal share."
     worst = max(wrong, key=lambda report: abs(report.dispersion.value - 1))
     return (
         f"On {n_map} maps that training never saw, {len(found) - len(wrong)} of {len(found)} sets of error bars are "
-        f"calibrated. The worst, {worst.name}: {worst.verdict}"
+        f"calibrated. The worst, {worst.name}: {worst.verdict[0].lower()}{worst.verdict[1:]}"
     )
 
 
 def calibration_mood(evaluation: Evaluation) -> Mood:
-    """Colour of the verdict: by the largest ratio of true to claimed errors."""
+    """Colour of the verdict: by the largest ratio of true to claimed errors; neutral with too few maps."""
+    if evaluation.reports[0].few_maps:
+        return "neutral"
     worst = max(abs(np.log(report.dispersion.value)) for report in evaluation.reports)
     return "good" if worst < np.log(1.1) else "caution" if worst < np.log(1.5) else "bad"
 

@@ -14,8 +14,10 @@ from scipy.stats import t as student
 
 from gcesbi import cli, cli_validate, injection_steps, mismodel_steps, steps
 from gcesbi.baselines.goodness_of_fit import deviance
+from gcesbi.calibration_pages import calibration_mood, calibration_verdict
 from gcesbi.composition import at_composition, fitted_fluxes
 from gcesbi.errors import InputError
+from gcesbi.evaluation import Evaluation
 from gcesbi.mismodel_pages import comparison_sections, mismodel_sections
 from gcesbi.mismodelling import MapGate
 from gcesbi.other_skies import other_skies, scores_towards
@@ -26,6 +28,7 @@ from gcesbi.run import Run
 from gcesbi.settings import NptfSettings, load_settings
 from gcesbi.simulation import Simulator
 from gcesbi.simulation.skies import FolderSky, InnerGalaxySky
+from gcesbi.validation import CalibrationReport
 
 CHANGES = [
     "sky.nside=16",
@@ -84,6 +87,16 @@ def test_evaluation_holds_every_measure(evaluation):
     assert details.bins["source counts of gce"][-1] is None  # the CDF is one there
     assert all(ratio > 0 for ratio in details.ratio.values())
     json.dumps({**found.to_dict(), "details": details.to_dict()}, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("n_map", "told", "mood"), [(40, "too few to judge", "neutral"), (400, "every error bar", "good")]
+)
+def test_too_few_maps_are_not_praised(n_map, told, mood):
+    z = np.random.default_rng(0).normal(size=(n_map, 2))
+    found = Evaluation({"pi": CalibrationReport.from_gaussian(z, 0 * z, 1 + 0 * z)}, {})
+    assert told in calibration_verdict(found)
+    assert calibration_mood(found) == mood
 
 
 def test_recalibrated_bands_hold_at_least_what_they_say(evaluation):
