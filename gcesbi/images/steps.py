@@ -17,7 +17,7 @@ from gcesbi.images.run import ALL_NETWORKS, ImageRun
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.image import ImageObservation
 
-__all__ = ["measure_learning", "mock_observation", "simulate", "train"]
+__all__ = ["measure_learning", "mock_observation", "simulate", "train", "training_settings"]
 
 _MOCK_STREAM = 2**31
 
@@ -79,6 +79,14 @@ def train(run: ImageRun, only: Sequence[str] | None = None, progress: bool = Fal
     return histories
 
 
+def training_settings(run: ImageRun, name: str) -> TrainingSettings:
+    """How a network is trained: the joint posterior for longer, and to the end of a cosine, where settings say so."""
+    joint, settings = run.settings.joint, replace(run.settings.training, seed=run.settings.seed)
+    if name != "npe":
+        return settings
+    return replace(settings, max_maps=joint.max_maps or settings.max_maps, schedule=joint.schedule)
+
+
 def mock_observation(run: ImageRun) -> tuple[ImageObservation, dict[str, float]]:
     """An image of the first testing model, drawn by the run's seed from a stream of its own, and its parameters."""
     simulator = run.simulator(run.testing[0])
@@ -109,7 +117,7 @@ def measure_learning(run: ImageRun, progress: bool = False) -> None:
 
 
 def _train_one(run: ImageRun, name: str, learnt: Simulations, held_out: Simulations, progress: bool) -> TrainingHistory:
-    network, settings = _untrained(run, name), _training(run, name)
+    network, settings = _untrained(run, name), training_settings(run, name)
     run.weights(name).parent.mkdir(exist_ok=True)
     history = network.fit(
         learnt, settings, held_out, progress=progress, checkpoint=run.checkpoint(name), log=run.training_log(name)
@@ -124,14 +132,6 @@ def _train_one(run: ImageRun, name: str, learnt: Simulations, held_out: Simulati
     save_estimator(network, run.weights(name), _notes(settings, history))
     remove_checkpoints(run.checkpoint(name))
     return history
-
-
-def _training(run: ImageRun, name: str) -> TrainingSettings:
-    """How a network is trained: the joint posterior for longer, and to the end of a cosine, where settings say so."""
-    joint, settings = run.settings.joint, replace(run.settings.training, seed=run.settings.seed)
-    if name != "npe":
-        return settings
-    return replace(settings, max_maps=joint.max_maps or settings.max_maps, schedule=joint.schedule)
 
 
 def _calibrate_at_slope(run: ImageRun, network: ImageNpe) -> None:

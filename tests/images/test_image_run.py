@@ -15,7 +15,7 @@ from gcesbi.images.evaluation import TAUS, judge
 from gcesbi.images.inference import answer_table, infer, likeness
 from gcesbi.images.run import ALL_NETWORKS
 from gcesbi.images.settings import image_preset_names
-from gcesbi.images.steps import mock_observation, train
+from gcesbi.images.steps import mock_observation, train, training_settings
 from gcesbi.images.template_fits import read_template_fits
 from gcesbi.sky.image import ImageGeometry, ImageObservation, ImageRegion
 
@@ -79,6 +79,17 @@ def test_every_network_is_stored_with_its_history(images_run):
         assert images_run.training_log(name).is_file()
         assert not images_run.checkpoint(name).exists()
     assert [images_run.network(name).part for name in NETWORKS] == list(NETWORKS)
+
+
+def test_the_joint_posterior_alone_is_trained_in_its_own_way(tmp_path):
+    run = ImageRun(tmp_path, load_image_settings("images-test", ["joint.max_maps=1500"], seed=4))
+    told = {name: training_settings(run, name) for name in ALL_NETWORKS}
+    assert {name: each.max_maps for name, each in told.items()} == dict.fromkeys(ALL_NETWORKS, 1248) | {"npe": 1500}
+    assert {each.schedule for name, each in told.items() if name != "npe"} == {"two-step"}
+    assert told["npe"].schedule == "one-cycle"
+    assert {each.seed for each in told.values()} == {4}
+    shorter = ImageRun(tmp_path, load_image_settings("images-test", ["joint.schedule='two-step'"], seed=4))
+    assert training_settings(shorter, "npe") == training_settings(shorter, "full")
 
 
 def test_predictions_are_those_of_the_networks_and_their_means(images_run):
