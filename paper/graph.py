@@ -25,6 +25,8 @@ from paper.origin import origin
 __all__ = ["SCALES", "FigureScript", "Paper", "Plan", "Scale", "Step", "check", "make", "write_json"]
 
 Scale = Literal["test", "quick", "default", "paper"]
+TOLD = 3
+"""Differences of settings that an error names."""
 SCALES: tuple[Scale, ...] = ("test", "quick", "default", "paper")
 
 
@@ -167,7 +169,8 @@ def _check_law(plan: Plan, folder: Path) -> None:
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"run {plan.name}: {folder / 'plan.json'} is damaged ({error})") from None
     if unlike := differences(known, plan.law):
-        raise InputError(f"run {plan.name}: {str(folder)!r} was made otherwise; {'; '.join(unlike)}")
+        more = [f"and {len(unlike) - TOLD} more"] if len(unlike) > TOLD else []
+        raise InputError(f"run {plan.name}: {str(folder)!r} was made otherwise; {'; '.join([*unlike[:TOLD], *more])}")
 
 
 def _mark(folder: Path, step: Step) -> Path:

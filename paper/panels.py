@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ from paper.style import canvas, letters
 from paper.view import RunView
 
 __all__ = [
+    "bare_legend",
     "coverage_of",
     "cumulative",
     "density",
@@ -143,7 +145,12 @@ def histograms(
     draw_histograms(axes, samples, unit, origin, N_BIN)
     thin(axes)
     axes.set(ylim=(0, (1 + 0.16 * len(samples)) * axes.get_ylim()[1]))
-    axes.legend(loc="upper right")
+    bare_legend(axes, "upper right")
+
+
+def bare_legend(axes: Axes, place: str, **options: Any) -> None:
+    """A legend that lines end at: white behind it, no frame."""
+    axes.legend(loc=place, frameon=True, framealpha=0.92, edgecolor="none", **options)
 
 
 def intervals(axes: Axes, rows: Sequence[str], samples: Mapping[str, Sequence[Array]], unit: str) -> None:

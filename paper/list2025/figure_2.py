@@ -20,7 +20,7 @@ CAPTION = (
     "Posteriors on the real 573-week map, one energy bin, as cumulative probability. (a) Number of sources of the "
     "excess in the region, from its binned source counts: networks and NPTF. (b) Share of the excess that may be "
     "exactly Poisson emission: by the network that reads the median source counts, and the smooth share of the "
-    "NPTF's excess. Numbers of sources depend on what lies below one photon, where priors decide."
+    "NPTF's excess. Dotted: 95 %. Numbers of sources depend on what lies below one photon, where priors decide."
 )
 
 
@@ -33,7 +33,7 @@ def draw(real_o: Path) -> Figure:
     left, right = axes[0]
     _line(left, answer.quantities["n_sources"][:, row], answer.levels, "networks", 0)
     _line(left, nptf["n_sources"][:, row], nptf["taus"], "NPTF", 1)
-    left.set(xscale="log", xlabel="number of sources N", ylabel="probability of fewer", ylim=(0, 1))
+    left.set(xscale="log", xlabel="number of sources N", ylabel="cumulative probability", ylim=(0, 1))
     share = answer.more["poisson_share"]
     _line(right, np.array(share["quantiles"]), np.array(share["levels"]), "networks", 0)
     smooth = 1 - nptf["point_sources_of_flux"][::-1, row]

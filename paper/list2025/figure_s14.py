@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gcesbi import plots
-from paper.panels import coverage_of, draw_curves, histograms, views
+from paper.panels import bare_legend, coverage_of, draw_curves, histograms, views
 from paper.style import canvas, letters
 
 __all__ = ["CAPTION", "NEEDS", "draw"]
@@ -34,6 +34,6 @@ def draw(ten: Path, summed: Path) -> Figure:
         histograms(row[1], widths, "width of the 95 % interval")
         distances = {name: each[f"{key}/semd"] for name, each in stored.items()}
         histograms(row[2], distances, "SEMD [flux bins]", 0.0)
-        row[0].legend(loc="upper left")
+        bare_legend(row[0], "upper left")
     letters(axes)
     return figure

@@ -9,7 +9,7 @@ from scipy.stats import truncnorm
 
 from gcesbi.plots.calibration import draw_histograms
 from gcesbi.validation import calibration_curve, quantiles_covered, sharpness
-from paper.panels import draw_curves, thin
+from paper.panels import bare_legend, draw_curves, thin
 from paper.style import canvas, letters
 
 __all__ = ["CAPTION", "NEEDS", "draw", "guesses"]
@@ -52,7 +52,7 @@ def draw() -> Figure:
     draw_histograms(axes[0, 1], widths, "width of the 95 % interval")
     thin(axes[0, 1])
     axes[0, 0].legend(loc="upper left")
-    axes[0, 1].legend(loc="center", bbox_to_anchor=(0.68, 0.75))
+    bare_legend(axes[0, 1], "center", bbox_to_anchor=(0.64, 0.75))
     letters(axes)
     return figure
 

@@ -136,6 +136,9 @@ def test_a_run_made_otherwise_is_refused_and_says_how(paper, tmp_path):
     for use in (make, check):
         with pytest.raises(InputError, match=r"settings.scale: 'quick', now 'default'; steps.write.number: 1, now 2"):
             use(other, tmp_path / "a")
+    changed = replace(other, settings={"seed": 4, "scale": "default", "sky": {"nside": 32}})
+    with pytest.raises(InputError, match=r"seed: 3, now 4; .*; settings.sky.nside: 16, now 32; and 1 more$"):
+        check(changed, tmp_path / "a")
     (tmp_path / "a" / "plan.json").write_text("{}")
     with pytest.raises(InputError, match=r"plan\.json is damaged"):
         check(run, tmp_path / "a")
