@@ -62,7 +62,7 @@ def four_questions(evaluation: Evaluation, gate: GateVerdict | None = None) -> T
         rows.append(
             (
                 "Trustworthy on this observation?",
-                "nothing speaks against it" if gate.accepted else "no",
+                "not refused" if gate.accepted else "no",
                 f"p = {gate.p_value:.2g} that a map of the model is as unusual; strangest: {gate.worst}",
             )
         )

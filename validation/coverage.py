@@ -140,7 +140,7 @@ def check_epsilon(epsilon: float) -> float:
     return epsilon
 
 
-def coverage_by(covered: Mask, used: Mask | None = None, keep: int | tuple[int, ...] = -1) -> Array:
+def coverage_by(covered: Mask | Array, used: Mask | None = None, keep: int | tuple[int, ...] = -1) -> Array:
     """Coverage (n_alpha, *kept axes) per flux bin, template or energy bin.
 
     Parameters

@@ -80,7 +80,7 @@ class ConformalBand:
         miss = np.maximum(low - values, values - high)
         if simultaneous:
             miss = np.where(counting, miss, -np.inf).reshape(len(miss), -1).max(axis=1)
-            counting = counting.reshape(len(miss), -1).any(axis=1)
+            counting = np.asarray(counting.reshape(len(miss), -1).any(axis=1))
         return cls(alpha, conformal_level(miss, alpha, counting), len(miss), simultaneous)
 
     def interval(self, quantiles: ArrayLike, taus: ArrayLike) -> tuple[Array, Array]:
