@@ -2,12 +2,13 @@
 
     python benchmarks/encoders.py RUN [--seconds 300] [--train 50000] [--test 1000] [--seed 1]
 
-RUN holds stored maps. Both source-count networks have the same widths, seeds and maps, and each trains for so many
-seconds of one core: a pilot tells how many maps that makes, and over those its learning rate falls to zero. Time is the
+RUN holds stored maps. Three source-count networks, on the face, on the face with means over pixels too
+(``gcesbi.networks.means``) and on the graph, have the same widths, seeds and maps, and each trains for so many seconds
+of one core: a pilot tells how many maps that makes, and over those its learning rate falls to zero. Time is the
 processor's, so that other jobs on the machine change little.
 The loss is that of training, the Earth mover's pinball loss at random levels, on the held-out maps; CRPS is the mean
 over bins of the continuous ranked probability score of the CDF's values, width the median of their 95 % intervals.
-Errors are those of the mean (or bootstrap standard deviations) over maps; the last lines compare the two map by map.
+Errors are those of the mean (or bootstrap standard deviations) over maps; the last lines compare pairs map by map.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ from gcesbi.run import Run
 from gcesbi.validation import Comparison, coverage, crps_from_quantiles, sharpness
 
 PILOT = 256  # maps
-ENCODERS = {"face": "face", "chebyshev": "DeepSphere"}
+NETWORKS = {
+    "face": {"encoder": "face"},
+    "face, means": {"encoder": "face", "means": True},
+    "DeepSphere": {"encoder": "chebyshev"},
+}
+PAIRS = (("DeepSphere", "face"), ("face", "face, means"))
 
 
 def held_out_loss(estimator, maps, seed):
@@ -76,20 +82,21 @@ def main():
     truth, found = true_cdf(held_out.scd), {}
     print("| network | maps/s | maps presented | s | held-out loss | template | CRPS | 95 % width | coverage at 0.95 |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for kind, label in ENCODERS.items():
-        network = replace(run.settings.network, encoder=kind)
-        few = [replace(training, max_maps=n) for n in (PILOT, 3 * PILOT)]
+    for label, changes in NETWORKS.items():
+        network = replace(run.settings.network, **{"means": False} | changes)
+        few = [replace(training, max_maps=n) for n in (PILOT // 4, PILOT, 5 * PILOT)]  # the first one warms up
         spent = [fitted(model, network, maps[: 2 * PILOT], each)[1] for each in few]
-        n_map = int(given.seconds * 2 * PILOT / (spent[1] - spent[0]))  # what is constant falls out
+        n_map = int(given.seconds * 4 * PILOT / (spent[2] - spent[1]))  # what is constant falls out
         estimator, seconds = fitted(model, network, maps, replace(training, max_maps=n_map))
         loss = held_out_loss(estimator, held_out, given.seed)
         found[label] = estimator.quantiles(held_out.counts, TAUS)
         for j, name in enumerate(model.point_sources):
             row(label, name, n_map, seconds, loss, truth[:, j], found[label][:, :, j], np.random.default_rng(0))
-    one, two = found.values()
     for j, name in enumerate(model.point_sources):
-        pair = Comparison.from_quantiles(truth[:, j], two[:, :, j], one[:, :, j], TAUS, cdf=True, seed=given.seed)
-        print(f"{name}: skill of the face network against DeepSphere {pair.skill}, widths {pair.width_ratio} of its")
+        for one, two in PAIRS:
+            curves = (found[each][:, :, j] for each in (one, two))
+            pair = Comparison.from_quantiles(truth[:, j], *curves, TAUS, cdf=True, seed=given.seed)
+            print(f"{name}: skill of {two} against {one} {pair.skill}, widths {pair.width_ratio} of its")
 
 
 if __name__ == "__main__":
