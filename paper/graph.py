@@ -68,6 +68,8 @@ class Plan:
         Runs that must be finished before.
     data : Path, optional
         Folder without which the run cannot be made.
+    completed : callable
+        Gives settings that an earlier version stored the defaults of those that it did not have.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Plan:
     steps: tuple[Step, ...]
     needs: tuple[str, ...] = ()
     data: Path | None = None
+    completed: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
     @property
     def law(self) -> dict[str, Any]:
@@ -165,7 +168,7 @@ def make(plan: Plan, folder: Path, tell: Callable[[str], None] = lambda _: None)
 def _check_law(plan: Plan, folder: Path) -> None:
     try:
         stored = json.loads((folder / "plan.json").read_text())
-        known = {key: stored[key] for key in ("settings", "steps")}
+        known = {"settings": plan.completed(stored["settings"]), "steps": stored["steps"]}
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"run {plan.name}: {folder / 'plan.json'} is damaged ({error})") from None
     if unlike := differences(known, plan.law):

@@ -106,7 +106,23 @@ def library_plan(
         steps=tuple(wanted),
         needs=needs,
         data=data,
+        completed=partial(_completed, settings),
     )
+
+
+def _completed(settings: RunSettings, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Stored values with defaults for those that are not there; as they are where this version does not know them."""
+    places = settings.model_dump(mode="json")
+    whole = {
+        section: {key: places[section][key] for key in _PLACES if key in places.get(section, {})} | found
+        if isinstance(found, dict)
+        else found
+        for section, found in values.items()
+    }
+    try:
+        return plain(RunSettings.model_validate(whole))
+    except ValueError:
+        return values
 
 
 def _begin(folder: Path, settings: RunSettings) -> Run:

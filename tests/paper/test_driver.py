@@ -294,6 +294,25 @@ def test_a_library_run_of_other_settings_is_refused(several):
         library_plan("several", "", settings, ()).begin(several)
 
 
+@pytest.mark.parametrize(("lost", "now"), [("nside", 64), ("n_energy", None)])
+def test_settings_that_an_earlier_version_did_not_store_are_defaults(tmp_path, lost, now):
+    """A run is known again if what it lacks has its default now, whatever the version; else it is refused."""
+    from gcesbi.settings import load_settings
+    from paper.graph import check
+    from paper.library import library_plan, plain
+
+    settings = load_settings("test", ("sky.nside=64", "sky.n_energy=3"))
+    plan = library_plan("a", "", settings, ())
+    stored = {"settings": plain(settings), "steps": {}}
+    del stored["settings"]["sky"][lost]
+    (tmp_path / "plan.json").write_text(json.dumps(stored))
+    if now is not None:
+        check(plan, tmp_path)
+        return
+    with pytest.raises(InputError, match=rf"was made otherwise; settings.sky.{lost}"):
+        check(plan, tmp_path)
+
+
 def test_results_name_what_they_were_made_from(several, one):
     from paper.list2025.results import results
     from paper.view import RunView
