@@ -22,9 +22,10 @@ share nothing; Lopez-Paz & Oquab 2017, arXiv:1610.06545):
   are compared to within 10⁻³: below it is 0, above 1 − 10⁻³ it is 1.
 
 Run ``python benchmarks/toy_known_answer.py [--train 60000] [--maps 240000]``. Measured so (seed 1, 20 maps, standard
-errors over maps; six processor minutes): source counts 0.555 ± 0.010, worst 0.66; NPE behind the face network with means
-0.587 ± 0.012, worst 0.73, held-out loss 3.44, behind the histogram 0.547 ± 0.006, worst 0.62, 3.32; the prior against
-the exact posterior, for comparison, 0.945. The run was stopped before the face network without means. Two exact samples of this size score 0.49 (0.47 to 0.52, six maps).
+errors over maps; six processor minutes): source counts 0.555 ± 0.010, worst 0.66; NPE behind the face network with
+means 0.587 ± 0.012, worst 0.73, held-out loss 3.44, behind the histogram 0.547 ± 0.006, worst 0.62, loss 3.32; the
+prior against the exact posterior, for comparison, 0.945. The run was stopped before the face network without means.
+Two exact samples of this size score 0.49 (0.47 to 0.52, six maps).
 
 What it takes is steps of the optimiser, then the means. The loss of the exact posterior itself is known too (evidence
 by importance, 500 maps). After 100,000 maps in batches of 256, NPE lies above it by 1.21 ± 0.06 nats a map behind the
