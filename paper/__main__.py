@@ -31,8 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for paper, labels in _chosen(given.paper or list(PAPERS), given.only):
             console.print(f"{paper.title}, scale {given.scale}, in {out}")
-            options = {"only": labels, "make_runs": not given.draw_only, "tell": console.print}
-            outcome = draw_paper(paper, given.scale, out, given.data, **options)
+            make_runs = not given.draw_only
+            outcome = draw_paper(
+                paper, given.scale, out, given.data, only=labels, make_runs=make_runs, tell=console.print
+            )
             drawn, missing = drawn + len(outcome.drawn), missing + len(outcome.missing)
     except InputError as error:
         Console(stderr=True, soft_wrap=True).print(f"error: {error}")

@@ -40,6 +40,7 @@ from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.run import Run
 from gcesbi.settings import RunSettings
 from gcesbi.simulation import Simulations, SkyModel
+from gcesbi.simulation.skies import FolderSky
 from gcesbi.sky import Observation
 from paper.graph import Plan, Step, write_json
 
@@ -177,7 +178,8 @@ def observe_folder(data: Path) -> Step:
 
     def do(run: Run) -> None:
         sky = run.settings.sky
-        _observed(run, read_observation(data, sky.radius, sky.band, sky.mask, nside=sky.nside), None)
+        mask = sky.mask if isinstance(sky, FolderSky) else None
+        _observed(run, read_observation(data, sky.radius, sky.band, mask, nside=sky.nside), None)
 
     return Step(name="observe", do=do)
 
@@ -298,9 +300,11 @@ def evaluation_arrays(found: Evaluation) -> dict[str, Array]:
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Store a NumPy archive, whole or not at all."""
 
+    content: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
+
     def write(target: Path) -> None:
         with target.open("wb") as file:
-            np.savez_compressed(file, **{name: np.asarray(values) for name, values in arrays.items()})
+            np.savez_compressed(file, **content)
 
     write_atomically(path, write, overwrite=True)
 

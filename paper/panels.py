@@ -96,7 +96,7 @@ def source_count_grid(
         row[0].set_ylim(max(tops) * 3e-4, max(tops))
         for panel in row[1:]:
             panel.set_ylabel("")
-    for panel in axes[:-1].flat:
+    for panel in axes[:-1].ravel().tolist():
         panel.set_xlabel("")
     finish(figure, axes)
     return figure
@@ -112,7 +112,9 @@ def finish(figure: Figure, axes: NDArray[np.object_]) -> None:
 def shared_legend(figure: Figure, axes: NDArray[np.object_], columns: int = 5) -> None:
     """One legend below all panels."""
     named = {
-        label: handle for panel in axes.flat for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+        label: handle
+        for panel in axes.ravel().tolist()
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns)
 
@@ -127,8 +129,8 @@ def thin(axes: Axes, by: float = 0.6) -> None:
 
 def coverage_of(arrays: Mapping[str, Array], name: str) -> CalibrationCurve:
     """A stored coverage curve."""
-    found = (arrays[f"{name}/{key}"] for key in ("alphas", "coverage", "low", "high"))
-    return CalibrationCurve(*found, n_map=0, n_pair=0)
+    alphas, coverage, low, high = (arrays[f"{name}/{key}"] for key in ("alphas", "coverage", "low", "high"))
+    return CalibrationCurve(alphas, coverage, low, high, n_map=0, n_pair=0)
 
 
 def draw_curves(axes: Axes, curves: Mapping[str, CalibrationCurve], title: str = "") -> None:
@@ -150,7 +152,8 @@ def histograms(
 
 def bare_legend(axes: Axes, place: str, **options: Any) -> None:
     """A legend that lines end at: white behind it, no frame."""
-    axes.legend(loc=place, frameon=True, framealpha=0.92, edgecolor="none", **options)
+    options |= {"loc": place, "frameon": True, "framealpha": 0.92, "edgecolor": "none"}
+    axes.legend(**options)
 
 
 def intervals(axes: Axes, rows: Sequence[str], samples: Mapping[str, Sequence[Array]], unit: str) -> None:

@@ -408,7 +408,7 @@ def _true_levels(found: ArrayLike) -> Tensor:
 
 def _own_levels(taus: ArrayLike, levels: Tensor) -> Array:
     """Levels to ask a network for, so that a share τ of truths lies below."""
-    return np.interp(taus, [0, *_LEVELS, 1], [0, *levels.double().tolist(), 1])
+    return np.interp(np.asarray(taus, dtype=float), [0, *_LEVELS, 1], [0, *levels.double().tolist(), 1])
 
 
 def _with_levels(drawn: Array, levels: Tensor) -> Array:

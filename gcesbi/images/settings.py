@@ -150,7 +150,9 @@ class ImageRunSettings(_Settings):
             If the model is none of the run's.
         """
         training = self.interstellar.training
-        known = {background_name(each): (each,) for each in (*training, *self.interstellar.testing)}
+        known: dict[str, tuple[str, ...]] = {
+            background_name(each): (each,) for each in (*training, *self.interstellar.testing)
+        }
         known |= {MIXED: training} if self.interstellar.mix else {}
         if background not in known:
             raise InputError(f"interstellar: must be one of {', '.join(known)}, got {background!r}")

@@ -164,7 +164,7 @@ def _untrained(run: ImageRun, name: str) -> ImageEstimator:
 def _learnt_from(run: ImageRun, learnt: Simulations, held_out: Simulations, progress: bool) -> ShareEstimator:
     """The full network, trained on part of the images, in as many steps as on all."""
     settings, full = replace(run.settings.training, seed=run.settings.seed), _full(run)
-    network = ShareEstimator(full.region, full.exposure, network=run.settings.network)
+    network = ShareEstimator(full.region, full.exposure, network=run.settings.network)  # type: ignore[arg-type]
     network.fit(learnt, settings, held_out, progress=progress)
     network.rescale(held_out.counts)
     return network

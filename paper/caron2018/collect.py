@@ -144,8 +144,8 @@ class Collected:
     def _from(cls, stored: Mapping[str, Any]) -> Self:
         plain = ("pair", "pair_theta", "background", "smooth", "extent", "inputs", "n_filters")
         layers = tuple(stored[f"layer_{k}"] for k in range(len(stored["n_filters"])))
-        held = {kind: _unpacked(kind, stored) for kind in ("sets", "response")}
-        return cls(**held, layers=layers, **{name: stored[name] for name in plain})
+        sets, response = (_unpacked(kind, stored) for kind in ("sets", "response"))
+        return cls(sets=sets, response=response, layers=layers, **{name: stored[name] for name in plain})
 
 
 def collect(run: ImageRun) -> None:

@@ -32,8 +32,8 @@ def draw(images: Path) -> Figure:
     width = max(layer.shape[1] for layer in known.layers)
     widths = [1.0] * width + [0.15] + [1.0] * width  # a gap between the images
     figure, axes = canvas(len(known.layers) + 1, 2 * width + 1, height=0.98, width_ratios=widths)
-    figure.get_layout_engine().set(hspace=0.2, rect=(0, 0, 1, 0.97))
-    for panel in axes.flat:
+    figure.set_layout_engine("constrained", hspace=0.2, rect=(0, 0, 1, 0.97))
+    for panel in axes.ravel().tolist():
         panel.set_axis_off()
     starts = (0, width + 1)
     for picture, start, theta in zip(known.inputs, starts, known.pair_theta, strict=True):

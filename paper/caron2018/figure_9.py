@@ -71,5 +71,5 @@ def _panel(panel: Axes, held: HeldOut, learnt: float) -> None:
         if low <= learnt < high:
             panel.fill_between(x, mean - spread, mean + spread, color="0.9", lw=0, label="scatter")
         shift = (k - (N_GAMMA - 1) / 2) * 0.012
-        bars = {"yerr": spread / np.sqrt(number), "label": f"γ {low:.2f}–{high:.2f}"}
-        panel.errorbar(x + shift, mean, fmt="o-", ms=3, lw=1, color=PALETTE[k], **bars)
+        error, label = spread / np.sqrt(number), f"γ {low:.2f}–{high:.2f}"
+        panel.errorbar(x + shift, mean, error, fmt="o-", ms=3, lw=1, color=PALETTE[k], label=label)

@@ -41,7 +41,7 @@ def draw(real_o: Path) -> Figure:
     right.axhline(0.95, color="0.5", lw=0.8, ls=":")
     right.set(xlabel="Poisson share of the excess", xlim=(0, 1))
     letters(axes)
-    for panel in axes.flat:
+    for panel in axes.ravel().tolist():
         panel.grid()
         panel.legend(loc="best")
     return figure

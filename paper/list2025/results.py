@@ -241,7 +241,7 @@ _BRIGHTER = (
 def _brighter(views: Views) -> list[tuple[str, ...]]:
     """One row a brightness and run: medians and central 68 % over mock maps."""
     stored = {name: views[name].arrays("brighter") for name in ("ten", "summed", "real_o") if name in views}
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for k, shift in enumerate(SHIFTS):
         for name, found in stored.items():
             other = _spread(emd(found["median"][k], stored["ten"]["median"][k])) if _twins(name, stored) else ""

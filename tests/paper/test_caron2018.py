@@ -363,7 +363,7 @@ def test_the_paper_is_planned_at_every_scale_and_refuses_the_run_of_another(tiny
     lines = []
     (tmp_path / "new").mkdir()
     missing = draw_paper(paper, "quick", tmp_path / "new", tmp_path / "none" / "maps", tell=lines.append).missing
-    assert lines[0].startswith("run images is missing: run images: needs the data folder")
+    assert lines[0].startswith("run images is missing: needs the data folder")
     assert len(missing) == 6
     run = tmp_path / "runs" / "caron2018" / "images"
     shutil.copytree(tiny.folder, run)
