@@ -165,7 +165,7 @@ def _entry(folder: Path) -> str:
     sky, maps = settings.get("sky", {}), settings.get("simulation", {})
     facts += [f"{key} {sky[key]}" for key in ("nside", "n_energy", "weeks", "diffuse", "mask") if key in sky]
     facts += [f"{maps['n_train']} training and {maps['n_test']} held-out maps"] if "n_train" in maps else []
-    code = f"gcesbi {plan['version']}, commit {plan['commit']}"
+    code = f"gcesbi {plan['version']}, commit {plan.get('commit', 'unknown')}"
     return f"- run {folder.name}: {plan['about']}; {', '.join(facts)}; {code}; {folder}"
 
 

@@ -377,5 +377,5 @@ def test_the_paper_is_planned_at_every_scale_and_refuses_the_run_of_another(tiny
         (run / "steps").mkdir(exist_ok=True)
         (run / "steps" / f"{step}.json").write_text("{}")
     outcome = draw_paper(paper, "test", tmp_path, tmp_path, make_runs=False, only=["5", "8"])
-    assert outcome.drawn == ["5", "8"]
+    assert (outcome.drawn, outcome.missing) == (["5", "8"], {})
     assert "run images: tiny; seed 1" in (tmp_path / "figures" / "caron2018" / "figure_5.txt").read_text()
