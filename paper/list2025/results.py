@@ -84,7 +84,8 @@ def _preamble(views: Views, scale: Scale) -> str:
 def _origins(views: Views) -> str:
     """Commits, days and machines of the runs."""
     plans = [view.json("plan.json") for view in views.values()]
-    told = {key: ", ".join(dict.fromkeys(plan.get(key, "unknown") for plan in plans)) for key in ("commit", "date", "machine")}
+    keys = ("commit", "date", "machine")
+    told = {key: ", ".join(dict.fromkeys(plan.get(key, "unknown") for plan in plans)) for key in keys}
     return f"at commit {told['commit']}, {told['date']}, on {told['machine']}"
 
 
