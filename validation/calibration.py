@@ -243,14 +243,10 @@ class CalibrationReport:
 def _quantile_pairs(values: Array, curves: Array, levels: Array) -> _Pairs:
     alphas = _reachable(levels)
     score, square = normal_scores(*pit_bounds(values, curves, levels))
-    covered, every = quantiles_covered(values, curves, levels, alphas), np.ones(values.shape, bool)
     reach = {level: level <= alphas[-1] + 1e-9 for level in (0.68, 0.95)}
-    return _Pairs(
-        alphas=alphas,
-        covered=covered,
-        used=every,
-        held=covered,
-        judged=every,
+    return _all_pairs(
+        alphas,
+        quantiles_covered(values, curves, levels, alphas),
         score=score,
         square=square,
         crps=crps_from_quantiles(values, curves, levels),
@@ -262,22 +258,24 @@ def _quantile_pairs(values: Array, curves: Array, levels: Array) -> _Pairs:
 def _sample_pairs(truth: ArrayLike, samples: ArrayLike) -> _Pairs:
     low, high = rank_bounds(truth, samples)
     score, square = normal_scores(low, high)
-    covered, every = share_inside(low, high, ALPHAS), np.ones(low.shape, bool)
     draws = np.asarray(samples, dtype=np.float64)
     levels = np.array([0.025, 0.16, 0.84, 0.975])
     outer = np.quantile(draws, levels, axis=0)
-    return _Pairs(
-        alphas=ALPHAS,
-        covered=covered,
-        used=every,
-        held=covered,
-        judged=every,
+    return _all_pairs(
+        ALPHAS,
+        share_inside(low, high, ALPHAS),
         score=score,
         square=square,
         crps=crps_from_samples(truth, draws),
         width_68=outer[2] - outer[1],
         width_95=outer[3] - outer[0],
     )
+
+
+def _all_pairs(alphas: Array, covered: Array, **found: Any) -> _Pairs:
+    """Pairs of which each counts, and is held by what covers it."""
+    every = np.ones(found["score"].shape, bool)
+    return _Pairs(alphas=alphas, covered=covered, used=every, held=covered, judged=every, **found)
 
 
 def _cdf_pairs(values: Array, curves: Array, levels: Array, epsilon: float) -> _Pairs:
