@@ -272,7 +272,7 @@ def _sample_pairs(truth: ArrayLike, samples: ArrayLike) -> _Pairs:
     )
 
 
-def _all_pairs(alphas: Array, covered: Array, **found: Any) -> _Pairs:
+def _all_pairs(alphas: Array, covered: Mask | Array, **found: Any) -> _Pairs:
     """Pairs of which each counts, and is held by what covers it."""
     every = np.ones(found["score"].shape, bool)
     return _Pairs(alphas=alphas, covered=covered, used=every, held=covered, judged=every, **found)
