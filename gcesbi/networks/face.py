@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gcesbi.errors import InputError
 from gcesbi.networks.means import LevelMeans, PixelLayer
+from gcesbi.networks.norms import norm_of_images
 from gcesbi.networks.sizes import check_instance, check_sizes
 from gcesbi.sky.healpix import xy_of_pixel
 from gcesbi.sky.region import Region
@@ -81,12 +82,6 @@ class FaceImage:
         return image
 
 
-def _norm(kind: str, width: int) -> nn.Module:
-    if kind == "batch":
-        return nn.BatchNorm2d(width)
-    return nn.InstanceNorm2d(width, affine=True) if kind == "instance" else nn.Identity()
-
-
 def _level(n_in: int, n_out: int, depth: int, norm: str, *, pool: bool) -> nn.Sequential:
     """`depth` times convolution, norm and ReLU, the last, if told to, with a 2 × 2 maximum in front of its norm.
 
@@ -96,7 +91,7 @@ def _level(n_in: int, n_out: int, depth: int, norm: str, *, pool: bool) -> nn.Se
     for k in range(depth):
         layers.append(nn.Conv2d(n_in if k == 0 else n_out, n_out, 3, padding=1, bias=norm == "none"))
         layers += [nn.MaxPool2d(2)] if pool and k == depth - 1 else []
-        layers += [_norm(norm, n_out), nn.ReLU()]
+        layers += [norm_of_images(norm, n_out), nn.ReLU()]
     return nn.Sequential(*layers)
 
 

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from gcesbi.errors import InputError
 from gcesbi.networks.linear import quiet_linear
+from gcesbi.networks.norms import norm_of_images
 from gcesbi.networks.sizes import check_instance, check_sizes
 from gcesbi.sky.image import ImageRegion
 
@@ -255,7 +256,5 @@ def _part(part: str, rows: int, columns: int) -> tuple[slice, slice]:
 
 
 def _level(n_in: int, n_out: int, norm: str) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Conv2d(n_in, n_out, 3, padding=1, bias=norm == "none")]
-    if norm != "none":
-        layers.append(nn.BatchNorm2d(n_out) if norm == "batch" else nn.InstanceNorm2d(n_out, affine=True))
-    return nn.Sequential(*layers, nn.ReLU())
+    convolution = nn.Conv2d(n_in, n_out, 3, padding=1, bias=norm == "none")
+    return nn.Sequential(convolution, norm_of_images(norm, n_out), nn.ReLU())

@@ -16,6 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gcesbi.networks.norms import norm_of_pixels
+
 __all__ = ["LevelMeans", "PixelLayer"]
 
 _EPSILON = 1e-8  # added to the variances of means, which are of the order of 1 / n_pix
@@ -32,9 +34,8 @@ class PixelLayer(nn.Module):
 
     def __init__(self, n_channel: int, width: int, norm: str) -> None:
         super().__init__()
-        kinds = {"batch": nn.BatchNorm1d(width), "instance": nn.InstanceNorm1d(width, affine=True)}
         layer = nn.Conv1d(n_channel, width, 1, bias=norm == "none")
-        self.layers = nn.Sequential(layer, kinds.get(norm, nn.Identity()), nn.ReLU())
+        self.layers = nn.Sequential(layer, norm_of_pixels(norm, width), nn.ReLU())
 
     def forward(self, maps: Tensor) -> Tensor:
         """Rectified channels of maps."""
