@@ -23,7 +23,7 @@ from numba import njit
 from timing import best
 
 from gcesbi.baselines import BrokenPowerLaws, NptfLikelihood, SkewNormals
-from gcesbi.baselines.count_integrals import count_vectors, mean_counts
+from gcesbi.baselines.nptf.count_integrals import count_vectors, mean_counts
 from gcesbi.sky.region import Region
 
 NAMES = ("Opi", "Oic", "iso", "bub", "nfw_g1p2", "dsk_z0p3")

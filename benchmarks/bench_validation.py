@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import beta
 
-from gcesbi.report import FigureBlock, Report, Section, write_report
+from gcesbi.report.html import FigureBlock, Report, Section, write_report
 from gcesbi.validation import (
     CalibrationReport,
     ConformalBand,

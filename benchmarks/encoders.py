@@ -3,7 +3,7 @@
     python benchmarks/encoders.py RUN [--seconds 300] [--train 50000] [--test 1000] [--seed 1]
 
 RUN holds stored maps. Three source-count networks, on the face, on the face with means over pixels too
-(``gcesbi.networks.means``) and on the graph, have the same widths, seeds and maps, and each trains for so many seconds
+(``gcesbi.networks.layers``) and on the graph, have the same widths, seeds and maps, and each trains for so many seconds
 of one core: a pilot tells how many maps that makes, and over those its learning rate falls to zero. Time is the
 processor's, so that other jobs on the machine change little.
 The loss is that of training, the Earth mover's pinball loss at random levels, on the held-out maps; CRPS is the mean
@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from how_good import TAUS, bootstrap
 
+from gcesbi.analysis.run import Run
 from gcesbi.estimators import SourceCountEstimator, TrainingSettings
-from gcesbi.evaluation import true_cdf
-from gcesbi.run import Run
+from gcesbi.evaluation.networks import true_cdf
 from gcesbi.validation import Comparison, coverage, crps_from_quantiles, sharpness
 
 PILOT = 256  # maps

@@ -2,16 +2,16 @@
 
     python benchmarks/gate_bound.py RUN --observation data/fermi-573w [--maps 200]
 
-Maps of every sky are as bright as the observation, template by template (:mod:`gcesbi.composition`). Printed are areas
-under the curve, nominal maps against the other sky's, with 95 % bands:
+Maps of every sky are as bright as the observation, template by template (:mod:`gcesbi.evaluation.matched_maps`).
+Printed are areas under the curve, nominal maps against the other sky's, with 95 % bands:
 
 - *known*: ln p(k | θ, other sky) − ln p(k | θ, run's sky) at the parameters θ that made the map. By the lemma of
   Neyman and Pearson nothing separates these two better, whoever knows θ; the NPTF stands for p, which takes
   neighbouring pixels as independent. No gate knows θ: this bounds what is in the data, not what can be had.
 - *smooth*: were the light of both skies smooth, and the norms free: Φ(d/√2) with d² = Σ D⊥²/μ at the best fit to the
-  observation (:mod:`gcesbi.other_skies`). What point sources add to the scatter is left out.
-- *score*: the gate's statistic towards the sky (:mod:`gcesbi.other_skies`): norms fitted, source counts unknown. In the
-  gate it is compared with that of like maps besides, which costs or gains.
+  observation (:mod:`gcesbi.evaluation.score_tests`). What point sources add to the scatter is left out.
+- *score*: the gate's statistic towards the sky (:mod:`gcesbi.evaluation.score_tests`): norms fitted, source counts
+  unknown. In the gate it is compared with that of like maps besides, which costs or gains.
 
 The run needs no trained networks; its model must have one energy bin.
 """
@@ -24,15 +24,15 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import norm
 
+from gcesbi.analysis.misspecification import variations
+from gcesbi.analysis.run import Run
 from gcesbi.baselines import NPTF
-from gcesbi.baselines.nptf_priors import ModelPriors
-from gcesbi.baselines.psf_correction import psf_correction
-from gcesbi.composition import at_composition
+from gcesbi.baselines.nptf.priors import ModelPriors
+from gcesbi.baselines.nptf.psf_correction import psf_correction
+from gcesbi.evaluation.matched_maps import at_composition
+from gcesbi.evaluation.residuals import fitted_norms
+from gcesbi.evaluation.score_tests import other_skies, scores_towards
 from gcesbi.io import read_observation
-from gcesbi.mismodel_steps import variations
-from gcesbi.other_skies import other_skies, scores_towards
-from gcesbi.residual_statistics import fitted_norms
-from gcesbi.run import Run
 from gcesbi.simulation import Simulator
 from gcesbi.validation.misspecification import area_under_curve
 

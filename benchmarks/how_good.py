@@ -16,9 +16,9 @@ import argparse
 
 import numpy as np
 
-from gcesbi import steps
-from gcesbi.evaluation import true_cdf
-from gcesbi.run import Run
+from gcesbi.analysis import steps
+from gcesbi.analysis.run import Run
+from gcesbi.evaluation.networks import true_cdf
 from gcesbi.validation import coverage, emd, gaussian_coverage, semd, sharpness
 
 TAUS = np.arange(1, 200) / 200

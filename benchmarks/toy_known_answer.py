@@ -53,7 +53,7 @@ from gcesbi import Region, Simulator, SkyModel
 from gcesbi.estimators import NetworkSettings, NpeEstimator, SourceCountEstimator, TrainingSettings
 from gcesbi.physics.psf import PSF
 from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Population
-from gcesbi.simulation.skies import InnerGalaxySky
+from gcesbi.simulation.sky_settings import InnerGalaxySky
 
 EXPOSURE = 1e11  # cm² s: a flux of 10⁻¹¹ gives one count
 CUT = -9.5  # log₁₀ of the brightest source: thirty counts

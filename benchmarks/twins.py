@@ -24,9 +24,9 @@ import torch
 from how_good import TAUS, bootstrap
 
 from gcesbi import Simulator
+from gcesbi.analysis.run import Run
 from gcesbi.estimators import SourceCountEstimator, TrainingSettings
-from gcesbi.evaluation import true_cdf
-from gcesbi.run import Run
+from gcesbi.evaluation.networks import true_cdf
 from gcesbi.validation import Comparison, coverage, emd, semd, sharpness
 
 ALPHAS = np.array([0.68, 0.95])

@@ -5,7 +5,7 @@ needs neither model nor network:
 
 =====================  ==================================================================================
 ``sky.json``           names, energies, flux bins, solid angle, flux of one photon; the truth of a mock
-``networks.json``      quantiles of all named quantities (:func:`gcesbi.comparison.posterior_figures`)
+``networks.json``      quantiles of all named quantities (:func:`gcesbi.report.tables.posterior_figures`)
 ``curves.npz``         source counts at :data:`CURVE_TAUS`, dim to bright
 ``poisson.json``       the Poisson fit, as ``networks.json``
 ``nptf.json/npz``      the NPTF, as ``networks.json``, and 68 % bands of its F² dN/dF
@@ -26,21 +26,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi import mismodel_steps, steps
+from gcesbi.analysis import misspecification as mismodel_steps
+from gcesbi.analysis import steps
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.settings import RunSettings
 from gcesbi.baselines import NptfPosterior, PoissonFit
-from gcesbi.comparison import posterior_figures
 from gcesbi.errors import InputError
 from gcesbi.estimators import PoissonFractionPosterior, SourceCountPosterior
-from gcesbi.estimators.checkpoint import differences
-from gcesbi.evaluation import TAUS, Evaluation
+from gcesbi.estimators.training.checkpoint import differences
+from gcesbi.evaluation.networks import TAUS, Evaluation
 from gcesbi.io import read_observation
 from gcesbi.io.files import write_atomically
 from gcesbi.physics.scd import cdf_to_pdf, pdf_to_f2dndf
 from gcesbi.posterior import JointPosterior, Posterior
-from gcesbi.run import Run
-from gcesbi.settings import RunSettings
+from gcesbi.report.tables import posterior_figures
 from gcesbi.simulation import Simulations, SkyModel
-from gcesbi.simulation.skies import FolderSky
+from gcesbi.simulation.sky_settings import FolderSky
 from gcesbi.sky import Observation
 from paper.graph import Plan, Step, write_json
 

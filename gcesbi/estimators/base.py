@@ -18,15 +18,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.training import TrainingHistory, TrainingSettings, train
+from gcesbi.estimators.training.loop import TrainingHistory, TrainingSettings, train
 from gcesbi.networks.chebyshev import ChebyshevEncoder
 from gcesbi.networks.face import FaceEncoder
 from gcesbi.networks.inputs import ENERGIES, CountsInput, MapEmbedding
-from gcesbi.networks.sizes import check_sizes
+from gcesbi.networks.layers import check_sizes
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import Simulator
-from gcesbi.simulation.stream import StoredMaps
+from gcesbi.simulation.torch_maps import StoredMaps
 from gcesbi.sky.region import Region
 
 __all__ = ["COMMON_IDENTITY", "Estimator", "NetworkSettings", "digest"]
@@ -61,7 +61,7 @@ class NetworkSettings:
         Share of features that is set to zero, at random, in training; by default the estimator's own.
     means : bool
         Show the dense layers means over pixels too, of every pixel by itself and of every level before its maximum:
-        see :mod:`gcesbi.networks.means`.
+        see :mod:`gcesbi.networks.layers`.
 
     Raises
     ------
@@ -207,7 +207,7 @@ class Estimator(nn.Module):
         checkpoint: str | Path | None = None,
         log: str | Path | None = None,
     ) -> TrainingHistory:
-        """Train on maps in memory, in a store, or drawn afresh: see :func:`gcesbi.estimators.training.train`."""
+        """Train on maps in memory, in a store, or drawn afresh: see :func:`gcesbi.estimators.training.loop.train`."""
         settings = settings or TrainingSettings()
         return train(self, maps, settings, validation, progress=progress, checkpoint=checkpoint, log=log)
 

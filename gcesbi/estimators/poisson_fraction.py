@@ -38,9 +38,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.checkpoint import differences
 from gcesbi.estimators.losses import pinball
 from gcesbi.estimators.source_counts import SourceCountEstimator, network_digest, stratified_levels
+from gcesbi.estimators.training.checkpoint import differences
 from gcesbi.networks import QuantileHead
 from gcesbi.physics.scd import cdf_to_pdf
 from gcesbi.posterior import Coordinates, Posterior, check_levels

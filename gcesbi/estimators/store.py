@@ -24,12 +24,12 @@ from safetensors.torch import load, save
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.base import COMMON_IDENTITY, Estimator, digest
-from gcesbi.estimators.checkpoint import differences
 from gcesbi.estimators.neural_posterior import FmpeEstimator, NpeEstimator
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
+from gcesbi.estimators.training.checkpoint import differences
 from gcesbi.simulation.model import SkyModel
-from gcesbi.simulation.recipe import Recipe
+from gcesbi.simulation.rebuild import Recipe
 from gcesbi.sky.region import Region
 
 __all__ = ["KINDS", "add_notes", "load_estimator", "read_notes", "save_estimator"]

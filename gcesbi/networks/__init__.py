@@ -11,7 +11,7 @@ from gcesbi.networks.gaussian import (
     LowRankOutput,
 )
 from gcesbi.networks.inputs import CountsInput, MapEmbedding
-from gcesbi.networks.means import LevelMeans, PixelLayer
+from gcesbi.networks.layers import LevelMeans, PixelLayer
 from gcesbi.networks.quantile import QuantileHead, QuantileOutput
 
 __all__ = [

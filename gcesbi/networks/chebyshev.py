@@ -27,8 +27,7 @@ from torch import Tensor, nn
 
 from gcesbi.errors import InputError
 from gcesbi.networks.graph import coarsen, rescaled_laplacian
-from gcesbi.networks.means import LevelMeans, PixelLayer
-from gcesbi.networks.sizes import check_instance, check_sizes
+from gcesbi.networks.layers import LevelMeans, PixelLayer, check_instance, check_sizes
 from gcesbi.sky.region import Region
 
 __all__ = ["ChebyshevConvolution", "ChebyshevEncoder", "PixelMaximum", "PixelNorm"]

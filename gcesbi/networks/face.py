@@ -16,9 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
-from gcesbi.networks.means import LevelMeans, PixelLayer
-from gcesbi.networks.norms import norm_of_images
-from gcesbi.networks.sizes import check_instance, check_sizes
+from gcesbi.networks.layers import LevelMeans, PixelLayer, check_instance, check_sizes, norm_of_images
 from gcesbi.sky.healpix import xy_of_pixel
 from gcesbi.sky.region import Region
 
@@ -117,7 +115,7 @@ class FaceEncoder(nn.Module):
         Convolutions per level.
     norm : {"batch", "instance", "none"}
     means : bool
-        Show the dense layer means over the region's pixels too (:mod:`gcesbi.networks.means`): of a layer of every
+        Show the dense layer means over the region's pixels too (:mod:`gcesbi.networks.layers`): of a layer of every
         pixel by itself, as wide as the first level, and of every level before its maximum.
     """
 

@@ -44,7 +44,7 @@ from scipy.linalg import helmert
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
-from gcesbi.networks.linear import quiet_linear
+from gcesbi.networks.layers import quiet_linear
 
 __all__ = [
     "CholeskyGaussianHead",

@@ -26,9 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
-from gcesbi.networks.linear import quiet_linear
-from gcesbi.networks.norms import norm_of_images
-from gcesbi.networks.sizes import check_instance, check_sizes
+from gcesbi.networks.layers import check_instance, check_sizes, norm_of_images, quiet_linear
 from gcesbi.sky.image import ImageRegion
 
 __all__ = ["PARTS", "SCALINGS", "ImageEmbedding", "ImageEncoder", "ImageInput", "ShareHead", "check_image"]

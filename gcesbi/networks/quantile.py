@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
-from gcesbi.networks.linear import quiet_linear
+from gcesbi.networks.layers import quiet_linear
 
 __all__ = ["QuantileHead", "QuantileOutput", "append_one", "ramp_basis"]
 

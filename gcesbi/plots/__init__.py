@@ -1,6 +1,6 @@
 """Figures: pure functions from arrays to a ``matplotlib.figure.Figure``. No pyplot, no global style, no files.
 
-Save one with ``figure.savefig(path)``, or hand it to :class:`gcesbi.report.FigureBlock`.
+Save one with ``figure.savefig(path)``, or hand it to :class:`gcesbi.report.html.FigureBlock`.
 """
 
 from .calibration import coverage_curves, distance_histogram, pit_histogram, sharpness_histogram

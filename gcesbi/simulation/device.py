@@ -34,11 +34,11 @@ from torch import Tensor
 
 from gcesbi.errors import InputError
 from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
-from gcesbi.simulation.curves import Curves
 from gcesbi.simulation.kernels import N_EXPLICIT, N_NODE
 from gcesbi.simulation.model import Emission
+from gcesbi.simulation.piecewise_linear import Curves
 from gcesbi.simulation.simulator import SHARD, Simulator
-from gcesbi.simulation.stream import FRESH, MapTensors, cut_batches
+from gcesbi.simulation.torch_maps import FRESH, MapTensors, cut_batches
 from gcesbi.sky.healpix_torch import displace, pixel_of, position_in
 
 __all__ = ["DeviceSimulator", "device_batches"]
@@ -364,7 +364,7 @@ def device_batches(
 ) -> Iterator[MapTensors]:
     """Batches of new maps drawn on a device, without end.
 
-    Parameters are those of :func:`gcesbi.simulation.stream.fresh_batches` for the same seed; photons are others.
+    Parameters are those of :func:`gcesbi.simulation.torch_maps.fresh_batches` for the same seed; photons are others.
 
     Parameters
     ----------

@@ -8,9 +8,9 @@ A model holds templates, exposure and PSF on a *patch* of the sky (everything wh
 expected counts in pixel p: T_e has mean 1 over the normalisation disc (30°, |b| > 2°), s_e is the spectrum's share of
 flux in the bin, and φ_e = Σ_p T_e(p) / exposure_e(p) the flux inside the region for norm 1.
 
-Every variation (``docs/model.md``) is a setting of a sky in :mod:`gcesbi.simulation.skies`, hence other contents of the
-same object: other templates, exposure or priors; a map of the share of a template that is exactly Poisson; spectra that
-are jittered; or a *resolved* model, with several energy bins, whose counts are summed.
+Every variation (``docs/model.md``) is a setting of a sky in :mod:`gcesbi.simulation.sky_settings`, hence other contents
+of the same object: other templates, exposure or priors; a map of the share of a template that is exactly Poisson;
+spectra that are jittered; or a *resolved* model, with several energy bins, whose counts are summed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from gcesbi.sky.observation import Observation
 from gcesbi.sky.region import Region
 
 if TYPE_CHECKING:
-    from gcesbi.simulation.skies import SkySettings
+    from gcesbi.simulation.sky_settings import SkySettings
 
 __all__ = ["Emission", "SkyModel"]
 
@@ -138,14 +138,14 @@ class SkyModel:
         nside, n_energy : int
             HEALPix resolution and number of equal bins in log E from 2 to 20 GeV.
         **settings
-            Further fields of :class:`gcesbi.simulation.skies.InnerGalaxySky`.
+            Further fields of :class:`gcesbi.simulation.sky_settings.InnerGalaxySky`.
 
         Raises
         ------
         InputError
             If the name or a setting is unknown (the nearest valid one is named) or out of range.
         """
-        from gcesbi.simulation.skies import InnerGalaxySky, make_settings
+        from gcesbi.simulation.sky_settings import InnerGalaxySky, make_settings
 
         if name != "inner-galaxy":
             raise InputError(f"preset: must be 'inner-galaxy', got {name!r}")
@@ -174,9 +174,9 @@ class SkyModel:
         nside : int
             At most that of the maps; lower ones are averages.
         **settings
-            Further fields of :class:`gcesbi.simulation.skies.FolderSky`, as ``mask`` ("3fgl" by default).
+            Further fields of :class:`gcesbi.simulation.sky_settings.FolderSky`, as ``mask`` ("3fgl" by default).
         """
-        from gcesbi.simulation.skies import FolderSky, make_settings
+        from gcesbi.simulation.sky_settings import FolderSky, make_settings
 
         named = {"path": str(path), "diffuse": diffuse, "nfw": nfw, "disk": disk, "nside": nside}
         return make_settings(FolderSky, {**named, **settings}).build()

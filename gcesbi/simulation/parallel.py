@@ -26,8 +26,8 @@ from typing import Any
 from joblib.externals.loky import get_reusable_executor
 
 from gcesbi.errors import InputError
-from gcesbi.simulation.place import Place
-from gcesbi.simulation.recipe import Recipe
+from gcesbi.simulation.location import Place
+from gcesbi.simulation.rebuild import Recipe
 from gcesbi.simulation.shard_file import Stamp, encode_shard
 from gcesbi.simulation.simulator import Simulator
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gcesbi.analysis.image_run import ImageRun
+from gcesbi.analysis.template_fits import NAME, fit_images
 from gcesbi.errors import InputError
-from gcesbi.images.run import ImageRun
-from gcesbi.images.template_fits import NAME, fit_images
 from gcesbi.io.files import write_atomically
 from paper.caron2018 import PAPER
 from paper.caron2018.collect import collect

@@ -16,11 +16,11 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from gcesbi.analysis.image_run import NETWORKS, ImageRun
 from gcesbi.errors import InputError
-from gcesbi.images.estimators import activations
-from gcesbi.images.run import NETWORKS, ImageRun
+from gcesbi.estimators.images import activations
 from gcesbi.io.files import write_atomically
-from gcesbi.simulation.image_sky import TESTING, TRAINING
+from gcesbi.simulation.image_sky_model import TESTING, TRAINING
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.image import ImageGeometry
 

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.interpolate import CubicSpline
 
-from gcesbi.images.run import ImageRun
-from gcesbi.images.template_fit import SlopeFit
-from gcesbi.images.template_fits import read_template_fits
+from gcesbi.analysis.image_run import ImageRun
+from gcesbi.analysis.template_fits import read_template_fits
+from gcesbi.baselines.poisson.halo_slope import SlopeFit
 from gcesbi.plots.style import method_styles
 from paper.caron2018.collect import interstellar_label
 from paper.style import canvas, letters

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from gcesbi.images.run import ImageRun
+from gcesbi.analysis.image_run import ImageRun
 from gcesbi.plots import PALETTE
 from paper.caron2018.collect import TITLES, Collected
 from paper.style import canvas, letters

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gcesbi.images.run import ImageRun
+from gcesbi.analysis.image_run import ImageRun
 from gcesbi.plots import PALETTE
 from paper.caron2018.collect import Collected, HeldOut
 from paper.style import canvas, letters

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gcesbi.images.run import ImageRun
-from gcesbi.images.settings import load_image_settings
-from gcesbi.images.steps import simulate, train
-from gcesbi.images.template_fits import fit_images
+from gcesbi.analysis.image_run import ImageRun
+from gcesbi.analysis.image_settings import load_image_settings
+from gcesbi.analysis.image_steps import simulate, train
+from gcesbi.analysis.template_fits import fit_images
 from paper.caron2018.collect import collect
 from paper.graph import Plan, Scale, Step
 
@@ -25,7 +25,7 @@ class Sizes:
     Parameters
     ----------
     preset : str
-        Settings of :mod:`gcesbi.images.settings` to begin with.
+        Settings of :mod:`gcesbi.analysis.image_settings` to begin with.
     changes : tuple of str
         Of the preset.
     catalogue : bool

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gcesbi.images.run import ImageRun
-from gcesbi.images.template_fit import SlopeFit
-from gcesbi.images.template_fits import read_template_fits
-from gcesbi.simulation.skies import INTERSTELLAR
+from gcesbi.analysis.image_run import ImageRun
+from gcesbi.analysis.template_fits import read_template_fits
+from gcesbi.baselines.poisson.halo_slope import SlopeFit
+from gcesbi.simulation.sky_settings import INTERSTELLAR
 from paper.caron2018.collect import TITLES, Collected, interstellar_label
 
 __all__ = ["accuracy", "images_needed", "methods", "results", "table_1", "table_3"]

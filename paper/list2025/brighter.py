@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from gcesbi import steps
+from gcesbi.analysis import steps
+from gcesbi.analysis.run import Run
 from gcesbi.estimators import SourceCountEstimator, load_poisson_fraction
-from gcesbi.run import Run
 from gcesbi.simulation import Simulations, SkyModel
 from paper.graph import Step
 from paper.library import FOLDER, write_arrays

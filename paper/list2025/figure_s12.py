@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from gcesbi import plots
-from gcesbi.simulation.skies import INTERSTELLAR
+from gcesbi.simulation.sky_settings import INTERSTELLAR
 from paper.panels import coverage_of, draw_curves, shared_legend
 from paper.style import canvas, letters
 from paper.view import RunView

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gcesbi.settings import RunSettings, load_settings
+from gcesbi.analysis.settings import RunSettings, load_settings
 from paper import library
 from paper.graph import Plan, Scale, Step
 from paper.list2025.brighter import brighter
@@ -47,7 +47,7 @@ class Sizes:
         Maps for the network of the Poisson share, the gate, every other sky, the exactly Poisson sky, and every mock of
         a brighter excess.
     skies : tuple of str
-        Other skies, by their names in :func:`gcesbi.mismodel_steps.variations`; all if none is named.
+        Other skies, by their names in :func:`gcesbi.analysis.misspecification.variations`; all if none is named.
     """
 
     preset: str

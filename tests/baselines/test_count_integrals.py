@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcesbi.baselines.count_integrals import count_vectors, count_vectors_with_derivatives, mean_counts
+from gcesbi.baselines.nptf.count_integrals import count_vectors, count_vectors_with_derivatives, mean_counts
 
 MANY = (1, 2, 3, 10, 29, 31, 40, 100, 228, 1000, 2000)
 

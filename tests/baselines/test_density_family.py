@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from gcesbi.baselines import DensityFamily, SkewNormals
-from gcesbi.baselines.count_integrals import count_vectors
-from gcesbi.baselines.scd_family import SourceView
+from gcesbi.baselines.nptf.count_integrals import count_vectors
+from gcesbi.baselines.nptf.scd_family import SourceView
 from gcesbi.errors import InputError
 from gcesbi.physics.scd import DEFAULT_BINS
 from gcesbi.physics.skew_normal import log_pdf

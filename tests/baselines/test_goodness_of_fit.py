@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, kstest, norm, poisson
 
 from gcesbi.baselines import PoissonFit, deviance, deviant_pixels, goodness_of_fit, poisson_deviance
-from gcesbi.baselines.goodness_of_fit import count_pit, pixel_significance, smoothed_significance
+from gcesbi.baselines.poisson.goodness_of_fit import count_pit, pixel_significance, smoothed_significance
 from gcesbi.errors import InputError
 from gcesbi.sky.region import Region
 

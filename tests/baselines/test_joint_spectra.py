@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import minimize
 
 from gcesbi.baselines import Fixed, PoissonFit, poisson_log_likelihood
-from gcesbi.baselines.joint_spectra import JointFit
-from gcesbi.baselines.spectral_families import LogParabola, PowerLaw, SkewNormal
+from gcesbi.baselines.poisson.joint_spectra import JointFit
+from gcesbi.baselines.poisson.spectral_families import LogParabola, PowerLaw, SkewNormal
 from gcesbi.errors import InputError
 
 from .conftest import SmallModel, observe

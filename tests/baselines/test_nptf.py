@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from scipy.stats import poisson
 
 from gcesbi.baselines import BrokenPowerLaws, NptfLikelihood, nptf_log_likelihood
-from gcesbi.baselines.count_integrals import mean_counts
+from gcesbi.baselines.nptf.count_integrals import mean_counts
 from gcesbi.errors import InputError
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
 

@@ -16,7 +16,7 @@ from gcesbi.baselines import (
     bayes_factor,
     poisson_log_likelihood,
 )
-from gcesbi.baselines.evidence import smooth_target
+from gcesbi.baselines.nptf.evidence import smooth_target
 from gcesbi.errors import InputError
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
 
@@ -156,7 +156,7 @@ def test_run_recovers_injected_sources():
     assert posterior.to_arviz(20).posterior["scd_cdf"].sizes["flux_bin"] == 26
 
 
-@pytest.mark.filterwarnings("ignore::gcesbi.baselines.sampling.SamplingWarning")
+@pytest.mark.filterwarnings("ignore::gcesbi.baselines.samplers.sampling.SamplingWarning")
 def test_same_seed_same_posterior_on_any_number_of_workers(model):
     observation = observe(model, seed=3)
     sampler = Tempering(n_particles=24, n_islands=1, n_moves=1)

@@ -17,7 +17,7 @@ from gcesbi.baselines import (
     Tempering,
     poisson_log_likelihood,
 )
-from gcesbi.baselines.count_integrals import mean_counts
+from gcesbi.baselines.nptf.count_integrals import mean_counts
 from gcesbi.errors import InputError
 from gcesbi.simulation.prior import Normal, Uniform
 

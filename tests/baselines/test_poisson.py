@@ -12,7 +12,7 @@ from scipy.stats import poisson
 
 from gcesbi import Observation, Region, SkyModel
 from gcesbi.baselines import PoissonFit, poisson_log_likelihood
-from gcesbi.baselines.poisson import PoissonPosterior, check_templates, maximise
+from gcesbi.baselines.poisson.fit import PoissonPosterior, check_templates, maximise
 from gcesbi.errors import InputError
 
 from .conftest import SmallModel, observe

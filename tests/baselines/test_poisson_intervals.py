@@ -6,7 +6,7 @@ from scipy.optimize import brentq, minimize
 from scipy.stats import chi2
 
 from gcesbi.baselines import Fixed, NormPrior, PoissonFit, poisson_log_likelihood
-from gcesbi.baselines.poisson_optimum import maximise
+from gcesbi.baselines.poisson.optimum import maximise
 from gcesbi.errors import InputError
 from gcesbi.physics.spectra import e2dnde
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcesbi.baselines.poisson_optimum import PoissonProblem, box_step, covariance, maximise, maximise_many
+from gcesbi.baselines.poisson.optimum import PoissonProblem, box_step, covariance, maximise, maximise_many
 
 
 def random_problem(seed, n=4, n_pix=30, rate=1.0):
@@ -33,7 +33,7 @@ def test_many_maps_are_single_ones(seed, n, rate):
 def test_chunks_do_not_matter(monkeypatch):
     templates, counts = random_problem(1)
     whole = maximise_many(counts, templates)
-    monkeypatch.setattr("gcesbi.baselines.poisson_optimum._CHUNK", 2 * counts.shape[1])
+    monkeypatch.setattr("gcesbi.baselines.poisson.optimum._CHUNK", 2 * counts.shape[1])
     np.testing.assert_allclose(maximise_many(counts, templates).norms, whole.norms, atol=1e-7)
     assert len(whole) == len(list(whole)) == 9
 

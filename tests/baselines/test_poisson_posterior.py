@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import gamma, kstest, truncnorm
 
 from gcesbi.baselines import Fixed, NormPrior, PoissonFit, SamplingWarning
-from gcesbi.baselines.poisson_posterior import ChainSettings, _between, log_posterior
+from gcesbi.baselines.poisson.posterior import ChainSettings, _between, log_posterior
 from gcesbi.errors import InputError
 
 from .conftest import SmallModel, observe
@@ -100,7 +100,7 @@ def test_a_chain_out_of_time_keeps_what_it_has():
 
 
 def test_an_interrupted_chain_keeps_what_it_has(monkeypatch):
-    import gcesbi.baselines.poisson_posterior as module
+    import gcesbi.baselines.poisson.posterior as module
 
     calls, run = [], module.run_emcee
 

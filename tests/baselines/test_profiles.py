@@ -6,7 +6,7 @@ from scipy.optimize import minimize_scalar
 
 from gcesbi import SkyModel, read_observation
 from gcesbi.baselines import PoissonFit
-from gcesbi.baselines.profiles import (
+from gcesbi.baselines.poisson.profiles import (
     compare_templates,
     disk_family,
     nfw_family,

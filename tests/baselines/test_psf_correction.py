@@ -4,8 +4,8 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from gcesbi.baselines import psf_correction
-from gcesbi.baselines.psf_correction import _Containment, _shares_around
+from gcesbi.baselines.nptf import psf_correction
+from gcesbi.baselines.nptf.psf_correction import _Containment, _shares_around
 from gcesbi.errors import InputError
 from gcesbi.physics.psf import PSF
 from gcesbi.sky.region import Region

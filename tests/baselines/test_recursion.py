@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import poisson
 
-from gcesbi.baselines.recursion import LANES, STRIDE, PixelBlocks, log_probabilities, log_probability_gradients
+from gcesbi.baselines.nptf.recursion import LANES, STRIDE, PixelBlocks, log_probabilities, log_probability_gradients
 
 
 def evaluate(counts, mean, templates, x):

@@ -14,8 +14,8 @@ from scipy.special import erf
 from scipy.stats import truncnorm
 
 from gcesbi.baselines import Ensemble, NestedConvergence, NestedSampling, Nuts, SamplingWarning, Tempering, maximise
-from gcesbi.baselines.sampling import BlockMove
-from gcesbi.baselines.target import Limits, Target
+from gcesbi.baselines.samplers.sampling import BlockMove
+from gcesbi.baselines.samplers.target import Limits, Target
 from gcesbi.errors import InputError
 
 CENTRES = np.array([[0.3, 0.3, 0.5], [0.7, 0.7, 0.5]])

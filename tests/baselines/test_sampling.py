@@ -6,7 +6,7 @@ import emcee
 import numpy as np
 import pytest
 
-from gcesbi.baselines.sampling import BlockMove, SamplingWarning, run_emcee
+from gcesbi.baselines.samplers.sampling import BlockMove, SamplingWarning, run_emcee
 from gcesbi.errors import InputError
 
 BOX = np.array([[-10.0, 10.0], [-10.0, 10.0], [0.0, 1.0]])
@@ -90,7 +90,7 @@ def test_a_good_chain_is_told_from_a_bad_one():
     assert any("autocorrelation times" in problem for problem in bad.convergence.problems)
 
 
-@pytest.mark.filterwarnings("ignore::gcesbi.baselines.sampling.SamplingWarning")
+@pytest.mark.filterwarnings("ignore::gcesbi.baselines.samplers.sampling.SamplingWarning")
 def test_same_seed_same_chain():
     runs = [run_emcee(log_probability, draw(10, 3), 20, seed, NAMES, progress=False).samples for seed in (5, 5, 6)]
     assert runs[0].tobytes() == runs[1].tobytes()

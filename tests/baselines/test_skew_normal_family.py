@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import erfc, gammaln
 
-from gcesbi.baselines.count_kernel import N_NODE, CountKernel, lagrange, weigh_kernel
-from gcesbi.baselines.scd_family import BrokenPowerLaws, SourceView
-from gcesbi.baselines.skew_normal_family import SkewNormals
+from gcesbi.baselines.nptf.count_kernel import N_NODE, CountKernel, lagrange, weigh_kernel
+from gcesbi.baselines.nptf.scd_family import BrokenPowerLaws, SourceView
+from gcesbi.baselines.nptf.skew_normal_family import SkewNormals
 from gcesbi.errors import InputError
 from gcesbi.physics.scd import DEFAULT_BINS, SkewNormalScd
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcesbi.baselines.spectral_families import LogParabola, PowerLaw, SkewNormal
+from gcesbi.baselines.poisson.spectral_families import LogParabola, PowerLaw, SkewNormal
 from gcesbi.physics.spectra import PowerLawSpectrum, skew_normal_shares
 
 EDGES = np.geomspace(2.0, 20.0, 11)

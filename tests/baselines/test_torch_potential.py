@@ -7,7 +7,7 @@ from sbi.inference.posteriors import MCMCPosterior, VIPosterior
 from sbi.utils.sbiutils import mcmc_transform
 
 from gcesbi.baselines import NPTF, NptfPriors, Tempering
-from gcesbi.baselines.torch_potential import NptfPotential, torch_log_likelihood
+from gcesbi.baselines.nptf.torch_potential import NptfPotential, torch_log_likelihood
 
 from .conftest import SmallModel, observe
 

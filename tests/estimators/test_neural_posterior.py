@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from gcesbi import InputError, Region, Simulator, SkyModel
-from gcesbi.comparison import comparison_table
 from gcesbi.estimators import (
     FmpeEstimator,
     NetworkSettings,
@@ -23,6 +22,7 @@ from gcesbi.estimators import (
 from gcesbi.estimators.neural_posterior_expected import expected_quantities
 from gcesbi.physics.scd import ScdBins
 from gcesbi.posterior import Coordinates, Posterior
+from gcesbi.report.tables import comparison_table
 from gcesbi.simulation.simulations import Simulations
 
 SMALL = NetworkSettings(widths=(8,), n_features=16)

@@ -11,7 +11,7 @@ import torch
 from gcesbi import SimulationStore, Simulator, SkyModel
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, SpectralEstimator, TrainingError, TrainingSettings, sources
-from gcesbi.estimators.sources import (
+from gcesbi.estimators.training.sources import (
     MemorySource,
     Plan,
     StoredSource,
@@ -21,7 +21,7 @@ from gcesbi.estimators.sources import (
     stored_batch_rows,
 )
 from gcesbi.simulation.simulator import SHARD
-from gcesbi.simulation.stream import StoredMaps, fresh_batches
+from gcesbi.simulation.torch_maps import StoredMaps, fresh_batches
 
 CPU = torch.device("cpu")
 STREAM = TrainingSettings(

@@ -8,8 +8,8 @@ import torch
 
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, TrainingError, TrainingHistory, TrainingSettings
-from gcesbi.estimators.log import LogRow, TrainingLog
-from gcesbi.estimators.training import has_bfloat16, remove_checkpoints, train
+from gcesbi.estimators.training.log import LogRow, TrainingLog
+from gcesbi.estimators.training.loop import has_bfloat16, remove_checkpoints, train
 from gcesbi.validation import crps_gaussian
 
 

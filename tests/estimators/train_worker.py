@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.torch import save_file
 
 from gcesbi.estimators import NetworkSettings, SourceCountEstimator, SpectralEstimator, TrainingSettings
-from gcesbi.estimators.devices import is_main_process
+from gcesbi.estimators.training.devices import is_main_process
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.region import Region
 

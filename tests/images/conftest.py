@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gcesbi.images import ImageRun
+from gcesbi.analysis.image_run import ImageRun
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "images.md"
 

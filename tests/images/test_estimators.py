@@ -9,7 +9,7 @@ import torch
 
 from gcesbi.errors import InputError
 from gcesbi.estimators import TrainingSettings, load_estimator, read_notes, save_estimator
-from gcesbi.images.estimators import (
+from gcesbi.estimators.images import (
     IMAGE_KINDS,
     ImageNetworkSettings,
     ImageNpe,

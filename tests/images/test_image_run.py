@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from gcesbi.cli import app
+from gcesbi.analysis.image_inference import answer_table, infer, likeness
+from gcesbi.analysis.image_run import ALL_NETWORKS, NETWORKS, ImageRun
+from gcesbi.analysis.image_settings import image_preset_names, load_image_settings
+from gcesbi.analysis.image_steps import mock_observation, train, training_settings
+from gcesbi.analysis.template_fits import read_template_fits
+from gcesbi.cli.main import app
 from gcesbi.errors import InputError
-from gcesbi.images import NETWORKS, ImageRun, ShareEstimator, load_image_settings
-from gcesbi.images.evaluation import TAUS, judge
-from gcesbi.images.inference import answer_table, infer, likeness
-from gcesbi.images.run import ALL_NETWORKS
-from gcesbi.images.settings import image_preset_names
-from gcesbi.images.steps import mock_observation, train, training_settings
-from gcesbi.images.template_fits import read_template_fits
+from gcesbi.estimators.images import ShareEstimator
+from gcesbi.evaluation.images import TAUS, judge
 from gcesbi.sky.image import ImageGeometry, ImageObservation, ImageRegion
 
 

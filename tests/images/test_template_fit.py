@@ -9,10 +9,10 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize
 
 from gcesbi.baselines import PoissonFit, poisson_log_likelihood
+from gcesbi.baselines.poisson.halo_slope import Halos, fit_slope, halos_of_images, halos_of_model
 from gcesbi.errors import InputError
-from gcesbi.images.template_fit import Halos, fit_slope, halos_of_images, halos_of_model
-from gcesbi.simulation.image_sky import CROSS_SECTIONS, ImageSkyModel
-from gcesbi.simulation.images import ImageSimulator
+from gcesbi.simulation.image_simulator import ImageSimulator
+from gcesbi.simulation.image_sky_model import CROSS_SECTIONS, ImageSkyModel
 from gcesbi.sky.image import ImageObservation, ImageSet
 
 SMALL = {"shape": (24, 24), "pixel_size": 0.5}

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from gcesbi.analysis.image_settings import load_image_settings
+from gcesbi.analysis.template_fits import fit_images, fits_table, read_template_fits
+from gcesbi.baselines.poisson.halo_slope import fit_slope, halos_of_model
 from gcesbi.errors import InputError
-from gcesbi.images.settings import load_image_settings
-from gcesbi.images.template_fit import fit_slope, halos_of_model
-from gcesbi.images.template_fits import fit_images, fits_table, read_template_fits
-from gcesbi.simulation.image_sky import ImageSkyModel
-from gcesbi.simulation.images import ImageSimulator
+from gcesbi.simulation.image_simulator import ImageSimulator
+from gcesbi.simulation.image_sky_model import ImageSkyModel
 
 SLOPES = (1.0, 1.1, 1.2, 1.3)
 NAMES = ("snr-10-150", "lorimer-4-150")

@@ -9,7 +9,7 @@ from gcesbi.errors import InputError
 from gcesbi.networks.chebyshev import ChebyshevConvolution, ChebyshevEncoder, PixelMaximum, PixelNorm
 from gcesbi.networks.face import FaceEncoder
 from gcesbi.networks.graph import rescaled_laplacian
-from gcesbi.networks.sizes import NORMS
+from gcesbi.networks.layers import NORMS
 from gcesbi.sky.region import Region
 
 REGION = Region.disc(16)

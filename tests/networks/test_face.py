@@ -7,7 +7,7 @@ from hypothesis import settings
 from gcesbi.errors import InputError
 from gcesbi.networks.chebyshev import ChebyshevEncoder
 from gcesbi.networks.face import FaceEncoder, FaceImage
-from gcesbi.networks.sizes import NORMS
+from gcesbi.networks.layers import NORMS
 from gcesbi.sky.region import Region
 
 FEW = settings(deadline=None, max_examples=30)

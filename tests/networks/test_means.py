@@ -8,8 +8,7 @@ import torch
 from gcesbi.estimators import NetworkSettings, SpectralEstimator, load_estimator, save_estimator
 from gcesbi.networks.chebyshev import ChebyshevEncoder
 from gcesbi.networks.face import FaceEncoder, FaceImage
-from gcesbi.networks.means import LevelMeans, PixelLayer
-from gcesbi.networks.sizes import NORMS
+from gcesbi.networks.layers import NORMS, LevelMeans, PixelLayer
 from gcesbi.sky.region import Region
 
 REGION = Region.disc(16)

@@ -23,9 +23,9 @@ SMALL = (
 @pytest.fixture(scope="session")
 def tiny_runs(tmp_path_factory):
     """Folder of the finished runs ``several`` and ``one``, and their plans by name."""
-    from gcesbi import mismodel_steps
+    from gcesbi.analysis import misspecification as mismodel_steps
+    from gcesbi.analysis.settings import load_settings
     from gcesbi.estimators import PoissonFraction
-    from gcesbi.settings import load_settings
     from paper import library
     from paper.graph import make
     from paper.list2025 import mock, runs

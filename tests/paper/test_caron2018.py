@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from gcesbi import InputError
+from gcesbi.analysis.image_run import NETWORKS, ImageRun
+from gcesbi.analysis.image_settings import load_image_settings
+from gcesbi.analysis.template_fits import fit_images, read_template_fits
 from gcesbi.estimators import save_estimator
-from gcesbi.images.binned_errors import BinnedErrors
-from gcesbi.images.estimators import ShareEstimator, activations
-from gcesbi.images.run import NETWORKS, ImageRun
-from gcesbi.images.settings import load_image_settings
-from gcesbi.images.template_fits import fit_images, read_template_fits
+from gcesbi.estimators.images import ShareEstimator, activations
+from gcesbi.validation.binned_errors import BinnedErrors
 
 CHANGES = (
     'interstellar.training=["snr-10-150"]',
@@ -256,8 +256,8 @@ def test_tables_tell_the_numbers_of_the_run(tiny):
 
 
 def test_a_slope_beyond_those_tried_is_a_bound():
-    from gcesbi.baselines.profiles import ShapeProfile
-    from gcesbi.images.template_fit import SlopeFit
+    from gcesbi.baselines.poisson.halo_slope import SlopeFit
+    from gcesbi.baselines.poisson.profiles import ShapeProfile
     from paper.caron2018.tables import _one_fit
 
     gammas, ones = np.array([0.8, 1.0, 1.2, 1.4]), np.ones((4, 1))

@@ -286,7 +286,7 @@ def test_every_need_is_a_run_of_every_scale(scale, tmp_path):
 
 
 def test_a_library_run_of_other_settings_is_refused(several):
-    from gcesbi.settings import load_settings
+    from gcesbi.analysis.settings import load_settings
     from paper.library import library_plan
 
     settings = load_settings("test", ("sky.nside=16", "sky.n_energy=3"))
@@ -297,7 +297,7 @@ def test_a_library_run_of_other_settings_is_refused(several):
 @pytest.mark.parametrize(("lost", "now"), [("nside", 64), ("n_energy", None)])
 def test_settings_that_an_earlier_version_did_not_store_are_defaults(tmp_path, lost, now):
     """A run is known again if what it lacks has its default now, whatever the version; else it is refused."""
-    from gcesbi.settings import load_settings
+    from gcesbi.analysis.settings import load_settings
     from paper.graph import check
     from paper.library import library_plan, plain
 

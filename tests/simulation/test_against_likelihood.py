@@ -12,15 +12,15 @@ import pytest
 from scipy import stats
 
 from gcesbi import Region, Simulator, SkyModel
-from gcesbi.baselines import psf_correction
-from gcesbi.baselines.nptf import NptfLikelihood
+from gcesbi.baselines.nptf import psf_correction
+from gcesbi.baselines.nptf.likelihood import NptfLikelihood
 from gcesbi.physics import templates
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
 from gcesbi.physics.psf import PSF, smooth_maps
 from gcesbi.physics.scd import SkewNormalScd
 from gcesbi.physics.smoothing import smooth
 from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Population
-from gcesbi.simulation.skies import NORM_LATITUDE, NORM_RADIUS, InnerGalaxySky
+from gcesbi.simulation.sky_settings import NORM_LATITUDE, NORM_RADIUS, InnerGalaxySky
 from gcesbi.sky.region import in_disc
 
 K = 5.0  # tolerance of every moment test, in Monte Carlo standard errors

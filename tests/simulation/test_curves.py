@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcesbi.simulation.curves import Curves
+from gcesbi.simulation.piecewise_linear import Curves
 
 FEW = settings(deadline=None, max_examples=30)
 

@@ -13,7 +13,7 @@ from gcesbi.physics.scd import SkewNormalScd
 from gcesbi.simulation import device
 from gcesbi.simulation.device import DeviceSimulator, device_batches
 from gcesbi.simulation.simulator import SHARD
-from gcesbi.simulation.stream import fresh_batches
+from gcesbi.simulation.torch_maps import fresh_batches
 
 K = 5.0  # tolerance of every moment test, in Monte Carlo standard errors
 RARE = 1e-4  # smallest probability of a Kolmogorov-Smirnov test

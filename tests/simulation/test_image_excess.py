@@ -7,8 +7,8 @@ import pytest
 from scipy.integrate import quad
 from scipy.interpolate import CubicSpline
 
-from gcesbi.simulation.image_sky import ImageSkyModel
-from gcesbi.simulation.images import ImageSimulator
+from gcesbi.simulation.image_simulator import ImageSimulator
+from gcesbi.simulation.image_sky_model import ImageSkyModel
 
 SMALL = {"shape": (24, 24), "pixel_size": 0.5}
 CM_PER_KPC = 3.0857e21

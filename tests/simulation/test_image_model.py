@@ -12,7 +12,7 @@ from gcesbi.physics.dark_matter import Annihilation, DarkMatterHalo
 from gcesbi.physics.image_psf import TabulatedPSF
 from gcesbi.physics.intensity import IsotropicSpectrum
 from gcesbi.physics.templates.nfw import NFW
-from gcesbi.simulation.image_model import ImageModel, expected_flux
+from gcesbi.simulation.image_templates import ImageModel, expected_flux
 from gcesbi.sky.image import ImageGeometry, ImageObservation, ImageSet
 
 GEOMETRY = ImageGeometry((24, 24), 0.25)

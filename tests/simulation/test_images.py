@@ -10,9 +10,9 @@ from gcesbi.baselines import PoissonFit
 from gcesbi.errors import InputError
 from gcesbi.io.image import read_image_observation
 from gcesbi.physics.image_psf import source_image
-from gcesbi.simulation.image_sky import CROSS_SECTIONS, TESTING, TRAINING, ImageSky, ImageSkyModel
-from gcesbi.simulation.images import ImageSimulator, ImageSources
-from gcesbi.simulation.skies import INTERSTELLAR
+from gcesbi.simulation.image_simulator import ImageSimulator, ImageSources
+from gcesbi.simulation.image_sky_model import CROSS_SECTIONS, TESTING, TRAINING, ImageSky, ImageSkyModel
+from gcesbi.simulation.sky_settings import INTERSTELLAR
 from gcesbi.simulation.store import SimulationStore
 from gcesbi.sky.image import ImageGeometry, ImageObservation
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gcesbi import InputError, Observation, Region, SkyModel, read_observation
-from gcesbi.simulation.skies import NORM_LATITUDE, NORM_RADIUS
+from gcesbi.simulation.sky_settings import NORM_LATITUDE, NORM_RADIUS
 from gcesbi.sky.region import in_disc
 
 TEMPLATES = ("pi", "ic", "iso", "bub", "gce", "disk")
@@ -61,7 +61,7 @@ def test_the_fingerprint_knows_the_law_and_not_the_place(model):
 
 
 def test_settings_build_the_same_model_again(model):
-    from gcesbi.simulation.skies import settings_from_json
+    from gcesbi.simulation.sky_settings import settings_from_json
 
     again = settings_from_json(model.settings.model_dump_json()).build()
     assert again.fingerprint == model.fingerprint

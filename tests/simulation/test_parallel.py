@@ -10,7 +10,7 @@ import pytest
 
 from gcesbi import InputError, SimulationStore, Simulator, SkyModel
 from gcesbi.simulation.parallel import ShardJob, draw_shards
-from gcesbi.simulation.recipe import Recipe
+from gcesbi.simulation.rebuild import Recipe
 from gcesbi.simulation.simulator import SHARD
 
 N_SHARD = 16

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from gcesbi import InputError, Simulations, SimulationStore
 from gcesbi.simulation.simulator import SHARD
-from gcesbi.simulation.stream import FRESH, FreshMaps, MapTensors, ShuffledMaps, StoredMaps, fresh_batches
+from gcesbi.simulation.torch_maps import FRESH, FreshMaps, MapTensors, ShuffledMaps, StoredMaps, fresh_batches
 
 N = 6 * SHARD
 

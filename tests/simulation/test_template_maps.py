@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from gcesbi.run import Run
-from gcesbi.settings import load_settings
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.settings import load_settings
 from gcesbi.simulation import skies
-from gcesbi.simulation.skies import InnerGalaxySky
+from gcesbi.simulation.sky_settings import InnerGalaxySky
 from gcesbi.simulation.template_maps import TemplateMaps
 
 SKY = InnerGalaxySky(nside=16, n_energy=2)

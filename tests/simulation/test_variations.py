@@ -9,7 +9,7 @@ from scipy import stats
 
 from gcesbi import InputError, Observation, Region, Simulator, SkyModel
 from gcesbi.baselines import PoissonFit
-from gcesbi.simulation.skies import INTERSTELLAR, InnerGalaxySky, settings_from_json
+from gcesbi.simulation.sky_settings import INTERSTELLAR, InnerGalaxySky, settings_from_json
 
 K = 5.0  # tolerance of every moment test, in Monte Carlo standard errors
 

@@ -1,0 +1,1 @@
+"""The non-Poissonian template fit."""

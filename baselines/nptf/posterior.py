@@ -1,0 +1,98 @@
+"""Posterior of an NPTF: named quantities from parameters, and what their sampler says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi.baselines.samplers.target import Sampled
+from gcesbi.posterior import SamplePosterior
+
+if TYPE_CHECKING:
+    from gcesbi.baselines.nptf.fit import NPTF
+
+__all__ = ["NptfPosterior", "nptf_quantities"]
+
+FloatArray = NDArray[np.float64]
+
+
+def nptf_quantities(nptf: NPTF, theta: FloatArray) -> dict[str, FloatArray]:
+    """Named quantities (n, ...) of parameter vectors (n, n_dim)."""
+    model, sky, parameters = nptf.model, nptf.sky, nptf.parameters
+    smooth, sources = (np.zeros((len(theta), len(model.names))) for _ in range(2))
+    norms, source_norms = parameters.smooth_norms(theta), parameters.source_norms(theta)
+    for i, name in enumerate(parameters.smooth_templates):
+        smooth[:, model.names.index(name)] += norms[:, i]
+    for p, population in enumerate(parameters.populations):
+        sources[:, model.names.index(population.template)] += source_norms[:, p]
+    smooth, sources = smooth * sky.flux_per_norm, sources * sky.flux_per_norm
+    flux = smooth + sources
+    total = flux.sum(axis=1, keepdims=True)
+    ps = sky.rows(tuple(model.point_sources))
+    pdf = _histograms(nptf, theta, source_norms)
+    centres = 10.0 ** np.asarray(model.coordinates.flux_bin)
+    result = {
+        "flux_fraction": flux / total,
+        "flux": flux,
+        "scd_cdf": np.cumsum(pdf, axis=-1),
+        "n_sources": sources[:, ps] * np.sum(pdf / centres, axis=-1),
+        "poisson_flux_fraction": smooth[:, ps] / total,
+        "point_source_flux_fraction": sources[:, ps] / total,
+    }
+    return result | {name: theta[:, i] for i, name in enumerate(nptf.names)}
+
+
+def _histograms(nptf: NPTF, theta: FloatArray, norms: FloatArray) -> FloatArray:
+    """Expected SCD histograms (n, n_point_source, n_bin); in the dimmest bin where there are no point sources."""
+    names, edges = nptf.model.point_sources, np.asarray(nptf.model.scd_edges)
+    pdf = np.zeros((len(theta), len(names), len(edges) - 1))
+    for p, population in enumerate(nptf.parameters.populations):
+        shapes = nptf.parameters.shapes(theta, p)
+        histogram = nptf.family_of(population.template).histogram(shapes, edges)
+        pdf[:, names.index(population.template)] += norms[:, p, None] * histogram
+    pdf[..., 0] += np.where(pdf.sum(axis=-1) > 0, 0.0, 1.0)
+    return np.asarray(pdf / pdf.sum(axis=-1, keepdims=True))
+
+
+class NptfPosterior(SamplePosterior):
+    """Posterior of an NPTF, with what its sampler says of itself.
+
+    Besides the quantities of every posterior it holds the fit's own parameters by name, and ``poisson_flux_fraction``
+    and ``point_source_flux_fraction`` (n_sample, n_point_source_template): the smooth and the point-source share of
+    the point-source templates in the region's flux; their sum is in ``flux_fraction``.
+
+    Parameters
+    ----------
+    nptf : NPTF
+    sampled : Sampled
+        Draws in the unit cube.
+    n_sample : int
+        Draws that are kept, at equal steps.
+    """
+
+    def __init__(self, nptf: NPTF, sampled: Sampled, n_sample: int = 4000) -> None:
+        rows = np.linspace(0, len(sampled.u) - 1, min(n_sample, len(sampled.u))).astype(np.int64)
+        theta = nptf.from_cube(sampled.u[rows])
+        super().__init__("NPTF", nptf.model.coordinates, nptf.quantities(theta))
+        self.theta = theta
+        self.log_likelihood = sampled.log_likelihood[rows]
+        self.best_theta = nptf.from_cube(sampled.best)
+        self.best_log_likelihood = float(sampled.log_likelihood.max())
+        self.log_evidence = sampled.log_evidence
+        self.log_evidence_error = sampled.log_evidence_error
+        self.n_evaluation = sampled.n_evaluation
+        self.convergence = sampled.convergence
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing speaks against convergence; ``convergence.problems`` lists what does."""
+        return self.convergence.converged
+
+    @property
+    def degeneracy(self) -> NDArray[np.float64]:
+        """Correlation of the smooth and the point-source share of each template, (n_ps,); NaN if one is absent."""
+        smooth, sources = self.samples["poisson_flux_fraction"], self.samples["point_source_flux_fraction"]
+        both = (smooth.std(axis=0) > 0) & (sources.std(axis=0) > 0)
+        return np.array([np.corrcoef(smooth[:, j], sources[:, j])[0, 1] if ok else np.nan for j, ok in enumerate(both)])

@@ -1,0 +1,434 @@
+r"""Maximum of a Poisson likelihood over the norms of templates: exact, within bounds, certified; many at a time.
+
+Counts k_p in pixel p are Poisson with mean μ_p = Σ_j A_j T_jp. The log-likelihood
+
+.. math:: \ln L(A) = \sum_p k_p \ln\mu_p - \mu_p - \ln k_p!
+
+is concave in the norms A, so the point that meets the Karush-Kuhn-Tucker conditions (gradient zero between the bounds,
+not positive at a lower, not negative at an upper one) is the global maximum. Newton's method finds it: every step is
+the exact maximum of the quadratic model within the bounds, by an active-set method (Nocedal & Wright 2006, ch. 16.5),
+shortened until ln L rises. The observed information is Σ_p k_p T_ip T_jp / μ_p².
+
+Several likelihoods with the same templates are maximised side by side: maps of a simulation, or one map with a norm
+held at several values, as a profile needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gcesbi.baselines.poisson.likelihood import log_factorials
+
+__all__ = [
+    "Optima",
+    "Optimum",
+    "PoissonProblem",
+    "box_step",
+    "covariance",
+    "kkt_residual",
+    "maximise",
+    "maximise_many",
+]
+
+_MAX_ITERATIONS = 200
+_MAX_HALVINGS = 60
+_CONVERGED = 1e-8  # in ln L
+_CHUNK = 1 << 16  # entries of counts worked on at a time: larger arrays cost fresh pages of memory every time
+_FLOOR = 1e-100  # in place of a mean of zero: no overflow, and the likelihood is -inf if counts are there
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """Maximum of one likelihood.
+
+    Attributes
+    ----------
+    norms : array (n_template,)
+    gradient : array (n_template,)
+        Derivative of ln L (and the priors' logarithms) by the norms; at most zero at the lower bound, zero in
+        between, at least zero at the upper.
+    information : array (n_template, n_template)
+        Minus the second derivative.
+    log_likelihood : float
+        With ln k!, without priors.
+    objective : float
+        What was maximised: ln L without ln k!, and the logarithms of Gaussian priors.
+    kkt_residual : float
+        Largest gain in ln L that any norm alone, or the next step, to second order, could still bring.
+    """
+
+    norms: Array
+    gradient: Array
+    information: Array
+    log_likelihood: float
+    objective: float
+    kkt_residual: float
+
+    @property
+    def converged(self) -> bool:
+        """Whether the Karush-Kuhn-Tucker conditions hold, to 1e-8 in ln L."""
+        return self.kkt_residual < _CONVERGED
+
+
+@dataclass(frozen=True, eq=False)
+class Optima:
+    """Maxima of n likelihoods: the fields of :class:`Optimum`, each with a first axis of length n."""
+
+    norms: Array
+    gradient: Array
+    information: Array
+    log_likelihood: Array
+    objective: Array
+    kkt_residual: Array
+
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """Whether each meets the Karush-Kuhn-Tucker conditions, (n,)."""
+        return self.kkt_residual < _CONVERGED
+
+    def __len__(self) -> int:
+        return len(self.norms)
+
+    def __getitem__(self, i: int) -> Optimum:
+        values = (self.log_likelihood[i], self.objective[i], self.kkt_residual[i])
+        return Optimum(self.norms[i], self.gradient[i], self.information[i], *(float(v) for v in values))
+
+    def __iter__(self) -> Iterator[Optimum]:
+        return (self[i] for i in range(len(self)))
+
+
+def maximise(
+    counts: NDArray[np.integer],
+    templates: Array,
+    bounds: ArrayLike | None = None,
+    centre: ArrayLike | None = None,
+    width: ArrayLike | None = None,
+) -> Optimum:
+    """Maximum of one Poisson likelihood over norms within bounds.
+
+    Parameters
+    ----------
+    counts : array (n_pix,)
+    templates : array (n_template, n_pix)
+        Checked, see :func:`gcesbi.baselines.poisson.likelihood.check_templates`.
+    bounds : array (n_template, 2), optional
+        Lowest (>= 0) and highest norm; equal for a fixed norm. From 0 to infinity by default.
+    centre, width : array (n_template,), optional
+        Gaussian priors on the norms; width inf for none.
+    """
+    seen = np.flatnonzero(counts)
+    return _Problem.build(counts[None, seen], templates[:, seen], templates.sum(axis=1), bounds, centre, width).solve(
+        None
+    )[0]
+
+
+def maximise_many(
+    counts: NDArray[np.integer],
+    templates: Array,
+    bounds: ArrayLike | None = None,
+    centre: ArrayLike | None = None,
+    width: ArrayLike | None = None,
+    start: ArrayLike | None = None,
+) -> Optima:
+    """Maxima of n Poisson likelihoods with the same templates.
+
+    Parameters
+    ----------
+    counts : array (n, n_pix) or (n_pix,)
+        One map each, or one for all.
+    templates : array (n_template, n_pix)
+    bounds : array (n, n_template, 2) or (n_template, 2), optional
+    centre, width : array (n_template,), optional
+        As for :func:`maximise`.
+    start : array (n, n_template) or (n_template,), optional
+        Where to begin; by default, where the mean of all maps has its maximum.
+    """
+    k = np.atleast_2d(counts)
+    if start is None:
+        start = maximise(np.rint(k.mean(axis=0)).astype(np.int64), templates).norms
+    limits = _limits(bounds, len(templates))
+    n = max(len(k), 1 if limits.ndim == 2 else len(limits))
+    rows = max(1, _CHUNK // max(k.shape[1], 1))
+    first = np.broadcast_to(np.asarray(start, dtype=np.float64), (n, len(templates)))
+    done = []
+    for i in range(0, n, rows):
+        part = k if len(k) == 1 else k[i : i + rows]
+        seen = np.flatnonzero(part.any(axis=0))
+        within = limits if limits.ndim == 2 else limits[i : i + rows]
+        size = min(rows, n - i)
+        problem = _Problem.build(part[:, seen], templates[:, seen], templates.sum(axis=1), within, centre, width, size)
+        done.append(problem.solve(first[i : i + rows]))
+    fields = ("norms", "gradient", "information", "log_likelihood", "objective", "kkt_residual")
+    return Optima(*(np.concatenate([getattr(each, name) for each in done]) for name in fields))
+
+
+@dataclass(frozen=True, eq=False)
+class PoissonProblem:
+    """The likelihood of one map and one energy bin, with what is known of its norms.
+
+    Parameters
+    ----------
+    counts : array (n_pix,)
+    templates : array (n_template, n_pix)
+    bounds : array (n_template, 2)
+        Lowest and highest norm, equal where it is fixed.
+    centre, width : array (n_template,)
+        Gaussian priors on the norms; width inf for none.
+    """
+
+    counts: NDArray[np.int64]
+    templates: Array
+    bounds: Array
+    centre: Array
+    width: Array
+
+    @property
+    def varied(self) -> NDArray[np.bool_]:
+        """Which norms are not fixed, (n_template,)."""
+        return self.bounds[:, 0] < self.bounds[:, 1]
+
+    @cached_property
+    def _prepared(self) -> _Problem:
+        seen, total = np.flatnonzero(self.counts), self.templates.sum(axis=1)
+        known = (self.bounds, self.centre, self.width)
+        return _Problem.build(self.counts[None, seen], self.templates[:, seen], total, *known)
+
+    def evaluate(self, norms: Array) -> tuple[float, Array, Array]:
+        """Objective, gradient and information at some norms (n_template,)."""
+        value, mean = self._prepared.value(norms[None])
+        gradient, information = self._prepared.derivatives(norms[None], mean)
+        return float(value[0]), gradient[0], information[0]
+
+    def maximise(self) -> Optimum:
+        """The maximum."""
+        return maximise(self.counts, self.templates, self.bounds, self.centre, self.width)
+
+    def hold(self, which: NDArray[np.int64], values: Array, start: Array) -> Optima:
+        """Maxima with norm `which[i]` held at `values[i]`, each (n,); `start` is (n, n_template) or (n_template,)."""
+        bounds = np.tile(self.bounds, (len(values), 1, 1))
+        bounds[np.arange(len(values)), which] = np.asarray(values)[:, None]
+        return maximise_many(self.counts, self.templates, bounds, self.centre, self.width, start)
+
+    def prior(self, norms: Array) -> Array:
+        """Logarithm of each norm's Gaussian prior, without its constant, of the shape of `norms` (..., n_template)."""
+        return -0.5 * ((norms - self.centre) / self.width) ** 2
+
+    def covariance(self, optimum: Optimum) -> Array:
+        """Covariance (n_template, n_template) of the norms, from the curvature at an optimum; 0 for fixed ones."""
+        rows = np.flatnonzero(self.varied)
+        found = np.zeros_like(optimum.information)
+        found[np.ix_(rows, rows)] = covariance(optimum.information[np.ix_(rows, rows)])
+        return found
+
+
+def covariance(information: Array) -> Array:
+    """Inverse of an information matrix (n_template, n_template).
+
+    Norms in whose direction the likelihood has no curvature have variance inf and covariance 0.
+    """
+    scale = 1.0 / np.sqrt(np.where(np.diag(information) > 0, np.diag(information), 1.0))
+    values, vectors = np.linalg.eigh(information * np.outer(scale, scale))
+    flat = values < 1e-13 * max(values[-1], 1e-300)
+    lost = (vectors[:, flat] ** 2).sum(axis=1) > 1e-8
+    inverse = (vectors[:, ~flat] / values[~flat]) @ vectors[:, ~flat].T * np.outer(scale, scale)
+    inverse[lost] = 0.0
+    inverse[:, lost] = 0.0
+    inverse[lost, lost] = np.inf
+    return inverse
+
+
+def _limits(bounds: ArrayLike | None, n_template: int) -> Array:
+    return np.tile([0.0, np.inf], (n_template, 1)) if bounds is None else np.asarray(bounds, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """n likelihoods of the pixels in which counts are seen; `total` are the templates' sums over all pixels."""
+
+    counts: Array  # (n, n_pix) or (1, n_pix)
+    templates: Array  # (n_template, n_pix)
+    total: Array  # (n_template,)
+    pairs: Array  # (n_pix, n_template (n_template + 1) / 2): products of two templates
+    low: Array  # (n, n_template)
+    high: Array
+    centre: Array  # (n_template,)
+    precision: Array
+    log_factorials: Array  # of the counts, of their shape
+
+    @classmethod
+    def build(
+        cls,
+        counts: NDArray[np.integer],
+        templates: Array,
+        total: Array,
+        bounds: ArrayLike | None,
+        centre: ArrayLike | None,
+        width: ArrayLike | None,
+        n: int = 1,
+    ) -> _Problem:
+        n_template = len(templates)
+        i, j = np.triu_indices(n_template)
+        limits = np.broadcast_to(_limits(bounds, n_template), (n, n_template, 2))
+        return cls(
+            np.asarray(counts, dtype=np.float64),
+            templates,
+            total,
+            np.ascontiguousarray((templates[i] * templates[j]).T),
+            limits[..., 0],
+            limits[..., 1],
+            np.zeros(n_template) if centre is None else np.asarray(centre, dtype=np.float64),
+            np.zeros(n_template) if width is None else 1.0 / np.asarray(width, dtype=np.float64) ** 2,
+            log_factorials(counts),
+        )
+
+    def rows(self, chosen: NDArray[np.int64]) -> _Problem:
+        """Some of the likelihoods."""
+        one = len(self.counts) == 1
+        counts, constant = (
+            (self.counts, self.log_factorials)
+            if one
+            else (
+                self.counts[chosen],
+                self.log_factorials[chosen],
+            )
+        )
+        shared = (self.templates, self.total, self.pairs)
+        return _Problem(counts, *shared, self.low[chosen], self.high[chosen], self.centre, self.precision, constant)
+
+    def value(self, norms: Array) -> tuple[Array, Array]:
+        """Objective (n,), -inf where counts meet a mean of zero, and mean (n, n_pix), raised there."""
+        mean = norms @ self.templates
+        dark = np.any((mean < _FLOOR) & (self.counts > 0), axis=1) if mean.min(initial=1.0) < _FLOOR else False
+        mean = np.maximum(mean, _FLOOR, out=mean)
+        likelihood = np.sum(self.counts * np.log(mean), axis=1) - norms @ self.total
+        likelihood[dark] = -np.inf
+        return likelihood - 0.5 * (norms - self.centre) ** 2 @ self.precision, mean
+
+    def derivatives(self, norms: Array, mean: Array) -> tuple[Array, Array]:
+        """Gradient (n, n_template) and information (n, n_template, n_template)."""
+        ratio = self.counts / mean
+        gradient = ratio @ self.templates.T - self.total - self.precision * (norms - self.centre)
+        ratio /= mean
+        products = ratio @ self.pairs
+        n_template = len(self.total)
+        i, j = np.triu_indices(n_template)
+        information = np.empty((len(norms), n_template, n_template))
+        information[:, i, j] = information[:, j, i] = products
+        information += np.diag(self.precision)
+        return gradient, information
+
+    def start(self) -> Array:
+        """Norms that share the counts evenly, within the bounds."""
+        counts = np.maximum(self.counts.sum(axis=1, keepdims=True), 1.0)
+        return np.clip(counts / len(self.total) / self.total, self.low, self.high)
+
+    def solve(self, start: Array | None) -> Optima:
+        """Newton steps until none promises more than 1e-12 in ln L."""
+        even = self.start()
+        norms = even if start is None else np.clip(np.maximum(start, 1e-3 * even), self.low, self.high)
+        value, mean = self.value(norms)
+        gradient, information = self.derivatives(norms, mean)
+        promise = np.full(len(norms), np.inf)
+        active = np.flatnonzero(np.isfinite(value))
+        for _ in range(_MAX_ITERATIONS):
+            part = self.rows(active)
+            at, slope = norms[active], gradient[active]
+            step = box_step(slope, information[active], part.low - at, part.high - at)
+            promise[active] = np.einsum("nt,nt->n", slope, step)
+            going = promise[active] >= 1e-12
+            active = active[going]
+            if not active.size:
+                break
+            part = self.rows(active)
+            norms[active], value[active], mean = part.search(norms[active], step[going], value[active], promise[active])
+            gradient[active], information[active] = part.derivatives(norms[active], mean)
+        residual = np.maximum(kkt_residual(norms, gradient, information, self.low, self.high), 0.5 * promise)
+        mean = np.maximum(norms @ self.templates, _FLOOR)
+        likelihood = np.sum(self.counts * np.log(mean) - self.log_factorials, axis=1) - norms @ self.total
+        likelihood[np.isneginf(value)] = -np.inf
+        return Optima(norms, gradient, information, likelihood, value, residual)
+
+    def search(self, norms: Array, step: Array, value: Array, promise: Array) -> tuple[Array, Array, Array]:
+        """First of each step's halvings that raises the objective enough, up to rounding (Armijo's rule)."""
+        length = np.ones(len(norms))
+        found = np.clip(norms + step, self.low, self.high)
+        result, mean = self.value(found)
+        rounding = 1e-13 * np.abs(value)
+        for _ in range(_MAX_HALVINGS):
+            poor = np.flatnonzero(~(result >= value + 1e-4 * length * promise - rounding))
+            if not poor.size:
+                break
+            length[poor] /= 2
+            part = self.rows(poor)
+            found[poor] = np.clip(norms[poor] + length[poor, None] * step[poor], part.low, part.high)
+            result[poor], mean[poor] = part.value(found[poor])
+        return found, result, mean
+
+
+def kkt_residual(norms: Array, gradient: Array, information: Array, low: Array, high: Array) -> Array:
+    """Largest gain in ln L, (n,), from a Newton step of one norm within its bounds."""
+    curvature = np.maximum(np.diagonal(information, axis1=1, axis2=2), 1e-300)
+    step = np.clip(norms + gradient / curvature, low, high) - norms
+    return np.max(gradient * step - 0.5 * curvature * step**2, axis=1, initial=0.0)
+
+
+def box_step(gradient: Array, information: Array, low: Array, high: Array) -> Array:
+    """Steps (n, n_template) to the maxima of quadratic models, each component between `low` <= 0 and `high` >= 0."""
+    n, n_template = gradient.shape
+    scale = 1.0 / np.sqrt(np.maximum(np.diagonal(information, axis1=1, axis2=2), 1e-200))
+    hessian = information * scale[:, :, None] * scale[:, None, :] + 1e-14 * np.eye(n_template)
+    slope, low, high = gradient * scale, low / scale, high / scale
+    side = np.where(low >= 0, -1, np.where(high <= 0, 1, 0))  # the bound that holds each component
+    step = np.zeros_like(slope)
+    active = np.arange(n)
+    for _ in range(20 * n_template):
+        done, step[active], side[active] = _active_set(
+            hessian[active], slope[active], low[active], high[active], step[active], side[active]
+        )
+        active = active[~done]
+        if not active.size:
+            break
+    return step * scale
+
+
+def _active_set(
+    hessian: Array, slope: Array, low: Array, high: Array, step: Array, side: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], Array, NDArray[np.int64]]:
+    """One change of the set of components that bounds hold: done (n,), steps and sides."""
+    rows = np.arange(len(slope))
+    free = side == 0
+    target = _free_maximum(hessian, slope, step, free)
+    room = np.where(target < low, low - step, np.where(target > high, high - step, np.nan))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        length = np.where(free & np.isfinite(room), room / (target - step), np.inf)
+    first = np.argmin(length, axis=1)
+    shortest = length[rows, first]
+    blocked = shortest < 1
+    down = target[rows, first] < low[rows, first]
+    step = step + np.where(blocked, shortest, 1.0)[:, None] * (target - step)
+    held = rows[blocked], first[blocked]
+    step[held] = np.where(down[blocked], low[held], high[held])
+    inward = -side * (slope - np.einsum("nij,nj->ni", hessian, step))
+    inward[low >= high] = 0.0  # what is fixed stays
+    best = np.argmax(inward, axis=1)
+    done = ~blocked & (inward[rows, best] <= 1e-13 * np.abs(slope).max(axis=1))
+    freed = ~blocked & ~done
+    side = side.copy()
+    side[held] = np.where(down[blocked], -1, 1)
+    side[rows[freed], best[freed]] = 0
+    return done, step, side
+
+
+def _free_maximum(hessian: Array, slope: Array, step: Array, free: NDArray[np.bool_]) -> Array:
+    """Maximum over the free components, the others held where they are."""
+    held = np.where(free, 0.0, step)
+    right = np.where(free, slope - np.einsum("nij,nj->ni", hessian, held), step)
+    matrix = np.where(free[:, :, None] & free[:, None, :], hessian, np.eye(hessian.shape[-1]))
+    return np.linalg.solve(matrix, right[:, :, None])[:, :, 0]

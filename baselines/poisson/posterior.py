@@ -1,0 +1,250 @@
+"""Posteriors of a Poisson fit: the quadratic one, at once, and that of a chain, exact where bins hold few counts."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
+
+from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
+from gcesbi.baselines.samplers.sampling import Chain, SamplingWarning, diagnose, run_emcee
+from gcesbi.errors import InputError
+from gcesbi.physics.spectra import e2dnde
+from gcesbi.posterior import Posterior, SamplePosterior, check_levels
+
+if TYPE_CHECKING:
+    from gcesbi.baselines.poisson.fit import PoissonFitResult
+
+__all__ = ["ChainSettings", "PoissonChainPosterior", "PoissonPosterior", "log_posterior", "sample_chain"]
+
+_GIBBS_BURN_IN = 50
+_SLICE = 250  # steps between two looks at the clock
+
+Array = NDArray[np.float64]
+
+
+def _quantities(norms: Array, result: PoissonFitResult) -> dict[str, Array]:
+    """Fluxes, their fractions and spectra of norms (n, n_template, n_energy)."""
+    flux = norms * result.flux_per_norm
+    total = flux.sum(axis=2)
+    return {
+        "flux_fraction": share(total, axis=1),
+        "spectrum_fraction": share(flux, axis=1),
+        "flux": total,
+        "spectrum": e2dnde(flux, result.fit.observation.energy_edges),
+    }
+
+
+def share(flux: Array, axis: int) -> Array:
+    """Each entry's share of the sum along an axis; 0 where that is 0."""
+    total = flux.sum(axis=axis, keepdims=True)
+    return np.divide(flux, total, out=np.zeros_like(flux), where=total > 0)
+
+
+class PoissonPosterior(Posterior):
+    """Posterior of a Poisson fit under the fit's priors, the log-likelihood expanded to second order.
+
+    Energy bins are independent. In each, the expansion about the maximum is a Gaussian; a norm at its bound keeps its
+    gradient, which moves the Gaussian's mean beyond it. Sampled within the bounds by Gibbs' method, every norm in turn
+    from its truncated conditional (Geman & Geman 1984). It is not the exact posterior where a bin holds but few counts:
+    :class:`PoissonChainPosterior` is.
+    """
+
+    def __init__(self, result: PoissonFitResult) -> None:
+        self.method = "Poisson fit"
+        self.coordinates = result.coordinates
+        self._result = result
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Quantities that this posterior knows."""
+        return ("flux_fraction", "spectrum_fraction", "flux", "spectrum")
+
+    def sample(self, n: int, seed: int = 0) -> dict[str, Array]:
+        """Draw `n` samples: name -> array (n, *axes of the quantity)."""
+        rng = np.random.default_rng(seed)
+        pairs = zip(self._result.optima, self._result.fit.problems, strict=True)
+        norms = np.stack([_truncated_gaussian(optimum, problem.bounds, n, rng) for optimum, problem in pairs], axis=-1)
+        return _quantities(norms, self._result)
+
+    @cached_property
+    def _stored(self) -> dict[str, Array]:
+        return self.sample(8192, seed=0)
+
+    def quantiles(self, name: str, levels: ArrayLike, seed: int = 0) -> Array:
+        """Quantiles of a quantity, (n_level, *axes), pointwise, from 8,192 samples."""
+        self._check(name)
+        samples = self._stored if seed == 0 else self.sample(8192, seed)
+        return np.quantile(samples[name], check_levels(levels), axis=0)
+
+
+class PoissonChainPosterior(SamplePosterior):
+    """Posterior of a Poisson fit under the fit's priors, by an ensemble of walkers in each energy bin.
+
+    Attributes
+    ----------
+    chains : tuple of Chain
+        One for every energy bin, over the norms that are not fixed, with its diagnostics.
+    """
+
+    def __init__(self, result: PoissonFitResult, chains: tuple[Chain, ...], seed: int = 0) -> None:
+        self.chains = chains
+        rng = np.random.default_rng(seed)
+        n = min(len(chain.flat) for chain in chains)
+        norms = np.tile(result.spectrum, (n, 1, 1))
+        for e, (chain, problem) in enumerate(zip(chains, result.fit.problems, strict=True)):
+            norms[:, problem.varied, e] = rng.permutation(chain.flat)[:n]
+        super().__init__("Poisson fit", result.coordinates, _quantities(norms, result))
+        self.norms = norms
+
+    @property
+    def converged(self) -> bool:
+        """Whether every chain passes its checks."""
+        return all(chain.convergence.converged for chain in self.chains)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainSettings:
+    """How a posterior is sampled.
+
+    Parameters
+    ----------
+    n_steps : int
+        Of every walker, burn-in included.
+    n_walkers : int
+        At least 2 n_template + 2, even.
+    burn_in : float
+        Share of the steps that is dropped.
+    seconds : float
+        For one energy bin; a chain that runs out of time keeps what it has.
+    """
+
+    n_steps: int = 2000
+    n_walkers: int = 32
+    burn_in: float = 0.2
+    seconds: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.n_steps < 10:
+            raise InputError(f"n_steps: must be at least 10, got {self.n_steps}")
+        if not 0 <= self.burn_in <= 0.5:
+            raise InputError(f"burn_in: must lie in [0, 0.5], got {self.burn_in}")
+        if not self.seconds > 0:
+            raise InputError(f"seconds: must be above zero, got {self.seconds}")
+
+
+def log_posterior(problem: PoissonProblem, norms: Array) -> Array:
+    """Ln L without ln k!, plus the Gaussian priors, (n,), of norms (n, n_template); -inf outside the bounds."""
+    inside = np.all((norms >= problem.bounds[:, 0]) & (norms <= problem.bounds[:, 1]), axis=1)
+    value = np.full(len(norms), -np.inf)
+    seen = np.flatnonzero(problem.counts)
+    mean = np.maximum(norms[inside] @ problem.templates[:, seen], 1e-300)
+    likelihood = np.log(mean) @ problem.counts[seen] - norms[inside] @ problem.templates.sum(axis=1)
+    value[inside] = likelihood + problem.prior(norms[inside]).sum(axis=1)
+    return value
+
+
+def sample_chain(
+    problem: PoissonProblem,
+    optimum: Optimum,
+    names: tuple[str, ...],
+    settings: ChainSettings,
+    seed: int,
+) -> Chain:
+    """Chain over the norms of one energy bin that are not fixed, begun from the quadratic posterior.
+
+    Warns
+    -----
+    SamplingWarning
+        If the chain did not converge, or time ran out: it holds what was drawn until then.
+    """
+    rows = np.flatnonzero(problem.varied)
+    if not rows.size:
+        raise InputError("priors: leave at least one norm to sample, all are fixed")
+
+    def log_probability(points: Array) -> Array:
+        norms = np.tile(optimum.norms, (len(points), 1))
+        norms[:, rows] = points
+        return log_posterior(problem, norms)
+
+    start = _truncated_gaussian(optimum, problem.bounds, settings.n_walkers, np.random.default_rng(seed))[:, rows]
+    chosen = tuple(names[i] for i in rows)
+    parts = _slices(log_probability, start, chosen, settings, seed)
+    samples, values = (np.concatenate([getattr(p, name) for p in parts]) for name in ("samples", "log_probability"))
+    first = int(settings.burn_in * len(samples))
+    acceptance = float(np.mean([part.convergence.acceptance for part in parts]))
+    convergence = diagnose(samples[first:], chosen, acceptance)
+    problems = list(convergence.problems)
+    if len(samples) < settings.n_steps:
+        problems.append(f"stopped after {len(samples)} of {settings.n_steps} steps")
+    if problems:
+        warnings.warn(f"Poisson chain: {'; '.join(problems)}", SamplingWarning, stacklevel=2)
+    return Chain(samples[first:], values[first:], convergence)
+
+
+def _slices(
+    log_probability: Callable[[Array], Array],
+    start: Array,
+    names: tuple[str, ...],
+    settings: ChainSettings,
+    seed: int,
+) -> list[Chain]:
+    """Parts of a chain, one after another, until all steps are done, time is up or somebody interrupts."""
+    parts: list[Chain] = []
+    done, begin = 0, time.monotonic()
+    seeds = np.random.SeedSequence(seed).generate_state(-(-settings.n_steps // _SLICE))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SamplingWarning)  # the whole chain is judged, not its parts
+            while done < settings.n_steps and (not parts or time.monotonic() - begin < settings.seconds):
+                n = settings.n_steps - done if settings.n_steps - done < 2 * _SLICE else _SLICE
+                parts.append(run_emcee(log_probability, start, n, int(seeds[len(parts)]), names, 0.0, progress=False))
+                start, done = parts[-1].samples[-1], done + n
+    except KeyboardInterrupt:
+        if not parts:
+            raise
+    return parts
+
+
+def _truncated_gaussian(optimum: Optimum, bounds: Array, n: int, rng: np.random.Generator) -> Array:
+    """`n` draws (n, n_template) from exp(g·d - d·H d / 2), d = norms - optimum, in a box: n parallel Gibbs chains."""
+    low, high = bounds.T
+    hessian = optimum.information + np.diag(np.where(np.diag(optimum.information) > 0, 0.0, 1e-12))
+    sigma = 1.0 / np.sqrt(np.diag(hessian))
+    ridge = 1e-10 * np.diag(np.diag(hessian))  # for the first guess alone
+    mean = optimum.norms + np.linalg.solve(hessian + ridge, optimum.gradient)
+    whitened = np.linalg.cholesky(hessian + ridge).T
+    x = np.clip(mean + np.linalg.solve(whitened, rng.standard_normal((len(mean), n))).T, low, high)
+    varied = np.flatnonzero(low < high)
+    for _ in range(_GIBBS_BURN_IN):
+        for j in varied:
+            slope = optimum.gradient[j] - (x - optimum.norms) @ hessian[j]
+            x[:, j] = _between(x[:, j] + slope * sigma[j] ** 2, sigma[j], low[j], high[j], rng.random(n))
+    return x
+
+
+def _between(mean: Array, sigma: float, low: float, high: float, uniform: Array) -> Array:
+    """Inverse CDF at `uniform` of a Gaussian cut to [low, high]; exponential if the mean lies far outside."""
+    if high - low < np.inf:
+        mirror = mean > 0.5 * (low + high)
+        near_low = _above(np.where(mirror, low + high - mean, mean), sigma, low, high, uniform)
+        return np.where(mirror, low + high - near_low, near_low)
+    return _above(mean, sigma, low, high, uniform)
+
+
+def _above(mean: Array, sigma: float, low: float, high: float, uniform: Array) -> Array:
+    """As :func:`_between`, where the mean is not above the middle of the range."""
+    depth = (low - mean) / sigma
+    top, bottom = ndtr(-depth), ndtr((mean - high) / sigma)
+    near = mean - sigma * ndtri(np.maximum(bottom + uniform * (top - bottom), 1e-300))
+    rate = np.maximum(depth, 1.0) / sigma
+    far = low - np.log1p(-(1 - uniform) * -np.expm1(-rate * (high - low))) / rate
+    return np.clip(np.where(depth > 30, far, near), low, high)

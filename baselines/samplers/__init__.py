@@ -1,0 +1,1 @@
+"""Samplers of posteriors, and the targets they share."""

@@ -1,0 +1,152 @@
+"""Ensemble sampling as a strategy: tempered start, then emcee, whose chain is kept if time runs out or it is killed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import emcee
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from gcesbi.baselines.samplers.sampling import diagnose
+from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
+from gcesbi.baselines.samplers.tempering import Tempering
+from gcesbi.errors import InputError
+
+__all__ = ["Ensemble"]
+
+FloatArray = NDArray[np.float64]
+
+_SLICE = 50  # steps between two looks at the clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """emcee's walkers, started from tempered particles.
+
+    Parameters
+    ----------
+    n_walkers : int, optional
+        Four times the number of parameters by default; even.
+    n_steps : int
+        Steps of every walker, burn-in included.
+    burn_in : float
+        Share of the steps that is dropped.
+    n_particles, n_moves : int
+        Of the one island that is tempered first; walkers start at some of the particles.
+    """
+
+    n_walkers: int | None = None
+    n_steps: int = 1000
+    burn_in: float = 0.2
+    n_particles: int = 400
+    n_moves: int = 6
+
+    def __post_init__(self) -> None:
+        if self.n_steps < 4:
+            raise InputError(f"n_steps: must be at least 4, got {self.n_steps}")
+        if not 0 <= self.burn_in < 1:
+            raise InputError(f"burn_in: must lie in [0, 1), got {self.burn_in}")
+
+    def sample(self, target: Target, seed: int, limits: Limits | None = None) -> Sampled:
+        """Draw from the posterior, all samples of the chain; ln Z is the tempering's, without an error."""
+        limits = limits or Limits()
+        n_walkers = self.n_walkers or 4 * target.n_dim
+        if n_walkers < 2 * target.n_dim + 2 or n_walkers % 2:
+            raise InputError(f"n_walkers: must be even and at least {2 * target.n_dim + 2}, got {n_walkers}")
+        if self.n_particles < n_walkers:
+            raise InputError(f"n_particles: must be even and at least n_walkers = {n_walkers}, got {self.n_particles}")
+        walk = _Walk.resume(self, target, seed, limits) or _Walk.begin(self, target, n_walkers, seed, limits)
+        with tqdm(total=self.n_steps, initial=walk.n_steps, disable=not limits.progress, desc="emcee") as bar:
+            while walk.n_steps < self.n_steps and (limits.left > 0 or walk.n_steps < 4):
+                walk.on(min(_SLICE, self.n_steps - walk.n_steps))
+                walk.store(limits.checkpoint)
+                bar.update(walk.n_steps - bar.n)
+        return walk.result(self.burn_in, self.n_steps)
+
+
+@dataclass(eq=False)
+class _Walk:
+    """A chain so far, (n_steps, n_walkers, n_dim), and how it goes on."""
+
+    target: Target
+    sampler: emcee.EnsembleSampler
+    state: emcee.State
+    identity: str
+    chain: FloatArray
+    value: FloatArray
+    accepted: float = 0.0
+    log_z: float = math.nan
+    spent: int = 0
+
+    @property
+    def n_steps(self) -> int:
+        return len(self.chain)
+
+    @classmethod
+    def begin(cls, settings: Ensemble, target: Target, n_walkers: int, seed: int, limits: Limits) -> _Walk:
+        """Temper particles and start walkers at some of them."""
+        tempering = Tempering(n_particles=settings.n_particles, n_islands=1, n_moves=settings.n_moves)
+        found = tempering.sample(target, seed, Limits(seconds=limits.left / 2, progress=limits.progress))
+        rows = np.random.default_rng(seed).choice(len(found.u), n_walkers, replace=False)
+        sampler = _sampler(target, n_walkers)
+        sampler.random_state = np.random.RandomState(seed).get_state()
+        identity = target.identity(settings, seed) if limits.checkpoint else ""
+        empty = np.empty((0, n_walkers, target.n_dim)), np.empty((0, n_walkers))
+        state = emcee.State(found.u[rows], log_prob=found.log_likelihood[rows])
+        return cls(target, sampler, state, identity, *empty, 0.0, found.log_evidence, found.n_evaluation)
+
+    @classmethod
+    def resume(cls, settings: Ensemble, target: Target, seed: int, limits: Limits) -> _Walk | None:
+        """The chain of a checkpoint, None where there is none."""
+        if limits.checkpoint is None:
+            return None
+        identity = target.identity(settings, seed)
+        kept = load_arrays(limits.checkpoint, identity)
+        if kept is None:
+            return None
+        chain, value, scalars = kept["chain"], kept["value"], kept["scalars"].tolist()
+        sampler = _sampler(target, chain.shape[1])
+        position, has_gauss, gauss = kept["random"].tolist()
+        sampler.random_state = ("MT19937", kept["key"], int(position), int(has_gauss), gauss)
+        state = emcee.State(chain[-1], log_prob=value[-1])
+        return cls(target, sampler, state, identity, chain, value, scalars[0], scalars[1], int(scalars[2]))
+
+    def on(self, n: int) -> None:
+        """Take `n` steps."""
+        self.sampler.reset()
+        self.state = self.sampler.run_mcmc(self.state, n, skip_initial_state_check=True)
+        self.chain = np.concatenate([self.chain, self.sampler.get_chain()])
+        self.value = np.concatenate([self.value, self.sampler.get_log_prob()])
+        self.accepted += n * float(np.mean(self.sampler.acceptance_fraction))
+
+    def store(self, path: Path | None) -> None:
+        """Write the chain and the random numbers' state."""
+        if path is None:
+            return
+        _, key, position, has_gauss, gauss = self.sampler.random_state
+        arrays = {
+            "chain": self.chain,
+            "value": self.value,
+            "scalars": np.array([self.accepted, self.log_z, self.spent]),
+            "key": key,
+            "random": np.array([position, has_gauss, gauss]),
+        }
+        save_arrays(path, self.identity, arrays)
+
+    def result(self, burn_in: float, wanted: int) -> Sampled:
+        """The chain without its burn-in."""
+        first = int(burn_in * self.n_steps)
+        kept = self.chain[first:]
+        convergence = diagnose(kept, self.target.names, self.accepted / self.n_steps)
+        convergence = replace(convergence, missing=wanted - self.n_steps)
+        n_evaluation = self.spent + self.value.size
+        u, value = kept.reshape(-1, self.target.n_dim), self.value[first:].ravel()
+        return Sampled(u, value, convergence, self.log_z, math.nan, n_evaluation)
+
+
+def _sampler(target: Target, n_walkers: int) -> emcee.EnsembleSampler:
+    return emcee.EnsembleSampler(n_walkers, target.n_dim, target.finite, moves=target.moves, vectorize=True)

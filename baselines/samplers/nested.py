@@ -1,0 +1,182 @@
+r"""Nested sampling with nautilus: evidence and posterior by importance sampling within nested bounds.
+
+nautilus (Lange 2023, arXiv:2306.16923) fills ever higher iso-likelihood shells, bounded by ellipsoids and neural
+networks, and weighs all points by the shells' volumes. Points of the exploration, which chose the bounds, are dropped
+at the end, so that evidence and posterior are unbiased; its error is that of importance sampling, 1 / √N_eff in ln Z.
+
+A checkpoint (HDF5) is written beside the last one and renamed, so that a kill at any moment leaves a whole file.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from gcesbi.baselines.samplers.target import Limits, Sampled, Target
+from gcesbi.errors import InputError
+from gcesbi.io.files import write_atomically
+
+if TYPE_CHECKING:
+    import nautilus
+
+__all__ = ["NestedConvergence", "NestedSampling"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NestedConvergence:
+    """How far a nested sampling run came.
+
+    Attributes
+    ----------
+    explored : bool
+        Whether the bounds reached the top: less than 1 % of the evidence was left above.
+    n_eff, wanted : float
+        Effective number of posterior points, and the number asked for.
+    exploration_kept : bool
+        Whether points that chose the bounds are among the samples: a slight bias.
+    """
+
+    explored: bool
+    n_eff: float
+    wanted: float
+    exploration_kept: bool
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What speaks against convergence: time that ran out, too few effective points."""
+        found = []
+        if not self.explored:
+            found.append("time ran out before the bounds reached the peak: ln Z and posterior are those of its foot")
+        if not self.n_eff >= min(self.wanted, 200):
+            found.append(f"effective sample size is {self.n_eff:.0f}, below {min(self.wanted, 200):.0f}")
+        elif self.explored and self.n_eff < self.wanted:
+            found.append(f"time ran out at an effective sample size of {self.n_eff:.0f}, {self.wanted:.0f} were wanted")
+        return tuple(found)
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class NestedSampling:
+    """Settings of nautilus.
+
+    Parameters
+    ----------
+    n_live : int
+        Live points: more find more modes.
+    n_eff : int
+        Effective posterior points wanted.
+    n_networks : int
+        Networks of each bound; 0 for ellipsoids alone.
+    batch : int
+        Points evaluated at once.
+    slice_size : int
+        Evaluations between two checkpoints.
+    """
+
+    n_live: int = 1000
+    n_eff: int = 4000
+    n_networks: int = 1
+    batch: int = 128
+    slice_size: int = 5000
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_live", 20), ("n_eff", 20), ("n_networks", 0), ("batch", 1), ("slice_size", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name}: must be at least {least}, got {getattr(self, name)}")
+
+    def sample(self, target: Target, seed: int, limits: Limits | None = None) -> Sampled:
+        """Draw from the posterior; ln Z with its error."""
+        limits = limits or Limits()
+        path, identity = limits.checkpoint, ""
+        if path is not None:
+            identity = target.identity(self, seed)
+            _check_checkpoint(path, identity)
+        sampler = self._sampler(target, seed, path)
+        finished = False
+        with tqdm(disable=not limits.progress, desc="nested sampling", unit=" evaluations") as bar:
+            while not finished and (limits.left > 0 or sampler.n_like == 0):
+                in_time = limits.left > 0  # one batch is evaluated even so
+                finished = sampler.run(
+                    n_eff=self.n_eff,
+                    n_like_max=sampler.n_like + (self.slice_size if in_time else self.batch),
+                    discard_exploration=True,
+                    timeout=limits.left if in_time else math.inf,
+                )
+                if path is not None:
+                    _store(sampler, path, identity)
+                bar.update(int(sampler.n_like) - bar.n)
+        return self._result(sampler, seed)
+
+    def _sampler(self, target: Target, seed: int, path: Path | None) -> nautilus.Sampler:
+        from nautilus import Sampler
+
+        sampler = Sampler(
+            _identity,
+            target.finite,
+            n_dim=target.n_dim,
+            n_live=self.n_live,
+            n_networks=self.n_networks,
+            n_batch=self.batch,
+            vectorized=True,
+            seed=seed,
+            filepath=path,
+        )
+        sampler.filepath = None  # read if it was there; from now on written whole, by us
+        return sampler
+
+    def _result(self, sampler: nautilus.Sampler, seed: int) -> Sampled:
+        few = sampler.explored and not (np.all(sampler.shell_n >= 1) and sampler.n_eff >= min(self.n_eff, 200))
+        if few:
+            sampler.discard_exploration = False
+        u, log_weight, value = sampler.posterior()
+        n_eff = float(sampler.n_eff)
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
+        weight = np.exp(log_weight - log_weight.max())
+        n = int(max(min(self.n_eff, n_eff), 1))
+        levels = (np.arange(n) + rng.random()) / n
+        total = np.cumsum(weight)
+        rows = rng.permutation(np.minimum(np.searchsorted(total / total[-1], levels), len(u) - 1))
+        convergence = NestedConvergence(
+            bool(sampler.explored), n_eff, float(self.n_eff), bool(few or not sampler.explored)
+        )
+        error = 1 / math.sqrt(max(n_eff, 1.0)) if sampler.explored else math.nan
+        return Sampled(u[rows], value[rows], convergence, float(sampler.log_z), error, int(sampler.n_like))
+
+
+def _identity(u: FloatArray) -> FloatArray:
+    return u
+
+
+def _store(sampler: nautilus.Sampler, path: Path, identity: str) -> None:
+    import h5py
+
+    def write(partial: Path) -> None:
+        sampler.write(partial)
+        with h5py.File(partial, "a") as file:
+            file.attrs["identity"] = identity
+
+    write_atomically(path, write, overwrite=True)
+
+
+def _check_checkpoint(path: Path, identity: str) -> None:
+    if path.suffix not in (".h5", ".hdf5"):
+        raise InputError(f"checkpoint: must end in .h5 or .hdf5 for nested sampling, got {str(path)!r}")
+    if not path.exists():
+        return
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        if file.attrs.get("identity") != identity:
+            raise InputError(f"checkpoint: {str(path)!r} belongs to another likelihood, sampler or seed; remove it")

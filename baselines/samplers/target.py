@@ -1,0 +1,171 @@
+"""What samplers sample, and what they give back.
+
+Every sampler works in the unit cube, in which the prior is flat: a target is its log-likelihood there. Samplers are
+small settings objects with a method ``sample(target, seed, limits)``; what they return says what speaks against it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi.baselines.samplers.sampling import BlockMove, SamplingWarning
+from gcesbi.errors import InputError
+from gcesbi.io.files import write_atomically
+
+__all__ = ["Diagnosis", "Limits", "Sampled", "Sampler", "Target", "load_arrays", "save_arrays"]
+
+FloatArray = NDArray[np.float64]
+
+
+class Diagnosis(Protocol):
+    """What a sampler says of its own convergence."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What speaks against convergence."""
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing does."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A likelihood over the unit cube.
+
+    Parameters
+    ----------
+    names : tuple of str
+    log_likelihood : callable
+        (n, n_dim) -> (n,).
+    moves : BlockMove
+        Ensemble moves that suit it.
+    gradient : callable, optional
+        Point (n_dim,) -> value and gradient (n_dim,).
+    """
+
+    names: tuple[str, ...]
+    log_likelihood: Callable[[FloatArray], FloatArray]
+    moves: BlockMove
+    gradient: Callable[[FloatArray], tuple[float, FloatArray]] | None = None
+
+    @property
+    def n_dim(self) -> int:
+        """Number of parameters."""
+        return len(self.names)
+
+    def finite(self, u: FloatArray) -> FloatArray:
+        """Log-likelihoods (n,), a very small number where the likelihood is 0 or no number."""
+        return np.nan_to_num(self.log_likelihood(u), nan=-1e300, neginf=-1e300)
+
+    def identity(self, sampler: object, seed: int) -> str:
+        """Digest of the parameters' names, the likelihood at two points, the sampler and the seed."""
+        points = np.full((2, self.n_dim), [[0.5], [0.4]])
+        content = f"{self.names} {self.log_likelihood(points).tolist()} {sampler!r} {seed}"
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Time that a sampler may take, and where it keeps what it has.
+
+    Parameters
+    ----------
+    seconds : float
+        When these are over a sampler returns what it has, and says so among its problems.
+    checkpoint : path, optional
+        File from which a run that was killed goes on; removed by nobody.
+    progress : bool
+        Whether to show a progress bar.
+    start : float
+        Clock at the start.
+    """
+
+    seconds: float = math.inf
+    checkpoint: Path | None = None
+    progress: bool = False
+    start: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        """Seconds left, not below 0."""
+        return max(0.0, self.start + self.seconds - time.monotonic())
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """Draws from a posterior.
+
+    Attributes
+    ----------
+    u : array (n, n_dim)
+        Points of the unit cube, of equal weight.
+    log_likelihood : array (n,)
+    convergence : Diagnosis
+    log_evidence, log_evidence_error : float
+        ln Z and its standard error, NaN where the sampler gives none.
+    n_evaluation : int
+        Evaluations of the likelihood (of its gradient, for samplers that use it), those before a resume included.
+    """
+
+    u: FloatArray
+    log_likelihood: FloatArray
+    convergence: Diagnosis
+    log_evidence: float = math.nan
+    log_evidence_error: float = math.nan
+    n_evaluation: int = 0
+
+    @property
+    def best(self) -> FloatArray:
+        """Point of the highest likelihood, (n_dim,)."""
+        return self.u[int(np.argmax(self.log_likelihood))]
+
+    def tell(self, stacklevel: int = 3) -> Sampled:
+        """Warn of every problem; return itself."""
+        for problem in self.convergence.problems:
+            warnings.warn(f"NPTF not converged: {problem}", SamplingWarning, stacklevel=stacklevel)
+        return self
+
+
+class Sampler(Protocol):
+    """Settings of one way to sample."""
+
+    def sample(self, target: Target, seed: int, limits: Limits) -> Sampled:
+        """Draw from the posterior; same seed, same draws."""
+
+
+def save_arrays(path: Path, identity: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    """Store arrays in one NumPy archive, whole or not at all."""
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            np.savez(file, identity=np.array(identity), **arrays)  # type: ignore[arg-type]
+
+    write_atomically(path, write, overwrite=True)
+
+
+def load_arrays(path: Path | None, identity: str) -> dict[str, NDArray[Any]] | None:
+    """Arrays of a checkpoint; None where there is none.
+
+    Raises
+    ------
+    InputError
+        If it belongs to another likelihood, sampler or seed.
+    """
+    if path is None or not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    if str(arrays.pop("identity", "")) != identity:
+        raise InputError(f"checkpoint: {str(path)!r} belongs to another likelihood, sampler or seed; remove it")
+    return arrays

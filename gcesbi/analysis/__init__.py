@@ -1,0 +1,1 @@
+"""The steps of an analysis: a run folder, its settings, and what is done with them."""

@@ -1,0 +1,78 @@
+"""Two trained runs on the same maps, for instance one whose networks see the counts summed over energies.
+
+A run is its own twin's judge: both networks are asked about the held-out maps of the first, so that what differs is the
+networks and nothing else (List et al. 2025, 2507.17804, Figs. S14 and S15).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.steps import load_networks
+from gcesbi.errors import InputError
+from gcesbi.estimators import SourceCountEstimator, SpectralEstimator
+from gcesbi.evaluation.predictions import TAUS, true_cdf
+from gcesbi.simulation import Simulations, SkyModel
+from gcesbi.validation import Comparison, gaussian_quantiles
+
+__all__ = ["compare_networks", "compare_runs"]
+
+Networks = tuple[SpectralEstimator, SourceCountEstimator]
+
+
+def compare_runs(run: Run, other: Run, names: tuple[str, str] = ("first", "second")) -> dict[str, Comparison]:
+    """Two trained runs of one sky on the same held-out maps, by quantity; for instance the energy-independent twin.
+
+    Raises
+    ------
+    InputError
+        If the two were trained on maps of different models.
+    """
+    if run.model.fingerprint != other.model.fingerprint:
+        raise InputError(
+            f"other: must be a run of model {run.model.fingerprint}, is one of {other.model.fingerprint}; "
+            "networks are compared on the same maps"
+        )
+    maps = run.store.read(0, min(run.settings.simulation.n_test, other.settings.simulation.n_test))
+    return compare_networks(run.model, maps, load_networks(run), load_networks(other), names, run.settings.seed)
+
+
+def compare_networks(
+    model: SkyModel, maps: Simulations, first: Networks, second: Networks, names: tuple[str, str], seed: int = 0
+) -> dict[str, Comparison]:
+    """Two sets of networks on the same maps, by quantity: flux fractions of all templates, and source counts.
+
+    Parameters
+    ----------
+    model : SkyModel
+        Of the networks; the maps may be another's.
+    maps : Simulations
+    first, second : (SpectralEstimator, SourceCountEstimator)
+    names : (str, str)
+    seed : int
+        Of the resampled maps.
+    """
+    (shares, curves), (other_shares, other_curves) = (_answers(each, maps) for each in (first, second))
+    flux = maps.flux.sum(axis=-1)
+    truth, cdfs = flux / flux.sum(axis=1, keepdims=True), true_cdf(maps.scd)
+    found = {
+        f"flux fraction of {name}": Comparison.from_quantiles(
+            truth[:, i], shares[:, :, i], other_shares[:, :, i], TAUS, names, seed=seed
+        )
+        for i, name in enumerate(model.names)
+    }
+    return found | {
+        f"source counts of {name}": Comparison.from_quantiles(
+            cdfs[:, j], curves[:, :, j], other_curves[:, :, j], TAUS, names, cdf=True, seed=seed
+        )
+        for j, name in enumerate(model.point_sources)
+    }
+
+
+def _answers(networks: Networks, maps: Simulations) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Quantile curves of flux fractions (n_tau, n, n_template) and CDFs (n_tau, n, n_point_source, n_bin)."""
+    spectra, source_counts = networks
+    total = spectra.predict_total(maps.counts)
+    return gaussian_quantiles(*total, TAUS), source_counts.quantiles(maps.counts, TAUS)

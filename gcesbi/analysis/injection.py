@@ -1,0 +1,253 @@
+"""Injection and recovery: a simulated population of known flux added to an observation; and a sky without sources.
+
+Every method says what flux the template has before and after; what is recovered is the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.seeds import Stream, stream_seed
+from gcesbi.analysis.settings import NptfSettings
+from gcesbi.analysis.steps import fit_nptf, load_networks
+from gcesbi.baselines import PoissonFit
+from gcesbi.baselines.poisson.many_maps import poisson_fractions
+from gcesbi.errors import InputError
+from gcesbi.evaluation.predictions import TAUS, true_cdf
+from gcesbi.evaluation.residuals import fitted_means
+from gcesbi.simulation import SkyModel
+from gcesbi.sky import Observation
+from gcesbi.validation import Estimate
+from gcesbi.validation.calibration import plain
+
+__all__ = ["Injection", "inject", "poisson_excess"]
+
+Array = NDArray[np.float64]
+
+_THREE = (0.16, 0.5, 0.84)
+
+
+@dataclass(frozen=True, eq=False)
+class Injection:
+    """A simulated population added to an observation, for a grid of fluxes.
+
+    Parameters
+    ----------
+    template : str
+    injected : array (n_flux, n_repeat), photons / cm² / s
+        Flux of the sources that were drawn.
+    recovered : dict of str to array (n_flux, n, 3)
+        By method: 16 %, 50 % and 84 % quantiles of the template's flux, for the first n populations of each flux: all,
+        or for a method that takes long fewer.
+    before : dict of str to float
+        Each method's median on the observation alone.
+    cdf : array (n_flux, n_repeat, n_bin)
+        Predicted median CDF of the template's source counts.
+    injected_cdf : array (n_flux, n_repeat, n_bin)
+        Of the injected sources alone.
+    """
+
+    template: str
+    injected: Array
+    recovered: dict[str, Array]
+    before: dict[str, float]
+    cdf: Array
+    injected_cdf: Array
+
+    def slope(self, method: str) -> Estimate:
+        """Flux recovered per flux injected, by least squares through the flux before; 1 if all is recovered."""
+        x, y = self._gained(method)
+        return _least_squares(x[:, None], y)[0]
+
+    def line(self, method: str) -> tuple[Estimate, Estimate]:
+        """Slope and offset of flux recovered, less the flux before, against flux injected.
+
+        The offset, in photons / cm² / s, takes up an error of the flux before, which is one number for all populations.
+        """
+        x, y = self._gained(method)
+        slope, offset = _least_squares(np.stack([x, np.ones(len(x))], axis=1), y)
+        return slope, offset
+
+    def _gained(self, method: str) -> tuple[Array, Array]:
+        recovered = self.recovered[method][..., 1]
+        return self.injected[:, : recovered.shape[1]].ravel(), (recovered - self.before[method]).ravel()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers."""
+        return {
+            "template": self.template,
+            "injected": self.injected.tolist(),
+            "recovered": {name: values.tolist() for name, values in self.recovered.items()},
+            "before": self.before,
+            "slope": {name: plain(vars(self.slope(name))) for name in self.recovered},
+            "line": {
+                name: dict(zip(("slope", "offset"), (plain(vars(each)) for each in self.line(name)), strict=True))
+                for name in self.recovered
+            },
+            "cdf": self.cdf.tolist(),
+            "injected_cdf": self.injected_cdf.tolist(),
+        }
+
+
+def _least_squares(columns: Array, y: Array) -> list[Estimate]:
+    """Coefficients of columns (n, m) that give y (n,), with 95 % bands by Student's t; unbounded where n is too small.
+
+    Columns that cannot be told apart, as of one flux alone and a constant, leave nothing known.
+    """
+    n, m = columns.shape
+    scale = np.sqrt(np.sum(columns**2, axis=0))
+    gram = (columns / scale).T @ (columns / scale)
+    if n < m or np.linalg.cond(gram) > 1e12:
+        return [Estimate(np.nan, -np.inf, np.inf)] * m
+    inverse = np.linalg.inv(gram)
+    value = inverse @ (columns / scale).T @ y / scale
+    rest = y - columns @ value
+    if n == m:
+        return [Estimate(float(v), -np.inf, np.inf) for v in value]
+    reach = student.ppf(0.975, n - m) * np.sqrt(rest @ rest / (n - m) * np.diag(inverse)) / scale
+    return [Estimate(float(v), float(v - r), float(v + r)) for v, r in zip(value, reach, strict=True)]
+
+
+def inject(
+    run: Run,
+    observation: Observation,
+    fluxes: Sequence[float],
+    *,
+    template: str = "gce",
+    xi: float = -10.0,
+    omega2: float = 0.1,
+    a: float = 0.0,
+    n_repeat: int = 5,
+    n_nptf: int = 0,
+    nptf: NptfSettings | None = None,
+) -> Injection:
+    """Add a population of known source counts and flux to an observation and see what each method makes of it.
+
+    Parameters
+    ----------
+    run : Run
+    observation : Observation
+        Real or mock; in the region of the run's networks.
+    fluxes : sequence of float, photons / cm² / s
+        Mean flux of the population inside the region.
+    template : str
+        Where its sources lie.
+    xi, omega2, a : float
+        Of the skew normal dN/dlog₁₀F. Its spectrum is the middle of the prior.
+    n_repeat : int
+        Populations drawn for each flux.
+    n_nptf : int
+        The NPTF is fitted too, to the observation and to the first `n_nptf` populations of each flux: with 100 live
+        points it takes about half a minute to a minute a map at nside 64, all other methods some seconds in total.
+    nptf : NptfSettings, optional
+        How it is sampled; the run's own settings by default.
+    """
+    model = run.model
+    grid = _checked_grid(model, observation, fluxes, template, n_repeat, n_nptf)
+    theta = np.repeat(_population_alone(model, template, xi, omega2, a, grid), n_repeat, axis=0)
+    drawn = run.simulator.draw(theta, np.random.default_rng(stream_seed(run, Stream.injected)))
+    maps = np.concatenate([observation.counts[None], observation.counts + drawn.counts.astype(np.int64)])
+    shape = (len(grid), n_repeat)
+    row, j = model.names.index(template), model.point_sources.index(template)
+    spectra, source_counts = load_networks(run)
+    total = np.sum(maps / model.exposure, axis=(1, 2))
+    mean, std = (values[:, row] for values in spectra.predict_total(maps))
+    methods = {"networks": _three(mean, std) * total[:, None], "Poisson fit": _poisson_flux(maps, model, row)}
+    recovered = {name: values[1:].reshape(*shape, 3) for name, values in methods.items()}
+    before = {name: float(values[0, 1]) for name, values in methods.items()}
+    if n_nptf:
+        chosen = np.concatenate([[0], 1 + np.arange(len(grid) * n_repeat).reshape(shape)[:, :n_nptf].ravel()])
+        flux = _nptf_flux(run, observation, maps[chosen], row, nptf or run.settings.nptf)
+        recovered["NPTF"], before["NPTF"] = flux[1:].reshape(len(grid), n_nptf, 3), float(flux[0, 1])
+    curves = source_counts.quantiles(maps, [0.5])[0, 1:, j]
+    return Injection(
+        template,
+        drawn.flux[:, row].sum(axis=-1).reshape(shape),
+        recovered,
+        before,
+        curves.reshape(*shape, -1),
+        true_cdf(drawn.scd[:, j]).reshape(*shape, -1),
+    )
+
+
+def _checked_grid(
+    model: SkyModel, observation: Observation, fluxes: Sequence[float], template: str, n_repeat: int, n_nptf: int
+) -> Array:
+    """Fluxes as an array; raise InputError if an argument of :func:`inject` cannot be meant."""
+    if template not in model.point_sources:
+        raise InputError(f"template: must be one of {', '.join(model.point_sources)}, got {template!r}")
+    grid = np.asarray(fluxes, dtype=np.float64)
+    if grid.ndim != 1 or grid.size == 0 or np.any(grid <= 0) or n_repeat < 1:
+        raise InputError(
+            f"fluxes: must be numbers above zero, with n_repeat at least 1, got {grid.tolist()}, {n_repeat}"
+        )
+    if not 0 <= n_nptf <= n_repeat:
+        raise InputError(f"n_nptf: must lie between 0 and n_repeat, {n_repeat}, got {n_nptf}")
+    if observation.counts.shape != model.exposure.shape:
+        raise InputError(
+            f"observation: must have counts of shape {model.exposure.shape}, has {observation.counts.shape}"
+        )
+    return grid
+
+
+def _three(mean: Array, std: Array) -> Array:
+    return np.clip(mean[:, None] + std[:, None] * np.array([-0.9945, 0.0, 0.9945]), 0, 1)
+
+
+def _poisson_flux(maps: NDArray[np.integer], model: SkyModel, row: int) -> Array:
+    """Quantiles (n, 3) of a template's flux by Poisson fits, Gaussian, energy bins independent."""
+    share, error = (values[:, row] for values in poisson_fractions(maps, model))
+    flux = np.sum(maps / model.exposure, axis=2)
+    total, width = np.sum(share * flux, axis=1), np.sqrt(np.sum((error * flux) ** 2, axis=1))
+    return np.maximum(total[:, None] + width[:, None] * np.array([-0.9945, 0.0, 0.9945]), 0)
+
+
+def _nptf_flux(
+    run: Run, observation: Observation, maps: NDArray[np.integer], row: int, settings: NptfSettings
+) -> Array:
+    """Quantiles (n, 3) of a template's flux by the NPTF, map by map."""
+    found = []
+    for counts in maps:
+        posterior = fit_nptf(run.model, replace(observation, counts=counts), settings, run.settings.seed)
+        found.append(posterior.quantiles("flux", _THREE)[:, row])
+    return np.array(found)
+
+
+def _population_alone(model: SkyModel, template: str, xi: float, omega2: float, a: float, flux: Array) -> Array:
+    """Parameters (n, n_parameter) of a sky that holds one population of a template and nothing else."""
+    prior = model.prior()
+    theta = np.tile(prior.mean.numpy().astype(np.float64), (len(flux), 1))
+    for i, name in enumerate(prior.names):
+        if name.endswith(("_norm", "_flux", "_poisson_share")):
+            theta[:, i] = 0.0
+    first = template if f"{template}_xi" in prior.names else f"{template}1"
+    for key, value in (("xi", xi), ("omega2", omega2), ("a", a), ("flux", flux)):
+        theta[:, prior.names.index(f"{first}_{key}")] = value
+    return theta
+
+
+def poisson_excess(run: Run, observation: Observation, n_maps: int = 100) -> Array:
+    """Median over maps of every predicted CDF quantile where all emission is exactly Poisson.
+
+    Maps are drawn from the best Poisson fit to the observation, the excess and the disk as smooth as its other
+    templates.
+
+    Returns
+    -------
+    array (n_tau, n_point_source, n_bin)
+        At :data:`gcesbi.evaluation.predictions.TAUS`.
+    """
+    if n_maps < 1:
+        raise InputError(f"n_maps: must be at least 1, got {n_maps}")
+    PoissonFit(run.model, observation)  # checks that the observation is one of the model
+    mean = fitted_means(observation.counts[None], run.model)[0]
+    maps = np.random.default_rng(stream_seed(run, Stream.smooth)).poisson(mean, (n_maps, *mean.shape))
+    _, source_counts = load_networks(run)
+    return np.median(source_counts.quantiles(maps, TAUS), axis=1)

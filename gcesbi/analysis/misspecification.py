@@ -1,0 +1,242 @@
+"""Steps of a run beyond its own model: the gate, and other skies.
+
+Every step draws from a stream of its own, so that no map was seen in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gcesbi.analysis.compare import compare_networks, compare_runs
+from gcesbi.analysis.injection import Injection, inject, poisson_excess
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.seeds import Stream, stream_seed
+from gcesbi.analysis.steps import load_networks
+from gcesbi.errors import InputError
+from gcesbi.evaluation.gate import MapGate
+from gcesbi.evaluation.matched_maps import at_composition
+from gcesbi.evaluation.networks import Evaluation, evaluate_networks
+from gcesbi.evaluation.score_tests import other_skies
+from gcesbi.simulation import Simulations, Simulator, SkyModel
+from gcesbi.simulation.sky_settings import INTERSTELLAR, FolderSky, SkySettings
+from gcesbi.sky import Observation
+from gcesbi.validation import Comparison, Estimate
+from gcesbi.validation.misspecification import GateVerdict, area_under_curve
+
+__all__ = [
+    "GATE_MAPS",
+    "Injection",
+    "MismodelResult",
+    "calibrate_gate",
+    "compare_runs",
+    "inject",
+    "judge",
+    "mismodel",
+    "poisson_excess",
+    "stored_gate",
+    "variations",
+]
+
+GATE_MAPS = 3072
+"""Fresh maps on which a gate is calibrated."""
+
+_TWINS = ("networks", "twin")
+
+
+# -- the gate -------------------------------------------------------------------------------------------------------
+
+
+def calibrate_gate(
+    run: Run, n_maps: int = GATE_MAPS, false_alarm: float = 0.01, workers: int = 1, progress: bool = False
+) -> MapGate:
+    """Draw fresh maps of the run's model, calibrate the gate on them and store it in the run folder.
+
+    The gate looks for the run's :func:`variations` by name, beside all that is strange.
+
+    Parameters
+    ----------
+    run : Run
+        With trained networks.
+    n_maps : int
+        At least 1,200; a false-alarm rate f needs some 30 / f of them.
+    false_alarm : float
+        Rate at which maps of the model are turned away.
+    """
+    if n_maps < 1200:
+        raise InputError(f"n_maps: a gate needs at least 1200 maps, got {n_maps}")
+    networks = load_networks(run)
+    maps = run.simulator.sample(n_maps, stream_seed(run, Stream.gate), workers, progress)
+    gate = MapGate.fit(run.model, *networks, maps.counts, false_alarm, other_skies(run.model, _built(run)))
+    gate.save(run.folder / "gate.npz")
+    return gate
+
+
+def stored_gate(run: Run) -> MapGate | None:
+    """The run's gate; None if there is none, or if it was made for other weights."""
+    path = run.folder / "gate.npz"
+    if not path.is_file():
+        return None
+    try:
+        return MapGate.load(path, run.model, *load_networks(run))
+    except InputError:
+        return None
+
+
+def judge(run: Run, observation: Observation, workers: int = 1) -> GateVerdict:
+    """Whether the run's model could have produced an observation; the gate is calibrated at the first call and kept."""
+    gate = stored_gate(run) or calibrate_gate(run, workers=workers)
+    return gate.verdict(observation.counts)
+
+
+# -- other skies ----------------------------------------------------------------------------------------------------
+
+
+def variations(sky: SkySettings) -> dict[str, SkySettings]:
+    """Skies that differ from a run's in one belief: interstellar emission, thick disk (1 kpc), NFW of slope 1."""
+    if isinstance(sky, FolderSky):
+        changes: dict[str, dict[str, Any]] = {
+            f"interstellar model {name}": {"diffuse": name} for name in ("O", "A", "F") if name != sky.diffuse
+        }
+        changes |= {"thick disk": {"disk": "z1p0"}, "NFW of slope 1": {"nfw": "g1p0"}}
+        if sky.diffuse == "p6v11":
+            changes = {name: change for name, change in changes.items() if "diffuse" not in change}
+    else:
+        keys = ("cosmic_rays", "halo_height", "spin_temperature")
+        changes = {f"interstellar {name}": dict(zip(keys, meant, strict=True)) for name, meant in INTERSTELLAR.items()}
+        changes |= {"thick disk": {"disk_height": 1.0}, "NFW of slope 1": {"gamma": 1.0}}
+    found = {name: type(sky)(**{**sky.model_dump(), **change}) for name, change in changes.items()}
+    return {name: varied for name, varied in found.items() if varied != sky}
+
+
+def _built(run: Run, skies: Mapping[str, SkySettings] | None = None) -> dict[str, SkyModel]:
+    """Models of other skies in the run's region, its :func:`variations` by default."""
+    chosen = variations(run.settings.sky) if skies is None else skies
+    return {name: _same_region(sky.build(), run.model) for name, sky in chosen.items()}
+
+
+def _same_region(model: SkyModel, nominal: SkyModel) -> SkyModel:
+    return model if model.region == nominal.region else model.with_region(nominal.region)
+
+
+@dataclass(frozen=True, eq=False)
+class MismodelResult:
+    """A trained run on maps of other skies.
+
+    Parameters
+    ----------
+    evaluations : dict of str to Evaluation
+        By sky; "nominal" first.
+    area : dict of str to Estimate
+        Probability that a map of the sky looks stranger to the gate than one of the nominal sky: ½ is blind, 1 sees
+        all.
+    detected : dict of str to float
+        Share of maps that the gate turns away.
+    named : dict of str to dict of str to float
+        Area for each statistic alone.
+    n_maps : int
+    counts : float
+        Median counts of the nominal maps.
+    verdict : GateVerdict, optional
+        On the observation whose brightness the maps have; None if they are of the whole prior.
+    twins : dict of str to dict of str to Comparison
+        By sky and quantity: the run's networks and another run's on the same maps; empty without another run.
+    """
+
+    evaluations: dict[str, Evaluation]
+    area: dict[str, Estimate]
+    detected: dict[str, float]
+    named: dict[str, dict[str, float]]
+    n_maps: int
+    counts: float
+    verdict: GateVerdict | None = None
+    twins: dict[str, dict[str, Comparison]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers."""
+        return {
+            "n_maps": self.n_maps,
+            "counts": self.counts,
+            "observation": None if self.verdict is None else self.verdict.to_dict(),
+            "skies": {
+                name: {
+                    **found.to_dict(),
+                    "area_under_curve": vars(self.area[name]),
+                    "turned_away": self.detected[name],
+                    "area_by_statistic": self.named[name],
+                    "twin": {key: each.to_dict() for key, each in self.twins.get(name, {}).items()},
+                }
+                for name, found in self.evaluations.items()
+            },
+        }
+
+
+def mismodel(
+    run: Run,
+    skies: Mapping[str, SkySettings] | None = None,
+    n_maps: int = 512,
+    *,
+    observation: Observation | None = None,
+    twin: Run | None = None,
+    workers: int = 1,
+    progress: bool = False,
+) -> MismodelResult:
+    """Judge a trained run, and its gate, on maps of other skies.
+
+    Parameters
+    ----------
+    run : Run
+    skies : mapping of str to SkySettings, optional
+        :func:`variations` of the run's sky by default.
+    n_maps : int
+        Of each sky.
+    observation : Observation, optional
+        Draw maps as bright as it, template by template (:func:`gcesbi.evaluation.matched_maps.at_composition`), not
+        from all over the prior.
+    twin : Run, optional
+        A run of the same sky with other networks, compared with the first on the same maps.
+    """
+    others = _built(run, skies)
+    gate = stored_gate(run) or calibrate_gate(run, workers=workers, progress=progress)
+    networks = load_networks(run)
+    second = None if twin is None else load_networks(twin)
+    evaluations, z, counts, twins = {}, {}, [], {}
+    for k, (name, model) in enumerate([("nominal", run.model), *others.items()]):
+        maps = _maps_of(model, run, n_maps, k, observation, workers, progress)
+        evaluations[name] = evaluate_networks(run.model, maps, *networks, details=False, seed=run.settings.seed)
+        z[name] = gate.z(maps.counts)
+        counts.append(np.median(maps.counts.sum(axis=(1, 2), dtype=np.int64)))
+        if second is not None:
+            twins[name] = compare_networks(run.model, maps, networks, second, _TWINS, run.settings.seed)
+    score = {name: gate.gate.largest_score(values) for name, values in z.items()}
+    limit = np.quantile(gate.gate.largest, 1 - gate.gate.false_alarm)
+    sided = {name: np.where(gate.gate.two_sided, np.abs(values), values) for name, values in z.items()}
+    return MismodelResult(
+        evaluations,
+        {name: area_under_curve(score["nominal"], values) for name, values in score.items()},
+        {name: float(np.mean(values > limit)) for name, values in score.items()},
+        {
+            name: {
+                str(statistic): area_under_curve(sided["nominal"][:, i], values[:, i]).value
+                for i, statistic in enumerate(gate.gate.names)
+            }
+            for name, values in sided.items()
+        },
+        n_maps,
+        float(counts[0]),
+        None if observation is None else gate.verdict(observation.counts),
+        twins,
+    )
+
+
+def _maps_of(
+    model: SkyModel, run: Run, n: int, k: int, observation: Observation | None, workers: int, progress: bool
+) -> Simulations:
+    """Maps of the k-th sky: of its prior, or as bright as an observation."""
+    if observation is None:
+        return Simulator(model).sample(n, stream_seed(run, Stream.varied, k), workers, progress)
+    rng = np.random.default_rng(stream_seed(run, Stream.composed, k))
+    return Simulator(model).draw(at_composition(model, run.model, observation, n, rng), rng)

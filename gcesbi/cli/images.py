@@ -1,0 +1,146 @@
+"""The command line's group ``gcesbi images``: how much of the excess is sources, read off pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from gcesbi.analysis.image_run import ImageRun
+    from gcesbi.cli.console import Timer
+    from gcesbi.sky.image import ImageObservation
+
+__all__ = ["images_app"]
+
+images_app = typer.Typer(
+    help="Images of the Galactic Centre and networks that read the share of sources off them.",
+    epilog="Example: gcesbi images simulate --out runs/i && gcesbi images train runs/i && gcesbi images infer runs/i",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+Folder = Annotated[
+    Path | None, typer.Option("--observation", help="Folder of real images: ccube_NN.fits and psf_NN.fits.")
+]
+
+
+@images_app.command(epilog="Example: gcesbi images simulate --out runs/i --set 'sky.catalogue=\"gll_psc_v16.fit.gz\"'")
+def simulate(
+    out: Annotated[Path, typer.Option(help="Run folder; a simulation that was interrupted there goes on.")],
+    observation: Folder = None,
+    preset: Annotated[
+        str, typer.Option(help="images, images-4gev, images-paper, images-test, or a TOML file of your own.")
+    ] = "images",
+    set_: Annotated[list[str], typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")] = [],  # noqa: B006 - typer's way
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random; the preset's if not given.")] = None,
+    workers: Annotated[int, typer.Option(help="Threads that simulate.", min=1)] = os.cpu_count() or 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that exists.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw images of every interstellar model into a run folder.
+
+    With an observation they have its pixels, energy bins, exposure and point-spread function.
+    """
+    from gcesbi.analysis import image_steps as steps
+    from gcesbi.analysis.image_run import ImageRun
+    from gcesbi.analysis.image_settings import load_image_settings
+
+    settings = load_image_settings(preset, set_, seed, observation)
+    run = ImageRun.create(out, settings, overwrite=overwrite)
+    n = steps.simulate(run, workers, progress=not quiet)
+    Console().print(f"{n} images of {len(run.training)} training and {len(run.testing)} testing models in {out}")
+
+
+@images_app.command(epilog="Example: gcesbi images train runs/i")
+def train(
+    run: RunFolder,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Train this network anew: full, left, right, top, bottom, quantiles or npe. Repeatable."),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train the networks that a run lacks and judge them all; goes on from a checkpoint where there is one."""
+    from gcesbi.analysis import image_steps as steps
+    from gcesbi.analysis.image_run import ImageRun
+    from gcesbi.cli.console import print_table
+    from gcesbi.evaluation.images import evaluation_table
+
+    opened = ImageRun.open(run)
+    for name, history in steps.train(opened, only or None, progress=not quiet).items():
+        Console().print(f"{name}: {history.maps} images presented, {history.maps_per_second:.0f} a second")
+    if (opened.folder / "evaluation.json").is_file():
+        print_table(Console(), evaluation_table(opened.evaluation()), "f_src on images not learnt from")
+
+
+@images_app.command(epilog="Example: gcesbi images infer runs/gc --observation data/fermi-gc-4gev")
+def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> None:
+    """Ask trained networks about an image, print a table and write ``inference.json``.
+
+    The image is that of the folder given, else of the run's own folder, else one drawn from the first testing model.
+    """
+    from gcesbi.analysis.image_inference import answer_table
+    from gcesbi.analysis.image_inference import infer as ask
+    from gcesbi.analysis.image_run import ImageRun
+    from gcesbi.cli.console import print_table
+
+    opened, timer = ImageRun.open(run), _timer(quiet)
+    with timer.step("Build the sky model"):
+        opened.model(opened.training[0])
+    seen = _seen(opened, observation)
+    with timer.step("Infer"):
+        answer = ask(opened, seen)
+    opened.write_json("inference.json", answer.to_dict())
+    print_table(Console(), answer_table(answer), "How much of the excess is sources?")
+    fewest, most = answer.photons_known
+    Console().print(f"{answer.photons} photons (images held out: {fewest} to {most}), p-value {answer.p_value:.3g}")
+    for caveat in answer.caveats:
+        Console().print(f"- {caveat}", highlight=False)
+
+
+@images_app.command(epilog="Example: gcesbi images fit runs/i --images 10")
+def fit(
+    run: RunFolder,
+    images: Annotated[int, typer.Option(help="Held-out images of each interstellar model to fit.", min=1)] = 20,
+    quiet: Quiet = False,
+) -> None:
+    """Fit templates to held-out images and to the run's real image, if any: slope and cross-section of the excess.
+
+    Writes ``template_fits.json``.
+    """
+    from gcesbi.analysis.image_run import ImageRun
+    from gcesbi.analysis.template_fits import fit_images, fits_table
+    from gcesbi.cli.console import print_table
+
+    opened, timer = ImageRun.open(run), _timer(quiet)
+    with timer.step("Fit templates"):
+        fits = fit_images(opened, images)
+    print_table(Console(), fits_table(fits), "Excess in template fits")
+
+
+def _seen(run: ImageRun, folder: Path | None) -> ImageObservation:
+    from gcesbi.analysis.image_steps import mock_observation
+
+    settings = run.settings.observation
+    if folder is not None:
+        settings = settings.model_copy(update={"folder": str(folder)})
+    real = settings.read()
+    if real is not None:
+        return real
+    seen, truth = mock_observation(run)
+    told = ", ".join(f"{name} = {value:.3f}" for name, value in truth.items())
+    Console().print(f"a simulated image of {run.testing[0]}: {told}", highlight=False)
+    return seen
+
+
+def _timer(quiet: bool) -> Timer:
+    from gcesbi.cli.console import Timer
+
+    return Timer(Console(), bar=not quiet)

@@ -1,0 +1,429 @@
+"""Estimators of images: the paper's network, quantiles of f_src, and the joint posterior of all parameters.
+
+============== =====================================================================================================
+ShareEstimator f_src as a number: sigmoid, mean square error, squared weights of convolutions as a penalty; the output
+               is divided by the largest one on validation images (Caron et al. 2018, arXiv:1708.06706)
+ShareQuantiles quantiles of f_src that cannot cross (:mod:`gcesbi.networks.quantile`; f_src takes the place of a CDF),
+               their levels made true on validation images
+ImageNpe       joint density of f_src, α and γ, or those that vary (:mod:`gcesbi.estimators.neural_posterior`); levels
+               of each made true likewise
+============== =====================================================================================================
+
+All see counts through the same convolutions (:mod:`gcesbi.networks.image`), train in the library's loop and are stored
+as its other estimators are. They learn from images of several interstellar models together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from gcesbi.errors import InputError
+from gcesbi.estimators.base import Estimator, digest
+from gcesbi.estimators.neural_posterior import NpeEstimator
+from gcesbi.estimators.source_counts import SourceCountEstimator
+from gcesbi.networks.image import ImageEmbedding, ImageEncoder, ImageInput, ShareHead, check_image
+from gcesbi.networks.layers import check_sizes
+from gcesbi.posterior import check_levels
+from gcesbi.simulation.image_sky_model import ImageSkyModel
+from gcesbi.simulation.simulations import Simulations
+from gcesbi.sky.image import ImageGeometry, ImageRegion
+
+__all__ = [
+    "IMAGE_KINDS",
+    "ImageEstimator",
+    "ImageNetworkSettings",
+    "ImageNpe",
+    "ShareEstimator",
+    "ShareQuantiles",
+    "activations",
+    "joint_fingerprint",
+]
+
+Array = NDArray[np.float64]
+
+_LEVELS = np.arange(1, 100) / 100
+_DRAWS = 200
+_N_SHARE, _N_OTHER = 64, 8  # nodes at which a density is taken, of f_src and of each parameter that is integrated out
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNetworkSettings:
+    """Sizes of the networks; by default those of the paper's scale.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Filters of each convolution.
+    n_features : int
+        Width of the two dense layers.
+    scaling : {"maximum", "root", "contrast"}
+        How counts are brought between 0 and 1: see :mod:`gcesbi.networks.image`.
+    rebin : int
+        Pixels along a side of the blocks over which counts are summed.
+    norm : {"batch", "instance", "none"}
+    means : bool
+        Show the dense layers every convolution's mean over its image.
+    penalty : float
+        Weight of the sum of squares of the convolutions' weights in the loss.
+    dropout : float
+        Share of features that is set to zero, at random, in training.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range or unknown.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 128, 256, 256)
+    n_features: int = 256
+    scaling: str = "maximum"
+    rebin: int = 1
+    norm: str = "none"
+    means: bool = False
+    penalty: float = 1e-5
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
+        check_sizes(self.norm, self.widths, 1, self.n_features, 1)
+        check_image("full", self.scaling, self.rebin)
+        if not self.penalty >= 0:
+            raise InputError(f"penalty: must not be negative, got {self.penalty!r}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout: must lie in [0, 1), got {self.dropout!r}")
+
+
+class ImageEstimator(Estimator):
+    """What estimators of images share: pixels of an image, and convolutions on it."""
+
+    network_settings = ImageNetworkSettings
+    network: ImageNetworkSettings  # type: ignore[assignment]
+    part: str = "full"
+
+    @classmethod
+    def for_images(cls, model: ImageSkyModel, *, fingerprint: str, **settings: Any) -> Self:
+        """An untrained estimator for images like a model's.
+
+        Parameters
+        ----------
+        model : ImageSkyModel
+            One of those whose images train the estimator.
+        fingerprint : str
+            Of all of them: :func:`joint_fingerprint`.
+        **settings
+            The estimator's own arguments.
+        """
+        return cls(model.region, model.exposure, fingerprint=fingerprint, **cls._labels(model), **settings)  # type: ignore[arg-type]
+
+    @classmethod
+    def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:  # type: ignore[override]
+        return {"names": ("f_src",)}
+
+    def _embedding(self) -> ImageEmbedding:  # type: ignore[override]
+        sizes = self.network
+        inputs = ImageInput(self.region, self.n_energy, self.part, sizes.scaling, sizes.rebin)  # type: ignore[arg-type]
+        encoder = ImageEncoder(
+            inputs.shape, self.n_energy, sizes.widths, sizes.n_features, norm=sizes.norm, means=sizes.means
+        )
+        return ImageEmbedding(inputs, encoder, sizes.n_features, sizes.dropout)
+
+    def _grid(self) -> dict[str, Any]:
+        geometry: ImageGeometry = self.region.geometry  # type: ignore[attr-defined]
+        told = asdict(geometry)
+        return {"geometry": {name: list(v) if isinstance(v, tuple) else v for name, v in told.items()}}
+
+    @classmethod
+    def stored_region(cls, identity: Mapping[str, Any], pixels: NDArray[np.int64]) -> ImageRegion:  # type: ignore[override]
+        """The region of a stored estimator, by its identity and its pixels."""
+        told: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in identity["geometry"].items()
+        }
+        return ImageRegion(ImageGeometry(**told), pixels)
+
+    def penalised(self, loss: Tensor) -> Tensor:
+        """A loss, in training with the penalty on the squares of the convolutions' weights."""
+        if not self.training or self.network.penalty == 0:
+            return loss
+        weights = [m.weight for m in self.embedding.encoder.modules() if isinstance(m, nn.Conv2d)]
+        return loss + self.network.penalty * torch.stack([weight.square().sum() for weight in weights]).sum()
+
+    @torch.no_grad()
+    def picture(self, counts: ArrayLike) -> Array:
+        """What the network sees of counts (n, n_energy, n_pix): (n, n_channel, n_row, n_col), between 0 and 1."""
+        counts = np.asarray(counts)
+        self.check_counts(counts)
+        return self.embedding.inputs(torch.from_numpy(counts.astype(np.float32))).double().numpy()
+
+
+class ShareEstimator(ImageEstimator):
+    """f_src from an image, or from a half of it.
+
+    Parameters
+    ----------
+    region, exposure, names, fingerprint, seed
+        See :class:`gcesbi.estimators.base.Estimator`.
+    part : {"full", "left", "right", "top", "bottom"}
+    network : ImageNetworkSettings, optional
+    """
+
+    kind = "image_share"
+    largest: Tensor
+
+    def __init__(
+        self,
+        region: ImageRegion,
+        exposure: ArrayLike,
+        names: Sequence[str] = ("f_src",),
+        *,
+        part: str = "full",
+        network: ImageNetworkSettings | None = None,
+        fingerprint: str = "",
+        seed: int = 0,
+    ) -> None:
+        self.part = part
+        super().__init__(region, exposure, names, network=network, fingerprint=fingerprint, seed=seed)  # type: ignore[arg-type]
+        self.register_buffer("largest", torch.ones(()))
+
+    def _head(self) -> ShareHead:
+        return ShareHead(self.network.n_features)
+
+    def _more_identity(self) -> dict[str, Any]:
+        return {"part": self.part}
+
+    def targets(self, simulations: Simulations) -> Tensor:
+        """f_src (n,)."""
+        return torch.from_numpy(simulations.theta[:, 0].copy())
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Mean square error; in training with the penalty."""
+        return self.penalised((output - targets).square().mean())
+
+    def rescale(self, counts: ArrayLike) -> None:
+        """Divide predictions from now on by the largest that the network's sigmoid gives on validation images."""
+        self.largest.fill_(1.0)
+        self.largest.fill_(float(self.predict(counts).max()))
+
+    def predict(self, counts: ArrayLike) -> Array:
+        """f_src (n,) of counts (n, n_energy, n_pix); what exceeds the largest on validation images is 1."""
+        found = torch.cat(list(self.outputs(counts))).double() / float(self.largest)
+        return found.clamp(0, 1).numpy()
+
+
+class ShareQuantiles(ImageEstimator, SourceCountEstimator):  # type: ignore[misc]
+    """Quantiles of f_src, which do not cross.
+
+    Parameters
+    ----------
+    region, exposure, names, network, fingerprint, seed
+        As of :class:`ShareEstimator`.
+    n_bin, n_level, tail_weight
+        See :class:`gcesbi.estimators.SourceCountEstimator`: f_src is the first of two values of a CDF, the other is 1.
+    """
+
+    kind = "image_quantiles"
+    levels: Tensor
+
+    def __init__(
+        self, region: ImageRegion, exposure: ArrayLike, names: Sequence[str] = ("f_src",), **settings: Any
+    ) -> None:
+        super().__init__(region, exposure, names, **{"n_bin": 2, **settings})  # type: ignore[arg-type]
+        self.register_buffer("levels", torch.from_numpy(_LEVELS).float())
+
+    def targets(self, simulations: Simulations) -> Tensor:
+        """f_src and 1, (n, 1, 2)."""
+        share = torch.from_numpy(simulations.theta[:, 0].copy())
+        return torch.stack([share, torch.ones_like(share)], dim=-1)[:, None]
+
+    def loss(self, output: Any, targets: Tensor) -> Tensor:
+        """Pinball loss of f_src and, with a small weight, of its log odds; in training with the penalty."""
+        return self.penalised(super().loss(output, targets))
+
+    def quantiles(self, counts: ArrayLike, taus: ArrayLike) -> Array:
+        """Quantiles (n_tau, n) of f_src at levels (n_tau,) in (0, 1)."""
+        return super().quantiles(counts, 1 - _own_levels(check_levels(taus), self.levels))[:, :, 0, 0]
+
+    def calibrate(self, counts: ArrayLike, f_src: ArrayLike) -> None:
+        """Make levels true on validation images: τ stands for the level below which a share τ of their truths lies.
+
+        (Kuleshov, Fenner & Ermon 2018, arXiv:1807.00263.) The paper's errors are read off validation images likewise.
+
+        Parameters
+        ----------
+        counts : array (n, n_energy, n_pix), photons
+        f_src : array (n,)
+        """
+        self.levels.copy_(torch.from_numpy(_LEVELS))
+        curves = self.quantiles(counts, _LEVELS)
+        found = [np.interp(true, curve, _LEVELS) for true, curve in zip(np.asarray(f_src), curves.T, strict=True)]
+        self.levels.copy_(_true_levels(found))
+
+    def sample(self, counts: ArrayLike, n: int, seed: int = 0) -> Array:
+        """Draw f_src (n, n_image); draw k of every image is of one level."""
+        return self.quantiles(counts, np.random.default_rng(seed).uniform(size=n).clip(1e-6, 1 - 1e-6))
+
+
+class ImageNpe(ImageEstimator, NpeEstimator):
+    """Joint posterior of f_src, α and γ, or those of them that vary: a spline flow.
+
+    Parameters
+    ----------
+    region, exposure, names, network, fingerprint, seed
+        As of :class:`ShareEstimator`.
+    parameters : mapping of str to (low, high)
+        Names and bounds.
+    hidden, n_layer : int
+        See :class:`gcesbi.estimators.NpeEstimator`.
+
+    Notes
+    -----
+    Samples have levels made true by :meth:`calibrate`, parameter by parameter; ranks, and with them how parameters
+    depend on each other, stay the flow's. ``log_prob`` is the density of the flow before that.
+    """
+
+    kind = "image_npe"
+    levels: Tensor
+    levels_at_slope: Tensor
+
+    def __init__(
+        self, region: ImageRegion, exposure: ArrayLike, names: Sequence[str] = ("f_src",), **settings: Any
+    ) -> None:
+        super().__init__(region, exposure, names, **{"quantities": ("theta",), **settings})  # type: ignore[arg-type]
+        plain = torch.from_numpy(_LEVELS).float()
+        self.register_buffer("levels", plain.repeat(len(self.parameter_names), 1))
+        self.register_buffer("levels_at_slope", plain.clone())
+
+    @classmethod
+    def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:  # type: ignore[override]
+        bounds = {name: getattr(model.settings, name) for name in model.settings.varied}
+        return {"names": ("f_src",), "parameters": bounds}
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the parameters, in the order of samples."""
+        return tuple(self.quantities.parameters)
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Negative log density; in training with the penalty."""
+        return self.penalised(super().loss(output, targets))
+
+    def sample(self, counts: ArrayLike, n: int, seed: int = 0) -> dict[str, Array]:
+        """Draw from the joint posterior: ``"theta"`` -> (n, n_image, n_parameter)."""
+        drawn = super().sample(counts, n, seed)["theta"]
+        made = [_with_levels(drawn[..., k], levels) for k, levels in enumerate(self.levels)]
+        return {"theta": np.stack(made, axis=-1)}
+
+    def calibrate(self, counts: ArrayLike, theta: ArrayLike) -> None:
+        """Make the levels of every parameter true on validation images: see :meth:`ShareQuantiles.calibrate`.
+
+        Parameters
+        ----------
+        counts : array (n, n_energy, n_pix), photons
+        theta : array (n, n_parameter)
+        """
+        drawn = super().sample(counts, _DRAWS)["theta"]
+        ranks = ((drawn < np.asarray(theta)).sum(axis=0) + 0.5) / (_DRAWS + 1)
+        self.levels.copy_(torch.stack([_true_levels(column) for column in ranks.T]))
+
+    def calibrate_at_slope(self, counts: ArrayLike, f_src: ArrayLike, gamma: float) -> None:
+        """Make the levels of :meth:`at_slope` true on validation images of one slope.
+
+        Parameters
+        ----------
+        counts : array (n, n_energy, n_pix), photons
+        f_src : array (n,)
+        gamma : float
+        """
+        edges, below = self._cumulative(counts, gamma)
+        ranks = [np.interp(true, edges, each) for true, each in zip(np.asarray(f_src), below, strict=True)]
+        self.levels_at_slope.copy_(_true_levels(ranks))
+
+    def at_slope(self, counts: ArrayLike, taus: ArrayLike, gamma: float) -> Array:
+        """Quantiles (n_tau, n) of f_src where γ is known, with levels that :meth:`calibrate_at_slope` made true.
+
+        That is p(f_src | image, γ) ∝ ∫ p(f_src, α, γ | image) dα, the joint density along a line.
+
+        Raises
+        ------
+        InputError
+            If γ is no parameter of the posterior, or lies outside its range.
+        """
+        edges, below = self._cumulative(counts, gamma)
+        own = _own_levels(check_levels(taus), self.levels_at_slope)
+        return np.stack([np.interp(own, each, edges) for each in below], axis=1)
+
+    @torch.no_grad()
+    def _cumulative(self, counts: ArrayLike, gamma: float) -> tuple[Array, Array]:
+        """Values of f_src (n_node + 1,), and the probability (n, n_node + 1) to lie below them given the slope."""
+        real, less = self._nodes(gamma)
+        parts = []
+        for features in torch.cat(list(self.outputs(counts))).split(_AT_ONCE):
+            nodes = real[:, None].expand(-1, len(features), -1).float()
+            density = self.head.log_prob(nodes, features).double() - less[:, None]
+            density = (density - density.amax(dim=0)).exp().view(_N_SHARE, -1, len(features)).sum(dim=1)
+            parts.append((density / density.sum(dim=0)).T)
+        below = torch.nn.functional.pad(torch.cat(parts).cumsum(dim=1), (1, 0))
+        low, high = self.quantities.parameters["f_src"]
+        return np.linspace(float(low or 0), float(1 if high is None else high), _N_SHARE + 1), below.numpy()
+
+    def _nodes(self, gamma: float) -> tuple[Tensor, Tensor]:
+        """Parameters on the real line (n_node, n_parameter), f_src slowest, and the log Jacobian (n_node,) there."""
+        bounds = self.quantities.parameters
+        low, high = bounds.get("gamma", (np.nan, np.nan))
+        if not (low is not None and high is not None and low < gamma < high):
+            raise InputError(f"gamma: must lie inside the posterior's range ({low}, {high}), got {gamma}")
+        number = {"f_src": _N_SHARE, "gamma": 1}
+        axes = [_middles(*limits, number.get(name, _N_OTHER)) for name, limits in bounds.items()]
+        axes[self.parameter_names.index("gamma")] = np.array([gamma])
+        values = np.stack([each.ravel() for each in np.meshgrid(*axes, indexing="ij")], axis=-1)
+        real = self.quantities.to_real({"theta": values})
+        return real, self.quantities.log_jacobian(real)
+
+
+IMAGE_KINDS: dict[str, type[Estimator]] = {each.kind: each for each in (ShareEstimator, ShareQuantiles, ImageNpe)}
+"""Estimators of images, by the names under which they are stored."""
+
+
+def joint_fingerprint(fingerprints: Iterable[str]) -> str:
+    """Hash of the fingerprints of several models, in any order."""
+    return digest(np.frombuffer(" ".join(sorted(fingerprints)).encode(), dtype=np.uint8))
+
+
+def _middles(low: float | None, high: float | None, n: int) -> Array:
+    """Middles of n equal intervals between two bounds."""
+    return np.interp((np.arange(n) + 0.5) / n, [0, 1], [float(low or 0), float(1 if high is None else high)])
+
+
+def _true_levels(found: ArrayLike) -> Tensor:
+    """Levels (99,) below which each per cent of truths lies, from the levels (n,) at which truths were found."""
+    return torch.from_numpy(np.quantile(np.asarray(found), _LEVELS))
+
+
+def _own_levels(taus: ArrayLike, levels: Tensor) -> Array:
+    """Levels to ask a network for, so that a share τ of truths lies below."""
+    return np.interp(np.asarray(taus, dtype=float), [0, *_LEVELS, 1], [0, *levels.double().tolist(), 1])
+
+
+def _with_levels(drawn: Array, levels: Tensor) -> Array:
+    """Samples (n, n_image) of one parameter, moved to the levels that are true; their order stays."""
+    n = len(drawn)
+    place = np.clip(_own_levels((np.arange(n) + 0.5) / n, levels) * n - 0.5, 0, n - 1)
+    ordered, ranks = np.sort(drawn, axis=0), drawn.argsort(axis=0).argsort(axis=0)
+    low = np.minimum(place.astype(int), max(n - 2, 0))
+    high = np.minimum(low + 1, n - 1)
+    share = (place - low)[:, None]
+    return np.take_along_axis((1 - share) * ordered[low] + share * ordered[high], ranks, axis=0)
+
+
+@torch.no_grad()
+def activations(network: ImageEstimator, counts: ArrayLike) -> list[Array]:
+    """What every convolution gives after its rectifier, before pooling: (n, n_filter, n_row, n_col) each."""
+    seen = torch.from_numpy(network.picture(counts)).float()
+    return [each.double().numpy() for each in network.eval().embedding.encoder.activations(seen)]  # type: ignore[operator]

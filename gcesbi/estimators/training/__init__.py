@@ -1,0 +1,1 @@
+"""How estimators are trained: settings, maps, one loop, checkpoints."""

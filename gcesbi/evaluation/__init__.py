@@ -1,0 +1,1 @@
+"""Networks on maps of known truth: calibration, misspecification, matched maps, injection."""

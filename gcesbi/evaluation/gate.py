@@ -1,0 +1,195 @@
+"""Whether the training model could have produced a map: statistics of the map, and a gate calibrated on fresh maps.
+
+The statistics are of what a Poisson fit leaves (:mod:`gcesbi.evaluation.residuals`), score tests of other skies that
+are known by name (:mod:`gcesbi.evaluation.score_tests`), and of the networks' embeddings
+(:class:`gcesbi.validation.misspecification.EmbeddingReference`). Bright point sources move most of them, and how many
+there are is what the model leaves open: maps are compared with those to which the networks give the same answers
+(:class:`gcesbi.validation.misspecification.Gate`), which is a posterior predictive check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from gcesbi.errors import InputError
+from gcesbi.estimators import Estimator, SourceCountEstimator, SpectralEstimator
+from gcesbi.evaluation.residuals import FIT_STATISTICS, fit_statistics, fitted_means
+from gcesbi.evaluation.score_tests import OtherSky
+from gcesbi.io.files import write_atomically
+from gcesbi.simulation import SkyModel
+from gcesbi.validation.misspecification import EMBEDDING_STATISTICS, EmbeddingReference, Gate, GateVerdict
+
+__all__ = ["FIT_STATISTICS", "MapGate", "embeddings", "fit_statistics", "fitted_means"]
+
+Array = NDArray[np.float64]
+
+
+@torch.no_grad()
+def embeddings(estimator: Estimator, counts: ArrayLike, batch: int = 128) -> Array:
+    """What an estimator's network makes of maps (n, n_energy, n_pix), before its head: (n, n_features)."""
+    maps = np.asarray(counts)
+    estimator.check_counts(maps)
+    estimator.eval()
+    parts = (torch.from_numpy(maps[i : i + batch].astype(np.float32)) for i in range(0, len(maps), batch))
+    return torch.cat([estimator.embedding(part).float() for part in parts]).double().numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class MapGate:
+    """Gate of a model and its two networks.
+
+    Parameters
+    ----------
+    model : SkyModel
+    spectra : SpectralEstimator
+    source_counts : SourceCountEstimator
+    reference : EmbeddingReference
+    gate : Gate
+    others : tuple of OtherSky
+        Skies that it looks for by name.
+    """
+
+    model: SkyModel
+    spectra: SpectralEstimator
+    source_counts: SourceCountEstimator
+    reference: EmbeddingReference
+    gate: Gate
+    others: tuple[OtherSky, ...] = ()
+
+    @classmethod
+    def fit(
+        cls,
+        model: SkyModel,
+        spectra: SpectralEstimator,
+        source_counts: SourceCountEstimator,
+        counts: ArrayLike,
+        false_alarm: float = 0.01,
+        others: Sequence[OtherSky] = (),
+    ) -> MapGate:
+        """Calibrate on maps (n, n_energy, n_pix) of the model that training never saw.
+
+        A quarter serves the embeddings' reference; of the rest, one half serves the expectation of every statistic and
+        one half calibrates.
+        """
+        maps = np.asarray(counts)
+        quarter = len(maps) // 4
+        reference = EmbeddingReference.fit(_both(spectra, source_counts, maps[:quarter]))
+        rest = maps[quarter:]
+        statistics = _all_statistics(model, spectra, source_counts, reference, others, rest)
+        names = (*FIT_STATISTICS, *(f"towards {other.name}" for other in others), *EMBEDDING_STATISTICS)
+        sides = (*FIT_STATISTICS.values(), *(False for _ in (*others, *EMBEDDING_STATISTICS)))
+        gate = Gate.fit(_covariates(spectra, source_counts, rest), statistics, names, sides, false_alarm)
+        return cls(model, spectra, source_counts, reference, gate, tuple(others))
+
+    def scores(self, counts: ArrayLike) -> Array:
+        """The deciding number (n,) of maps (n, n_energy, n_pix)."""
+        return self.gate.largest_score(self.z(counts))
+
+    def z(self, counts: ArrayLike) -> Array:
+        """All statistics (n, n_statistic), in units of their scatter over like maps."""
+        return self.gate.z(*self._of(counts))
+
+    def p_values(self, counts: ArrayLike) -> Array:
+        """Probability (n,) that a map of the model is at least as unusual."""
+        return self.gate.p_values(*self._of(counts))
+
+    def verdict(self, counts: ArrayLike) -> GateVerdict:
+        """Verdict on one map (n_energy, n_pix)."""
+        covariates, statistics = self._of(np.asarray(counts)[None])
+        return self.gate.verdict(covariates[0], statistics[0])
+
+    def _of(self, counts: ArrayLike) -> tuple[Array, Array]:
+        parts = self.model, self.spectra, self.source_counts, self.reference, self.others
+        statistics = _all_statistics(*parts, np.asarray(counts))
+        return _covariates(self.spectra, self.source_counts, counts), statistics
+
+    def save(self, path: str | Path) -> None:
+        """Store as one NumPy archive, with the identity of model and networks."""
+        reference = {f"reference_{name}": np.asarray(value) for name, value in vars(self.reference).items()}
+        identity = np.array(gate_identity(self.model, self.spectra, self.source_counts))
+        others = {
+            f"other_{i}_{key}": np.asarray(value)
+            for i, sky in enumerate(self.others)
+            for key, value in vars(sky).items()
+        }
+        arrays: dict[str, Any] = {**self.gate.arrays(), **reference, **others, "identity": identity}
+
+        def write(target: Path) -> None:
+            with target.open("wb") as file:
+                np.savez_compressed(file, **arrays)
+
+        write_atomically(Path(path), write, overwrite=True)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, model: SkyModel, spectra: SpectralEstimator, source_counts: SourceCountEstimator
+    ) -> MapGate:
+        """Read a stored gate.
+
+        Raises
+        ------
+        InputError
+            If it is no gate, or one of another model or of other weights.
+        """
+        try:
+            with np.load(Path(path), allow_pickle=False) as stored:
+                arrays = dict(stored)
+            identity = str(arrays.pop("identity"))
+            kept: dict[str, Any]
+            kept = {name.removeprefix("reference_"): arrays.pop(name) for name in list(arrays) if "reference_" in name}
+            reference = EmbeddingReference(**{**kept, "width": float(kept["width"])})
+            n_other = sum(name.endswith("_change") for name in arrays)
+            others = tuple(_stored_sky(arrays, i) for i in range(n_other))
+            gate = Gate.from_arrays(arrays)
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise InputError(f"gate {path}: cannot be read ({' '.join(str(error).split())})") from None
+        if identity != gate_identity(model, spectra, source_counts):
+            raise InputError(f"gate {path}: was made for another model or other weights")
+        return cls(model, spectra, source_counts, reference, gate, others)
+
+
+def _stored_sky(arrays: dict[str, NDArray], i: int) -> OtherSky:
+    return OtherSky(str(arrays[f"other_{i}_name"]), arrays[f"other_{i}_rows"], arrays[f"other_{i}_change"])
+
+
+def gate_identity(model: SkyModel, *estimators: Estimator) -> str:
+    """Hash of the model's fingerprint and all weights."""
+    found = hashlib.sha256(model.fingerprint.encode())
+    for estimator in estimators:
+        for name, value in sorted(estimator.state_dict().items()):
+            found.update(name.encode())
+            found.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())
+    return found.hexdigest()[:16]
+
+
+def _both(spectra: SpectralEstimator, source_counts: SourceCountEstimator, counts: NDArray) -> Array:
+    return np.concatenate([embeddings(each, counts) for each in (spectra, source_counts)], axis=1)
+
+
+def _covariates(spectra: SpectralEstimator, source_counts: SourceCountEstimator, counts: ArrayLike) -> Array:
+    """What decides which maps are alike: ln counts, predicted flux fractions, depth of the predicted median SCDs."""
+    maps = np.asarray(counts)
+    total = np.log(np.maximum(maps.sum(axis=(1, 2), dtype=np.float64), 1.0))
+    fractions = spectra.predict_total(maps).mean[:, :-1]
+    depth = source_counts.quantiles(maps, [0.5])[0].sum(axis=-1)
+    return np.concatenate([total[:, None], fractions, depth], axis=1)
+
+
+def _all_statistics(
+    model: SkyModel,
+    spectra: SpectralEstimator,
+    source_counts: SourceCountEstimator,
+    reference: EmbeddingReference,
+    others: Sequence[OtherSky],
+    counts: NDArray,
+) -> Array:
+    known = reference.statistics(_both(spectra, source_counts, counts))
+    return np.concatenate([fit_statistics(counts, model, others), known], axis=1)

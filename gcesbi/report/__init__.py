@@ -1,0 +1,1 @@
+"""Pages and tables: what a run found, as HTML and for the terminal."""

@@ -1,0 +1,286 @@
+"""What the reports say of other skies, injected populations, and two runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi import plots
+from gcesbi.analysis.injection import Injection
+from gcesbi.analysis.misspecification import MismodelResult
+from gcesbi.evaluation.predictions import TAUS
+from gcesbi.report.html import FigureBlock, Section, TableBlock
+from gcesbi.report.validation import gate_section
+from gcesbi.simulation import SkyModel
+from gcesbi.validation import CalibrationReport, Comparison, Estimate
+
+__all__ = ["comparison_sections", "injection_section", "mismodel_sections"]
+
+LINE_TAUS = TAUS[[7, 23, 39, 55, 71]]
+
+
+def mismodel_sections(result: MismodelResult) -> tuple[Section, ...]:
+    """A run on maps of other skies: what becomes of its error bars, whether the gate notices, and its twin's fate."""
+    drawn = "as bright as the observation, template by template" if result.verdict else "of the whole prior"
+    errors = Section(
+        "Error bars under another sky",
+        f"{result.n_maps} maps of each sky, {drawn}; {result.counts:,.0f} photons in the median nominal one. The "
+        "networks know only the nominal sky.",
+        (_source_count_table(result), _spectrum_table(result), *_source_count_figures(result)),
+    )
+    asked = () if result.verdict is None else (gate_section(result.verdict),)
+    return (*asked, errors, _power_section(result), *_twin_sections(result))
+
+
+def _source_count_table(result: MismodelResult) -> TableBlock:
+    rows = tuple(
+        (
+            sky,
+            name,
+            *(f"{found.report.curve.at(alpha)[0]:.2f}" for alpha in (0.68, 0.95)),
+            f"{np.median(found.sharpness):.3f}",
+            f"{np.median(found.semd):+.2f}",
+        )
+        for sky, evaluation in result.evaluations.items()
+        for name, found in evaluation.source_counts.items()
+    )
+    return TableBlock(
+        ("sky", "source counts of", "coverage at 0.68", "at 0.95", "width of 95 %", "median SEMD"),
+        rows,
+        "Compare each row with the nominal one: coverage that falls is an error bar that cannot be trusted.",
+    )
+
+
+def _spectrum_table(result: MismodelResult) -> TableBlock:
+    rows = tuple(
+        (sky, *(str(report.dispersion) for report in evaluation.spectra.values()))
+        for sky, evaluation in result.evaluations.items()
+    )
+    return TableBlock(
+        ("sky", *(f"spectrum of {name}" for name in result.evaluations["nominal"].spectra)),
+        rows,
+        "True over claimed error of the flux fractions, 1 if calibrated.",
+    )
+
+
+def _source_count_figures(result: MismodelResult) -> list[FigureBlock]:
+    figures = []
+    for name in result.evaluations["nominal"].source_counts:
+        found = {sky: evaluation.source_counts[name] for sky, evaluation in result.evaluations.items()}
+        figures += [
+            FigureBlock(
+                plots.coverage_curves({sky: e.report.curve for sky, e in found.items()}, title=plots.label(name)),
+                f"Coverage of the source counts of {name} on maps of each sky, with bands.",
+                "Lines below that of the nominal sky: there the error bars are too narrow for a wrong sky.",
+            ),
+            FigureBlock(
+                plots.sharpness_histogram({sky: e.sharpness for sky, e in found.items()}, title=plots.label(name)),
+                f"Widths of the 95 % intervals of the source counts of {name} on maps of each sky.",
+                "Intervals as narrow as on the nominal sky do not know that the sky is wrong.",
+            ),
+            FigureBlock(
+                plots.distance_histogram({sky: e.semd for sky, e in found.items()}, title=plots.label(name)),
+                f"Signed Earth mover's distance of the source counts of {name} on maps of each sky.",
+                "Shifted from the nominal histogram: sources are taken for dimmer (left) or brighter (right).",
+            ),
+        ]
+    return figures
+
+
+def _power_section(result: MismodelResult) -> Section:
+    names = list(next(iter(result.named.values())))
+    rows = tuple(
+        (sky, str(area), f"{result.detected[sky]:.2f}", *(f"{result.named[sky][n]:.2f}" for n in names))
+        for sky, area in result.area.items()
+    )
+    return Section(
+        "Does the gate notice?",
+        "Area under the curve: the probability that a map of the sky looks stranger than one of the nominal sky.",
+        (
+            FigureBlock(
+                plots.estimates(result.area, "area under the curve", 0.5),
+                "Area under the curve of the gate for each sky, with bands; 0.5 is dashed.",
+                "At 0.5 the gate is blind to the change, at 1 it sees it on every map.",
+            ),
+            TableBlock(
+                ("sky", "area", "turned away", *names),
+                rows,
+                "Area for all statistics together, share of maps that are turned away at the stated rate of false "
+                "alarms, and area for each statistic alone.",
+            ),
+        ),
+    )
+
+
+def _twin_sections(result: MismodelResult) -> tuple[Section, ...]:
+    """The run's networks and its twin's on the same maps, sky by sky."""
+    if not result.twins:
+        return ()
+    rows = tuple(
+        (
+            f"{sky}: {quantity}",
+            each.first.judgement,
+            each.second.judgement,
+            f"{each.first.curve.at(0.68)[0]:.2f}",
+            f"{each.second.curve.at(0.68)[0]:.2f}",
+            str(each.width_ratio),
+            str(each.skill),
+            str(each.correlation),
+        )
+        for sky, found in result.twins.items()
+        for quantity, each in found.items()
+    )
+    table = TableBlock(
+        (
+            "sky and quantity",
+            "networks",
+            "twin",
+            "coverage at 0.68",
+            "the twin's",
+            "width, twin / networks",
+            "skill of the twin",
+            "correlation of errors",
+        ),
+        rows,
+        "Both on the same maps. Width below 1: the twin is sharper; skill above 0: it is better by CRPS. Errors of "
+        "correlation near 1 under a wrong sky are the sky's; 95 % bands from resampled maps.",
+    )
+    figures = tuple(
+        FigureBlock(
+            plots.coverage_curves(
+                {
+                    f"{sky}, {kind}": each.curve
+                    for sky in result.twins
+                    for kind, each in _both(result.twins[sky][quantity])
+                },
+                title=quantity,
+            ),
+            f"Coverage of the {quantity} on maps of each sky, by the networks and by their twin.",
+            "Where the twin's line falls less under another sky, what it ignores is what misled the networks.",
+        )
+        for quantity in next(iter(result.twins.values()))
+        if quantity.startswith("source counts")
+    )
+    return (
+        Section("The twin on the same maps", "Another run's networks, trained on the same sky.", (table, *figures)),
+    )
+
+
+def _both(found: Comparison) -> tuple[tuple[str, CalibrationReport], ...]:
+    return (found.first.name, found.first), (found.second.name, found.second)
+
+
+def injection_section(model: SkyModel, found: Injection, smooth: NDArray[np.float64] | None = None) -> Section:
+    """Injected and recovered flux; and an exactly Poisson excess, curves `smooth` (n_tau, n_point_source, n_bin)."""
+    rows = tuple(
+        (name, f"{found.before[name]:.3g}", str(found.slope(name)), str(slope), _with_unit(offset, 1e-9))
+        for name in found.recovered
+        for slope, offset in (found.line(name),)
+    )
+    j = model.point_sources.index(found.template)
+    blocks: list[FigureBlock | TableBlock] = [
+        FigureBlock(
+            plots.recovered_fluxes(found.injected, found.recovered, found.before, "photons / cm² / s"),
+            "Flux recovered against flux injected, one colour a method, with 68 % error bars.",
+            "On the diagonal all that was injected is found; below it, part went to other templates.",
+        ),
+        TableBlock(
+            ("method", "flux before", "flux recovered / injected", "with an offset: slope", "offset [10⁻⁹]"),
+            rows,
+            f"Flux of {found.template} in photons / cm² / s on the observation alone; the slope through it; and slope "
+            "and offset of a line that need not pass through it. 95 % bands by the scatter of the populations.",
+        ),
+    ]
+    photon = float(1 / model.exposure.mean())
+    blocks += _injected_curves(model, found, photon)
+    if smooth is not None:
+        blocks.append(_smooth_curves(model, found.template, smooth[:, j], photon))
+    return Section(
+        "Injected and recovered", "A simulated population of known flux added to the observed counts.", tuple(blocks)
+    )
+
+
+def _with_unit(estimate: Estimate, unit: float) -> str:
+    return str(Estimate(estimate.value / unit, estimate.low / unit, estimate.high / unit))
+
+
+def _injected_curves(model: SkyModel, found: Injection, photon: float) -> list[FigureBlock]:
+    """Median prediction and truth of what was injected, one figure a flux."""
+    return [
+        FigureBlock(
+            plots.cumulative_source_counts(
+                model.scd_edges,
+                np.median(curves, axis=0)[None],
+                np.array([0.5]),
+                truth.mean(axis=0),
+                {},
+                photon,
+                title=f"{flux:.2g} injected",
+            ),
+            f"Predicted median source counts of {found.template} with {flux:.2g} injected, and those injected.",
+            "The more is injected, the nearer the prediction should come to the injected curve; the observation's own "
+            "sources are in it too.",
+        )
+        for flux, curves, truth in zip(found.injected.mean(axis=1), found.cdf, found.injected_cdf, strict=True)
+    ]
+
+
+def _smooth_curves(model: SkyModel, template: str, curves: NDArray[np.float64], photon: float) -> FigureBlock:
+    """Median of every predicted quantile (n_tau, n_bin) where all is Poisson."""
+    chosen = [int(np.argmin(np.abs(TAUS - tau))) for tau in LINE_TAUS]
+    return FigureBlock(
+        plots.cumulative_source_counts(
+            model.scd_edges, curves[chosen], TAUS[chosen], None, {}, photon, title="exactly Poisson"
+        ),
+        f"Median of every predicted quantile of the source counts of {template} where all is Poisson.",
+        "No source is there to be seen: what rises left of one photon is dim beyond telling, and where the curves rise "
+        "to its right sources are imagined.",
+    )
+
+
+def comparison_sections(found: Mapping[str, Comparison]) -> tuple[Section, ...]:
+    """Two sets of networks on the same maps, one section a quantity."""
+    first = next(iter(found.values()))
+    rows = tuple(
+        (
+            name,
+            each.first.judgement,
+            each.second.judgement,
+            str(each.width_ratio),
+            str(each.skill),
+            str(each.correlation),
+        )
+        for name, each in found.items()
+    )
+    table = TableBlock(
+        (
+            "quantity",
+            first.first.name,
+            first.second.name,
+            "width, second / first",
+            "skill of the second",
+            "correlation of errors",
+        ),
+        rows,
+        "Width below 1: the second is sharper; skill above 0: it is better by CRPS. With 95 % bands from "
+        "resampled maps.",
+    )
+    figures = tuple(
+        FigureBlock(
+            plots.coverage_curves({each.first.name: each.first.curve, each.second.name: each.second.curve}, title=name),
+            f"Coverage of the {name} by both methods on the same maps.",
+            each.verdict,
+        )
+        for name, each in found.items()
+    )
+    tables = tuple(
+        TableBlock(each.columns, each.rows, f"{name[0].upper()}{name[1:]}: one row a measure, one column a method.")
+        for name, each in found.items()
+    )
+    return (
+        Section("Side by side", "", (table,)),
+        Section("Coverage", "", figures),
+        Section("Every measure", "The table for a statistician, one for each quantity.", tables),
+    )

@@ -1,0 +1,154 @@
+"""What the command line says of a Poisson fit, and what it stores: tables and plain figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gcesbi.baselines import GoodnessOfFit, PoissonFitResult
+from gcesbi.plots.residuals import residual_maps
+from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
+
+__all__ = ["deviant_table", "goodness_lines", "goodness_section", "norm_table", "poisson_figures", "poisson_report"]
+
+_MOST_ROWS = 20
+
+
+def norm_table(result: PoissonFitResult) -> TableBlock:
+    """Norms, summed over energy bins, with errors, and test statistics of all templates."""
+    spectrum, errors = result.spectrum, np.sqrt(np.diagonal(result.covariances, axis1=1, axis2=2)).T
+    limits = result.upper_limits(0.95).reshape(spectrum.shape)
+    rows = tuple(
+        (
+            name,
+            f"{spectrum[t].sum():.4f}",
+            f"{np.sqrt(np.sum(errors[t] ** 2)):.4f}",
+            f"{limits[t, 0]:.4f}" if spectrum.shape[1] == 1 else "–",
+            f"{result.test_statistic(name):.1f}",
+            f"{100 * result.flux_fraction[t]:.2f}",
+        )
+        for t, name in enumerate(result.names)
+    )
+    return TableBlock(
+        ("template", "norm", "error", "95 % limit", "TS", "flux [%]"),
+        rows,
+        "Norm: mean expected counts per pixel within 30 degrees, |b| > 2 degrees, all energies; error from the "
+        "curvature at the best fit; TS: twice the loss in ln L without the template.",
+    )
+
+
+def deviant_table(judged: GoodnessOfFit) -> TableBlock:
+    """The most deviant pixels."""
+    rows = tuple(
+        (
+            str(pixel.pixel),
+            f"{pixel.glon:.2f}",
+            f"{pixel.glat:.2f}",
+            str(pixel.counts),
+            f"{pixel.expected:.1f}",
+            f"{pixel.p_value:.1e}",
+            f"{pixel.p_after_trials:.1e}",
+        )
+        for pixel in judged.deviant[:_MOST_ROWS]
+    )
+    return TableBlock(
+        ("pixel (NESTED)", "glon", "glat", "counts", "expected", "p", "p after trials"),
+        rows,
+        "Pixels whose counts the fit does not explain: mask them, or say why not.",
+    )
+
+
+def goodness_lines(judged: GoodnessOfFit, again: PoissonFitResult | None) -> str:
+    """Goodness of fit in words; `again` is the fit without the deviant pixels, if there are any."""
+    simulated = judged.simulated_log_likelihood
+    lines = [
+        f"ln L = {judged.log_likelihood:.3f}; maps of the best fit have {simulated.mean():.1f} ± {simulated.std():.1f}",
+        f"deviance {judged.deviance:.0f}, {judged.z:.1f} standard deviations above theirs (p = {judged.p_value:.3g})",
+        f"largest smoothed residual {np.abs(judged.smoothed).max():.1f} sigma (p = {judged.smoothed_p_value:.3g} over "
+        f"the map); PIT of the counts uniform with p = {judged.pit_p_value:.2g}",
+    ]
+    if again is None:
+        lines.append("no pixel is improbable after trials")
+    else:
+        shift = judged.result.shift_to(again).reshape(judged.result.spectrum.shape)
+        t, e = np.unravel_index(np.nanargmax(np.abs(shift)), shift.shape)
+        lines.append(
+            f"{len(judged.deviant)} deviant pixels; without them norms move by up to {abs(shift[t, e]):.2f} errors "
+            f"({judged.result.names[t]})"
+        )
+    return "\n".join(lines)
+
+
+def goodness_section(judged: GoodnessOfFit, again: PoissonFitResult | None) -> Section:
+    """What speaks against the fit, for a page."""
+    places = [(pixel.glon, pixel.glat) for pixel in judged.deviant]
+    region = judged.result.fit.observation.region
+    figure = FigureBlock(
+        residual_maps(region, judged.significance, judged.smoothed, judged.pit, places, judged.sigma),
+        "Two maps of residual significance, of single pixels and smoothed, deviant pixels circled; and a histogram of "
+        "the probability integral transform of the counts.",
+        "A right model leaves even speckle and a flat histogram; heaps at both ends of the histogram are counts that "
+        "scatter more than Poisson, as point sources make them.",
+    )
+    blocks = (figure, deviant_table(judged)) if judged.deviant else (figure,)
+    return Section("Does the Poisson fit explain the map?", goodness_lines(judged, again), blocks)
+
+
+def poisson_report(
+    result: PoissonFitResult, judged: GoodnessOfFit, again: PoissonFitResult | None, figures: dict[str, Any]
+) -> Report:
+    """The page of a Poisson fit."""
+    bad = judged.p_value < 0.01 or bool(judged.deviant)
+    return Report(
+        title="Poisson fit",
+        verdict=(
+            f"Smooth templates {'do not explain' if bad else 'explain'} the map: deviance {judged.z:.1f} standard "
+            f"deviations above what they would give, {len(judged.deviant)} pixels improbable after trials."
+        ),
+        mood="caution" if bad else "good",
+        summary=norm_table(result),
+        sections=(goodness_section(judged, again),),
+        data=figures,
+    )
+
+
+def poisson_figures(
+    result: PoissonFitResult, judged: GoodnessOfFit | None = None, again: PoissonFitResult | None = None
+) -> dict[str, Any]:
+    """All figures of a fit, plain and finite (None where there is none)."""
+    shape = result.spectrum.shape
+    figures: dict[str, Any] = {
+        "names": list(result.names),
+        "norms": result.spectrum.tolist(),
+        "errors": _plain(np.sqrt(np.diagonal(result.covariances, axis1=1, axis2=2)).T),
+        "intervals_68": _plain(result.intervals().reshape(*shape, 2)),
+        "upper_limits_95": _plain(result.upper_limits().reshape(shape)),
+        "covariance": _plain(result.covariances),
+        "test_statistic": {name: _plain(np.array(result.test_statistic(name))) for name in result.names},
+        "flux": result.flux.tolist(),
+        "log_likelihood": result.log_likelihood,
+        "log_likelihood_without_factorials": result.log_likelihood_kernel,
+        "kkt_residual": result.kkt_residual,
+        "spectra": [
+            {"name": each.name, **{key: _plain(values) for key, values in each.e2dnde().items()}}
+            for each in result.template_spectra()
+        ],
+    }
+    if judged is not None:
+        figures["goodness_of_fit"] = judged.to_dict()
+    if again is not None:
+        figures["without_deviant_pixels"] = {
+            "norms": again.spectrum.tolist(),
+            "shift_in_errors": _plain(result.shift_to(again).reshape(shape)),
+            "log_likelihood": again.log_likelihood,
+            "test_statistic": {name: _plain(np.array(again.test_statistic(name))) for name in again.names},
+        }
+    return figures
+
+
+def _plain(values: np.ndarray[Any, Any]) -> Any:
+    """Lists of numbers, None in place of what is not finite."""
+    if values.ndim:
+        return [_plain(each) for each in values]
+    return float(values) if np.isfinite(values) else None

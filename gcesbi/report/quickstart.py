@@ -1,0 +1,159 @@
+"""Page and numbers of a quickstart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.settings import RunSettings
+from gcesbi.baselines import NptfPosterior, PoissonFitResult
+from gcesbi.estimators import TrainingHistory
+from gcesbi.evaluation.networks import Evaluation
+from gcesbi.posterior import QUANTITIES, Posterior
+from gcesbi.report import sections as pages
+from gcesbi.report.html import Report, Section, TableBlock
+from gcesbi.report.tables import comparison_table
+from gcesbi.simulation import Simulations
+from gcesbi.sky import Observation
+
+__all__ = ["Outcome"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a quickstart found.
+
+    Parameters
+    ----------
+    run : Run
+    observation : Observation
+    truth : Simulations or None
+        Labels of the observation, if it is a mock.
+    posteriors : mapping of str to Posterior
+        By method; one is that of the ``networks``.
+    fit : PoissonFitResult
+    nptf : NptfPosterior
+    evaluation : Evaluation
+        Of the run's networks, on held-out maps.
+    histories : mapping of str to TrainingHistory
+        By kind of estimator.
+    """
+
+    run: Run
+    observation: Observation
+    truth: Simulations | None
+    posteriors: Mapping[str, Posterior]
+    fit: PoissonFitResult
+    nptf: NptfPosterior
+    evaluation: Evaluation
+    histories: Mapping[str, TrainingHistory]
+
+    @cached_property
+    def table(self) -> TableBlock:
+        """All methods side by side."""
+        return comparison_table(self.posteriors, self.run.model.bins, self.truth)
+
+    def results(self, seconds: Mapping[str, float]) -> dict[str, Any]:
+        """All numbers, for JSON; `seconds` of every step."""
+        model, fit, truth = self.run.model, self.fit, self.truth
+        return {
+            "version": version("gcesbi"),
+            "model": model.fingerprint,
+            "settings": self.run.settings.model_dump(mode="json"),
+            "table": {"columns": self.table.columns, "rows": self.table.rows},
+            "posteriors": {n: _summary(p, model.names, model.point_sources) for n, p in self.posteriors.items()},
+            "truth": None if truth is None else _truth(truth),
+            "poisson_fit": {
+                "norms": fit.spectrum.tolist(),
+                "log_likelihood": fit.log_likelihood,
+                "test_statistic": {name: fit.test_statistic(name) for name in model.point_sources},
+            },
+            "nptf": {"converged": self.nptf.converged, "problems": list(self.nptf.convergence.problems)},
+            "evaluation": self.evaluation.to_dict(),
+            "seconds": dict(seconds),
+        }
+
+    def report(self, seconds: Mapping[str, float], results: Mapping[str, Any]) -> Report:
+        """The page, with its numbers to download."""
+        model, evaluation = self.run.model, self.evaluation
+        networks = self.posteriors["networks"]
+        others = {name: each for name, each in self.posteriors.items() if name != "networks"}
+        return Report(
+            title="What makes the Galactic Centre excess?",
+            subtitle=_subtitle(self.run.settings, self.truth),
+            verdict=f"{_finding(networks)} {pages.calibration_verdict(evaluation)}",
+            mood=pages.calibration_mood(evaluation),
+            summary=self.table,
+            sections=(
+                pages.sky_section(self.observation, self.fit),
+                pages.spectra_section(model, self.posteriors, self.truth),
+                pages.source_count_section(model, networks, others, self.truth),
+                pages.calibration_section(evaluation),
+                pages.training_section(self.histories),
+                _how(self.run.settings, seconds, self.nptf.convergence.problems, model.fingerprint),
+            ),
+            data=results,
+        )
+
+
+def _finding(networks: Posterior) -> str:
+    row = networks.coordinates.template.index("gce")
+    low, median, high = 100 * networks.quantiles("flux_fraction", [0.16, 0.5, 0.84])[:, row]
+    return f"The excess makes {median:.1f} % ({low:.1f} to {high:.1f}) of the flux, by the networks."
+
+
+def _summary(
+    posterior: Posterior, templates: tuple[str, ...], sources: tuple[str, ...]
+) -> dict[str, dict[str, dict[str, object]]]:
+    """Median and 68 % interval of every named quantity, by template."""
+    by_axis = {"template": templates, "point_source": sources}
+    return {
+        name: {
+            label: {key: np.asarray(values[key])[i].tolist() for key in ("low", "median", "high")}
+            for i, label in enumerate(by_axis[QUANTITIES[name].axes[0]])
+        }
+        for name, values in posterior.summary().items()
+        if name in QUANTITIES and QUANTITIES[name].axes
+    }
+
+
+def _truth(truth: Simulations) -> dict[str, object]:
+    return {
+        "flux": truth.flux[0].tolist(),
+        "flux_fractions": truth.flux_fractions[0].tolist(),
+        "scd": truth.scd[0].tolist(),
+        "n_sources": truth.n_sources[0].tolist(),
+        "theta": truth.theta[0].tolist(),
+    }
+
+
+def _subtitle(settings: RunSettings, truth: Simulations | None) -> str:
+    sky = settings.sky
+    what = "mock map drawn from the model" if truth is not None else "observed map"
+    return f"{what}, {sky.kind} sky, nside {sky.nside}, seed {settings.seed}"
+
+
+def _how(settings: RunSettings, seconds: Mapping[str, float], problems: tuple[str, ...], fingerprint: str) -> Section:
+    rows = tuple((name, f"{value:.1f} s") for name, value in seconds.items())
+    flat = tuple(
+        (f"{section}.{key}" if isinstance(value, dict) else section, str(item))
+        for section, value in settings.model_dump(mode="json").items()
+        for key, item in (value.items() if isinstance(value, dict) else [("", value)])
+    )
+    chain = "The NPTF's chain passed its convergence checks."
+    if problems:
+        chain = "The NPTF's chain has NOT converged: " + "; ".join(problems) + ". Do not quote its intervals."
+    return Section(
+        "How this was made",
+        f"gcesbi {version('gcesbi')}, model {fingerprint}. {chain}",
+        (
+            TableBlock(("step", "time"), rows, "Wall-clock time of every step."),
+            TableBlock(("setting", "value"), flat, "All settings; the same settings and seed give the same run."),
+        ),
+    )

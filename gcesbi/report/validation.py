@@ -1,0 +1,255 @@
+"""What the validation page says beyond the headline: four questions, sharpness, bins, groups, recalibration, gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gcesbi import plots
+from gcesbi.analysis.neural_posteriors import NeuralPosteriorEvaluation
+from gcesbi.errors import InputError
+from gcesbi.evaluation.networks import Details, Evaluation
+from gcesbi.report.html import FigureBlock, Section, TableBlock
+from gcesbi.simulation import SkyModel
+from gcesbi.validation.misspecification import GateVerdict
+
+__all__ = [
+    "bins_section",
+    "four_questions",
+    "gate_section",
+    "groups_section",
+    "neural_posterior_section",
+    "recalibration_section",
+    "sharpness_section",
+]
+
+
+def four_questions(evaluation: Evaluation, gate: GateVerdict | None = None) -> TableBlock:
+    """Calibrated? Sharp? Biased? Trustworthy on this observation? One row a question."""
+    reports, details = evaluation.reports, evaluation.details
+    right = sum(report.judgement == "calibrated" for report in reports)
+    worst = max(reports, key=lambda report: abs(np.log(report.dispersion.value)))
+    biased = [report for report in reports if report.bias.side(0.0)]
+    most = max(reports, key=lambda report: abs(report.bias.value))
+    rows = [
+        (
+            "Calibrated?",
+            "yes" if right == len(reports) else f"{right} of {len(reports)}",
+            f"{worst.name}: errors {worst.dispersion} times the claimed ones",
+        )
+    ]
+    if details is not None and details.skill:
+        name, low = min(details.skill.items(), key=lambda item: item[1].value)
+        sharp = sum(each.low > 0 for each in details.skill.values())
+        rows.append(
+            (
+                "Sharp?",
+                "yes" if sharp == len(details.skill) else f"{sharp} of {len(details.skill)}",
+                f"least gained over the prior, {name}: {100 * low.value:.0f} % of its score",
+            )
+        )
+    rows.append(
+        (
+            "Biased?",
+            f"{len(biased)} of {len(reports)}" if biased else "no",
+            f"{most.name}: mean z {most.bias.value:+.2f}",
+        )
+    )
+    if gate is None:
+        rows.append(("Trustworthy on this observation?", "not asked", "no observation was given"))
+    else:
+        rows.append(
+            (
+                "Trustworthy on this observation?",
+                "not refused" if gate.accepted else "no",
+                f"p = {gate.p_value:.2g} that a map of the model is as unusual; strangest: {gate.worst}",
+            )
+        )
+    return TableBlock(
+        ("question", "answer", "the worst of it"),
+        tuple(rows),
+        "Sets of error bars: one for each template's spectrum and source counts. Sharp: better than the prior, "
+        "by CRPS.",
+    )
+
+
+def sharpness_section(evaluation: Evaluation) -> Section:
+    """What was learnt beyond the prior, and beyond the Poisson fit."""
+    details = _details(evaluation)
+    rows = tuple(
+        (
+            name,
+            "–" if np.isnan(ratio) else f"{ratio:.2f}",
+            str(details.skill.get(name, "–")),
+            str(details.skill_poisson.get(name, "–")),
+        )
+        for name, ratio in details.ratio.items()
+    )
+    return Section(
+        "Sharper than what?",
+        "A calibrated posterior may still say nothing: the prior is calibrated too. These figures compare with it, and "
+        "with a Poisson fit to the same maps.",
+        (
+            TableBlock(
+                ("quantity", "width / the prior's", "skill against the prior", "skill against the Poisson fit"),
+                rows,
+                "Width: 1 is nothing learnt. Skill, by CRPS: 1 is perfect, 0 no better, below 0 worse than the "
+                "reference; with 95 % bands. The Poisson fit knows no source counts.",
+            ),
+        ),
+    )
+
+
+def bins_section(model: SkyModel, evaluation: Evaluation) -> Section:
+    """Where coverage holds: by flux bin and energy bin; PIT; whole curves."""
+    details = _details(evaluation)
+    energies = np.sqrt(model.energy_edges[:-1] * model.energy_edges[1:])
+    blocks: list[FigureBlock | TableBlock] = [
+        FigureBlock(
+            plots.pit_bands({name.replace(" of ", "\n"): found for name, found in details.pit.items()}),
+            "Histograms of the level at which each truth lies in its prediction, with bands, one panel a quantity.",
+            "Flat within the bands is calibrated; heaped at both ends is over-confident, in the middle "
+            "under-confident, "
+            "at one end biased.",
+        )
+    ]
+    for name, curves in details.bins.items():
+        source = name.startswith("source counts")
+        if not source and len(energies) == 1:
+            continue
+        positions, unit = (model.bins.centres, "log₁₀ of flux") if source else (energies, "energy [GeV]")
+        blocks.append(
+            FigureBlock(
+                plots.bin_coverage(curves, positions, unit),
+                f"Coverage of 68 % and 95 % intervals of the {name} for each bin, with bands.",
+                f"{name[0].upper()}{name[1:]}: each point should meet its dashed line within its band; one in twenty "
+                "misses by chance." + (" Maps count whose prediction is open in the bin." if source else ""),
+            )
+        )
+    rows = tuple(
+        (name, *("–" if np.isnan(value) else f"{value:.3g}" for alpha in (0.68, 0.95) for value in whole.at(alpha)))
+        for name, whole in details.whole.items()
+    )
+    blocks.append(
+        TableBlock(
+            ("quantity", "68 %: whole curves", "level needed", "widening", "95 %: whole curves", "level", "widening "),
+            rows,
+            "Share of whole CDFs that the pointwise band holds (below nominal without being a fault), the pointwise "
+            "level whose band holds the nominal share of them, and the factor about the median that does the same.",
+        )
+    )
+    return Section("Where it holds", "Coverage bin by bin, with bands; maps are the independent unit.", tuple(blocks))
+
+
+def groups_section(evaluation: Evaluation) -> Section:
+    """Conditional calibration: by groups of maps, searched groups, and regions of the truth."""
+    details = _details(evaluation)
+    blocks: list[FigureBlock | TableBlock] = [
+        TableBlock(
+            ("quantity", "worst group", "maps", "mean square z", "worst group of a search", "mean square z there"),
+            tuple(_worst(details, name) for name in details.groups),
+            "Mean square z is 1 if errors are as claimed, above if larger. Bands hold for all groups of a quantity "
+            "together with 95 %. The search looks for groups on one half of the maps and judges on the other.",
+        )
+    ]
+    for name, found in details.groups.items():
+        if name.startswith("source counts"):
+            blocks += [
+                FigureBlock(
+                    plots.group_means(found),
+                    f"Mean square z of the {name} in groups of maps by what is known of them, with bands.",
+                    "Bands that hold 1 are right in their group. The groups do not know the truth: a band that misses "
+                    "is a fault.",
+                ),
+                FigureBlock(
+                    plots.group_means(details.regions[name]),
+                    f"Mean square z of the {name} in groups of maps by their truth, with bands.",
+                    "Where a method is strong or weak: even an exact posterior strays from 1 here, because it leans "
+                    "towards the prior.",
+                ),
+            ]
+    return Section(
+        "On which maps", "Right on average may be wrong both ways; so maps are put into groups.", tuple(blocks)
+    )
+
+
+def recalibration_section(evaluation: Evaluation) -> Section:
+    """Conformal recalibration, before and after."""
+    details = _details(evaluation)
+    blocks = tuple(
+        FigureBlock(
+            plots.coverage_curves({"before": before, "after": after}, title=name),
+            f"Coverage of the {name} before and after conformal widening, with bands.",
+            "The widening was measured on one half of the held-out maps and is judged on the other, over open "
+            "predictions: afterwards bands hold at least what they claim, on average over maps of this model. An "
+            "interval that ends at 0 or 1 holds all that lies there, so that either curve may lie above the diagonal.",
+        )
+        for name, (before, after) in details.recalibration.items()
+    )
+    return Section(
+        "Recalibrated", "Split conformal widening, bin by bin, with its guarantee for maps of the model.", blocks
+    )
+
+
+def neural_posterior_section(judged: Mapping[str, NeuralPosteriorEvaluation]) -> Section:
+    """Neural posteriors of sbi's, by method: components one by one, and all together."""
+    rows = tuple(
+        (
+            f"{method}: {report.name}",
+            str(report.dispersion),
+            *(f"{report.curve.at(alpha)[0]:.3f}" for alpha in (0.5, 0.68, 0.95)),
+            report.judgement,
+        )
+        for method, found in judged.items()
+        for report in found.reports
+    )
+    together = " ".join(
+        f"{method}: p = {found.joint.p_value:.2g} that an exact joint posterior strays as far in TARP's coverage."
+        for method, found in judged.items()
+    )
+    return Section(
+        "Neural posteriors",
+        f"{next(iter(judged.values())).reports[0].n_map} held-out maps. {together}",
+        (
+            TableBlock(
+                ("quantity", "true / claimed error", "coverage at 0.5", "at 0.68", "at 0.95", "judgement"),
+                rows,
+                "Quantiles of posterior samples against the truth, component by component.",
+            ),
+        ),
+    )
+
+
+def _details(evaluation: Evaluation) -> Details:
+    if evaluation.details is None:
+        raise InputError("evaluation: was made without details, which this section shows")
+    return evaluation.details
+
+
+def _worst(details: Details, name: str) -> tuple[str, ...]:
+    worst = details.groups[name].worst
+    found = details.searched.get(name)
+    searched = ("–", "–") if found is None else (found.worst.name, str(found.worst.estimate))
+    return (name, worst.name, str(worst.n_map), str(worst.estimate), *searched)
+
+
+def gate_section(verdict: GateVerdict) -> Section:
+    """What the gate says of the observation."""
+    rows = tuple(
+        (name, f"{value:.3g}", f"{z:+.2f}", f"{p:.2g}")
+        for name, value, z, p in zip(verdict.names, verdict.values, verdict.z, verdict.p_values, strict=True)
+    )
+    return Section(
+        "Is it a map of the model?",
+        str(verdict),
+        (
+            TableBlock(
+                ("statistic", "value", "deviation from like maps", "p-value"),
+                rows,
+                "Each statistic against maps of the model to which the networks give the same answers, in standard "
+                f"deviations. With {len(rows)} statistics the smallest p-value is small by chance; the verdict "
+                "allows for it.",
+            ),
+        ),
+    )

@@ -1,0 +1,98 @@
+"""The networks that ship with the package: they answer without training, and their recorded figures hold."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from gcesbi import InputError, SkyModel
+from gcesbi.analysis import steps
+from gcesbi.analysis.run import KEPT_MAPS, Run
+from gcesbi.cli import main as cli
+from gcesbi.evaluation.networks import TAUS, true_cdf
+from gcesbi.validation import coverage, gaussian_coverage
+
+K = 4.0
+N = 300
+LEVELS = [0.68, 0.95]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return Run.pretrained(tmp_path_factory.mktemp("pretrained") / "run")
+
+
+@pytest.fixture(scope="module")
+def fresh(run):
+    """Maps of another seed than that of the maps which the networks were trained and judged on."""
+    return run.simulator.sample(N, seed=run.settings.seed + 1000, workers=2)
+
+
+def holds(found, each, recorded, n_recorded):
+    """Whether a coverage agrees with a recorded one; `each` (n_map,) is the share of every map that is covered."""
+    spread = each.std(ddof=1)
+    return abs(found - recorded) < K * spread * np.hypot(1 / np.sqrt(len(each)), 1 / np.sqrt(n_recorded))
+
+
+def test_recorded_coverage_holds_on_fresh_maps(run, fresh):
+    figures = json.loads((run.folder / "validation.json").read_text())
+    spectra, source_counts = steps.load_networks(run)
+    quantiles = source_counts.quantiles(fresh.counts, TAUS)
+    predicted = spectra.predict(fresh.counts)
+    checked = 0
+    for level in LEVELS:
+        for j, name in enumerate(run.model.point_sources):
+            recorded, n = recorded_coverage(figures["source_counts"][name], level)
+            truth = true_cdf(fresh.scd[:, j])
+            maps = [coverage(truth[i : i + 1], quantiles[:, i : i + 1, j], TAUS, [level])[0] for i in range(N)]
+            maps = np.array(maps)[np.isfinite(maps)]
+            assert holds(coverage(truth, quantiles[:, :, j], TAUS, [level])[0], maps, recorded, n), (name, level)
+            checked += 1
+        for i, name in enumerate(run.model.names):
+            recorded, n = recorded_coverage(figures["spectra"][name], level)
+            truth, mean, std = fresh.flux_fractions[:, i], predicted.mean[:, i], predicted.std[:, i]
+            maps = np.array([gaussian_coverage(truth[[k]], mean[[k]], std[[k]], [level])[0] for k in range(N)])
+            assert holds(maps.mean(), maps, recorded, n), (name, level)
+            checked += 1
+    assert checked == 16
+
+
+def recorded_coverage(figures, level):
+    found = figures["curve"]
+    return found["coverage"][found["alphas"].index(level)], figures["n_map"]
+
+
+def test_the_package_stays_small(run):
+    files = [path for path in run.folder.rglob("*") if path.is_file() and path.name != KEPT_MAPS]  # not shipped
+    assert sum(path.stat().st_size for path in files) < 8e6
+
+
+def test_one_call_answers_without_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gcesbi", "infer", str(tmp_path / "a"), "--pretrained", "--quiet"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    told = " ".join(capsys.readouterr().out.split())
+    for word in ("gce", "disk", "Poisson"):
+        assert word in told
+    assert (tmp_path / "a" / "posteriors" / "networks.json").is_file()
+    assert (tmp_path / "a" / "observation.fits").is_file()
+
+
+def test_another_run_in_the_folder_is_left_alone(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(InputError, match="holds another run than the pretrained one"):
+        Run.pretrained(tmp_path)
+    assert (tmp_path / "run.json").read_text() == "{}"
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "precious").write_text("")
+    with pytest.raises(InputError, match="exists"):
+        Run.pretrained(tmp_path / "b")
+
+
+def test_only_its_own_model_gets_the_shipped_run(run):
+    shipped = Run.shipped(run.model)
+    assert shipped is not None
+    assert shipped.model is run.model
+    assert Run.shipped(SkyModel.preset(nside=16, n_energy=2)) is None

@@ -1,0 +1,77 @@
+"""Settings: presets, changes, and errors that name the nearest valid key."""
+
+import pytest
+from pydantic import ValidationError
+
+from gcesbi import InputError
+from gcesbi.analysis.settings import RunSettings, load_settings, preset_names
+
+
+def test_presets_ship_with_the_package_and_load():
+    assert preset_names() == ("default", "paper", "quick", "test")
+    sizes = {name: (load_settings(name).sky.nside, load_settings(name).sky.n_energy) for name in preset_names()}
+    assert sizes == {"test": (32, 3), "quick": (64, 10), "default": (64, 10), "paper": (256, 10)}
+
+
+def test_changes_and_seed_overrule_the_preset():
+    settings = load_settings("quick", ["training.max_maps=77", "sky.gamma=1.0", "network.widths=[8, 16]"], seed=9)
+    assert settings.training.max_maps == 77
+    assert settings.sky.gamma == 1.0
+    assert settings.network.widths == (8, 16)
+    assert settings.seed == 9
+
+
+def test_the_network_is_a_setting():
+    settings = load_settings("test", ["network.encoder=chebyshev", "network.energy=summed", "network.norm=instance"])
+    assert (settings.network.encoder, settings.network.energy) == ("chebyshev", "summed")
+    assert settings.network.norm == "instance"
+    assert load_settings("test").network.encoder == "face"
+    assert RunSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_settings_survive_json():
+    settings = load_settings("test", ["sky.cosmic_rays=lorimer"])
+    assert RunSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_a_users_own_file_is_a_preset(tmp_path):
+    own = tmp_path / "mine.toml"
+    own.write_text("[simulation]\nn_train = 100\n")
+    assert load_settings(str(own)).simulation.n_train == 100
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "message"),
+    [
+        ("qick", [], "preset: must be one of default, paper, quick, test or a TOML file, got 'qick'"),
+        ("nowhere.toml", [], "preset: must be one of"),
+        ("quick", ["training.max_map=3"], "training.max_map: unknown setting; the nearest valid one is 'max_maps'"),
+        ("quick", ["sky.nsid=3"], "sky.nsid: unknown setting; the nearest valid one is 'nside'"),
+        ("quick", ["zzz.yyy=3"], "zzz: unknown setting; valid ones are seed, sky"),
+        ("quick", ["sky.kind=moon"], "sky.kind: must be one of inner-galaxy, folder, got 'moon'"),
+        ("quick", ["sky.nside=3"], "nside: input should be greater than or equal to 8, got 3"),
+        ("quick", ["sky.cosmic_rays=abc"], "cosmic_rays: input should be 'snr' or 'lorimer', got 'abc'"),
+        ("quick", ["network.encoder=resnet"], "encoder: must be one of face, chebyshev, got 'resnet'"),
+        ("quick", ["network.energy=mean"], "energy: must be one of resolved, summed, got 'mean'"),
+        ("quick", ["network.norm=layer"], "norm: must be one of batch, instance, none, got 'layer'"),
+        ("quick", ["network.widths=[8, 0]"], "network: needs positive sizes"),
+        ("quick", ["training.max_maps=-3"], "max_maps: must be at least 1, got -3"),
+        ("quick", ["nonsense"], "set: must read section.key=value, got 'nonsense'"),
+        ("quick", ["seed.x=1"], "seed"),
+    ],
+)
+def test_bad_settings_are_refused(preset, changes, message):
+    with pytest.raises(InputError, match=message):
+        load_settings(preset, changes)
+
+
+def test_a_broken_file_is_refused(tmp_path):
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[sky\n")
+    with pytest.raises(InputError, match="is no TOML file"):
+        load_settings(str(broken))
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings("test").seed = 3

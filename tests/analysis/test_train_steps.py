@@ -1,0 +1,115 @@
+"""Training and inference as steps of a run: which networks, what lies beside their weights, which maps they take."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gcesbi.analysis import steps
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.settings import load_settings
+from gcesbi.errors import InputError
+from gcesbi.estimators import read_notes
+from gcesbi.simulation.torch_maps import StoredMaps
+
+CHANGES = [
+    "sky.nside=16",
+    "sky.weeks=30",
+    "sky.n_energy=1",
+    "simulation.n_test=128",
+    "simulation.n_train=128",
+    "network.widths=[4, 8]",
+    "network.n_features=8",
+    "training.max_maps=256",
+    "training.log_every=1",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run whose source-count network was trained after its spectral one."""
+    settings = load_settings("test", CHANGES)
+    run = Run.create(tmp_path_factory.mktemp("steps") / "run", settings, settings.sky.build())
+    steps.simulate(run)
+    assert set(steps.train(run, only=["spectra"])) == {"spectra"}
+    assert not run.weights("source_counts").exists()
+    before = run.weights("spectra").read_bytes()
+    assert set(steps.train(run, only=("source_counts",))) == {"source_counts"}
+    assert run.weights("spectra").read_bytes() == before
+    return run
+
+
+def test_weights_log_and_card_lie_side_by_side_and_no_checkpoint(run):
+    names = sorted(file.name for file in (run.folder / "weights").iterdir())
+    assert names == [f"{kind}.{end}" for kind in ("source_counts", "spectra") for end in ("csv", "json", "safetensors")]
+    notes = read_notes(run.weights("spectra"))
+    assert notes["seed"] == notes["training"]["seed"] == run.settings.seed
+    assert notes["training"]["max_maps"] == notes["history"]["maps"] == 256
+    with run.training_log("spectra").open() as file:
+        rows = list(csv.DictReader(file))
+    assert int(rows[-1]["maps"]) == 256
+    assert float(rows[-1]["validation_loss"]) == notes["history"]["validation_loss"][-1]
+
+
+def test_no_checkpoint_of_either_stage_is_left(tmp_path):
+    settings = load_settings("test", [*CHANGES, "training.head_maps=64"])
+    run = Run.create(tmp_path / "run", settings, settings.sky.build())
+    steps.simulate(run)
+    assert steps.train(run, only=["spectra"])["spectra"].maps == 256 + 64
+    assert sorted(file.suffix for file in (run.folder / "weights").iterdir()) == [".csv", ".json", ".safetensors"]
+
+
+def test_an_unknown_kind_is_refused_before_anything_is_read(run):
+    with pytest.raises(InputError, match=r"only: must be among spectra, source_counts.*, got 'spectrum'"):
+        steps.train(run, only=["spectrum"])
+
+
+def test_validation_figures_are_noted_beside_the_weights(run):
+    evaluation = steps.evaluate(run)
+    for kind, figures in evaluation.to_dict().items():
+        if run.weights(kind).exists():
+            assert read_notes(run.weights(kind))["validation"].keys() == figures.keys()
+
+
+def test_a_map_of_another_exposure_is_refused_unless_forced(run):
+    seen, _ = steps.mock_observation(run)
+    other = replace(seen, exposure=1.12 * seen.exposure)
+    told = r"exposure must be that of the networks' maps within 2%; its mean differs by \+12.0%, .*; --force takes it"
+    with pytest.raises(InputError, match=told):
+        steps.infer(run, other)
+    own, forced = steps.infer(run, seen), steps.infer(run, other, force=True)
+    fluxes = [np.sum(posterior.quantiles("flux", [0.5])) for posterior in (own, forced)]
+    assert fluxes[1] == pytest.approx(fluxes[0] / 1.12, rel=0.1)  # same photons from more exposure: less flux
+    again = steps.infer(run, replace(seen, exposure=1.01 * seen.exposure))
+    np.testing.assert_array_equal(again.quantiles("flux_fraction", [0.5]), own.quantiles("flux_fraction", [0.5]))
+
+
+def test_force_takes_no_other_region_or_energies(run):
+    seen, _ = steps.mock_observation(run)
+    with pytest.raises(InputError, match="energy edges must be the model's"):
+        steps.infer(run, replace(seen, energy_edges=seen.energy_edges * 2), force=True)
+
+
+def test_maps_beyond_the_memory_allowed_are_read_shard_by_shard(run):
+    def taken(limit):
+        training = replace(run.settings.training, max_memory=limit)
+        other = Run(run.folder, run.settings.model_copy(update={"training": training}))
+        other.__dict__["model"] = run.model  # not built again
+        return steps._training_maps(other)
+
+    assert len(taken(1.0).counts) == 128
+    stored = taken(1e-6)
+    assert isinstance(stored, StoredMaps)
+    assert (stored.start, stored.stop) == (128, 256)
+
+
+def test_a_run_may_train_on_fresh_maps_and_then_stores_only_those_held_out(tmp_path, run):
+    settings = load_settings(
+        "test", [*CHANGES, "training.source=stream", "training.workers=0", "training.n_validation=50"]
+    )
+    fresh = Run.create(tmp_path / "run", settings, run.model)
+    steps.simulate(fresh)
+    assert len(fresh.store) == 128
+    history = steps.train(fresh, only=["spectra"])["spectra"]
+    assert (history.n_train, history.most_presentations, history.n_validation) == (256, 1, 50)

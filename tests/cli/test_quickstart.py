@@ -1,0 +1,175 @@
+"""The whole job on a small sky: everything is written, nothing is half-written, numbers agree."""
+
+import json
+import re
+
+import arviz
+import numpy as np
+import pytest
+from rich.console import Console
+
+from gcesbi import InputError, SkyModel
+from gcesbi.analysis import steps
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.settings import load_settings
+from gcesbi.cli.quickstart import quickstart
+from gcesbi.physics.scd import DEFAULT_BINS
+from gcesbi.report.tables import comparison_table, cumulative_at
+
+SMALL = [
+    "sky.nside=16",
+    "sky.weeks=30",
+    "sky.n_energy=2",
+    "simulation.n_train=128",
+    "simulation.n_test=128",
+    "training.max_maps=256",
+    "network.widths=[8, 8]",
+    "network.n_features=16",
+    "nptf.n_steps=40",
+    "nptf.n_particles=36",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quickstart") / "run"
+    with (folder.parent / "log.txt").open("w") as log:
+        console = Console(file=log, width=100)
+        return quickstart(folder, load_settings("test", SMALL, seed=5), progress=False, console=console, workers=1)
+
+
+def test_everything_is_written(run):
+    names = {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*") if path.is_file()}
+    assert names >= {
+        "run.json",
+        "observation.fits",
+        "results.json",
+        "report.html",
+        "posteriors/poisson.nc",
+        "posteriors/nptf.nc",
+        "posteriors/networks.nc",
+        "weights/spectra.safetensors",
+        "weights/source_counts.safetensors",
+        "simulations/store.json",
+    }
+    assert not [name for name in names if "partial" in name or "checkpoint" in name]
+
+
+def test_the_table_sets_methods_side_by_side(run):
+    log = " ".join((run.folder.parent / "log.txt").read_text().replace("│", " ").split())
+    for words in ("Methods side by side", "truth", "Poisson fit", "NPTF", "networks", "Report:", "has not converged"):
+        assert words in log
+    table = json.loads((run.folder / "results.json").read_text())["table"]
+    assert table["columns"] == ["quantity", "truth", "Poisson fit", "NPTF", "networks"]
+    assert len(table["rows"]) == 6 + 2 * 5
+    truth = [float(row[1]) for row in table["rows"][:6]]
+    assert sum(truth) == pytest.approx(100, abs=0.5)
+
+
+def test_results_hold_every_method_and_the_truth(run):
+    results = json.loads((run.folder / "results.json").read_text())
+    assert set(results["posteriors"]) == {"Poisson fit", "NPTF", "networks"}
+    fractions = [v["median"] for v in results["posteriors"]["Poisson fit"]["flux_fraction"].values()]
+    assert sum(fractions) == pytest.approx(1, abs=0.1)
+    assert results["truth"]["theta"] == steps.mock_observation(run)[1].theta[0].tolist()
+    assert set(results["evaluation"]["source_counts"]) == {"gce", "disk"}
+    assert results["evaluation"]["source_counts"]["gce"]["n_map"] == 128
+    assert results["seconds"]["Train the networks"] > 0
+
+
+def test_held_out_maps_are_not_training_maps(run):
+    wanted = run.settings.simulation
+    test = run.store.read(0, wanted.n_test)
+    train = run.store.read(wanted.n_test, wanted.n_test + wanted.n_train)
+    assert not {tuple(t) for t in test.theta} & {tuple(t) for t in train.theta}
+
+
+def test_posteriors_are_read_by_arviz(run):
+    for name in ("poisson", "nptf", "networks"):
+        data = arviz.from_netcdf(run.folder / "posteriors" / f"{name}.nc")
+        assert data.posterior["flux_fraction"].sizes["template"] == 6
+
+
+def test_the_report_is_one_file_with_every_section(run):
+    page = (run.folder / "report.html").read_text()
+    for title in (
+        "The sky",
+        "Spectra",
+        "Source counts",
+        "Calibration on held-out maps",
+        "Training",
+        "How this was made",
+    ):
+        assert title in page
+    assert page.count("data:image/png;base64") >= 10
+    assert not re.search(r'(src|href)="https?://', page)
+
+
+def test_a_run_opens_again_and_infers_the_same(run):
+    opened = Run.open(run.folder)
+    posterior = steps.infer(opened, opened.observation())
+    told = json.loads((run.folder / "results.json").read_text())["posteriors"]["networks"]["flux_fraction"]["gce"]
+    median = posterior.quantiles("flux_fraction", [0.5])[0, 4]
+    assert median == pytest.approx(told["median"], rel=1e-5)
+
+
+def test_what_does_not_fit_is_refused(run, tmp_path):
+    with pytest.raises(InputError, match="exists; choose another folder or give --overwrite"):
+        quickstart(run.folder, run.settings)
+    other = tmp_path / "notes"
+    other.mkdir()
+    (other / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="is no run folder, and is not overwritten"):
+        Run.check_free(other, overwrite=True)
+    with pytest.raises(InputError, match="is no run folder"):
+        Run.open(tmp_path)
+    empty = Run.create(tmp_path / "new", run.settings, run.model)
+    with pytest.raises(InputError, match=r"is not trained \(it holds no spectra.safetensors\)"):
+        steps.load_networks(empty)
+    card = json.loads((tmp_path / "new" / "run.json").read_text())
+    (tmp_path / "new" / "run.json").write_text(json.dumps({**card, "model": "0123"}))
+    with pytest.raises(InputError, match="was made with model 0123"):
+        _ = Run.open(tmp_path / "new").model
+    (tmp_path / "new" / "run.json").write_text("{}")
+    with pytest.raises(InputError, match="is damaged"):
+        Run.open(tmp_path / "new")
+    part = run.model.with_region(type(run.model.region)(16, run.model.region.pixels[1:]))
+    from gcesbi import Simulator
+
+    seen, _ = Simulator(part).observe(run.model.prior().draw(1, np.random.default_rng(0))[0])
+    with pytest.raises(InputError, match=r"that the networks of .* were trained for"):
+        steps.infer(run, seen)
+
+
+def test_several_devices_are_refused_before_anything_is_made(tmp_path):
+    settings = load_settings("test", ["training.devices=2"])
+    told = r"training.devices: must be 1 in the quickstart.*, got 2; use gcesbi simulate, train and infer"
+    with pytest.raises(InputError, match=told):
+        quickstart(tmp_path / "new", settings)
+    assert not (tmp_path / "new").exists()
+
+
+def test_weights_of_another_model_are_refused(run, tmp_path):
+    import shutil
+
+    other = Run.create(
+        tmp_path / "other",
+        load_settings("test", [*SMALL, "sky.gamma=1.0"]),
+        SkyModel.preset(nside=16, n_energy=2, gamma=1.0, weeks=30),
+    )
+    shutil.copytree(run.folder / "weights", other.folder / "weights")
+    with pytest.raises(InputError, match=r"made for another model; sky.gamma: 1.2, now 1.0$"):
+        steps.load_networks(other)
+
+
+def test_cumulative_shares_interpolate_between_edges():
+    cdf = np.linspace(1, 26, 26)[None] / 26
+    assert cumulative_at(cdf, DEFAULT_BINS, DEFAULT_BINS.edges[[1, 13, 26]])[0] == pytest.approx([1 / 26, 0.5, 1])
+
+
+def test_a_method_that_does_not_know_gets_a_dash(run):
+    from gcesbi.baselines import PoissonFit
+
+    table = comparison_table({"fit": PoissonFit(run.model, run.observation()).run().posterior()}, run.model.bins)
+    assert table.rows[-1][1] == "–"
+    assert table.rows[0][1] != "–"

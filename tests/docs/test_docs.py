@@ -1,0 +1,55 @@
+"""What the documents say runs: README's code, examples in docstrings, links to files."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import gcesbi.baselines
+import gcesbi.validation
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+README = (CHECKOUT / "README.md").read_text()
+PACKAGES = (gcesbi, gcesbi.baselines, gcesbi.validation)
+MODULES = sorted(m.name for p in PACKAGES for m in pkgutil.walk_packages(p.__path__, f"{p.__name__}."))
+
+
+def test_the_readmes_code_runs_and_is_short(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    exec(compile(code, "README.md", "exec"), {})
+    told = capsys.readouterr().out
+    assert "(200, 4, " in told
+    assert "TS of the excess:" in told
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in CHECKOUT.glob("docs/*.md"))]
+)
+def test_links_lead_to_files(document):
+    path = CHECKOUT / document
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        assert target.startswith("https://") or (path.parent / target).exists(), target
+
+
+def test_every_command_of_the_readme_exists():
+    makefile = (CHECKOUT / "Makefile").read_text()
+    for target in re.findall(r"make (\w+)", README + (CHECKOUT / "CONTRIBUTING.md").read_text()):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_modules_are_found():
+    assert {"gcesbi.validation.coverage", "gcesbi.baselines.nptf.likelihood", "gcesbi.simulation.kernels"} <= set(
+        MODULES
+    )
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run_and_names_are_declared(name):
+    module = importlib.import_module(name)
+    assert doctest.testmod(module).failed == 0
+    for exported in getattr(module, "__all__", []):
+        assert hasattr(module, exported), exported

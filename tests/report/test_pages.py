@@ -1,0 +1,66 @@
+"""Sections of the report: what the figures show."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gcesbi.physics.spectra import e2dnde
+from gcesbi.posterior import Coordinates, SamplePosterior
+from gcesbi.report.sections import spectra_section
+
+EDGES = np.array([2.0, 4.0, 20.0])
+FLUX = np.array([[3e-7, 1e-7], [1e-8, 4e-8]])  # (template, energy)
+COORDINATES = Coordinates(("pi", "gce"), (2.8, 8.9), ("gce",), (-10.0, -9.0, -8.0))
+
+
+def posterior(scale, *names):
+    """Thirty samples between 0.9 and 1.1 of `scale` times the truth."""
+    flux = scale * FLUX * np.linspace(0.9, 1.1, 31)[:, None, None]
+    total = flux.sum(axis=2)
+    known = {
+        "flux_fraction": total / total.sum(axis=1, keepdims=True),
+        "spectrum_fraction": flux / flux.sum(axis=1, keepdims=True),
+        "spectrum": e2dnde(flux, EDGES),
+    }
+    return SamplePosterior("method", COORDINATES, {name: known[name] for name in names})
+
+
+@pytest.fixture
+def section():
+    model = SimpleNamespace(names=("pi", "gce"), n_energy=2, energy_edges=EDGES)
+    every = ("flux_fraction", "spectrum_fraction", "spectrum")
+    methods = {
+        "Poisson fit": posterior(1.2, *every),
+        "NPTF": posterior(0.5, "flux_fraction"),
+        "networks": posterior(1.0, *every),
+    }
+    truth = SimpleNamespace(flux=FLUX[None], flux_fractions=(FLUX / FLUX.sum(axis=0))[None])
+    return spectra_section(model, methods, truth)
+
+
+def bars(axes):
+    """Error bars of a panel by method."""
+    return dict(zip((c.get_label() for c in axes.containers), axes.containers, strict=True))
+
+
+def test_spectra_are_drawn_in_e2dnde_with_error_bars_and_the_truth(section):
+    figure = section.blocks[1].figure
+    assert "E² dN/dE" in figure.get_supylabel()
+    for panel, flux in zip(figure.axes, FLUX, strict=True):
+        found = bars(panel)
+        assert set(found) == {"Poisson fit", "networks"}  # one bin for all: the NPTF has no spectrum
+        for method, scale in (("Poisson fit", 1.2), ("networks", 1.0)):
+            line, _, (sticks,) = found[method]
+            median = scale * e2dnde(flux, EDGES)
+            np.testing.assert_allclose(line.get_ydata(), median)
+            ends = np.array([stick[:, 1] for stick in sticks.get_segments()])
+            np.testing.assert_allclose(ends, median[:, None] * [1 - 0.068, 1 + 0.068], rtol=1e-9)
+        (steps,) = panel.patches
+        np.testing.assert_allclose(steps.get_data().values, e2dnde(flux, EDGES))
+
+
+def test_a_method_keeps_its_colour_from_figure_to_figure(section):
+    fractions, spectra, shares = (block.figure.axes[0] for block in section.blocks)
+    colours = [bars(panel)["networks"][0].get_color() for panel in (fractions, spectra, shares)]
+    assert len(set(colours)) == 1
