@@ -10,7 +10,8 @@ import torch
 
 from gcesbi import SimulationStore, Simulator, SkyModel
 from gcesbi.errors import InputError
-from gcesbi.estimators import NetworkSettings, SpectralEstimator, TrainingError, TrainingSettings, sources
+from gcesbi.estimators import NetworkSettings, SpectralEstimator, TrainingError, TrainingSettings
+from gcesbi.estimators.training import sources
 from gcesbi.estimators.training.sources import (
     MemorySource,
     Plan,

@@ -5,7 +5,7 @@ import pytest
 
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
-from gcesbi.simulation import skies
+from gcesbi.simulation import sky_settings as skies
 from gcesbi.simulation.sky_settings import InnerGalaxySky
 from gcesbi.simulation.template_maps import TemplateMaps
 
