@@ -29,8 +29,8 @@ from gcesbi.analysis.run import Run
 from gcesbi.baselines import NPTF
 from gcesbi.baselines.nptf.priors import ModelPriors
 from gcesbi.baselines.nptf.psf_correction import psf_correction
+from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms
 from gcesbi.evaluation.matched_maps import at_composition
-from gcesbi.evaluation.residuals import fitted_norms
 from gcesbi.evaluation.score_tests import other_skies, scores_towards
 from gcesbi.io import read_observation
 from gcesbi.simulation import Simulator
@@ -57,14 +57,13 @@ def log_ratios(other, nominal, observation, theta, maps):
 
 def scores(looks, maps, model):
     norms = fitted_norms(maps, model)
-    means = np.einsum("nte,tep->nep", norms, model.templates)
-    return scores_towards(looks, maps, norms, means, model)
+    return scores_towards(looks, maps, norms, fitted_means(norms, model), model)
 
 
 def smooth_bound(look, observation, model):
     """Area under the curve of the score test between two smooth skies that differ by what `look` changes."""
     norms = fitted_norms(observation.counts[None], model)
-    means = np.einsum("nte,tep->nep", norms, model.templates)
+    means = fitted_means(norms, model)
     added = np.einsum("te,tep->ep", norms[0, look.rows], look.change.astype(float))
     return norm.cdf(scores_towards((look,), means + added, norms, means, model)[0, 0] / np.sqrt(2))
 

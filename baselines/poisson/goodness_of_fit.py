@@ -31,6 +31,7 @@ from scipy.stats import kstest
 
 from gcesbi.baselines.poisson.fit import PoissonFitResult
 from gcesbi.baselines.poisson.likelihood import log_factorials
+from gcesbi.baselines.poisson.many_maps import fit_maps
 from gcesbi.baselines.poisson.optimum import maximise_many
 from gcesbi.errors import InputError
 from gcesbi.sky.observation import check_counts
@@ -75,15 +76,8 @@ def deviance(counts: ArrayLike, model: SkyModel) -> Array:
     -------
     array (n,)
     """
-    k = check_counts(counts)
-    templates = np.asarray(model.templates, dtype=np.float64)
-    if k.ndim != 3 or k.shape[1:] != templates.shape[1:] or not len(k):
-        raise InputError(f"counts: must have shape (n,) + {templates.shape[1:]}, n > 0, got {k.shape}")
-    found = np.zeros(len(k))
-    for e in range(k.shape[1]):
-        fitted = maximise_many(k[:, e], np.ascontiguousarray(templates[:, e]))
-        found += 2 * (_saturated(k[:, e]) - fitted.log_likelihood)
-    return found
+    k, fits = check_counts(counts), fit_maps(counts, model)
+    return 2 * sum((_saturated(k[:, e]) - best.log_likelihood for e, best in enumerate(fits)), np.zeros(len(k)))
 
 
 def _saturated(counts: NDArray[np.int64]) -> Array:

@@ -18,10 +18,9 @@ from gcesbi.analysis.seeds import Stream, stream_seed
 from gcesbi.analysis.settings import NptfSettings
 from gcesbi.analysis.steps import fit_nptf, load_networks
 from gcesbi.baselines import PoissonFit
-from gcesbi.baselines.poisson.many_maps import poisson_fractions
+from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms, poisson_fractions
 from gcesbi.errors import InputError
 from gcesbi.evaluation.predictions import TAUS, true_cdf
-from gcesbi.evaluation.residuals import fitted_means
 from gcesbi.simulation import SkyModel
 from gcesbi.sky import Observation
 from gcesbi.validation import Estimate
@@ -247,7 +246,7 @@ def poisson_excess(run: Run, observation: Observation, n_maps: int = 100) -> Arr
     if n_maps < 1:
         raise InputError(f"n_maps: must be at least 1, got {n_maps}")
     PoissonFit(run.model, observation)  # checks that the observation is one of the model
-    mean = fitted_means(observation.counts[None], run.model)[0]
+    mean = fitted_means(fitted_norms(observation.counts[None], run.model), run.model)[0]
     maps = np.random.default_rng(stream_seed(run, Stream.smooth)).poisson(mean, (n_maps, *mean.shape))
     _, source_counts = load_networks(run)
     return np.median(source_counts.quantiles(maps, TAUS), axis=1)

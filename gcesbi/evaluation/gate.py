@@ -21,13 +21,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.estimators import Estimator, SourceCountEstimator, SpectralEstimator
-from gcesbi.evaluation.residuals import FIT_STATISTICS, fit_statistics, fitted_means
+from gcesbi.evaluation.residuals import FIT_STATISTICS, fit_statistics
 from gcesbi.evaluation.score_tests import OtherSky
 from gcesbi.io.files import write_atomically
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import EMBEDDING_STATISTICS, EmbeddingReference, Gate, GateVerdict
 
-__all__ = ["FIT_STATISTICS", "MapGate", "embeddings", "fit_statistics", "fitted_means"]
+__all__ = ["MapGate", "embeddings"]
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.baselines.poisson.optimum import maximise_many
+from gcesbi.baselines.poisson.many_maps import fit_maps
 from gcesbi.physics.spectra import skew_normal_shares
 from gcesbi.simulation import SkyModel
 from gcesbi.simulation.prior import Uniform
@@ -28,9 +28,7 @@ _CANDIDATES = 4096
 def fitted_fluxes(nominal: SkyModel, observation: Observation, n: int, rng: np.random.Generator) -> Array:
     """Fluxes (n, n_template, n_energy) of the best fit to an observation, scattered by its errors, none below zero."""
     found = np.empty((n, *nominal.templates.shape[:2]))
-    for e in range(nominal.n_energy):
-        templates = np.ascontiguousarray(nominal.templates[:, e], dtype=np.float64)
-        best = maximise_many(observation.counts[None, e].astype(np.int64), templates)[0]
+    for e, (best,) in enumerate(fit_maps(observation.counts[None], nominal)):
         covariance = np.linalg.pinv(best.information, rcond=1e-10, hermitian=True)
         drawn = rng.multivariate_normal(best.norms, covariance, n, method="eigh")
         found[:, :, e] = np.maximum(drawn, 0.0) * nominal.flux_per_norm[:, e]

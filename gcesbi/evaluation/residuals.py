@@ -21,13 +21,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaincc, xlogy
 
 from gcesbi.baselines.poisson.likelihood import log_factorials
-from gcesbi.baselines.poisson.optimum import maximise_many
-from gcesbi.errors import InputError
+from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms
 from gcesbi.evaluation.score_tests import BRIGHT, OtherSky, scores_towards
 from gcesbi.simulation import SkyModel
 from gcesbi.sky.region import Region
 
-__all__ = ["FIT_STATISTICS", "fit_statistics", "fitted_means", "fitted_norms"]
+__all__ = ["FIT_STATISTICS", "fit_statistics"]
 
 Array = NDArray[np.float64]
 
@@ -43,23 +42,6 @@ FIT_STATISTICS = {
 """Names of the statistics of a fit's residuals, and whether small values are as suspicious as large ones."""
 
 
-def fitted_norms(counts: ArrayLike, model: SkyModel) -> Array:
-    """Norms (n, n_template, n_energy) of the Poisson fit of the model's templates to every map, bins by themselves."""
-    maps = np.asarray(counts)
-    templates = np.asarray(model.templates, dtype=np.float64)
-    if maps.ndim != 3 or maps.shape[1:] != templates.shape[1:]:
-        raise InputError(f"counts: must have shape (n, {templates.shape[1]}, {templates.shape[2]}), got {maps.shape}")
-    norms = np.empty((len(maps), *templates.shape[:2]))
-    for e in range(maps.shape[1]):
-        norms[:, :, e] = maximise_many(maps[:, e].astype(np.int64), np.ascontiguousarray(templates[:, e])).norms
-    return norms
-
-
-def fitted_means(counts: ArrayLike, model: SkyModel) -> Array:
-    """Means (n, n_energy, n_pix) of those fits."""
-    return _means(fitted_norms(counts, model), model)
-
-
 def fit_statistics(counts: ArrayLike, model: SkyModel, others: Sequence[OtherSky] = (), batch: int = 128) -> Array:
     """Statistics (n, n_statistic) of maps (n, n_energy, n_pix): :data:`FIT_STATISTICS`, then one for each other sky."""
     maps = np.asarray(counts)
@@ -67,15 +49,11 @@ def fit_statistics(counts: ArrayLike, model: SkyModel, others: Sequence[OtherSky
     for start in range(0, len(maps), batch):
         each = maps[start : start + batch]
         norms = fitted_norms(each, model)
-        means = _means(norms, model)
+        means = fitted_means(norms, model)
         parts.append(
             np.concatenate([_statistics(each, means, model), scores_towards(others, each, norms, means, model)], 1)
         )
     return np.concatenate(parts)
-
-
-def _means(norms: Array, model: SkyModel) -> Array:
-    return np.stack([norms[:, :, e] @ model.templates[:, e] for e in range(model.n_energy)], axis=1)
 
 
 def _statistics(counts: NDArray[np.integer], means: Array, model: SkyModel) -> Array:

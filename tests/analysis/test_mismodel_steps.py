@@ -18,14 +18,14 @@ from gcesbi.analysis import steps
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import NptfSettings, load_settings
 from gcesbi.baselines.poisson.goodness_of_fit import deviance
-from gcesbi.baselines.poisson.many_maps import poisson_fractions
+from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms, poisson_fractions
 from gcesbi.cli import main as cli
 from gcesbi.cli import validate as cli_validate
 from gcesbi.errors import InputError
 from gcesbi.evaluation.gate import MapGate
 from gcesbi.evaluation.matched_maps import at_composition, fitted_fluxes
 from gcesbi.evaluation.networks import Evaluation
-from gcesbi.evaluation.residuals import FIT_STATISTICS, fit_statistics, fitted_means, fitted_norms
+from gcesbi.evaluation.residuals import FIT_STATISTICS, fit_statistics
 from gcesbi.evaluation.score_tests import other_skies, scores_towards
 from gcesbi.plots import recovered_fluxes
 from gcesbi.report.calibration import calibration_mood, calibration_verdict
@@ -113,7 +113,7 @@ def test_recalibrated_bands_hold_at_least_what_they_say(evaluation):
 def test_poisson_fractions_are_those_of_fits_one_by_one(run):
     maps = run.store.read(0, 6)
     mean, error = poisson_fractions(maps.counts, run.model)
-    means = fitted_means(maps.counts, run.model)
+    means = fitted_means(fitted_norms(maps.counts, run.model), run.model)
     assert mean.sum(axis=1) == pytest.approx(1)
     assert np.all((error > 0) & (error <= 0.5))
     from gcesbi.baselines import PoissonFit
@@ -143,7 +143,7 @@ def test_statistics_are_those_of_their_definitions(run):
     free = counts[0].size - len(run.model.names) * counts.shape[1]
     expected = deviance(counts, run.model) / free
     np.testing.assert_allclose(found["deviance of the Poisson fit"], expected, rtol=1e-6)
-    mu = fitted_means(counts, run.model).sum(axis=1)
+    mu = fitted_means(fitted_norms(counts, run.model), run.model).sum(axis=1)
     rest = np.minimum(counts.sum(axis=1) - mu, 4 * np.sqrt(mu))
     _, glat = run.model.region.glon_glat()
     north = (rest[:, glat > 0].sum(axis=1) - rest[:, glat < 0].sum(axis=1)) / np.sqrt(mu.sum(axis=1))
@@ -202,7 +202,7 @@ def test_scores_are_standard_normal_on_poisson_maps_and_see_the_other_sky(run, o
     for each in (mean, other):
         counts = np.random.default_rng(1).poisson(each, (600, *mean.shape))
         fitted = fitted_norms(counts, model)
-        scores.append(scores_towards(others, counts, fitted, fitted_means(counts, model), model)[:, 0])
+        scores.append(scores_towards(others, counts, fitted, fitted_means(fitted, model), model)[:, 0])
     assert abs(scores[0].mean()) < 4 / np.sqrt(600) + 0.1  # counts are cut at 4 σ, and norms end at zero
     assert abs(scores[0].var() - 1) < 4 * np.sqrt(2 / 600)
     assert scores[1].mean() > 3
@@ -384,7 +384,7 @@ def test_bad_input_is_named(run):
     with pytest.raises(InputError, match="n_maps: must be at least 1, got 0"):
         mismodel_steps.poisson_excess(run, seen, 0)
     with pytest.raises(InputError, match=r"counts: must have shape \(n, 2, "):
-        fitted_means(seen.counts, run.model)
+        fitted_norms(seen.counts, run.model)
 
 
 # -- two runs, and the command line ---------------------------------------------------------------------------------

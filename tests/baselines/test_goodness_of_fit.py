@@ -48,7 +48,7 @@ def test_deviance_grows_where_the_templates_are_wrong():
 
 @pytest.mark.parametrize("shape", [(3, 10), (3, 1, 10), (0, 1, 10)])
 def test_deviance_refuses_other_shapes(shape):
-    with pytest.raises(InputError, match=r"counts: must have shape \(n,\)"):
+    with pytest.raises(InputError, match=r"counts: must have shape \(n, "):
         deviance(np.zeros(shape, dtype=int), SmallModel.build())
 
 
