@@ -33,7 +33,7 @@ from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms
 from gcesbi.evaluation.matched_maps import at_composition
 from gcesbi.evaluation.score_tests import other_skies, scores_towards
 from gcesbi.io import read_observation
-from gcesbi.simulation import Simulator
+from gcesbi.simulation import Simulator, SkyModel
 from gcesbi.validation.misspecification import area_under_curve
 
 
@@ -77,7 +77,7 @@ def main():
     run = Run.open(arguments.run)
     sky, model, rng = run.settings.sky, run.model, np.random.default_rng(6)
     seen = read_observation(arguments.observation, sky.radius, sky.band, "3fgl", nside=sky.nside)
-    others = {name: varied.build() for name, varied in variations(sky).items()}
+    others = {name: SkyModel.build(varied) for name, varied in variations(sky).items()}
     others = {name: m if m.region == model.region else m.with_region(model.region) for name, m in others.items()}
     looks = other_skies(model, others)
     theta, maps = drawn(model, model, seen, arguments.maps, rng)

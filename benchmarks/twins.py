@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from how_good import TAUS, bootstrap
 
-from gcesbi import Simulator
+from gcesbi import Simulator, SkyModel
 from gcesbi.analysis.run import Run
 from gcesbi.estimators import SourceCountEstimator, TrainingSettings
 from gcesbi.evaluation.networks import true_cdf
@@ -90,7 +90,7 @@ def main():
         for kind in ("resolved", "summed")
     }
     del maps
-    one = Simulator(run.settings.sky.model_copy(update={"n_energy": 1}).build())
+    one = Simulator(SkyModel.build(run.settings.sky.model_copy(update={"n_energy": 1})))
     twin = trained(one.model, one.sample(given.train, given.seed), network, training)
     own = one.sample(len(held_out), given.seed + 1)
     found["one bin"] = twin.quantiles(summed(held_out).counts, TAUS)

@@ -133,7 +133,7 @@ def _begin(folder: Path, settings: RunSettings) -> Run:
         if unlike := differences(plain(run.settings), plain(settings)):
             raise InputError(f"run: {str(folder)!r} was made otherwise; {'; '.join(unlike)}")
     else:
-        run = Run.create(folder, settings, settings.sky.build())
+        run = Run.create(folder, settings, SkyModel.build(settings.sky))
     (folder / FOLDER).mkdir(exist_ok=True)
     return run
 

@@ -26,8 +26,8 @@ from gcesbi.baselines.poisson.priors import Fixed, UserTemplate
 from gcesbi.errors import InputError
 from gcesbi.physics.smoothing import smooth
 from gcesbi.physics.templates import NFW, Disk
+from gcesbi.simulation.components import unit_mean
 from gcesbi.sky.observation import Observation
-from gcesbi.sky.region import in_disc
 
 if TYPE_CHECKING:
     from gcesbi.physics.templates import Template
@@ -51,8 +51,6 @@ GAMMAS = (0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.35, 1.4, 1.45)
 DIFFUSE_MODELS = ("O", "A", "F", "p6v11")
 """Interstellar models of the data folder."""
 
-_NORM_RADIUS, _NORM_LATITUDE = 30.0, 2.0  # the disc over which templates have unit mean
-
 Array = NDArray[np.float64]
 Family = Callable[[float], Array]
 """From a parameter to expected counts (n_energy, n_pix) in the region of a model, for norm 1."""
@@ -72,9 +70,7 @@ def template_counts(model: SkyModel, shape: Template, smoothed: bool) -> Array:
     patch = model.patch
     intensity = shape.map(patch.nside, patch.pixels)
     seen = [smooth(intensity, patch, psf)[0] if smoothed else intensity for psf in model.psf]
-    counts = np.stack(seen) * model.patch_exposure
-    disc = patch.index[np.flatnonzero(in_disc(patch.nside, _NORM_RADIUS, _NORM_LATITUDE))]
-    return (counts / counts[:, disc].mean(axis=1, keepdims=True))[:, model.inside]
+    return unit_mean(np.stack(seen) * model.patch_exposure, patch)[:, model.inside]
 
 
 def nfw_family(model: SkyModel, smoothed: bool) -> Family:

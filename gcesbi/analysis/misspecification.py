@@ -115,7 +115,7 @@ def variations(sky: SkySettings) -> dict[str, SkySettings]:
 def _built(run: Run, skies: Mapping[str, SkySettings] | None = None) -> dict[str, SkyModel]:
     """Models of other skies in the run's region, its :func:`variations` by default."""
     chosen = variations(run.settings.sky) if skies is None else skies
-    return {name: _same_region(sky.build(), run.model) for name, sky in chosen.items()}
+    return {name: _same_region(SkyModel.build(sky), run.model) for name, sky in chosen.items()}
 
 
 def _same_region(model: SkyModel, nominal: SkyModel) -> SkyModel:

@@ -158,12 +158,12 @@ class Run:
     def _built(self) -> SkyModel:
         sky = self.settings.sky
         if not isinstance(sky, InnerGalaxySky) or sky.summed:
-            return sky.build()
+            return SkyModel.build(sky)
         kept = TemplateMaps.load(self.folder / KEPT_MAPS, sky.law())
-        model = sky.build(kept)
+        model = SkyModel.build(sky, kept)
         if kept is None and _package_folder("") not in self.folder.resolve().parents:
             with suppress(OSError):  # a folder that cannot be written is read all the same
-                TemplateMaps.of(model).save(self.folder / KEPT_MAPS, sky.law())
+                TemplateMaps.of(model.diffuse, model.point_source_templates).save(self.folder / KEPT_MAPS, sky.law())
         return model
 
     @cached_property

@@ -122,8 +122,10 @@ def simulate(
         run = _continued(Run.open(out), settings)
     else:
         Run.check_free(out, overwrite=overwrite)
+        from gcesbi.simulation import SkyModel
+
         with _timer(quiet).step("Build the sky model"):
-            model = settings.sky.build()
+            model = SkyModel.build(settings.sky)
         run = Run.create(out, settings, model, overwrite=overwrite)
     chosen = (backend or (Draw.loky if scheduler is None else Draw.dask)).value
     repaired = steps.simulate(run, workers, progress=not quiet, backend=chosen, scheduler=scheduler, repair=repair)
@@ -275,8 +277,10 @@ def fit(
     else:
         Run.check_free(out, overwrite=overwrite)
         settings, given = _settings_and_map(preset, set_, seed, observation, diffuse, mask)
+        from gcesbi.simulation import SkyModel
+
         with _timer(quiet).step("Build the sky model"):
-            model = settings.sky.build()
+            model = SkyModel.build(settings.sky)
         run = Run.create(out, settings, model if given is None else model.for_observation(given), overwrite=overwrite)
         seen = given if given is not None else steps.mock_observation(run)[0]
         run.write_observation(seen)

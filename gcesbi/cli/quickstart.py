@@ -17,7 +17,7 @@ from gcesbi.posterior import Posterior
 from gcesbi.report import sections as pages
 from gcesbi.report.html import write_report
 from gcesbi.report.quickstart import Outcome
-from gcesbi.simulation import Simulations
+from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation
 
 __all__ = ["quickstart"]
@@ -84,7 +84,7 @@ def _begin(
     """A run folder with its observation, and the labels of that if it is drawn."""
     Run.check_free(folder, overwrite=overwrite)
     with timer.step("Build the sky model"):
-        model = settings.sky.build()
+        model = SkyModel.build(settings.sky)
         if observation is not None:
             model = model.for_observation(observation)
     run = Run.create(folder, settings, model, overwrite=overwrite)

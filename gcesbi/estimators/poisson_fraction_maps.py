@@ -30,7 +30,7 @@ def with_poisson_share(model: SkyModel) -> SkyModel:
     """The model's variation whose excess has a share that is exactly Poisson; the model itself if it has one."""
     if model.poissonian:
         return model
-    varied = model.settings.model_copy(update={"gce_poisson_share": True}).build()
+    varied = SkyModel.build(model.settings.model_copy(update={"gce_poisson_share": True}))
     return varied if varied.region == model.region else varied.with_region(model.region)
 
 

@@ -23,7 +23,7 @@ from gcesbi.physics.templates.interstellar import InverseCompton, PionDecay
 from gcesbi.physics.templates.pixel_average import SkyTable
 from gcesbi.sky.energy import check_energy_edges
 from gcesbi.sky.image import ImageGeometry
-from gcesbi.sky.region import glon_glat, in_disc
+from gcesbi.sky.region import glon_glat, norm_disc
 
 __all__ = ["InterstellarEmission", "isotropic_emission"]
 
@@ -98,6 +98,5 @@ def _compton_table(sources: str, halo_height: float) -> tuple[SkyTable, float]:
 
 
 def _with_mean(table: SkyTable) -> tuple[SkyTable, float]:
-    """A table and its mean over the disc of 30° with |b| > 2°."""
-    disc = np.flatnonzero(in_disc(_NSIDE, 30.0, 2.0))
-    return table, float(table.at(*glon_glat(_NSIDE, disc)).mean())
+    """A table and its mean over the normalisation disc."""
+    return table, float(table.at(*glon_glat(_NSIDE, norm_disc(_NSIDE))).mean())

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.simulation.prior import ChiSquared, Marginal, Normal, Uniform
+from gcesbi.sky.region import Region, norm_disc
 
-__all__ = ["DiffuseTemplate", "PointSourceTemplate", "Population", "Spectrum"]
+__all__ = ["DiffuseTemplate", "PointSourceTemplate", "Population", "Spectrum", "unit_mean"]
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,11 @@ class PointSourceTemplate:
             _check_map(self.name, self.poisson)
         if not self.populations:
             raise InputError(f"template {self.name}: needs at least one population")
+
+
+def unit_mean(counts: NDArray[np.float64], patch: Region) -> NDArray[np.float64]:
+    """Maps (..., n_energy, n_patch) with unit mean over the normalisation disc in every energy bin."""
+    return counts / counts[..., patch.index[norm_disc(patch.nside)]].mean(axis=-1, keepdims=True)
 
 
 def _check_map(name: str, values: NDArray[np.float64]) -> None:

@@ -20,7 +20,6 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,12 +31,12 @@ from gcesbi.physics.scd import DEFAULT_BINS, ScdBins
 from gcesbi.physics.spectra import skew_normal_shares
 from gcesbi.posterior import Coordinates
 from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Spectrum
+from gcesbi.simulation.compose import compose
 from gcesbi.simulation.prior import Marginal, Prior, Uniform
+from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, make_settings
+from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.sky.observation import Observation
 from gcesbi.sky.region import Region
-
-if TYPE_CHECKING:
-    from gcesbi.simulation.sky_settings import SkySettings
 
 __all__ = ["Emission", "SkyModel"]
 
@@ -72,7 +71,7 @@ class SkyModel:
 
     Parameters
     ----------
-    settings : SkySettings
+    settings : InnerGalaxySky or FolderSky
         What the model was built from; a model can be built from them again.
     patch : Region
         Pixels on which templates are known.
@@ -101,7 +100,7 @@ class SkyModel:
         The same sky in several energy bins: maps are drawn from it and summed to the one bin of this model.
     """
 
-    settings: SkySettings
+    settings: InnerGalaxySky | FolderSky
     patch: Region
     region: Region
     energy_edges: NDArray[np.float64]
@@ -145,11 +144,9 @@ class SkyModel:
         InputError
             If the name or a setting is unknown (the nearest valid one is named) or out of range.
         """
-        from gcesbi.simulation.sky_settings import InnerGalaxySky, make_settings
-
         if name != "inner-galaxy":
             raise InputError(f"preset: must be 'inner-galaxy', got {name!r}")
-        return make_settings(InnerGalaxySky, {"nside": nside, "n_energy": n_energy, **settings}).build()
+        return cls.build(make_settings(InnerGalaxySky, {"nside": nside, "n_energy": n_energy, **settings}))
 
     @classmethod
     def from_folder(
@@ -176,10 +173,20 @@ class SkyModel:
         **settings
             Further fields of :class:`gcesbi.simulation.sky_settings.FolderSky`, as ``mask`` ("3fgl" by default).
         """
-        from gcesbi.simulation.sky_settings import FolderSky, make_settings
-
         named = {"path": str(path), "diffuse": diffuse, "nfw": nfw, "disk": disk, "nside": nside}
-        return make_settings(FolderSky, {**named, **settings}).build()
+        return cls.build(make_settings(FolderSky, {**named, **settings}))
+
+    @classmethod
+    def build(cls, settings: InnerGalaxySky | FolderSky, maps: TemplateMaps | None = None) -> SkyModel:
+        """Build the model of some settings; `maps` are those of a built-in sky, where they are known.
+
+        A sky that is summed computes its maps anyhow.
+        """
+        if isinstance(settings, InnerGalaxySky) and settings.summed:
+            drawn = settings.model_copy(update={"summed": False})
+            one = cls.build(drawn.model_copy(update={"n_energy": 1, "spectral_jitter": 0.0}))
+            return replace(one, settings=settings, resolved=cls.build(drawn))
+        return cls(settings=settings, **compose(settings, maps))
 
     # -- what there is ------------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ def _simulator(content: dict[str, Any]) -> Simulator:
     settings, region = json.dumps(content["sky"]), content["region"]
     if "nside" not in region:
         return ImageSimulator(image_sky_from_json(settings).build())
-    model = settings_from_json(settings).build()
+    model = SkyModel.build(settings_from_json(settings))
     wanted = Region(region["nside"], _pixels(region["runs"]))
     return Simulator(model if wanted == model.region else model.with_region(wanted))
 

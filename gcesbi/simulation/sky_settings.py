@@ -1,34 +1,20 @@
-"""The skies that models are built from, as settings that can be stored and built again.
+"""The skies that models are built from, as settings: plain data that can be stored and built again.
 
-:class:`InnerGalaxySky` computes every template itself. :class:`FolderSky` reads the maps of a data folder. Both carry
-the priors of List et al. (2025, arXiv:2507.17804): norm ranges are stated at nside 256 and the 573-week exposure, and
-scale as counts per pixel do. The variations of that paper are settings: see ``docs/model.md``.
+From :class:`InnerGalaxySky` every template is computed; from :class:`FolderSky` the maps of a data folder are read
+(:mod:`gcesbi.simulation.compose`). The variations of List et al. (2025, arXiv:2507.17804) are settings: see
+``docs/model.md``.
 """
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import inspect
-import itertools
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from gcesbi.errors import InputError
-from gcesbi.physics import templates
-from gcesbi.physics.exposure import survey_exposure
-from gcesbi.physics.psf import PSF
-from gcesbi.physics.smoothing import smooth
-from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Population
-from gcesbi.simulation.model import SkyModel
-from gcesbi.simulation.template_maps import TemplateMaps
-from gcesbi.sky.energy import log_energy_edges
-from gcesbi.sky.region import Region, check_nside, in_disc
 
 __all__ = [
     "INTERSTELLAR",
@@ -40,14 +26,9 @@ __all__ = [
     "settings_from_json",
 ]
 
-NORM_RADIUS, NORM_LATITUDE = 30.0, 2.0  # the disc over which templates have unit mean
-PATCH_RADIUS = 35.0  # the disc from which light may reach the normalisation disc
 REFERENCE_WEEKS = 573.0
 
-NORM_RANGES = {"pi": (1.75, 3.5), "ic": (1.0, 2.25), "iso": (0.0, 0.5), "bub": (0.0, 0.5)}  # at nside 256
 EXCESS_XI = (-13.0, -9.0)
-EXCESS_FLUX = 2.8e-7  # largest mean flux of the excess, shared evenly by its populations
-DISK = Population(xi=(-12.0, -9.0), flux=(0.0, 2.8e-7))
 
 INTERSTELLAR = {
     "snr-10-150": ("snr", 10.0, 150.0),
@@ -79,10 +60,6 @@ class SkySettings(BaseModel):
         False, description="source counts are labelled by what the parameters say, not by the sources drawn"
     )
 
-    def build(self) -> SkyModel:
-        """Build the model."""
-        raise NotImplementedError
-
     def law(self) -> dict[str, Any]:
         """All that decides what is drawn, as plain values.
 
@@ -90,15 +67,6 @@ class SkySettings(BaseModel):
         """
         off = {name for name in self.variations if getattr(self, name) == type(self).model_fields[name].default}
         return self.model_dump(mode="json", exclude={"path", *off})
-
-    def _excess(
-        self, intensity: NDArray[np.float64], counts: NDArray[np.float64], poisson: NDArray[np.float64] | None
-    ) -> PointSourceTemplate:
-        """The excess: `poisson` (n_energy, n_patch) is where its smooth share shines, if it has one."""
-        flux = (0.0, EXCESS_FLUX / self.gce_populations)
-        population = Population(xi=(self.gce_xi_low, EXCESS_XI[1]), flux=flux)
-        populations = (population,) * self.gce_populations
-        return PointSourceTemplate("gce", intensity, counts, populations, poisson if self.gce_poisson_share else None)
 
 
 class InnerGalaxySky(SkySettings):
@@ -142,51 +110,6 @@ class InnerGalaxySky(SkySettings):
                 raise ValueError(f"{name}: needs more than one energy bin, got n_energy 1")
         return self
 
-    def build(self, maps: TemplateMaps | None = None) -> SkyModel:
-        """Build the model: line-of-sight integrals, smoothed with the PSF of their energy bin, unless given as `maps`.
-
-        A summed sky computes them anyhow.
-        """
-        if self.summed:
-            one = self.model_copy(update={"n_energy": 1, "summed": False, "spectral_jitter": 0.0})
-            return replace(one.build(), settings=self, resolved=self.model_copy(update={"summed": False}).build())
-        patch = _patch(check_nside(self.nside))
-        edges = log_energy_edges(self.n_energy)
-        psf = tuple(PSF.default(low, high) for low, high in itertools.pairwise(edges))
-        exposure = survey_exposure(self.nside, patch.pixels, edges, weeks=self.weeks)
-        maps = self._maps(patch, psf, exposure) if maps is None else maps
-        counts = maps.counts
-        scale = (256 / self.nside) ** 2 * self.weeks / REFERENCE_WEEKS
-        return SkyModel(
-            settings=self,
-            patch=patch,
-            region=Region.disc(self.nside, self.radius, self.band),
-            energy_edges=edges,
-            patch_exposure=exposure,
-            psf=psf,
-            diffuse=_diffuse({name: counts[name] for name in NORM_RANGES}, scale),
-            point_source_templates=(
-                self._excess(maps.intensity["gce"], counts["gce"], maps.poisson),
-                PointSourceTemplate("disk", maps.intensity["disk"], counts["disk"], (DISK,)),
-            ),
-            spectral_jitter=self.spectral_jitter,
-            expected_labels=self.expected_labels,
-        )
-
-    def _maps(self, patch: Region, psf: tuple[PSF, ...], exposure: NDArray[np.float64]) -> TemplateMaps:
-        shapes: dict[str, templates.Template] = {
-            "pi": templates.PionDecay(self.cosmic_rays, self.halo_height, self.spin_temperature),
-            "ic": templates.InverseCompton(self.cosmic_rays, self.halo_height),
-            "iso": templates.Isotropic(),
-            "bub": templates.Bubbles(),
-            "gce": templates.NFW(gamma=self.gamma),
-            "disk": templates.Disk(z_s=self.disk_height),
-        }
-        intensity = np.stack([shape.map(self.nside, patch.pixels) for shape in shapes.values()])
-        smoothed = np.stack([smooth(intensity, patch, each) for each in psf], axis=1)
-        counts = dict(zip(shapes, _unit_mean(smoothed * exposure, patch), strict=True))
-        return TemplateMaps(counts, {"gce": intensity[4], "disk": intensity[5]}, smoothed[4] * exposure)
-
 
 class FolderSky(SkySettings):
     """One energy bin, 2-20 GeV, with the templates, exposure and mask of a data folder, taken as they are.
@@ -206,43 +129,6 @@ class FolderSky(SkySettings):
     nside: int = 128
     mask: Literal["3fgl", "4fgl"] | None = "3fgl"
     weeks: float = Field(REFERENCE_WEEKS, gt=0, description="of observation; those of the folder's exposure are 573")
-
-    def build(self) -> SkyModel:
-        """Read the maps and build the model."""
-        from gcesbi.io import degrade, map_nside, read_map, read_mask, read_template
-
-        patch = _patch(check_nside(self.nside))
-        files = {"iso": "iso", "bub": "bub", "gce": f"nfw_{self.nfw}", "disk": f"dsk_{self.disk}"}
-        if self.diffuse == "p6v11":
-            files = {"dif": "dif", **files}
-        else:
-            files = {"pi": f"{self.diffuse}pi", "ic": f"{self.diffuse}ic", **files}
-        exposures = np.atleast_1d(np.squeeze(read_map(self.path, "fermidata_exposure")))
-        own = map_nside(exposures.shape[-1], "fermidata_exposure.npy")
-        full = {n: degrade(read_template(self.path, f, own), self.nside)[patch.pixels] for n, f in files.items()}
-        longer = self.weeks / REFERENCE_WEEKS
-        exposure = degrade(exposures, self.nside, "mean")[patch.pixels][None] * longer
-        mask = None if self.mask is None else degrade(read_mask(self.path, self.mask), self.nside, "any")
-        counts = {name: _unit_mean(values[None, None], patch)[0] for name, values in full.items()}
-        scale = (256 / self.nside) ** 2 * longer
-        psf, nfw, disk = PSF.customary_2gev(), full["gce"] / exposure[0], full["disk"] / exposure[0]
-        poisson = smooth(nfw, patch, psf) * exposure if self.gce_poisson_share else None
-        content = hashlib.sha256(b"".join(values.tobytes() for values in (*full.values(), exposure)))
-        return SkyModel(
-            settings=self,
-            patch=patch,
-            region=Region.disc(self.nside, self.radius, self.band, mask=mask),
-            energy_edges=np.array([2.0, 20.0]),
-            patch_exposure=exposure,
-            psf=(psf,),
-            diffuse=_diffuse({n: counts[n] for n in files if n not in ("gce", "disk")}, scale),
-            point_source_templates=(
-                self._excess(nfw, counts["gce"], poisson),
-                PointSourceTemplate("disk", disk, counts["disk"], (DISK,)),
-            ),
-            content=content.hexdigest(),
-            expected_labels=self.expected_labels,
-        )
 
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -288,19 +174,3 @@ def _one_line(error: ValidationError) -> str:
         return str(first["ctx"]["error"])
     where = ".".join(str(part) for part in first["loc"]) or "settings"
     return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
-
-
-def _patch(nside: int) -> Region:
-    return Region(nside, np.flatnonzero(in_disc(nside, PATCH_RADIUS)))
-
-
-def _unit_mean(counts: NDArray[np.float64], patch: Region) -> NDArray[np.float64]:
-    """Maps (n_template, n_energy, n_patch) with unit mean over the normalisation disc in every energy bin."""
-    disc = patch.index[np.flatnonzero(in_disc(patch.nside, NORM_RADIUS, NORM_LATITUDE))]
-    return counts / counts[:, :, disc].mean(axis=-1, keepdims=True)
-
-
-def _diffuse(counts: Mapping[str, NDArray[np.float64]], scale: float) -> tuple[DiffuseTemplate, ...]:
-    """Diffuse templates with the prior of their name; one map for all interstellar emission has the sum of two."""
-    ranges = NORM_RANGES | {"dif": tuple(map(sum, zip(NORM_RANGES["pi"], NORM_RANGES["ic"], strict=True)))}
-    return tuple(DiffuseTemplate(n, c, (ranges[n][0] * scale, ranges[n][1] * scale)) for n, c in counts.items())

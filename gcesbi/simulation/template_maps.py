@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.io.files import write_atomically
-
-if TYPE_CHECKING:
-    from gcesbi.simulation.model import SkyModel
+from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate
 
 __all__ = ["TemplateMaps"]
 
@@ -43,15 +42,11 @@ class TemplateMaps:
     poisson: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, model: SkyModel) -> TemplateMaps:
-        """Those of a model that was built."""
-        templates = model.point_source_templates
-        poisson = next((each.poisson for each in templates if each.poisson is not None), None)
-        return cls(
-            {each.name: each.counts for each in model.diffuse} | {each.name: each.counts for each in templates},
-            {each.name: each.intensity for each in templates},
-            poisson,
-        )
+    def of(cls, diffuse: Sequence[DiffuseTemplate], point_sources: Sequence[PointSourceTemplate]) -> TemplateMaps:
+        """Those of the templates of a model that was built."""
+        poisson = next((each.poisson for each in point_sources if each.poisson is not None), None)
+        counts = {each.name: each.counts for each in (*diffuse, *point_sources)}
+        return cls(counts, {each.name: each.intensity for each in point_sources}, poisson)
 
     def save(self, path: Path, law: dict[str, Any]) -> None:
         """Write them for a sky of settings `law`, in place of what was there."""

@@ -16,7 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
-__all__ = ["Region", "check_nside", "glon_glat", "in_disc"]
+__all__ = ["Region", "check_nside", "glon_glat", "in_disc", "norm_disc"]
+
+NORM_RADIUS, NORM_LATITUDE = 30.0, 2.0
+"""Norms of templates are means over the disc of this radius about the Galactic Centre, above this |b|; degrees."""
 
 
 def check_nside(nside: int) -> int:
@@ -45,6 +48,11 @@ def in_disc(
     towards = hp.ang2vec(*centre, lonlat=True)
     near = vectors @ towards > np.cos(np.radians(radius))
     return near & (np.abs(glon_glat(nside)[1]) > min_latitude) if min_latitude else near
+
+
+def norm_disc(nside: int) -> NDArray[np.int64]:
+    """NESTED pixels (n,) of the normalisation disc."""
+    return np.flatnonzero(in_disc(nside, NORM_RADIUS, NORM_LATITUDE))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import arviz
 import numpy as np
 import pytest
 
-from gcesbi import InputError
+from gcesbi import InputError, SkyModel
 from gcesbi.analysis import steps
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
@@ -38,7 +38,7 @@ KNOWN = {
 def run(tmp_path_factory):
     """A small run: simulated, trained, with a mock observation and a Poisson fraction."""
     settings = load_settings("test", SMALL, seed=3)
-    run = Run.create(tmp_path_factory.mktemp("infer") / "run", settings, settings.sky.build())
+    run = Run.create(tmp_path_factory.mktemp("infer") / "run", settings, SkyModel.build(settings.sky))
     run.write_observation(steps.mock_observation(run)[0])
     steps.simulate(run, backend="threads")
     steps.train(run)

@@ -30,7 +30,7 @@ from gcesbi.evaluation.score_tests import other_skies, scores_towards
 from gcesbi.plots import recovered_fluxes
 from gcesbi.report.calibration import calibration_mood, calibration_verdict
 from gcesbi.report.misspecification import comparison_sections, mismodel_sections
-from gcesbi.simulation import Simulator
+from gcesbi.simulation import Simulator, SkyModel
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky
 from gcesbi.validation import CalibrationReport
 
@@ -48,7 +48,7 @@ CHANGES = [
 
 def trained(folder, *changes):
     settings = load_settings("test", [*CHANGES, *changes])
-    run = Run.create(folder, settings, settings.sky.build())
+    run = Run.create(folder, settings, SkyModel.build(settings.sky))
     steps.simulate(run)
     steps.train(run)
     return run
@@ -160,7 +160,7 @@ def test_statistics_are_those_of_their_definitions(run):
 @pytest.fixture(scope="module")
 def others(run):
     thick = InnerGalaxySky(**{**run.settings.sky.model_dump(), "disk_height": 1.0})
-    return other_skies(run.model, {"thick disk": thick.build(), "the same": run.model})
+    return other_skies(run.model, {"thick disk": SkyModel.build(thick), "the same": run.model})
 
 
 def test_a_sky_differs_in_the_templates_it_changes(run, others):
@@ -400,7 +400,7 @@ def test_the_energy_independent_twin_is_compared_on_the_same_maps(run, twin, tmp
     assert len(table.blocks[0].rows) == len(every.blocks) == 8
     assert every.blocks[-1].columns == ("measure", "resolved", "summed")
     other = Run(tmp_path, twin.settings)
-    other.__dict__["model"] = InnerGalaxySky(nside=16, n_energy=2, weeks=30, gamma=1.0).build()
+    other.__dict__["model"] = SkyModel.build(InnerGalaxySky(nside=16, n_energy=2, weeks=30, gamma=1.0))
     with pytest.raises(InputError, match="other: must be a run of model"):
         mismodel_steps.compare_runs(run, other)
 

@@ -21,6 +21,7 @@ from gcesbi.errors import InputError
 from gcesbi.estimators import FmpeEstimator, NpeEstimator, SpectralEstimator, read_notes
 from gcesbi.report.tables import comparison_table
 from gcesbi.report.validation import neural_posterior_section
+from gcesbi.simulation import SkyModel
 
 CHANGES = [
     "sky.nside=16",
@@ -39,7 +40,7 @@ CHANGES = [
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     settings = load_settings("test", CHANGES)
-    run = Run.create(tmp_path_factory.mktemp("neural") / "run", settings, settings.sky.build())
+    run = Run.create(tmp_path_factory.mktemp("neural") / "run", settings, SkyModel.build(settings.sky))
     steps.simulate(run, backend="threads")
     return run
 

@@ -11,6 +11,7 @@ from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.errors import InputError
 from gcesbi.estimators import read_notes
+from gcesbi.simulation import SkyModel
 from gcesbi.simulation.torch_maps import StoredMaps
 
 CHANGES = [
@@ -30,7 +31,7 @@ CHANGES = [
 def run(tmp_path_factory):
     """A run whose source-count network was trained after its spectral one."""
     settings = load_settings("test", CHANGES)
-    run = Run.create(tmp_path_factory.mktemp("steps") / "run", settings, settings.sky.build())
+    run = Run.create(tmp_path_factory.mktemp("steps") / "run", settings, SkyModel.build(settings.sky))
     steps.simulate(run)
     assert set(steps.train(run, only=["spectra"])) == {"spectra"}
     assert not run.weights("source_counts").exists()
@@ -54,7 +55,7 @@ def test_weights_log_and_card_lie_side_by_side_and_no_checkpoint(run):
 
 def test_no_checkpoint_of_either_stage_is_left(tmp_path):
     settings = load_settings("test", [*CHANGES, "training.head_maps=64"])
-    run = Run.create(tmp_path / "run", settings, settings.sky.build())
+    run = Run.create(tmp_path / "run", settings, SkyModel.build(settings.sky))
     steps.simulate(run)
     assert steps.train(run, only=["spectra"])["spectra"].maps == 256 + 64
     assert sorted(file.suffix for file in (run.folder / "weights").iterdir()) == [".csv", ".json", ".safetensors"]

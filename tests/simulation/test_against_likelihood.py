@@ -20,7 +20,7 @@ from gcesbi.physics.psf import PSF, smooth_maps
 from gcesbi.physics.scd import SkewNormalScd
 from gcesbi.physics.smoothing import smooth
 from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Population
-from gcesbi.simulation.sky_settings import NORM_LATITUDE, NORM_RADIUS, InnerGalaxySky
+from gcesbi.simulation.sky_settings import InnerGalaxySky
 from gcesbi.sky.region import in_disc
 
 K = 5.0  # tolerance of every moment test, in Monte Carlo standard errors
@@ -257,7 +257,7 @@ def against_harmonics(model):
     Relative to the pixel; for the bubbles, which are zero between them, relative to their greatest value.
     """
     nside, inside = model.region.nside, model.inside
-    disc = model.patch.index[np.flatnonzero(in_disc(nside, NORM_RADIUS, NORM_LATITUDE))]
+    disc = model.patch.index[np.flatnonzero(in_disc(nside, 30.0, 2.0))]
     found = {}
     for template in (*model.diffuse, *model.point_source_templates):
         oracle = smooth_maps(SHAPES[template.name].map(nside), model.psf)[:, model.patch.pixels] * model.patch_exposure
@@ -286,7 +286,7 @@ def test_templates_are_smoothed_as_by_spherical_harmonics():
 def test_every_energy_bin_has_its_own_psf(model):
     """Low energies are smeared more: a template is further from its bare self there."""
     bare = templates.NFW().map(model.patch.nside, model.patch.pixels)
-    disc = model.patch.index[np.flatnonzero(in_disc(model.patch.nside, NORM_RADIUS, NORM_LATITUDE))]
+    disc = model.patch.index[np.flatnonzero(in_disc(model.patch.nside, 30.0, 2.0))]
     bare = bare * model.patch_exposure
     bare /= bare[:, disc].mean(axis=1, keepdims=True)
     change = np.abs(model.templates[4] / bare[:, model.inside] - 1).max(axis=1)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from gcesbi import InputError, Observation, Region, SkyModel, read_observation
-from gcesbi.simulation.sky_settings import NORM_LATITUDE, NORM_RADIUS
 from gcesbi.sky.region import in_disc
 
 TEMPLATES = ("pi", "ic", "iso", "bub", "gce", "disk")
@@ -13,7 +12,7 @@ TEMPLATES = ("pi", "ic", "iso", "bub", "gce", "disk")
 def test_templates_have_unit_mean_over_the_normalisation_disc(model):
     assert model.names == TEMPLATES
     assert model.point_sources == ("gce", "disk")
-    disc = model.patch.index[np.flatnonzero(in_disc(16, NORM_RADIUS, NORM_LATITUDE))]
+    disc = model.patch.index[np.flatnonzero(in_disc(16, 30.0, 2.0))]
     for template in (*model.diffuse, *model.point_source_templates):
         assert np.allclose(template.counts[:, disc].mean(axis=-1), 1)
 
@@ -63,7 +62,7 @@ def test_the_fingerprint_knows_the_law_and_not_the_place(model):
 def test_settings_build_the_same_model_again(model):
     from gcesbi.simulation.sky_settings import settings_from_json
 
-    again = settings_from_json(model.settings.model_dump_json()).build()
+    again = SkyModel.build(settings_from_json(model.settings.model_dump_json()))
     assert again.fingerprint == model.fingerprint
     assert np.array_equal(again.templates, model.templates)
 

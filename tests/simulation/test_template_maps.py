@@ -5,7 +5,7 @@ import pytest
 
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
-from gcesbi.simulation import sky_settings as skies
+from gcesbi.simulation import SkyModel, compose
 from gcesbi.simulation.sky_settings import InnerGalaxySky
 from gcesbi.simulation.template_maps import TemplateMaps
 
@@ -14,7 +14,11 @@ SKY = InnerGalaxySky(nside=16, n_energy=2)
 
 @pytest.fixture(scope="module")
 def model():
-    return SKY.build()
+    return SkyModel.build(SKY)
+
+
+def maps_of(model):
+    return TemplateMaps.of(model.diffuse, model.point_source_templates)
 
 
 def same(first, second):
@@ -32,15 +36,15 @@ def same(first, second):
 @pytest.mark.parametrize("share", [False, True])
 def test_a_model_of_kept_maps_is_the_model_that_was_computed(tmp_path, share):
     sky = SKY.model_copy(update={"gce_poisson_share": share})
-    computed = sky.build()
-    TemplateMaps.of(computed).save(tmp_path / "sky.npz", sky.law())
-    same(sky.build(TemplateMaps.load(tmp_path / "sky.npz", sky.law())), computed)
+    computed = SkyModel.build(sky)
+    maps_of(computed).save(tmp_path / "sky.npz", sky.law())
+    same(SkyModel.build(sky, TemplateMaps.load(tmp_path / "sky.npz", sky.law())), computed)
 
 
 def test_other_settings_and_broken_files_give_none(tmp_path, model):
     path = tmp_path / "sky.npz"
     assert TemplateMaps.load(path, SKY.law()) is None
-    TemplateMaps.of(model).save(path, SKY.law())
+    maps_of(model).save(path, SKY.law())
     assert TemplateMaps.load(path, SKY.model_copy(update={"gamma": 1.0}).law()) is None
     path.write_bytes(path.read_bytes()[:-100])
     assert TemplateMaps.load(path, SKY.law()) is None
@@ -50,7 +54,7 @@ def test_other_settings_and_broken_files_give_none(tmp_path, model):
 
 def test_a_run_computes_its_maps_once(tmp_path, monkeypatch):
     settings = load_settings("test", ["sky.nside=16", "sky.n_energy=2"])
-    Run.create(tmp_path / "run", settings, settings.sky.build())
+    Run.create(tmp_path / "run", settings, SkyModel.build(settings.sky))
     first = Run.open(tmp_path / "run").model
-    monkeypatch.setattr(skies, "smooth", lambda *arguments: pytest.fail("computed again"))
+    monkeypatch.setattr(compose, "smooth", lambda *arguments: pytest.fail("computed again"))
     same(Run.open(tmp_path / "run").model, first)
