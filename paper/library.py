@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gcesbi.analysis import injection as injection_steps
 from gcesbi.analysis import misspecification as mismodel_steps
 from gcesbi.analysis import steps
 from gcesbi.analysis.run import Run
@@ -276,7 +277,7 @@ def poisson_excess(n_maps: int) -> Step:
     """Reconstruct maps that are exactly Poisson, drawn from the best fit to the stored observation."""
 
     def do(run: Run) -> None:
-        cdf = mismodel_steps.poisson_excess(run, run.observation(), n_maps)
+        cdf = injection_steps.poisson_excess(run, run.observation(), n_maps)
         write_arrays(run.folder / FOLDER / "poisson_excess.npz", {"taus": TAUS, "scd_cdf": cdf})
 
     return Step(name="poisson-excess", do=do, options={"n_maps": n_maps})

@@ -6,40 +6,27 @@ Every step draws from a stream of its own, so that no map was seen in training.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from gcesbi.analysis.compare import compare_networks, compare_runs
-from gcesbi.analysis.injection import Injection, inject, poisson_excess
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.seeds import Stream, stream_seed
 from gcesbi.analysis.steps import load_networks
 from gcesbi.errors import InputError
-from gcesbi.evaluation.gate import MapGate
+from gcesbi.evaluation.compare import compare_networks
 from gcesbi.evaluation.matched_maps import at_composition
-from gcesbi.evaluation.networks import Evaluation, evaluate_networks
+from gcesbi.evaluation.misspecification import MisspecificationTest
+from gcesbi.evaluation.misspecified_maps import MisspecificationResult
+from gcesbi.evaluation.networks import evaluate_networks
 from gcesbi.evaluation.score_tests import other_skies
 from gcesbi.simulation import Simulations, Simulator, SkyModel
 from gcesbi.simulation.sky_settings import INTERSTELLAR, FolderSky, SkySettings
 from gcesbi.sky import Observation
-from gcesbi.validation import Comparison, Estimate
+from gcesbi.validation import Comparison
 from gcesbi.validation.misspecification import GateVerdict, area_under_curve
 
-__all__ = [
-    "GATE_MAPS",
-    "Injection",
-    "MismodelResult",
-    "calibrate_gate",
-    "compare_runs",
-    "inject",
-    "judge",
-    "mismodel",
-    "poisson_excess",
-    "stored_gate",
-    "variations",
-]
+__all__ = ["GATE_MAPS", "calibrate_gate", "compare_runs", "judge", "mismodel", "stored_gate", "variations"]
 
 GATE_MAPS = 3072
 """Fresh maps on which a gate is calibrated."""
@@ -52,7 +39,7 @@ _TWINS = ("networks", "twin")
 
 def calibrate_gate(
     run: Run, n_maps: int = GATE_MAPS, false_alarm: float = 0.01, workers: int = 1, progress: bool = False
-) -> MapGate:
+) -> MisspecificationTest:
     """Draw fresh maps of the run's model, calibrate the gate on them and store it in the run folder.
 
     The gate looks for the run's :func:`variations` by name, beside all that is strange.
@@ -70,18 +57,18 @@ def calibrate_gate(
         raise InputError(f"n_maps: a gate needs at least 1200 maps, got {n_maps}")
     networks = load_networks(run)
     maps = run.simulator.sample(n_maps, stream_seed(run, Stream.gate), workers, progress)
-    gate = MapGate.fit(run.model, *networks, maps.counts, false_alarm, other_skies(run.model, _built(run)))
+    gate = MisspecificationTest.fit(run.model, *networks, maps.counts, false_alarm, other_skies(run.model, _built(run)))
     gate.save(run.folder / "gate.npz")
     return gate
 
 
-def stored_gate(run: Run) -> MapGate | None:
+def stored_gate(run: Run) -> MisspecificationTest | None:
     """The run's gate; None if there is none, or if it was made for other weights."""
     path = run.folder / "gate.npz"
     if not path.is_file():
         return None
     try:
-        return MapGate.load(path, run.model, *load_networks(run))
+        return MisspecificationTest.load(path, run.model, *load_networks(run))
     except InputError:
         return None
 
@@ -122,58 +109,6 @@ def _same_region(model: SkyModel, nominal: SkyModel) -> SkyModel:
     return model if model.region == nominal.region else model.with_region(nominal.region)
 
 
-@dataclass(frozen=True, eq=False)
-class MismodelResult:
-    """A trained run on maps of other skies.
-
-    Parameters
-    ----------
-    evaluations : dict of str to Evaluation
-        By sky; "nominal" first.
-    area : dict of str to Estimate
-        Probability that a map of the sky looks stranger to the gate than one of the nominal sky: ½ is blind, 1 sees
-        all.
-    detected : dict of str to float
-        Share of maps that the gate turns away.
-    named : dict of str to dict of str to float
-        Area for each statistic alone.
-    n_maps : int
-    counts : float
-        Median counts of the nominal maps.
-    verdict : GateVerdict, optional
-        On the observation whose brightness the maps have; None if they are of the whole prior.
-    twins : dict of str to dict of str to Comparison
-        By sky and quantity: the run's networks and another run's on the same maps; empty without another run.
-    """
-
-    evaluations: dict[str, Evaluation]
-    area: dict[str, Estimate]
-    detected: dict[str, float]
-    named: dict[str, dict[str, float]]
-    n_maps: int
-    counts: float
-    verdict: GateVerdict | None = None
-    twins: dict[str, dict[str, Comparison]] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers."""
-        return {
-            "n_maps": self.n_maps,
-            "counts": self.counts,
-            "observation": None if self.verdict is None else self.verdict.to_dict(),
-            "skies": {
-                name: {
-                    **found.to_dict(),
-                    "area_under_curve": vars(self.area[name]),
-                    "turned_away": self.detected[name],
-                    "area_by_statistic": self.named[name],
-                    "twin": {key: each.to_dict() for key, each in self.twins.get(name, {}).items()},
-                }
-                for name, found in self.evaluations.items()
-            },
-        }
-
-
 def mismodel(
     run: Run,
     skies: Mapping[str, SkySettings] | None = None,
@@ -183,7 +118,7 @@ def mismodel(
     twin: Run | None = None,
     workers: int = 1,
     progress: bool = False,
-) -> MismodelResult:
+) -> MisspecificationResult:
     """Judge a trained run, and its gate, on maps of other skies.
 
     Parameters
@@ -214,7 +149,7 @@ def mismodel(
     score = {name: gate.gate.largest_score(values) for name, values in z.items()}
     limit = np.quantile(gate.gate.largest, 1 - gate.gate.false_alarm)
     sided = {name: np.where(gate.gate.two_sided, np.abs(values), values) for name, values in z.items()}
-    return MismodelResult(
+    return MisspecificationResult(
         evaluations,
         {name: area_under_curve(score["nominal"], values) for name, values in score.items()},
         {name: float(np.mean(values > limit)) for name, values in score.items()},
@@ -240,3 +175,20 @@ def _maps_of(
         return Simulator(model).sample(n, stream_seed(run, Stream.varied, k), workers, progress)
     rng = np.random.default_rng(stream_seed(run, Stream.composed, k))
     return Simulator(model).draw(at_composition(model, run.model, observation, n, rng), rng)
+
+
+def compare_runs(run: Run, other: Run, names: tuple[str, str] = ("first", "second")) -> dict[str, Comparison]:
+    """Two trained runs of one sky on the same held-out maps, by quantity; for instance the energy-independent twin.
+
+    Raises
+    ------
+    InputError
+        If the two were trained on maps of different models.
+    """
+    if run.model.fingerprint != other.model.fingerprint:
+        raise InputError(
+            f"other: must be a run of model {run.model.fingerprint}, is one of {other.model.fingerprint}; "
+            "networks are compared on the same maps"
+        )
+    maps = run.store.read(0, min(run.settings.simulation.n_test, other.settings.simulation.n_test))
+    return compare_networks(run.model, maps, load_networks(run), load_networks(other), names, run.settings.seed)

@@ -201,7 +201,7 @@ def inject(
     quiet: Quiet = False,
 ) -> None:
     """Add populations of known flux to an observation, the run's own if none is given, and recover them."""
-    from gcesbi.analysis import misspecification as mismodel_steps
+    from gcesbi.analysis import injection as injection_steps
     from gcesbi.report import misspecification as mismodel_pages
     from gcesbi.report.html import Report
 
@@ -212,7 +212,7 @@ def inject(
     grid = flux or [1e-8, 3e-8, 1e-7, 2e-7]
     sampled = {"sampler": "nested", "n_live": nptf_live, "n_eff": 2 * nptf_live}
     with timer.step("Inject and recover"):
-        found = mismodel_steps.inject(
+        found = injection_steps.inject(
             opened,
             seen,
             grid,
@@ -225,7 +225,7 @@ def inject(
             nptf=opened.settings.nptf.model_copy(update=sampled),
         )
     with timer.step("Reconstruct an exactly Poisson sky"):
-        smooth = mismodel_steps.poisson_excess(opened, seen, poisson_maps)
+        smooth = injection_steps.poisson_excess(opened, seen, poisson_maps)
     data = {**found.to_dict(), "poisson_excess": smooth.tolist()}
     opened.write_json("injection.json", data)
     told = "; ".join(f"{name} {found.slope(name)}" for name in found.recovered)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi import plots
-from gcesbi.analysis.injection import Injection
-from gcesbi.analysis.misspecification import MismodelResult
+from gcesbi.evaluation.injection import Injection
+from gcesbi.evaluation.misspecified_maps import MisspecificationResult
 from gcesbi.evaluation.predictions import TAUS
 from gcesbi.report.html import FigureBlock, Section, TableBlock
 from gcesbi.report.validation import gate_section
@@ -21,7 +21,7 @@ __all__ = ["comparison_sections", "injection_section", "mismodel_sections"]
 LINE_TAUS = TAUS[[7, 23, 39, 55, 71]]
 
 
-def mismodel_sections(result: MismodelResult) -> tuple[Section, ...]:
+def mismodel_sections(result: MisspecificationResult) -> tuple[Section, ...]:
     """A run on maps of other skies: what becomes of its error bars, whether the gate notices, and its twin's fate."""
     drawn = "as bright as the observation, template by template" if result.verdict else "of the whole prior"
     errors = Section(
@@ -34,7 +34,7 @@ def mismodel_sections(result: MismodelResult) -> tuple[Section, ...]:
     return (*asked, errors, _power_section(result), *_twin_sections(result))
 
 
-def _source_count_table(result: MismodelResult) -> TableBlock:
+def _source_count_table(result: MisspecificationResult) -> TableBlock:
     rows = tuple(
         (
             sky,
@@ -53,7 +53,7 @@ def _source_count_table(result: MismodelResult) -> TableBlock:
     )
 
 
-def _spectrum_table(result: MismodelResult) -> TableBlock:
+def _spectrum_table(result: MisspecificationResult) -> TableBlock:
     rows = tuple(
         (sky, *(str(report.dispersion) for report in evaluation.spectra.values()))
         for sky, evaluation in result.evaluations.items()
@@ -65,7 +65,7 @@ def _spectrum_table(result: MismodelResult) -> TableBlock:
     )
 
 
-def _source_count_figures(result: MismodelResult) -> list[FigureBlock]:
+def _source_count_figures(result: MisspecificationResult) -> list[FigureBlock]:
     figures = []
     for name in result.evaluations["nominal"].source_counts:
         found = {sky: evaluation.source_counts[name] for sky, evaluation in result.evaluations.items()}
@@ -89,7 +89,7 @@ def _source_count_figures(result: MismodelResult) -> list[FigureBlock]:
     return figures
 
 
-def _power_section(result: MismodelResult) -> Section:
+def _power_section(result: MisspecificationResult) -> Section:
     names = list(next(iter(result.named.values())))
     rows = tuple(
         (sky, str(area), f"{result.detected[sky]:.2f}", *(f"{result.named[sky][n]:.2f}" for n in names))
@@ -114,7 +114,7 @@ def _power_section(result: MismodelResult) -> Section:
     )
 
 
-def _twin_sections(result: MismodelResult) -> tuple[Section, ...]:
+def _twin_sections(result: MisspecificationResult) -> tuple[Section, ...]:
     """The run's networks and its twin's on the same maps, sky by sky."""
     if not result.twins:
         return ()

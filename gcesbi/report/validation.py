@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from gcesbi import plots
-from gcesbi.analysis.neural_posteriors import NeuralPosteriorEvaluation
 from gcesbi.errors import InputError
 from gcesbi.evaluation.networks import Details, Evaluation
+from gcesbi.evaluation.neural_posteriors import NeuralPosteriorEvaluation
 from gcesbi.report.html import FigureBlock, Section, TableBlock
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import GateVerdict

@@ -22,8 +22,9 @@ from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms, poiss
 from gcesbi.cli import main as cli
 from gcesbi.cli import validate as cli_validate
 from gcesbi.errors import InputError
-from gcesbi.evaluation.gate import MapGate
+from gcesbi.evaluation.injection import Injection
 from gcesbi.evaluation.matched_maps import at_composition, fitted_fluxes
+from gcesbi.evaluation.misspecification import MisspecificationTest
 from gcesbi.evaluation.networks import Evaluation
 from gcesbi.evaluation.residuals import FIT_STATISTICS, fit_statistics
 from gcesbi.evaluation.score_tests import other_skies, scores_towards
@@ -248,14 +249,14 @@ def test_the_gate_is_kept_and_belongs_to_its_weights(run, gate, tmp_path):
     assert sum(str(name).startswith("towards ") for name in gate.gate.names) == len(gate.others) == 6
     gate.save(tmp_path / "gate.npz")
     spectra, source_counts = steps.load_networks(run)
-    again = MapGate.load(tmp_path / "gate.npz", run.model, spectra, source_counts)
+    again = MisspecificationTest.load(tmp_path / "gate.npz", run.model, spectra, source_counts)
     np.testing.assert_array_equal(again.z(seen.counts[None]), gate.z(seen.counts[None]))
     next(iter(spectra.head.parameters())).data += 1
     with pytest.raises(InputError, match="was made for another model or other weights"):
-        MapGate.load(tmp_path / "gate.npz", run.model, spectra, source_counts)
+        MisspecificationTest.load(tmp_path / "gate.npz", run.model, spectra, source_counts)
     (tmp_path / "gate.npz").write_bytes(b"nothing")
     with pytest.raises(InputError, match="cannot be read"):
-        MapGate.load(tmp_path / "gate.npz", run.model, spectra, source_counts)
+        MisspecificationTest.load(tmp_path / "gate.npz", run.model, spectra, source_counts)
     with pytest.raises(InputError, match="n_maps: a gate needs at least 1200 maps, got 500"):
         mismodel_steps.calibrate_gate(run, 500)
 
@@ -300,7 +301,7 @@ def test_mismodelled_maps_are_judged_beside_nominal_ones_of_the_same_brightness(
 
 def test_what_is_injected_has_the_flux_and_source_counts_asked_for(run):
     seen = run.observation()
-    found = mismodel_steps.inject(run, seen, [1e-7, 4e-7], xi=-10.5, omega2=0.01, n_repeat=4)
+    found = injection_steps.inject(run, seen, [1e-7, 4e-7], xi=-10.5, omega2=0.01, n_repeat=4)
     np.testing.assert_allclose(found.injected.mean(axis=1), [1e-7, 4e-7], rtol=0.2)
     brightest = run.model.bins.centres[np.argmax(np.diff(found.injected_cdf[1, 0], prepend=0))]
     assert brightest == pytest.approx(-10.5, abs=0.5)
@@ -317,7 +318,7 @@ def injection(offset=0.0, slope=1.0, noise=0.0, n_flux=4, n_repeat=3):
     scatter = noise * np.random.default_rng(0).normal(size=injected.shape)
     recovered = np.repeat((1e-7 + offset + slope * injected + scatter)[..., None], 3, axis=-1)
     curves = np.ones((n_flux, n_repeat, 26))
-    return mismodel_steps.Injection("gce", injected, {"one": recovered}, {"one": 1e-7}, curves, curves)
+    return Injection("gce", injected, {"one": recovered}, {"one": 1e-7}, curves, curves)
 
 
 def test_slope_and_offset_are_those_of_linear_regression():
@@ -349,7 +350,7 @@ def test_too_few_populations_have_no_bands():
 def test_the_nptf_is_asked_about_the_first_populations_of_each_flux(run):
     """Some live points on a faint sky of two bins: whether numbers come out, and where they go; not what they are."""
     settings = NptfSettings(sampler="nested", n_live=60, n_eff=60, max_seconds=2.0)
-    found = mismodel_steps.inject(run, run.observation(), [2e-7], n_repeat=2, n_nptf=1, nptf=settings)
+    found = injection_steps.inject(run, run.observation(), [2e-7], n_repeat=2, n_nptf=1, nptf=settings)
     assert found.recovered["NPTF"].shape == (1, 1, 3)
     assert found.recovered["networks"].shape == (1, 2, 3)
     assert np.all(np.diff(found.recovered["NPTF"], axis=-1) >= 0)
@@ -367,7 +368,7 @@ def test_nothing_but_the_population_is_drawn(run):
 
 
 def test_a_poisson_sky_has_curves_for_every_level(run):
-    smooth = mismodel_steps.poisson_excess(run, run.observation(), 10)
+    smooth = injection_steps.poisson_excess(run, run.observation(), 10)
     assert smooth.shape == (79, 2, 26)
     assert np.all(np.diff(smooth, axis=0) <= 1e-9)  # high levels are brighter
     np.testing.assert_allclose(smooth[..., -1], 1)
@@ -376,13 +377,13 @@ def test_a_poisson_sky_has_curves_for_every_level(run):
 def test_bad_input_is_named(run):
     seen = run.observation()
     with pytest.raises(InputError, match="template: must be one of gce, disk, got 'pi'"):
-        mismodel_steps.inject(run, seen, [1e-7], template="pi")
+        injection_steps.inject(run, seen, [1e-7], template="pi")
     with pytest.raises(InputError, match="fluxes: must be numbers above zero"):
-        mismodel_steps.inject(run, seen, [0.0])
+        injection_steps.inject(run, seen, [0.0])
     with pytest.raises(InputError, match="n_nptf: must lie between 0 and n_repeat, 5, got 6"):
-        mismodel_steps.inject(run, seen, [1e-7], n_nptf=6)
+        injection_steps.inject(run, seen, [1e-7], n_nptf=6)
     with pytest.raises(InputError, match="n_maps: must be at least 1, got 0"):
-        mismodel_steps.poisson_excess(run, seen, 0)
+        injection_steps.poisson_excess(run, seen, 0)
     with pytest.raises(InputError, match=r"counts: must have shape \(n, 2, "):
         fitted_norms(seen.counts, run.model)
 

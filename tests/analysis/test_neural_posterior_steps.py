@@ -9,16 +9,13 @@ import pytest
 from gcesbi.analysis import misspecification as mismodel_steps
 from gcesbi.analysis import neural_posteriors as neural_posterior_steps
 from gcesbi.analysis import steps
-from gcesbi.analysis.neural_posteriors import (
-    evaluate_neural_posteriors,
-    infer_neural_posteriors,
-    judge_neural_posterior,
-)
+from gcesbi.analysis.neural_posteriors import evaluate_neural_posteriors, infer_neural_posteriors
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings, load_settings
 from gcesbi.cli import main as cli
 from gcesbi.errors import InputError
 from gcesbi.estimators import FmpeEstimator, NpeEstimator, SpectralEstimator, read_notes
+from gcesbi.evaluation.neural_posteriors import judge_neural_posterior
 from gcesbi.report.tables import comparison_table
 from gcesbi.report.validation import neural_posterior_section
 from gcesbi.simulation import SkyModel

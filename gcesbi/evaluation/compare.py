@@ -1,7 +1,6 @@
-"""Two trained runs on the same maps, for instance one whose networks see the counts summed over energies.
+"""Two sets of networks on the same maps, for instance one that sees the counts summed over energies.
 
-A run is its own twin's judge: both networks are asked about the held-out maps of the first, so that what differs is the
-networks and nothing else (List et al. 2025, 2507.17804, Figs. S14 and S15).
+What differs is the networks and nothing else (List et al. 2025, 2507.17804, Figs. S14 and S15).
 """
 
 from __future__ import annotations
@@ -9,34 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.analysis.run import Run
-from gcesbi.analysis.steps import load_networks
-from gcesbi.errors import InputError
 from gcesbi.estimators import SourceCountEstimator, SpectralEstimator
 from gcesbi.evaluation.predictions import TAUS, true_cdf
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.validation import Comparison, gaussian_quantiles
 
-__all__ = ["compare_networks", "compare_runs"]
+__all__ = ["Networks", "compare_networks"]
 
 Networks = tuple[SpectralEstimator, SourceCountEstimator]
-
-
-def compare_runs(run: Run, other: Run, names: tuple[str, str] = ("first", "second")) -> dict[str, Comparison]:
-    """Two trained runs of one sky on the same held-out maps, by quantity; for instance the energy-independent twin.
-
-    Raises
-    ------
-    InputError
-        If the two were trained on maps of different models.
-    """
-    if run.model.fingerprint != other.model.fingerprint:
-        raise InputError(
-            f"other: must be a run of model {run.model.fingerprint}, is one of {other.model.fingerprint}; "
-            "networks are compared on the same maps"
-        )
-    maps = run.store.read(0, min(run.settings.simulation.n_test, other.settings.simulation.n_test))
-    return compare_networks(run.model, maps, load_networks(run), load_networks(other), names, run.settings.seed)
 
 
 def compare_networks(

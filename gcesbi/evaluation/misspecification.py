@@ -27,7 +27,7 @@ from gcesbi.io.files import write_atomically
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import EMBEDDING_STATISTICS, EmbeddingReference, Gate, GateVerdict
 
-__all__ = ["MapGate", "embeddings"]
+__all__ = ["MisspecificationTest", "embeddings"]
 
 Array = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ def embeddings(estimator: Estimator, counts: ArrayLike, batch: int = 128) -> Arr
 
 
 @dataclass(frozen=True, eq=False)
-class MapGate:
+class MisspecificationTest:
     """Gate of a model and its two networks.
 
     Parameters
@@ -73,7 +73,7 @@ class MapGate:
         counts: ArrayLike,
         false_alarm: float = 0.01,
         others: Sequence[OtherSky] = (),
-    ) -> MapGate:
+    ) -> MisspecificationTest:
         """Calibrate on maps (n, n_energy, n_pix) of the model that training never saw.
 
         A quarter serves the embeddings' reference; of the rest, one half serves the expectation of every statistic and
@@ -131,7 +131,7 @@ class MapGate:
     @classmethod
     def load(
         cls, path: str | Path, model: SkyModel, spectra: SpectralEstimator, source_counts: SourceCountEstimator
-    ) -> MapGate:
+    ) -> MisspecificationTest:
         """Read a stored gate.
 
         Raises
