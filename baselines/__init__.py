@@ -1,7 +1,5 @@
 """Classical likelihoods to compare with: Poisson template fits and the non-Poissonian template fit (NPTF)."""
 
-from gcesbi.baselines.nptf.density_family import DensityFamily
-from gcesbi.baselines.nptf.evidence import BayesFactor, bayes_factor
 from gcesbi.baselines.nptf.fit import NPTF
 from gcesbi.baselines.nptf.likelihood import NptfGradient, NptfLikelihood, nptf_log_likelihood
 from gcesbi.baselines.nptf.posterior import NptfPosterior
@@ -30,22 +28,18 @@ from gcesbi.baselines.samplers.nested import NestedConvergence, NestedSampling
 from gcesbi.baselines.samplers.nuts import ChainConvergence, Nuts
 from gcesbi.baselines.samplers.sampling import Chain, Convergence, SamplingWarning, run_emcee
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target
-from gcesbi.baselines.samplers.tempering import IslandConvergence, Tempering
 
 __all__ = [
     "NPTF",
-    "BayesFactor",
     "BrokenPowerLaws",
     "Chain",
     "ChainConvergence",
     "ChainSettings",
     "Convergence",
-    "DensityFamily",
     "DeviantPixel",
     "Ensemble",
     "Fixed",
     "GoodnessOfFit",
-    "IslandConvergence",
     "JointFit",
     "JointFitResult",
     "Limits",
@@ -73,10 +67,8 @@ __all__ = [
     "SkewNormal",
     "SkewNormals",
     "Target",
-    "Tempering",
     "TemplateSpectrum",
     "UserTemplate",
-    "bayes_factor",
     "compare_templates",
     "deviance",
     "deviant_pixels",

@@ -287,7 +287,7 @@ class NPTF:
 
         Parameters
         ----------
-        sampler : Tempering, NestedSampling, Ensemble or Nuts
+        sampler : NestedSampling, Ensemble or Nuts
             :class:`~gcesbi.baselines.samplers.nested.NestedSampling` by default.
         seed : int
             Same seed, same samples, whatever the number of workers (unless time runs out).

@@ -1,8 +1,7 @@
-"""Ensemble sampling as a strategy: tempered start, then emcee, whose chain is kept if time runs out or it is killed."""
+"""Ensemble sampling with emcee from about the maximum; the chain is kept if time runs out or it is killed."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from gcesbi.baselines.samplers.maximum import start_points
 from gcesbi.baselines.samplers.sampling import diagnose
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
-from gcesbi.baselines.samplers.tempering import Tempering
 from gcesbi.errors import InputError
 
 __all__ = ["Ensemble"]
@@ -25,7 +24,7 @@ _SLICE = 50  # steps between two looks at the clock
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble:
-    """emcee's walkers, started from tempered particles.
+    """emcee's walkers, started about the maxima of the likelihood (:func:`.start_points`).
 
     Parameters
     ----------
@@ -35,15 +34,11 @@ class Ensemble:
         Steps of every walker, burn-in included.
     burn_in : float
         Share of the steps that is dropped.
-    n_particles, n_moves : int
-        Of the one island that is tempered first; walkers start at some of the particles.
     """
 
     n_walkers: int | None = None
     n_steps: int = 1000
     burn_in: float = 0.2
-    n_particles: int = 400
-    n_moves: int = 6
 
     def __post_init__(self) -> None:
         if self.n_steps < 4:
@@ -52,13 +47,11 @@ class Ensemble:
             raise InputError(f"burn_in: must lie in [0, 1), got {self.burn_in}")
 
     def sample(self, target: Target, seed: int, limits: Limits | None = None) -> Sampled:
-        """Draw from the posterior, all samples of the chain; ln Z is the tempering's, without an error."""
+        """Draw from the posterior, all samples of the chain; without an evidence."""
         limits = limits or Limits()
         n_walkers = self.n_walkers or 4 * target.n_dim
         if n_walkers < 2 * target.n_dim + 2 or n_walkers % 2:
             raise InputError(f"n_walkers: must be even and at least {2 * target.n_dim + 2}, got {n_walkers}")
-        if self.n_particles < n_walkers:
-            raise InputError(f"n_particles: must be even and at least n_walkers = {n_walkers}, got {self.n_particles}")
         walk = _Walk.resume(self, target, seed, limits) or _Walk.begin(self, target, n_walkers, seed, limits)
         with tqdm(total=self.n_steps, initial=walk.n_steps, disable=not limits.progress, desc="emcee") as bar:
             while walk.n_steps < self.n_steps and (limits.left > 0 or walk.n_steps < 4):
@@ -79,7 +72,6 @@ class _Walk:
     chain: FloatArray
     value: FloatArray
     accepted: float = 0.0
-    log_z: float = math.nan
     spent: int = 0
 
     @property
@@ -88,16 +80,13 @@ class _Walk:
 
     @classmethod
     def begin(cls, settings: Ensemble, target: Target, n_walkers: int, seed: int, limits: Limits) -> _Walk:
-        """Temper particles and start walkers at some of them."""
-        tempering = Tempering(n_particles=settings.n_particles, n_islands=1, n_moves=settings.n_moves)
-        found = tempering.sample(target, seed, Limits(seconds=limits.left / 2, progress=limits.progress))
-        rows = np.random.default_rng(seed).choice(len(found.u), n_walkers, replace=False)
+        """Start walkers."""
+        start, spent = start_points(target, n_walkers, seed)
         sampler = _sampler(target, n_walkers)
         sampler.random_state = np.random.RandomState(seed).get_state()
         identity = target.identity(settings, seed) if limits.checkpoint else ""
         empty = np.empty((0, n_walkers, target.n_dim)), np.empty((0, n_walkers))
-        state = emcee.State(found.u[rows], log_prob=found.log_likelihood[rows])
-        return cls(target, sampler, state, identity, *empty, 0.0, found.log_evidence, found.n_evaluation)
+        return cls(target, sampler, emcee.State(start), identity, *empty, 0.0, spent)
 
     @classmethod
     def resume(cls, settings: Ensemble, target: Target, seed: int, limits: Limits) -> _Walk | None:
@@ -113,7 +102,7 @@ class _Walk:
         position, has_gauss, gauss = kept["random"].tolist()
         sampler.random_state = ("MT19937", kept["key"], int(position), int(has_gauss), gauss)
         state = emcee.State(chain[-1], log_prob=value[-1])
-        return cls(target, sampler, state, identity, chain, value, scalars[0], scalars[1], int(scalars[2]))
+        return cls(target, sampler, state, identity, chain, value, scalars[0], int(scalars[1]))
 
     def on(self, n: int) -> None:
         """Take `n` steps."""
@@ -131,7 +120,7 @@ class _Walk:
         arrays = {
             "chain": self.chain,
             "value": self.value,
-            "scalars": np.array([self.accepted, self.log_z, self.spent]),
+            "scalars": np.array([self.accepted, self.spent]),
             "key": key,
             "random": np.array([position, has_gauss, gauss]),
         }
@@ -145,7 +134,7 @@ class _Walk:
         convergence = replace(convergence, missing=wanted - self.n_steps)
         n_evaluation = self.spent + self.value.size
         u, value = kept.reshape(-1, self.target.n_dim), self.value[first:].ravel()
-        return Sampled(u, value, convergence, self.log_z, math.nan, n_evaluation)
+        return Sampled(u, value, convergence, n_evaluation=n_evaluation)
 
 
 def _sampler(target: Target, n_walkers: int) -> emcee.EnsembleSampler:

@@ -1,4 +1,8 @@
-"""Maximum likelihood of a target by its gradient: L-BFGS-B from several starts, within the prior's box."""
+"""Maximum likelihood of a target by its gradient: L-BFGS-B from several starts, within the prior's box.
+
+Chains start about the maxima: each at a point between one of them and a draw from the prior, where ln L is lower by
+no more than the number of parameters, about twice as much as the posterior itself scatters.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,12 @@ from scipy.optimize import minimize
 from gcesbi.baselines.samplers.target import Target
 from gcesbi.errors import InputError
 
-__all__ = ["Maximum", "maximise"]
+__all__ = ["Maximum", "maximise", "start_points"]
 
 FloatArray = NDArray[np.float64]
 
 _MARGIN = 1e-9  # a parameter this close to the end of its prior is at the wall
+_MAX_HALVINGS = 40
 _FLOOR = 1e250  # taken for ln L = -inf: a number the line search can step back from
 
 
@@ -28,8 +33,8 @@ class Maximum:
     u : array (n_dim,)
         Point of the unit cube.
     log_likelihood : float
-    others : array (n_start,)
-        Log-likelihood at the end of every start, descending: starts that disagree tell of several modes.
+    ends, others : array (n_start, n_dim), array (n_start,)
+        End of every start and its log-likelihood, descending: starts that disagree tell of several modes.
     walls : tuple of str
         Parameters at an end of their prior.
     gradient : float
@@ -40,6 +45,7 @@ class Maximum:
 
     u: FloatArray
     log_likelihood: float
+    ends: FloatArray
     others: FloatArray
     walls: tuple[str, ...]
     gradient: float
@@ -70,19 +76,38 @@ def maximise(
         drawn = np.random.default_rng(seed).random((n_trial, target.n_dim))
         starts = drawn[np.argsort(-target.finite(drawn), kind="stable")[:n_start]]
     climbs = [_climb(target, start) for start in np.clip(starts, _MARGIN, 1 - _MARGIN)]
-    best = max(climbs, key=lambda climb: climb[1])
-    u = best[0]
+    climbs.sort(key=lambda climb: -climb[1])
+    ends, values, spent = (np.array(column) for column in zip(*climbs, strict=True))
+    u = ends[0]
     low, high = u <= 2 * _MARGIN, u >= 1 - 2 * _MARGIN
     slope = target.gradient(u)[1]
     free = np.where(low, np.maximum(slope, 0), np.where(high, np.minimum(slope, 0), slope))
     return Maximum(
         u,
-        best[1],
-        np.sort([value for _, value, _ in climbs])[::-1],
+        float(values[0]),
+        ends,
+        values,
         tuple(name for name, wall in zip(target.names, low | high, strict=True) if wall),
         float(np.abs(free).max()),
-        sum(n for *_, n in climbs),
+        int(spent.sum()),
     )
+
+
+def start_points(target: Target, n: int, seed: int) -> tuple[FloatArray, int]:
+    """Points (n, n_dim) of the unit cube about the highest maxima, and the evaluations that finding them took."""
+    found = maximise(target, seed=seed)
+    lowest = found.log_likelihood - target.n_dim
+    centres = found.ends[found.others >= lowest]
+    centres = centres[np.arange(n) % len(centres)]
+    step = np.random.default_rng([seed, 1]).random((n, target.n_dim)) - centres
+    n_evaluation, far = found.n_evaluation, np.arange(n)
+    for _ in range(_MAX_HALVINGS):
+        n_evaluation += len(far)
+        far = far[target.finite(centres[far] + step[far]) < lowest]
+        if not far.size:
+            break
+        step[far] /= 2
+    return centres + step, n_evaluation
 
 
 def _climb(target: Target, start: FloatArray) -> tuple[FloatArray, float, int]:

@@ -1,10 +1,10 @@
 r"""Hamiltonian sampling: NUTS (Hoffman & Gelman 2014, arXiv:1111.4246) by pyro, along the closed-form gradient.
 
-The unit cube is opened to all numbers by u = 1 / (1 + e^-v), whose Jacobian joins the potential. Chains start at
-tempered particles, one each, and take as mass matrix the inverse of a covariance Σ = C Cᵀ of v: they walk in w = C⁻¹ v
-with masses 1. Σ is at first that of the particles, then that of all chains' draws in each round of the warm-up but the
-last, in which only step sizes are adapted. NUTS is for posteriors of one mode: chains in different modes stay there,
-and R-hat says so.
+The unit cube is opened to all numbers by u = 1 / (1 + e^-v), whose Jacobian joins the potential. Chains start about
+the maxima of the likelihood and take as mass matrix the inverse of a covariance Σ = C Cᵀ of v: they walk in w = C⁻¹ v
+with masses 1. Σ is at first that of points about the maxima, then that of all chains' draws in each round of the
+warm-up but the last, in which only step sizes are adapted. NUTS is for posteriors of one mode: chains in different
+modes stay there, and R-hat says so.
 
 A round, a few draws of every chain, depends on nothing but the state before it and the seed; the state is written
 after every round. A run that was killed goes on from there and ends in the same draws.
@@ -12,7 +12,6 @@ after every round. A run that was killed goes on from there and ends in the same
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +21,9 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from tqdm import tqdm
 
+from gcesbi.baselines.samplers.maximum import start_points
 from gcesbi.baselines.samplers.sampling import rank_diagnostics, rank_problems
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
-from gcesbi.baselines.samplers.tempering import Tempering
 from gcesbi.errors import InputError
 
 __all__ = ["ChainConvergence", "Nuts"]
@@ -33,7 +32,8 @@ FloatArray = NDArray[np.float64]
 
 _SLICE = 25  # draws of every chain between two looks at the clock
 _INSIDE = 1e-6  # closest to the cube's walls that a chain begins
-_NARROWEST = 1e-3  # standard deviation of v added where particles may all be one
+_NARROWEST = 1e-3  # standard deviation of v added where points may all be one
+_POINTS = 100  # about the maxima, whose covariance is the first
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,22 +88,17 @@ class Nuts:
     n_chains : int
     max_depth : int
         At most 2^max_depth gradients a sample.
-    n_particles : int
-        Particles tempered to start from; even, not fewer than chains.
     """
 
     n_samples: int = 500
     n_warmup: int = 300
     n_chains: int = 4
     max_depth: int = 7
-    n_particles: int = 100
 
     def __post_init__(self) -> None:
         for name, least in (("n_samples", 4), ("n_warmup", 3), ("n_chains", 2), ("max_depth", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}: must be at least {least}, got {getattr(self, name)}")
-        if self.n_particles < self.n_chains:
-            raise InputError(f"n_particles: must be at least n_chains = {self.n_chains}, got {self.n_particles}")
 
     @property
     def warmup(self) -> tuple[int, ...]:
@@ -112,12 +107,12 @@ class Nuts:
         return first, second, self.n_warmup - first - second
 
     def sample(self, target: Target, seed: int, limits: Limits | None = None) -> Sampled:
-        """Draw from the posterior; no evidence but the start's, without an error."""
+        """Draw from the posterior; without an evidence."""
         limits = limits or Limits()
         if target.gradient is None:
             raise InputError("target: has no gradient for NUTS to follow")
         identity = target.identity(self, seed) if limits.checkpoint else ""
-        chains = _Chains.load(load_arrays(limits.checkpoint, identity)) or self._begin(target, seed, limits)
+        chains = _Chains.load(load_arrays(limits.checkpoint, identity)) or self._begin(target, seed)
         total = self.n_warmup + self.n_samples
         with tqdm(total=total, initial=chains.n_done(self), disable=not limits.progress, desc="NUTS") as bar:
             while chains.n_done(self) < total and limits.left > 0:
@@ -127,16 +122,14 @@ class Nuts:
                 bar.update(chains.n_done(self) - bar.n)
         return self._result(target, chains)
 
-    def _begin(self, target: Target, seed: int, limits: Limits) -> _Chains:
-        """Chains at tempered particles, which take at most half the time."""
-        tempering = Tempering(n_particles=self.n_particles, n_islands=1, n_moves=4)
-        start = tempering.sample(target, seed, Limits(limits.left / 2, None, limits.progress))
-        inside = np.clip(start.u, _INSIDE, 1 - _INSIDE)
+    def _begin(self, target: Target, seed: int) -> _Chains:
+        start, spent = start_points(target, max(self.n_chains, _POINTS), seed)
+        inside = np.clip(start, _INSIDE, 1 - _INSIDE)
         v = np.log(inside / (1 - inside))
         begin = v[: self.n_chains]
         scale = _scale(v, np.diag(v.std(axis=0) + _NARROWEST))
         steps = np.ones(self.n_chains)
-        return _Chains(begin, scale, steps, begin[:, None], 0, 0, start.n_evaluation, start.log_evidence)
+        return _Chains(begin, scale, steps, begin[:, None], 0, 0, spent)
 
     def _round(self, target: Target, seed: int, chains: _Chains) -> _Chains:
         """The state one round later."""
@@ -155,7 +148,6 @@ class Nuts:
             round=chains.round + 1,
             divergent=chains.divergent + sum(walk.divergent for walk in walks),
             spent=chains.spent + sum(walk.spent for walk in walks),
-            log_evidence=chains.log_evidence,
         )
 
     def _result(self, target: Target, chains: _Chains) -> Sampled:
@@ -165,7 +157,7 @@ class Nuts:
             target.names, *rank_diagnostics(u), chains.divergent, self.n_samples - kept, kept > 0
         )
         flat = u.reshape(-1, target.n_dim)
-        return Sampled(flat, target.finite(flat), convergence, chains.log_evidence, math.nan, chains.spent)
+        return Sampled(flat, target.finite(flat), convergence, n_evaluation=chains.spent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,8 +176,6 @@ class _Chains:
         v of the latest round of the warm-up, later of all rounds after it.
     round, divergent, spent : int
         Rounds done, steps that diverged after the warm-up, evaluations.
-    log_evidence : float
-        That of the tempered start.
     """
 
     position: FloatArray
@@ -195,7 +185,6 @@ class _Chains:
     round: int
     divergent: int
     spent: int
-    log_evidence: float
 
     def n_kept(self, settings: Nuts) -> int:
         """Draws of every chain after the warm-up."""
@@ -207,7 +196,7 @@ class _Chains:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The state as arrays."""
-        scalars = np.array([self.round, self.divergent, self.spent, self.log_evidence])
+        scalars = np.array([self.round, self.divergent, self.spent])
         names = ("position", "scale", "steps", "draws")
         return {"scalars": scalars, **{name: getattr(self, name) for name in names}}
 
@@ -216,8 +205,8 @@ class _Chains:
         """The state of arrays; None of none."""
         if arrays is None:
             return None
-        number, divergent, spent, log_evidence = arrays.pop("scalars").tolist()
-        return cls(**arrays, round=int(number), divergent=int(divergent), spent=int(spent), log_evidence=log_evidence)
+        number, divergent, spent = arrays.pop("scalars").astype(int).tolist()
+        return cls(**arrays, round=number, divergent=divergent, spent=spent)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,18 +1,15 @@
 """Ensemble sampling with emcee, and an honest word on whether it converged.
 
-emcee (Foreman-Mackey et al. 2013, arXiv:1202.3665) moves many walkers at once, so that a log-probability which takes
-a batch of
-parameter vectors uses all cores. Differential-evolution moves (Nelson, Ford & Payne 2014; ter Braak & Vrugt 2008)
-cope better with
-narrow degeneracies than the stretch move; :class:`BlockMove` makes them in a few coordinates at a time, for many
-parameters.
+emcee (Foreman-Mackey et al. 2013, arXiv:1202.3665) moves many walkers at once, so that a log-probability which takes a
+batch of parameter vectors uses all cores. Differential-evolution moves (Nelson, Ford & Payne 2014; ter Braak & Vrugt
+2008) cope better with narrow degeneracies than the stretch move; :class:`BlockMove` makes them in a few coordinates at
+a time, for many parameters.
 
-An ensemble does not weigh separate modes against each other within any affordable time;
-:mod:`gcesbi.baselines.samplers.tempering` does.
+An ensemble does not weigh separate modes against each other within any affordable time; nested sampling does
+(:mod:`gcesbi.baselines.samplers.nested`).
 
 R-hat and effective sample size (Vehtari et al. 2021, arXiv:1903.08008) take walkers as chains. Walkers of an ensemble
-are not
-independent, so both are somewhat too favourable; the autocorrelation time is emcee's own, over the ensemble.
+are not independent, so both are somewhat too favourable; the autocorrelation time is emcee's own, over the ensemble.
 """
 
 from __future__ import annotations

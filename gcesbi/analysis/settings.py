@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gcesbi.analysis.presets import apply_changes, names_in, read_preset
-from gcesbi.baselines import Ensemble, ModelPriors, NestedSampling, NptfPriors, Tempering
+from gcesbi.baselines import Ensemble, ModelPriors, NestedSampling, NptfPriors
 from gcesbi.baselines.nptf.priors import PriorChoice
 from gcesbi.baselines.samplers.target import Sampler
 from gcesbi.errors import InputError
@@ -76,15 +76,21 @@ class NptfSettings(_Settings):
     priors: Literal["literature", "model"] = Field(
         "literature", description="literature: broken power laws; model: the networks' own prior, skew normals"
     )
-    sampler: Literal["nested", "tempering", "ensemble"] = "nested"
+    sampler: Literal["nested", "ensemble"] = "nested"
     max_seconds: float | None = Field(None, gt=0, description="when these are over, keep what there is")
-    n_particles: int = Field(500, ge=36, multiple_of=2, description="of an island; of the ensemble's start")
-    n_islands: int = Field(4, ge=1, description="independent runs of the tempering")
-    n_moves: int = Field(8, ge=1, description="of every particle at every power of the likelihood")
     n_walkers: int = Field(64, ge=36, multiple_of=2, description="of the ensemble")
     n_steps: int = Field(1_500, ge=20, description="of the ensemble")
     n_live: int = Field(1_000, ge=20, description="live points of nested sampling")
     n_eff: int = Field(4_000, ge=20, description="effective posterior points wanted of nested sampling")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_tempering(cls, values: Any) -> Any:
+        """Stored runs of version 0.1.0 name the settings of a third sampler; nested sampling took its place."""
+        if not isinstance(values, Mapping):
+            return values
+        kept = {key: value for key, value in values.items() if key not in ("n_particles", "n_islands", "n_moves")}
+        return kept | ({"sampler": "nested"} if kept.get("sampler") == "tempering" else {})
 
     def prior(self) -> PriorChoice:
         """Priors of the fit."""
@@ -94,11 +100,7 @@ class NptfSettings(_Settings):
         """Sampler of the fit."""
         if self.sampler == "nested":
             return NestedSampling(n_live=self.n_live, n_eff=self.n_eff)
-        if self.sampler == "ensemble":
-            return Ensemble(
-                n_walkers=self.n_walkers, n_steps=self.n_steps, n_particles=self.n_particles, n_moves=self.n_moves
-            )
-        return Tempering(n_particles=self.n_particles, n_islands=self.n_islands, n_moves=self.n_moves)
+        return Ensemble(n_walkers=self.n_walkers, n_steps=self.n_steps)
 
 
 class RunSettings(_Settings):

@@ -75,3 +75,13 @@ def test_a_broken_file_is_refused(tmp_path):
 def test_settings_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         load_settings("test").seed = 3
+
+
+def test_stored_runs_that_name_the_tempered_sampler_still_open():
+    """The shipped run is one; a new file that names its settings is told which ones there are."""
+    stored = {"sampler": "tempering", "n_particles": 500, "n_islands": 4, "n_moves": 8, "n_live": 77}
+    found = RunSettings.model_validate({"nptf": stored}).nptf
+    assert (found.sampler, found.n_live) == ("nested", 77)
+    assert RunSettings.model_validate({"nptf": stored | {"sampler": "ensemble"}}).nptf.sampler == "ensemble"
+    with pytest.raises(InputError, match=r"nptf.n_islands"):
+        load_settings("test", ["nptf.n_islands=2"])

@@ -9,12 +9,12 @@ import gcesbi
 from gcesbi.baselines import (
     NPTF,
     BrokenPowerLaws,
+    Ensemble,
     ModelPriors,
     NptfPriors,
     SamplingWarning,
     ShapePriors,
     SkewNormals,
-    Tempering,
     poisson_log_likelihood,
 )
 from gcesbi.baselines.nptf.count_integrals import mean_counts
@@ -190,8 +190,8 @@ def test_skew_normals_are_fitted_with_the_networks_priors(n_population):
     observation = gcesbi.Simulator(model).observe(np.array(list(truth.values())), seed=3)[0]
     nptf = NPTF(model, observation, ModelPriors())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SamplingWarning)  # so few particles do not converge to the last digit
-        posterior = nptf.run(Tempering(n_particles=60, n_islands=2, n_moves=2), seed=1, progress=False)
+        warnings.simplefilter("ignore", SamplingWarning)  # so few steps do not converge to the last digit
+        posterior = nptf.run(Ensemble(n_walkers=60, n_steps=200), seed=1, progress=False)
     theta = np.array([[truth[name] for name in nptf.names]])
     fixed = [i for i, name in enumerate(nptf.names) if n_population == 1 or not name.startswith("gce")]
     off = (posterior.theta - theta)[:, fixed]

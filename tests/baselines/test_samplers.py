@@ -13,7 +13,8 @@ import pytest
 from scipy.special import erf
 from scipy.stats import truncnorm
 
-from gcesbi.baselines import Ensemble, NestedConvergence, NestedSampling, Nuts, SamplingWarning, Tempering, maximise
+from gcesbi.baselines import Ensemble, NestedConvergence, NestedSampling, Nuts, SamplingWarning, maximise
+from gcesbi.baselines.samplers.maximum import start_points
 from gcesbi.baselines.samplers.sampling import BlockMove
 from gcesbi.baselines.samplers.target import Limits, Target
 from gcesbi.errors import InputError
@@ -53,19 +54,17 @@ SIMPLE = Target(
 INSIDE = float(np.prod(erf([0.3 / 0.03 / 2**0.5, 0.3 / 0.03 / 2**0.5, 0.5 / 0.3 / 2**0.5])))
 TRUTH = float(np.log(np.prod(WIDTHS) * (2 * np.pi) ** 1.5 * INSIDE))
 FAST = {
-    "tempering": Tempering(n_particles=200, n_islands=4, n_moves=4),
     "nested": NestedSampling(n_live=100, n_eff=600, n_networks=0, batch=50, slice_size=500),
-    "ensemble": Ensemble(n_walkers=20, n_steps=400, n_particles=200),
-    "nuts": Nuts(n_samples=30, n_warmup=18, n_chains=2, max_depth=3, n_particles=20),
+    "ensemble": Ensemble(n_walkers=20, n_steps=400),
+    "nuts": Nuts(n_samples=30, n_warmup=18, n_chains=2, max_depth=3),
 }
 NEEDS_PYRO = pytest.mark.skipif(importlib.util.find_spec("pyro") is None, reason="needs pyro-ppl")
 ALL = [*(name for name in FAST if name != "nuts"), pytest.param("nuts", marks=NEEDS_PYRO)]
 
 
-@pytest.mark.parametrize("name", ["tempering", "nested"])
-def test_modes_are_weighed_and_the_evidence_found(name):
+def test_modes_are_weighed_and_the_evidence_found():
     """ln Z within 4 of its own errors; the bright mode's share 0.75 within 5 binomial errors."""
-    found = FAST[name].sample(TARGET, seed=2)
+    found = FAST["nested"].sample(TARGET, seed=2)
     assert found.convergence.converged, found.convergence.problems
     assert 0 < found.log_evidence_error < 0.3
     assert abs(found.log_evidence - TRUTH) < 4 * found.log_evidence_error
@@ -89,7 +88,7 @@ def test_evidence_agrees_with_dynesty():
 
 
 def test_ensemble_keeps_the_target():
-    found = Ensemble(n_walkers=20, n_steps=3000, n_particles=100).sample(SIMPLE, seed=1)
+    found = Ensemble(n_walkers=20, n_steps=3000).sample(SIMPLE, seed=1)
     assert found.convergence.converged, found.convergence.problems
     error = 5 / np.sqrt(found.convergence.ess.min())
     np.testing.assert_allclose(found.u[:, :2].mean(axis=0), 0.3, atol=error * 0.03)
@@ -99,7 +98,7 @@ def test_ensemble_keeps_the_target():
 def test_nuts_keeps_the_target():
     """Mean and width within 5 Monte Carlo errors; the wall at 1 of the wide parameter is no trouble."""
     pytest.importorskip("pyro")
-    found = Nuts(n_samples=250, n_warmup=100, n_chains=2, n_particles=40).sample(SIMPLE, seed=3)
+    found = Nuts(n_samples=250, n_warmup=100, n_chains=2).sample(SIMPLE, seed=3)
     assert found.convergence.converged, found.convergence.problems
     error = 5 / np.sqrt(found.convergence.ess.min())
     np.testing.assert_allclose(found.u[:, :2].mean(axis=0), 0.3, atol=error * 0.03)
@@ -117,18 +116,17 @@ def test_nuts_takes_the_scale_of_its_target():
         return -0.5 * np.einsum("ni,ij,nj->n", u - 0.5, precision, u - 0.5)
 
     target = Target(TARGET.names, value, MOVES, lambda u: (float(value(u[None])[0]), -precision @ (u - 0.5)))
-    settings = Nuts(n_samples=200, n_warmup=120, n_chains=2, n_particles=60)
+    settings = Nuts(n_samples=200, n_warmup=120, n_chains=2)
     found = settings.sample(target, seed=1)
     assert found.convergence.converged, found.convergence.problems
-    tempered = Tempering(n_particles=60, n_islands=1, n_moves=4).sample(target, 1).n_evaluation
-    assert (found.n_evaluation - tempered) / (2 * 320) < 12
+    assert (found.n_evaluation - start_points(target, 100, 1)[1]) / (2 * 320) < 12
     np.testing.assert_allclose(found.u.std(axis=0), [0.02, 0.0199, 0.1], rtol=5 / np.sqrt(found.convergence.ess.min()))
 
 
 @NEEDS_PYRO
 def test_nuts_out_of_time_after_the_warm_up():
     slow = Target(SIMPLE.names, one_mode, MOVES, lambda u: (time.sleep(0.002), SIMPLE.gradient(u))[1])
-    settings = Nuts(n_samples=100_000, n_warmup=6, n_chains=2, max_depth=3, n_particles=20)
+    settings = Nuts(n_samples=100_000, n_warmup=6, n_chains=2, max_depth=3)
     found = settings.sample(slow, 1, Limits(seconds=4.0))
     assert found.convergence.warm
     assert found.convergence.missing == 100_000 - len(found.u) // 2 > 0
@@ -137,8 +135,20 @@ def test_nuts_out_of_time_after_the_warm_up():
 
 def test_chains_in_different_modes_are_told():
     pytest.importorskip("pyro")
-    found = Nuts(n_samples=20, n_warmup=30, n_chains=3, n_particles=40).sample(TARGET, seed=3)
+    found = Nuts(n_samples=20, n_warmup=30, n_chains=3).sample(TARGET, seed=3)
     assert any(problem.startswith("R-hat is") for problem in found.convergence.problems)
+
+
+def test_chains_start_about_all_maxima_of_like_height():
+    """ln L is lower than the highest by at most the number of parameters, and points spread as far as that allows."""
+    points, n_evaluation = start_points(TARGET, 200, seed=1)
+    assert np.all((points > 0) & (points < 1))
+    below = np.log(0.75) - log_likelihood(points)
+    assert np.all(below < 3)
+    assert np.median(below) > 0.5
+    assert 0.3 < np.mean(points[:, 0] < 0.5) < 0.9
+    assert 200 < n_evaluation < 4000
+    assert points.tobytes() == start_points(TARGET, 200, seed=1)[0].tobytes()
 
 
 def test_maximum_is_found_with_its_walls():
@@ -146,6 +156,7 @@ def test_maximum_is_found_with_its_walls():
     np.testing.assert_allclose(found.u, CENTRES[0], atol=1e-5)
     assert found.log_likelihood == pytest.approx(np.log(0.75), abs=1e-9)
     assert found.others[0] == found.log_likelihood
+    np.testing.assert_allclose(log_likelihood(found.ends), found.others)
     assert found.others[-1] == pytest.approx(np.log(0.25), abs=1e-6)
     assert found.walls == ()
     assert found.gradient < 1e-3
@@ -222,7 +233,6 @@ def test_a_killed_run_goes_on_where_it_was(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tempering", "time ran out at the likelihood's power"),
         ("nested", "time ran out before the bounds reached the peak"),
         ("ensemble", "time ran out"),
         pytest.param("nuts", "time ran out within the warm-up", marks=NEEDS_PYRO),
@@ -235,18 +245,6 @@ def test_out_of_time_keeps_what_there_is(name, message):
     assert any(message in problem for problem in found.convergence.problems)
     with pytest.warns(SamplingWarning, match="not converged: "):
         found.tell()
-
-
-def test_time_between_islands_and_points():
-    """Stopped later, finished islands (or an explored peak) are kept and the rest is told."""
-    whole = Tempering(n_particles=100, n_islands=1, n_moves=2)
-    start = time.monotonic()
-    whole.sample(SLOW, 1)
-    took = time.monotonic() - start
-    found = Tempering(n_particles=100, n_islands=30, n_moves=2).sample(SLOW, 1, Limits(seconds=3 * took))
-    assert np.isfinite(found.log_evidence)
-    assert 1 <= len(found.convergence.log_evidences) < 30
-    assert any("time ran out before" in problem for problem in found.convergence.problems)
 
 
 def test_nested_sampling_evaluates_one_batch_however_short_the_time():
@@ -268,26 +266,13 @@ def test_nested_sampling_tells_how_far_it_came():
     assert told[3][0].startswith("time ran out before the bounds reached the peak")
 
 
-def test_one_island_shows_no_convergence():
-    found = Tempering(n_particles=50, n_islands=1, n_moves=2).sample(TARGET, 1)
-    assert found.convergence.problems == ("one island alone shows no convergence",)
-    assert np.isnan(found.log_evidence_error)
-
-
-def test_islands_that_disagree_are_told():
-    """Too few particles for two modes: islands hold them in different shares."""
-    found = Tempering(n_particles=8, n_islands=8, n_moves=1).sample(TARGET, 2)
-    assert not found.convergence.converged
-    assert any("effective sample size" in p or "R-hat is" in p for p in found.convergence.problems)
-
-
 def test_impossible_points_do_no_harm():
     """A likelihood that is 0 or NaN in a part of the cube."""
 
     def holes(u):
         return np.where(u[:, 2] > 0.7, np.nan, np.where(u[:, 2] < 0.1, -np.inf, log_likelihood(u)))
 
-    found = FAST["tempering"].sample(Target(TARGET.names, holes, MOVES), 1)
+    found = FAST["nested"].sample(Target(TARGET.names, holes, MOVES), 1)
     assert found.u[:, 2].min() >= 0.1
     assert found.u[:, 2].max() <= 0.7
 
@@ -295,18 +280,13 @@ def test_impossible_points_do_no_harm():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Tempering(n_particles=7), "n_particles: must be even and at least 8"),
-        (lambda: Tempering(n_islands=0), "n_islands: must be at least 1"),
-        (lambda: Tempering(n_moves=0), "n_moves: must be at least 1"),
         (lambda: NestedSampling(n_live=3), "n_live: must be at least 20"),
         (lambda: NestedSampling(batch=0), "batch: must be at least 1"),
         (lambda: Ensemble(n_steps=2), "n_steps: must be at least 4"),
         (lambda: Ensemble(burn_in=1.0), "burn_in: must lie in"),
         (lambda: Ensemble(n_walkers=5).sample(TARGET, 1), "n_walkers: must be even and at least 8"),
-        (lambda: Ensemble(n_walkers=20, n_particles=10).sample(TARGET, 1), "n_particles: must be even and at least"),
         (lambda: Nuts(n_chains=1), "n_chains: must be at least 2"),
         (lambda: Nuts(n_warmup=2), "n_warmup: must be at least 3"),
-        (lambda: Nuts(n_particles=2), "n_particles: must be at least n_chains = 4"),
         (lambda: Nuts().sample(Target(("x",), one_mode, MOVES), 1), "target: has no gradient for NUTS"),
         (lambda: maximise(Target(("x",), one_mode, MOVES)), "target: has no gradient to climb by"),
         (lambda: maximise(TARGET, n_start=0), "n_start: must be at least 1"),

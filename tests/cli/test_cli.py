@@ -20,7 +20,6 @@ SETS = [
     "network.widths=[8, 8]",
     "network.n_features=16",
     "nptf.n_steps=40",
-    "nptf.n_particles=36",
 ]
 OPTIONS = ["--preset", "test", *(word for item in SETS for word in ("--set", item))]
 

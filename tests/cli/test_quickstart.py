@@ -26,7 +26,6 @@ SMALL = [
     "network.widths=[8, 8]",
     "network.n_features=16",
     "nptf.n_steps=40",
-    "nptf.n_particles=36",
 ]
 
 
