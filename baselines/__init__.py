@@ -15,12 +15,10 @@ from gcesbi.baselines.poisson.goodness_of_fit import (
     deviant_pixels,
     goodness_of_fit,
 )
-from gcesbi.baselines.poisson.joint_spectra import JointFit, JointFitResult
 from gcesbi.baselines.poisson.likelihood import poisson_deviance, poisson_log_likelihood
 from gcesbi.baselines.poisson.posterior import ChainSettings, PoissonChainPosterior, PoissonPosterior
 from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
 from gcesbi.baselines.poisson.profiles import ShapeProfile, compare_templates, shape_profile, slope_by_diffuse_model
-from gcesbi.baselines.poisson.spectral_families import LogParabola, PowerLaw, SkewNormal
 from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
 from gcesbi.baselines.samplers.ensemble import Ensemble
 from gcesbi.baselines.samplers.maximum import Maximum, maximise
@@ -40,10 +38,7 @@ __all__ = [
     "Ensemble",
     "Fixed",
     "GoodnessOfFit",
-    "JointFit",
-    "JointFitResult",
     "Limits",
-    "LogParabola",
     "Maximum",
     "ModelPriors",
     "NestedConvergence",
@@ -58,13 +53,11 @@ __all__ = [
     "PoissonFit",
     "PoissonFitResult",
     "PoissonPosterior",
-    "PowerLaw",
     "PsfCorrection",
     "Sampled",
     "SamplingWarning",
     "ShapePriors",
     "ShapeProfile",
-    "SkewNormal",
     "SkewNormals",
     "Target",
     "TemplateSpectrum",

@@ -22,8 +22,6 @@ from gcesbi.validation import (
     adversarial_groups,
     conditional_mean,
     coverage_with_atoms,
-    credibility,
-    crps_excess_from_quantiles,
     crps_from_quantiles,
     curves_along,
     groups_by,
@@ -68,7 +66,6 @@ def steps(truth, curves, labels):
     prior = prior_quantiles(labels, TAUS, falling=True)
     before = np.broadcast_to(prior[:, None], curves.shape)
     features = np.stack([width, curves[49].mean(axis=(1, 2)), curves[49, :, 0].mean(axis=1)], axis=1)
-    joint = np.random.default_rng(1).normal(size=(200, N_MAP, 8))
     return {
         "coverage, dispersion, bias, CRPS, SEMD, EMD": lambda: CalibrationReport.from_quantiles(truth, curves, TAUS),
         "coverage with atoms, open predictions": lambda: coverage_with_atoms(
@@ -82,7 +79,6 @@ def steps(truth, curves, labels):
         "groups that a tree finds": lambda: conditional_mean(
             square, adversarial_groups(features, each, ["width", "depth", "gce"]), 1.0, used
         ),
-        "CRPS excess": lambda: crps_excess_from_quantiles(truth, curves, TAUS),
         "width against the prior's": lambda: sharpness_ratio(curves, TAUS, prior),
         "skill against the prior": lambda: skill_estimate(
             crps_from_quantiles(truth, curves, TAUS), crps_from_quantiles(truth, before, TAUS)
@@ -90,7 +86,6 @@ def steps(truth, curves, labels):
         "conformal widening": lambda: ConformalBand.fit(truth[:500], curves[:, :500], TAUS, 0.68).interval(
             curves[:, 500:], TAUS
         ),
-        "highest density, 200 samples of 8 numbers": lambda: credibility(joint[0], joint[1:]),
     }
 
 

@@ -21,27 +21,18 @@ from .coverage import (
     curves_along,
     gaussian_coverage,
     gaussian_covered,
-    interval_coverage,
     quantiles_covered,
     within,
 )
-from .credibility import credibility, credibility_from_density, expected_coverage
 from .distance import emd, pdf_from_cdf, semd
 from .estimate import Estimate
-from .inference_data import from_arviz, pit_of, to_arviz
-from .levels import crossing_share, rearrange
-from .pit import PitHistogram, pit, pit_from_samples, pit_gaussian, pit_histogram, pit_histogram_band
+from .levels import rearrange
+from .pit import PitHistogram, pit, pit_gaussian, pit_histogram, pit_histogram_band
 from .recalibration import ConformalBand
 from .scores import (
-    crps_excess_from_quantiles,
-    crps_excess_from_samples,
-    crps_excess_gaussian,
     crps_from_quantiles,
     crps_from_samples,
     crps_gaussian,
-    energy_excess,
-    energy_score,
-    log_score_gaussian,
     pinball,
     skill,
     skill_estimate,
@@ -70,37 +61,23 @@ __all__ = [
     "coverage",
     "coverage_by",
     "coverage_with_atoms",
-    "credibility",
-    "credibility_from_density",
-    "crossing_share",
-    "crps_excess_from_quantiles",
-    "crps_excess_from_samples",
-    "crps_excess_gaussian",
     "crps_from_quantiles",
     "crps_from_samples",
     "crps_gaussian",
     "curves_along",
     "emd",
-    "energy_excess",
-    "energy_score",
     "error_correlation",
-    "expected_coverage",
-    "from_arviz",
     "gaussian_coverage",
     "gaussian_covered",
     "gaussian_quantiles",
     "gaussian_sharpness",
     "groups_by",
-    "interval_coverage",
-    "log_score_gaussian",
     "pdf_from_cdf",
     "pinball",
     "pit",
-    "pit_from_samples",
     "pit_gaussian",
     "pit_histogram",
     "pit_histogram_band",
-    "pit_of",
     "pit_with_atoms",
     "prior_quantiles",
     "quantiles_covered",
@@ -112,7 +89,6 @@ __all__ = [
     "simultaneous_coverage",
     "skill",
     "skill_estimate",
-    "to_arviz",
     "undecided",
     "within",
 ]

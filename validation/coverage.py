@@ -28,7 +28,6 @@ __all__ = [
     "curves_along",
     "gaussian_coverage",
     "gaussian_covered",
-    "interval_coverage",
     "quantiles_covered",
     "within",
 ]
@@ -77,11 +76,6 @@ def coverage(
     covered = quantiles_covered(truth, quantiles, taus, alphas, cdf=True)
     used = within(truth, epsilon)
     return _share(covered, used, axis=None)
-
-
-def interval_coverage(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, alphas: ArrayLike) -> Array:
-    """Coverage (n_alpha,) of quantities that are no CDFs (fluxes, parameters): every (map, ...) pair counts."""
-    return quantiles_covered(truth, quantiles, taus, alphas).reshape(len(check_alphas(alphas)), -1).mean(axis=1)
 
 
 def gaussian_coverage(truth: ArrayLike, mean: ArrayLike, std: ArrayLike, alphas: ArrayLike) -> Array:

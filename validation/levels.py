@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .checks import Array, check_finite, check_levels_within, crossings, is_decreasing
+from .checks import Array, check_finite, check_levels_within, is_decreasing
 
-__all__ = ["at_level", "central_interval", "crossing_share", "is_decreasing", "rearrange"]
+__all__ = ["at_level", "central_interval", "is_decreasing", "rearrange"]
 
 
 def at_level(quantiles: Array, taus: Array, level: float, name: str = "level") -> Array:
@@ -34,12 +34,6 @@ def central_interval(quantiles: Array, taus: Array, alpha: float, name: str = "a
     """Lower and upper bound (n_map, ...) of the central interval between the levels (1 ∓ α)/2, whichever is which."""
     ends = [at_level(quantiles, taus, level, name) for level in ((1 - alpha) / 2, (1 + alpha) / 2)]
     return np.minimum(*ends), np.maximum(*ends)
-
-
-def crossing_share(quantiles: ArrayLike) -> float:
-    """Share of neighbouring curves (over τ, maps and bins) that cross by more than 10⁻⁶ of the largest value."""
-    curves = check_finite("quantiles", quantiles)
-    return 0.0 if len(curves) < 2 else float(crossings(curves).mean())
 
 
 def rearrange(quantiles: ArrayLike) -> Array:

@@ -25,7 +25,6 @@ __all__ = [
     "normal_scores",
     "pit",
     "pit_bounds",
-    "pit_from_samples",
     "pit_gaussian",
     "pit_histogram",
     "pit_histogram_band",
@@ -68,12 +67,6 @@ def pit(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, seed: int | Non
 def pit_gaussian(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Array:
     """PIT of Gaussian predictions, all of shape (n_map, ...)."""
     return norm.cdf(z_score(truth, mean, std))
-
-
-def pit_from_samples(truth: ArrayLike, samples: ArrayLike, seed: int = 0) -> Array:
-    """PIT (n_map, ...) from samples (n_sample, n_map, ...): a uniform draw within :func:`rank_bounds`."""
-    low, high = rank_bounds(truth, samples)
-    return low + np.random.default_rng(seed).uniform(size=low.shape) * (high - low)
 
 
 def rank_bounds(truth: ArrayLike, samples: ArrayLike) -> tuple[Array, Array]:

@@ -63,7 +63,7 @@ def gaussian_sharpness(std: ArrayLike, level: float = 0.68) -> Array:
 
 
 def prior_quantiles(labels: ArrayLike, taus: ArrayLike, falling: bool = False) -> Array:
-    """Quantile curves (n_tau, ...) of labels (n_label, ...) drawn from the prior: the forecast of who has seen no map.
+    """Quantile curves (n_tau, ...) of labels (n_label, ...) drawn from the prior: the forecast without data.
 
     `falling` gives curves that fall with τ, as CDFs of source-count distributions do. Take labels of other maps than
     those that are judged, a few hundred at least.

@@ -5,7 +5,7 @@ Counts k_p in pixel p are Poisson with mean μ_p = Σ_j A_j T_jp; the log-likeli
 .. math:: \ln L(A) = \sum_p k_p \ln\mu_p - \mu_p - \ln k_p!
 
 is concave in the norms A, and :mod:`gcesbi.baselines.poisson.optimum` finds its maximum. Energy bins are fitted one by
-one; :mod:`gcesbi.baselines.poisson.joint_spectra` ties them together.
+one.
 
 The inverse of the observed information Σ_p k_p T_ip T_jp / μ_p² gives errors and covariance: the curvature at the
 maximum, which says nothing about how far a norm at its bound could go. Profile intervals, upper limits and posteriors

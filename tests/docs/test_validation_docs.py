@@ -45,9 +45,9 @@ def test_any_posterior_is_judged_and_two_are_compared(capsys):
     rng = np.random.default_rng(2)
     truth = rng.normal(size=(150, 2))
     data = truth + rng.normal(size=truth.shape)
-    arviz_data, draws = found["judge"]([Gaussian(d / 2) for d in data], truth, data)
+    draws = found["judge"]([Gaussian(d / 2) for d in data], truth, data)
     assert capsys.readouterr().out.split() == ["True"] * 3
-    assert arviz_data["observed_data"]["truth"].shape == (150, 2)
+    assert draws.shape == (199, 150, 2)
     rows, verdict, accuracy = found["compare"](truth, draws, draws + 1.0, ("one", "other"))
     assert rows[0] == ("judgement", "calibrated", "over-confident")
     assert "one has the better score" in verdict

@@ -14,16 +14,15 @@ from gcesbi.validation import (
     calibration_curve,
     coverage,
     coverage_by,
-    crossing_share,
     curves_along,
     gaussian_coverage,
     gaussian_covered,
-    interval_coverage,
     quantiles_covered,
     rearrange,
     undecided,
     within,
 )
+from gcesbi.validation.checks import crossings
 
 TAUS = np.linspace(0.005, 0.995, 199)
 ALPHAS = np.array([0.1, 0.5, 0.68, 0.95])
@@ -119,7 +118,7 @@ def test_gaussian_and_quantile_coverage_agree():
     quantiles = mean + std * norm.ppf(TAUS)[:, None, None, None]
     taus_alphas = [TAUS[199 // 2 + k] - TAUS[199 // 2 - k] for k in (10, 40, 90)]
     np.testing.assert_allclose(
-        interval_coverage(truth, quantiles, TAUS, taus_alphas),
+        quantiles_covered(truth, quantiles, TAUS, taus_alphas).reshape(3, -1).mean(axis=1),
         gaussian_coverage(truth, mean, std, taus_alphas),
         atol=1e-4,
     )
@@ -247,8 +246,7 @@ def test_curves_along_an_axis_are_those_of_slices_with_bands():
         curves_along(covered, ALPHAS, 0)
 
 
-@pytest.mark.parametrize("call", [coverage, interval_coverage])
-def test_crossing_curves_are_refused_with_place_share_and_remedy(call):
+def test_crossing_curves_are_refused_with_place_share_and_remedy():
     truth, quantiles = np.full((3, 2), 0.5), np.tile(np.linspace(0.1, 0.9, 5)[:, None, None], (1, 3, 2))
     truth[:, -1] = quantiles[..., -1] = 1.0
     quantiles[2, 1, 0] = 0.2
@@ -257,19 +255,19 @@ def test_crossing_curves_are_refused_with_place_share_and_remedy(call):
         r"\(map, ...\) = \(1, 0\); sort them first with gcesbi.validation.rearrange"
     )
     with pytest.raises(InputError, match=message):
-        call(truth, quantiles, [0.1, 0.3, 0.5, 0.7, 0.9], [0.5])
-    assert call(truth, rearrange(quantiles), [0.1, 0.3, 0.5, 0.7, 0.9], [0.5]) == 1.0
+        coverage(truth, quantiles, [0.1, 0.3, 0.5, 0.7, 0.9], [0.5])
+    assert coverage(truth, rearrange(quantiles), [0.1, 0.3, 0.5, 0.7, 0.9], [0.5]) == 1.0
 
 
 def test_rounding_in_single_precision_is_no_crossing():
     curves = np.full((5, 4, 3), 1e-7)
     curves[3] *= 1 - 1e-7
-    assert crossing_share(curves) == 0
+    assert crossings(curves).mean() == 0
     curves[3] *= 0.99
-    assert crossing_share(curves) == 0.25
+    assert crossings(curves).mean() == 0.25
 
 
-@pytest.mark.parametrize("call", [rearrange, crossing_share, undecided])
+@pytest.mark.parametrize("call", [rearrange, undecided])
 def test_nan_in_curves_is_never_sorted_or_taken_for_open(call):
     with pytest.raises(InputError, match="quantiles: must be finite, got 1 NaN or infinite of 6 values"):
         call([[0.1, np.nan], [0.2, 0.3], [0.4, 0.5]])

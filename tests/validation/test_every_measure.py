@@ -10,23 +10,13 @@ from scipy.stats import norm
 from gcesbi.validation import (
     CalibrationReport,
     ConformalBand,
-    Estimate,
     adversarial_groups,
     calibration_curve,
     conditional_mean,
-    credibility,
-    credibility_from_density,
-    crps_excess_from_quantiles,
-    crps_excess_from_samples,
-    crps_excess_gaussian,
     curves_along,
-    energy_excess,
-    expected_coverage,
     gaussian_covered,
     groups_by,
-    log_score_gaussian,
     pit,
-    pit_from_samples,
     pit_gaussian,
     pit_histogram_band,
     quantiles_covered,
@@ -68,16 +58,6 @@ def pit_flat(values):
     return 0 if found.flat else int(np.sign(found.density[[0, -1]].mean() - 1))
 
 
-def of_curve(order):
-    return lambda p: side_of(expected_coverage(credibility(p.truth, p.samples(), order), [0.68]), 0.68)
-
-
-def own_density(p):
-    draws = p.samples()
-    density = [-log_score_gaussian(x, p.mean, p.std).sum(axis=-1) for x in (p.truth, *draws)]
-    return side_of(expected_coverage(credibility_from_density(density[0], density[1:]), [0.68]), 0.68)
-
-
 def whole_curves(p):
     """The bins are independent: α^12 of whole curves are held."""
     found = simultaneous_coverage(p.truth, p.quantiles, TAUS, [0.9], cdf=False).curve
@@ -97,10 +77,6 @@ def conformal(p):
     curves = np.broadcast_to(norm.ppf(TAUS)[:, None], (99, error.size))
     widened = float(ConformalBand.fit(error.ravel(), curves, TAUS, 0.68).widening)
     return int(widened > 0.04) - int(widened < -0.04)
-
-
-def excess(values):
-    return Estimate.mean(values).side(0.0)
 
 
 def groups_of_coverage(p):
@@ -143,18 +119,9 @@ JUDGES = {
     "dispersion, bias, coverage": dispersion,
     "PIT, Gaussian": lambda p: pit_flat(pit_gaussian(p.truth, p.mean, p.std)),
     "PIT, quantiles": lambda p: pit_flat(pit(p.truth, p.quantiles, TAUS, seed=1)),
-    "PIT, samples": lambda p: pit_flat(pit_from_samples(p.truth, p.samples())),
-    "highest density, kernel": of_curve("density"),
-    "highest density, ellipsoid": of_curve("ellipsoid"),
-    "simultaneous bands from samples": of_curve("band"),
-    "highest density, own": own_density,
     "whole curves": whole_curves,
     "widening": widening,
     "conformal widening": conformal,
-    "CRPS excess, Gaussian": lambda p: excess(crps_excess_gaussian(p.truth, p.mean, p.std)),
-    "CRPS excess, quantiles": lambda p: excess(crps_excess_from_quantiles(p.truth, p.quantiles, TAUS)),
-    "CRPS excess, samples": lambda p: excess(crps_excess_from_samples(p.truth, p.samples())),
-    "energy excess": lambda p: excess(energy_excess(p.truth, p.samples())),
     "groups, coverage": groups_of_coverage,
     "groups, dispersion": groups_of_dispersion,
     "groups that a tree found": searched_groups,
