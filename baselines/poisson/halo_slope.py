@@ -34,7 +34,7 @@ from gcesbi.errors import InputError
 from gcesbi.physics.dark_matter import Annihilation
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.image_templates import Emission, ImageModel, expected_flux
-from gcesbi.sky.image import ImageObservation, ImageSet
+from gcesbi.sky.observation import Observation, ObservationSet
 
 __all__ = ["GAMMAS", "Halos", "SlopeFit", "fit_slope", "halos_of_images", "halos_of_model"]
 
@@ -158,7 +158,7 @@ def halos_of_model(model: ImageSkyModel) -> tuple[Halos, float]:
 
 
 def halos_of_images(
-    observation: ImageObservation | ImageSet, signal: Callable[[float], Annihilation]
+    observation: Observation | ObservationSet, signal: Callable[[float], Annihilation]
 ) -> tuple[Halos, float]:
     """The excess by slope as real images of several event types see it, and its <σv>, cm³ / s."""
 

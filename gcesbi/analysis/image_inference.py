@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from gcesbi.analysis.image_run import ImageRun
 from gcesbi.estimators.images import ImageNpe, ShareQuantiles
 from gcesbi.report.html import TableBlock
-from gcesbi.sky.image import ImageObservation
+from gcesbi.sky.observation import Observation
 from gcesbi.validation.binned_errors import LEVELS
 
 __all__ = ["TAUS", "ImageAnswer", "ShareOfSources", "answer_table", "infer", "likeness"]
@@ -89,14 +89,14 @@ class ImageAnswer:
         return {**asdict(self), "taus": list(TAUS), "error_levels": list(LEVELS)}
 
 
-def infer(run: ImageRun, observation: ImageObservation) -> ImageAnswer:
+def infer(run: ImageRun, observation: Observation) -> ImageAnswer:
     """Ask all networks of a run about an image.
 
     Parameters
     ----------
     run : ImageRun
         Trained.
-    observation : ImageObservation
+    observation : Observation
 
     Raises
     ------

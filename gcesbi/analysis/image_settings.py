@@ -16,10 +16,10 @@ from gcesbi.analysis.presets import apply_changes, names_in, read_preset
 from gcesbi.errors import InputError
 from gcesbi.estimators import TrainingSettings
 from gcesbi.estimators.images import ImageNetworkSettings
-from gcesbi.io.image import read_image_observation
+from gcesbi.io import read_observation
 from gcesbi.simulation.image_sky_model import TESTING, TRAINING, ImageSky, ImageSkyModel
 from gcesbi.simulation.sky_settings import INTERSTELLAR, check_keys, make_settings
-from gcesbi.sky.image import ImageObservation
+from gcesbi.sky.observation import Observation
 
 __all__ = [
     "MIXED",
@@ -93,7 +93,7 @@ class ObservationSettings(_Settings):
     radius: float = Field(4.8, gt=0, description="pixels within it of the Galactic Centre are kept, degrees")
     energy_range: Range = Field((3.98, 19.96), description="energy bins within it are kept, GeV")
 
-    def read(self) -> ImageObservation | None:
+    def read(self) -> Observation | None:
         """The observation, if there is one.
 
         Raises
@@ -104,8 +104,13 @@ class ObservationSettings(_Settings):
         if self.folder is None:
             return None
         counts, psf = (Path(self.folder) / f"{kind}_{self.component}.fits" for kind in ("ccube", "psf"))
-        return read_image_observation(
-            counts, psf, radius=self.radius, energy_range=self.energy_range, event_type=self.component
+        return read_observation(
+            counts,
+            self.radius,
+            None,
+            exposure=psf,
+            energy_range=self.energy_range,
+            event_type=self.component,
         )
 
 

@@ -15,7 +15,7 @@ from gcesbi.estimators.images import ImageEstimator, ImageNpe, ShareEstimator, S
 from gcesbi.estimators.training.loop import remove_checkpoints
 from gcesbi.evaluation.images import evaluate, rmse
 from gcesbi.simulation.simulations import Simulations
-from gcesbi.sky.image import ImageObservation
+from gcesbi.sky.observation import Observation
 
 __all__ = ["measure_learning", "mock_observation", "simulate", "train", "training_settings"]
 
@@ -87,7 +87,7 @@ def training_settings(run: ImageRun, name: str) -> TrainingSettings:
     return replace(settings, max_maps=joint.max_maps or settings.max_maps, schedule=joint.schedule)
 
 
-def mock_observation(run: ImageRun) -> tuple[ImageObservation, dict[str, float]]:
+def mock_observation(run: ImageRun) -> tuple[Observation, dict[str, float]]:
     """An image of the first testing model, drawn by the run's seed from a stream of its own, and its parameters."""
     simulator = run.simulator(run.testing[0])
     prior = simulator.model.prior()

@@ -12,7 +12,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from gcesbi.analysis.image_run import ImageRun
     from gcesbi.cli.console import Timer
-    from gcesbi.sky.image import ImageObservation
+    from gcesbi.sky.observation import Observation
 
 __all__ = ["images_app"]
 
@@ -125,7 +125,7 @@ def fit(
     print_table(Console(), fits_table(fits), "Excess in template fits")
 
 
-def _seen(run: ImageRun, folder: Path | None) -> ImageObservation:
+def _seen(run: ImageRun, folder: Path | None) -> Observation:
     from gcesbi.analysis.image_steps import mock_observation
 
     settings = run.settings.observation

@@ -2,7 +2,6 @@
 
 from gcesbi.io.catalog import read_catalogue
 from gcesbi.io.folder import read_map, read_mask, read_template
-from gcesbi.io.image import read_image_observation
 from gcesbi.io.irf import read_king_table, read_psf
 from gcesbi.io.observation import read_observation, write_observation
 from gcesbi.io.skymaps import SkyMaps, degrade, map_nside
@@ -12,7 +11,6 @@ __all__ = [
     "degrade",
     "map_nside",
     "read_catalogue",
-    "read_image_observation",
     "read_king_table",
     "read_map",
     "read_mask",

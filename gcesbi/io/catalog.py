@@ -16,7 +16,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import existing, naming
+from gcesbi.io.files import naming
+from gcesbi.io.tables import opened, table_of
 from gcesbi.physics.catalogue import SourceCatalogue
 
 __all__ = ["read_catalogue"]
@@ -47,20 +48,15 @@ def read_catalogue(path: str | os.PathLike[str]) -> SourceCatalogue:
     InputError
         If the file is missing or no FITS file, or lacks the table or a column; the message names what is missing.
     """
-    path = existing(path)
-    try:
-        with fits.open(path) as tables:
-            return _read(path, tables)
-    except OSError as error:
-        raise InputError(f"{path}: must be a FITS file ({' '.join(str(error).split())})") from None
+    path = Path(path)
+    with opened(path) as tables:
+        return _read(path, tables)
 
 
 def _read(path: Path, tables: fits.HDUList) -> SourceCatalogue:
-    if _TABLE not in tables:
-        raise InputError(f"{path}: must hold the table {_TABLE}, has {[hdu.name for hdu in tables[1:]]}")
-    have = tables[_TABLE].columns.names
-    newer = "PL_Flux_Density" in have
-    rows = _columns(path, tables[_TABLE], (*_COMMON, *(_NEW if newer else _OLD)))
+    table = table_of(tables, _TABLE)
+    newer = "PL_Flux_Density" in table.columns.names
+    rows = _columns(path, table, (*_COMMON, *(_NEW if newer else _OLD)))
     parameters = (_fgl4 if newer else _fgl3)(path, rows)
     radius, form = _extensions(path, tables, rows["Extended_Source_Name"])
     with naming(path):

@@ -27,11 +27,11 @@ def existing(path: str | os.PathLike[str], argument: str = "path") -> Path:
 
 @contextmanager
 def naming(where: str | os.PathLike[str]) -> Iterator[None]:
-    """Put a file's name before the message of any InputError raised within."""
+    """Put a file's name before the message of any InputError raised within, unless it is there."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(str(error) if str(error).startswith(str(where)) else f"{where}: {error}") from None
 
 
 def load_array(path: Path) -> NDArray[np.generic]:

@@ -14,9 +14,7 @@ read back exactly. Pixels that a file does not hold, or holds as healpy.UNSEEN, 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +25,10 @@ from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import existing, naming, write_atomically
+from gcesbi.io.files import naming, write_atomically
 from gcesbi.io.rotation import counts_to_galactic, exposure_to_galactic, observed_in_galactic
 from gcesbi.io.skymaps import SkyMaps, map_nside
+from gcesbi.io.tables import column_of, ebounds, joined_edges, native, opened, unit_factor
 from gcesbi.sky.energy import check_energy_edges
 from gcesbi.sky.observation import Observation, check_counts
 
@@ -79,8 +78,8 @@ def read_fits(
         If a file is missing or no FITS file; the order, frame, exposure or energies are not declared; a size is no
         HEALPix size; counts are negative, fractional or NaN; or shapes disagree.
     """
-    path = existing(path)
-    with _opened(path) as hdus:
+    path = Path(path)
+    with opened(path) as hdus:
         table = _first_table(path, hdus, (*_AXIS_TABLES, *_EXPOSURE_TABLES))
         names = [name for name in table.columns.names if name.upper() not in _PIXEL_COLUMNS]
         inline = [name for name in names if name.upper().startswith("EXPOSURE")]
@@ -89,8 +88,8 @@ def read_fits(
         if exposure is None:
             exposed = _read_exposure(path, table if inline else _exposure_table(path, hdus), inline)
     if exposure is not None:
-        exposure_path = existing(exposure, "exposure")
-        with _opened(exposure_path) as hdus:
+        exposure_path = Path(exposure)
+        with opened(exposure_path, "exposure") as hdus:
             exposed = _read_exposure(exposure_path, _first_table(exposure_path, hdus, _AXIS_TABLES))
     observed = counts.observed
     if exposed.observed.size == observed.size:
@@ -106,21 +105,16 @@ def write_fits(path: str | os.PathLike[str], observation: Observation, *, overwr
     InputError
         If the file exists and `overwrite` is false, or its folder does not exist.
     """
-    edges, exposure_unit = observation.energy_edges, "cm2 s"
+    exposure_unit = "cm2 s"
     counts = [fits.Column(f"CHANNEL{i}", "K", array=row) for i, row in enumerate(observation.counts, 1)]
     exposure = [
         fits.Column(f"ENERGY{i}", "D", exposure_unit, array=row) for i, row in enumerate(observation.exposure, 1)
-    ]
-    bounds = [
-        fits.Column("CHANNEL", "J", array=np.arange(1, len(edges))),
-        fits.Column("E_MIN", "D", "GeV", array=edges[:-1]),
-        fits.Column("E_MAX", "D", "GeV", array=edges[1:]),
     ]
     hdus = fits.HDUList([
         fits.PrimaryHDU(),
         _healpix_table("SKYMAP", observation, counts),
         _healpix_table("EXPOSURE", observation, exposure),
-        fits.BinTableHDU.from_columns(bounds, name="EBOUNDS"),
+        ebounds(observation.energy_edges),
     ])  # fmt: skip
     write_atomically(Path(path), hdus.writeto, overwrite=overwrite)
 
@@ -132,20 +126,6 @@ def _healpix_table(name: str, observation: Observation, columns: Sequence[fits.C
     cards |= {"INDXSCHM": "EXPLICIT", "OBJECT": "PARTIAL", "OBS_NPIX": region.n_pix}
     table.header.update(cards)
     return table
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[fits.HDUList]:
-    """Open a FITS file; a file that is none, or is cut short, is bad input."""
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="(?s).*(truncated|non-standard|corrupt).*")
-            with fits.open(path, memmap=False) as hdus:
-                yield hdus
-    except InputError:
-        raise
-    except (OSError, TypeError, ValueError, Warning) as error:
-        raise InputError(f"{path}: must be a whole FITS file ({' '.join(str(error).split())})") from None
 
 
 def _first_table(path: Path, hdus: fits.HDUList, apart_from: Sequence[str]) -> fits.BinTableHDU:
@@ -169,7 +149,7 @@ def _read_exposure(path: Path, table: fits.BinTableHDU, names: Sequence[str] = (
     """Exposure maps in cm² s, Galactic, from the named columns or all that are not pixel numbers."""
     names = names or [name for name in table.columns.names if name.upper() not in _PIXEL_COLUMNS]
     maps = _read_maps(path, table, names)
-    factors = np.array([_unit_factor(path, table, name, "cm2 s", "cm2 s") for name in names])
+    factors = np.array([unit_factor(table, name, "cm2 s", "cm2 s") for name in names])
     exposure = np.asarray(maps.values, dtype=np.float64) * factors[:, None]
     if maps.frame == "G":
         return _Maps(exposure, maps.observed, "G", maps.source)
@@ -191,7 +171,7 @@ def _read_maps(path: Path, table: fits.BinTableHDU, names: Sequence[str]) -> _Ma
         raise InputError(f"{path}: table {table.name} must hold a column of map values, has {table.columns.names}")
     nested = _declared(path, table, "ORDERING", _ORDERINGS) == "NESTED"
     frame = _declared(path, table, "COORDSYS", _FRAMES)
-    columns = np.stack([_native(table.data[name]) for name in names])
+    columns = np.stack([native(table.data[name]) for name in names])
     nside, pixels = _pixels(path, table, columns.shape[-1])
     pixels = pixels if nested else hp.ring2nest(nside, pixels)
     seen = np.all((columns != hp.UNSEEN) & (columns != np.float32(hp.UNSEEN)), axis=0)
@@ -208,19 +188,13 @@ def _pixels(path: Path, table: fits.BinTableHDU, n_rows: int) -> tuple[int, NDAr
     nside = _table_nside(path, table, n_rows, column is not None)
     if column is None:
         return nside, np.arange(n_rows)
-    pixels = _native(table.data[column]).astype(np.int64)
+    pixels = native(table.data[column]).astype(np.int64)
     if pixels.size and not (pixels.min() >= 0 and pixels.max() < 12 * nside**2 and np.unique(pixels).size == n_rows):
         raise InputError(
             f"{path}: column {column}: must hold distinct pixels in [0, {12 * nside**2}), "
             f"got {n_rows} from {pixels.min()} to {pixels.max()}"
         )
     return nside, pixels
-
-
-def _native(column: ArrayLike) -> NDArray[np.generic]:
-    """Values of a column in one row or many, in the machine's byte order."""
-    values = np.asarray(column).ravel()
-    return values.astype(values.dtype.newbyteorder("="))
 
 
 def _declared(path: Path, table: fits.BinTableHDU, key: str, allowed: dict[str, str]) -> str:
@@ -248,14 +222,11 @@ def _table_nside(path: Path, table: fits.BinTableHDU, n_rows: int, explicit: boo
 def _energy_edges(path: Path, hdus: fits.HDUList, n_energy: int) -> NDArray[np.float64]:
     """Edges (n_energy + 1,) in GeV, from a table EBOUNDS or ENERGIES."""
     if "EBOUNDS" in hdus:
-        low, high = (_energies(path, hdus["EBOUNDS"], name, "keV") for name in ("E_MIN", "E_MAX"))
-        if not np.allclose(low[1:], high[:-1], rtol=1e-4, atol=0):
-            raise InputError(
-                f"{path}: EBOUNDS: energy bins must join and increase, got {low.tolist()} to {high.tolist()}"
-            )
-        edges = np.append(low, high[-1:])
+        edges = joined_edges(hdus["EBOUNDS"])
     elif "ENERGIES" in hdus:
-        edges = _energies(path, hdus["ENERGIES"], hdus["ENERGIES"].columns.names[0], "MeV")
+        table = hdus["ENERGIES"]
+        name = table.columns.names[0]
+        edges = column_of(table, name).ravel() * unit_factor(table, name, "GeV", "MeV")
     else:
         raise InputError(f"{path}: energy_edges: must be given, as the file has no table EBOUNDS or ENERGIES")
     with naming(path):
@@ -265,18 +236,3 @@ def _energy_edges(path: Path, hdus: fits.HDUList, n_energy: int) -> NDArray[np.f
             f"{path}: energy_edges: must be {n_energy + 1} for {n_energy} maps of counts, got {len(edges)}"
         )
     return edges
-
-
-def _energies(path: Path, table: fits.BinTableHDU, name: str, default: str) -> NDArray[np.float64]:
-    if name not in table.columns.names:
-        raise InputError(f"{path}: table {table.name} must hold the column {name}, has {table.columns.names}")
-    return np.asarray(_native(table.data[name]), dtype=np.float64) * _unit_factor(path, table, name, "GeV", default)
-
-
-def _unit_factor(path: Path, table: fits.BinTableHDU, name: str, wanted: str, default: str) -> float:
-    """Factor that brings a column to the unit `wanted`; `default` is the unit of a column that states none."""
-    stated = table.columns[name].unit or default
-    try:
-        return float(units.Unit(stated).to(wanted))
-    except (ValueError, units.UnitConversionError):
-        raise InputError(f"{path}: column {name}: must have a unit of {wanted}, got {stated!r}") from None

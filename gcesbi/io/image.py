@@ -9,87 +9,123 @@ Intensity cubes hold dN/dE per MeV at energies listed in a table ``ENERGIES`` or
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from astropy import units
 from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import existing, naming
-from gcesbi.physics.image_psf import PsfTable
+from gcesbi.io.files import existing, naming, write_atomically
+from gcesbi.io.tables import column_of, ebounds, joined_edges, opened, table_of
+from gcesbi.physics.image_psf import PsfTable, TabulatedPSF
 from gcesbi.physics.intensity import IntensityCube, IsotropicSpectrum
 from gcesbi.sky.energy import check_energy_edges
-from gcesbi.sky.image import ImageGeometry, ImageObservation
-from gcesbi.sky.observation import check_counts
+from gcesbi.sky.image import ImageGeometry, ImageRegion
+from gcesbi.sky.observation import Observation, RadialPSF, check_counts
 
 __all__ = [
+    "holds_cube",
     "read_counts_cube",
-    "read_image_observation",
+    "read_cube",
     "read_intensity_cube",
     "read_isotropic_spectrum",
     "read_psf_table",
+    "write_cube",
 ]
 
 Array = NDArray[np.float64]
 
 
-def read_image_observation(
-    counts: str | os.PathLike[str],
-    psf: str | os.PathLike[str],
+def read_cube(
+    path: str | os.PathLike[str],
+    exposure: str | os.PathLike[str] | None = None,
     *,
-    radius: float,
+    radius: float | None = None,
     centre: tuple[float, float] = (0.0, 0.0),
-    min_latitude: float = 0.0,
+    band: float | None = None,
     mask: ArrayLike | None = None,
     energy_range: tuple[float, float] | None = None,
     index: float = 2.4,
     event_type: str = "",
-) -> ImageObservation:
-    """Read the counts of one event type in a disc, with exposure and point-spread function from a table.
+) -> Observation:
+    """Read a counts cube, with its own exposure or that of a table of the point-spread function.
 
-    Parameters
-    ----------
-    counts, psf : path
-        Counts cube, and table of the point-spread function with the exposure.
-    radius : float, deg
-        Pixels with middles within it of `centre` are kept. Stay within the circle in which events were selected.
-    centre : (glon, glat), deg
-    min_latitude : float, deg
-        Pixels at |b| above it are kept.
-    mask : array (n_lat, n_lon), optional
-        True where a pixel is left out.
-    energy_range : (low, high), GeV, optional
-        Energy bins within it are kept; all by default.
-    index : float
-        Spectral index with which exposure and point-spread function are averaged over a bin.
-    event_type : str
-        Name of the events, such as "PSF3".
+    Arguments are those of :func:`gcesbi.read_observation`.
 
     Raises
     ------
     InputError
         If anything read breaks a rule; the message names file, argument, rule and value.
     """
-    cube, edges, geometry = read_counts_cube(counts)
-    table = read_psf_table(psf)
+    cube, edges, geometry = read_counts_cube(path)
     kept = _bins_within(edges, energy_range)
-    region = geometry.disc(radius, centre, min_latitude, mask)
-    bins = list(zip(edges[:-1][kept], edges[1:][kept], strict=True))
-    with naming(psf):
-        psfs = tuple(table.mean(low, high, index) for low, high in bins)
-        exposure = np.array([table.mean_exposure(low, high, index) for low, high in bins])
-    return ImageObservation(
+    region = geometry.disc(180.1 if radius is None else radius, centre, band or 0.0, mask)
+    psf: tuple[RadialPSF, ...] | None = None
+    if exposure is None:
+        exposed, observed, psf = _own_exposure(Path(path), kept)
+        region = ImageRegion(geometry, np.intersect1d(region.pixels, np.flatnonzero(observed)))
+        seen = region.take(exposed)
+    else:
+        table = read_psf_table(exposure)
+        bins = list(zip(edges[:-1][kept], edges[1:][kept], strict=True))
+        with naming(exposure):
+            psf = tuple(table.mean(low, high, index) for low, high in bins)
+            seen = np.array([table.mean_exposure(low, high, index) for low, high in bins])[:, None]
+    return Observation(
         counts=region.take(cube[kept]),
-        exposure=exposure[:, None] * np.ones(region.n_pix),
+        exposure=seen * np.ones(region.n_pix),
         energy_edges=np.append(edges[:-1][kept], edges[1:][kept][-1]),
         region=region,
-        psf=psfs,
+        psf=psf,
         event_type=event_type,
     )
+
+
+def _own_exposure(path: Path, kept: slice) -> tuple[Array, Array, tuple[RadialPSF, ...] | None]:
+    """Exposure (n_energy, n_lat, n_lon), where it is known (n_lat, n_lon), and point-spread functions, if any."""
+    with opened(path) as tables:
+        if "EXPOSURE" not in tables:
+            raise InputError("exposure: must name a table of the point-spread function; the cube holds none")
+        exposure = np.asarray(tables["EXPOSURE"].data, dtype=np.float64)[kept]
+        psf = None
+        if "PSF_BINS" in tables:
+            theta, density = (column_of(tables["PSF_BINS"], name) for name in ("Theta", "Psf"))
+            psf = tuple(TabulatedPSF(theta, values) for values in density.T[kept])
+    return exposure, np.all(exposure > 0, axis=0), psf
+
+
+def write_cube(path: str | os.PathLike[str], observation: Observation, *, overwrite: bool = False) -> None:
+    """Write an observation on an image as a counts cube with its exposure; point-spread functions as tables.
+
+    Raises
+    ------
+    InputError
+        If the file exists and `overwrite` is false, or its folder does not exist.
+    """
+    region = observation.region
+    if not isinstance(region, ImageRegion):
+        raise InputError(f"region: must be an image, got {region}")
+    header = region.geometry.to_header()
+    counts = region.image(observation.counts, 0).astype(np.int64)
+    hdus = fits.HDUList([
+        fits.PrimaryHDU(counts, header),
+        fits.ImageHDU(region.image(observation.exposure, 0), header, name="EXPOSURE"),
+        ebounds(observation.energy_edges),
+    ])  # fmt: skip
+    if observation.psf is not None:
+        theta = max(psf.theta_max for psf in observation.psf) * np.linspace(0, 1, 1024) ** 2
+        density = np.stack([psf.density(theta) for psf in observation.psf], axis=-1)
+        columns = [fits.Column("Theta", "D", "deg", array=theta)]
+        columns.append(fits.Column("Psf", f"{observation.n_energy}D", "sr-1", array=density))
+        hdus.append(fits.BinTableHDU.from_columns(columns, name="PSF_BINS"))
+    write_atomically(Path(path), hdus.writeto, overwrite=overwrite)
+
+
+def holds_cube(path: Path) -> bool:
+    """Whether a FITS file holds an image first, as a counts cube does, and no HEALPix map."""
+    with opened(path) as tables:
+        return tables[0].header.get("NAXIS", 0) > 0
 
 
 def read_counts_cube(path: str | os.PathLike[str]) -> tuple[NDArray[np.int64], Array, ImageGeometry]:
@@ -106,13 +142,13 @@ def read_counts_cube(path: str | os.PathLike[str]) -> tuple[NDArray[np.int64], A
     InputError
         If the file is missing, is no such cube, or its counts are negative or fractional.
     """
-    path = existing(path)
-    with _opened(path) as tables, naming(path):
-        image = _cube(path, tables)
-        edges = _edges(path, _table(path, tables, "EBOUNDS"))
+    path = Path(path)
+    with opened(path) as tables:
+        image = _cube(tables)
+        edges = check_energy_edges(joined_edges(table_of(tables, "EBOUNDS")))
         if len(edges) - 1 != len(image.data):
             raise InputError(f"EBOUNDS: must have a row for each of {len(image.data)} images, has {len(edges) - 1}")
-        return check_counts(np.asarray(image.data)), edges, _geometry(image.header)
+        return check_counts(np.asarray(image.data)), edges, ImageGeometry.from_header(image.header)
 
 
 def read_psf_table(path: str | os.PathLike[str]) -> PsfTable:
@@ -123,12 +159,10 @@ def read_psf_table(path: str | os.PathLike[str]) -> PsfTable:
     InputError
         If the file is missing, or lacks one of the tables ``PSF`` and ``THETA`` or their columns.
     """
-    path = existing(path)
-    with _opened(path) as tables, naming(path):
-        energy, exposure, values = (
-            _column(path, _table(path, tables, "PSF"), name) for name in ("Energy", "Exposure", "Psf")
-        )
-        theta = _column(path, _table(path, tables, "THETA"), "Theta")
+    path = Path(path)
+    with opened(path) as tables:
+        energy, exposure, values = (column_of(table_of(tables, "PSF"), name) for name in ("Energy", "Exposure", "Psf"))
+        theta = column_of(table_of(tables, "THETA"), "Theta")
         return PsfTable(energy / 1e3, exposure, theta, values)
 
 
@@ -140,11 +174,13 @@ def read_intensity_cube(path: str | os.PathLike[str]) -> IntensityCube:
     InputError
         If the file is missing or no such cube, or a value is not above zero.
     """
-    path = existing(path)
-    with _opened(path) as tables, naming(path):
-        image = _cube(path, tables)
-        energy = _energies(path, tables)
-        return IntensityCube(energy / 1e3, np.asarray(image.data, dtype=np.float64) * 1e3, _geometry(image.header))
+    path = Path(path)
+    with opened(path) as tables:
+        image = _cube(tables)
+        energy = _energies(tables)
+        return IntensityCube(
+            energy / 1e3, np.asarray(image.data, dtype=np.float64) * 1e3, ImageGeometry.from_header(image.header)
+        )
 
 
 def read_isotropic_spectrum(path: str | os.PathLike[str]) -> IsotropicSpectrum:
@@ -166,51 +202,14 @@ def read_isotropic_spectrum(path: str | os.PathLike[str]) -> IsotropicSpectrum:
         return IsotropicSpectrum(rows[:, 0] / 1e3, rows[:, 1] * 1e3)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[fits.HDUList]:
-    try:
-        tables = fits.open(path)
-    except OSError as error:
-        raise InputError(f"{path}: must be a FITS file ({' '.join(str(error).split())})") from None
-    with tables:
-        yield tables
-
-
-def _cube(path: Path, tables: fits.HDUList) -> fits.PrimaryHDU:
+def _cube(tables: fits.HDUList) -> fits.PrimaryHDU:
     shape = None if tables[0].data is None else tables[0].data.shape
     if shape is None or len(shape) != 3:
         raise InputError(f"first image: must have three axes, (energy, latitude, longitude), got shape {shape}")
     return tables[0]
 
 
-def _table(path: Path, tables: fits.HDUList, name: str) -> fits.BinTableHDU:
-    if name not in tables:
-        raise InputError(f"must hold the table {name}, has {[hdu.name for hdu in tables[1:]]}")
-    return tables[name]
-
-
-def _column(path: Path, table: fits.BinTableHDU, name: str) -> Array:
-    if name not in table.columns.names:
-        raise InputError(f"table {table.name} must hold the column {name}, has {table.columns.names}")
-    return np.asarray(table.data[name], dtype=np.float64)
-
-
-def _edges(path: Path, table: fits.BinTableHDU) -> Array:
-    """Energy edges in GeV; the unit is the columns' own."""
-    sides = []
-    for name in ("E_MIN", "E_MAX"):
-        values, unit = _column(path, table, name), table.columns[name].unit
-        try:
-            sides.append((values * units.Unit(unit or "")).to_value("GeV"))
-        except (units.UnitConversionError, ValueError):
-            raise InputError(f"EBOUNDS: {name} must have a unit of energy, has {unit!r}") from None
-    low, high = sides
-    if not np.allclose(low[1:], high[:-1], rtol=1e-5):
-        raise InputError("EBOUNDS: energy bins must follow one another without a gap")
-    return check_energy_edges(np.append(low, high[-1]))
-
-
-def _energies(path: Path, tables: fits.HDUList) -> Array:
+def _energies(tables: fits.HDUList) -> Array:
     """Energies of an intensity cube, MeV."""
     for table in tables[1:]:
         if table.name == "ENERGIES" or table.name.endswith("_BANDS"):
@@ -218,24 +217,6 @@ def _energies(path: Path, tables: fits.HDUList) -> Array:
                 if name in table.columns.names:
                     return np.asarray(table.data[name], dtype=np.float64)
     raise InputError(f"must list its energies in a table ENERGIES or *_BANDS, has {[hdu.name for hdu in tables[1:]]}")
-
-
-def _geometry(header: fits.Header) -> ImageGeometry:
-    types = tuple(str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2))
-    if types != ("GLON-CAR", "GLAT-CAR"):
-        raise InputError(f"CTYPE1, CTYPE2: must be GLON-CAR and GLAT-CAR, got {types[0]!r} and {types[1]!r}")
-    if float(header.get("CROTA2", 0.0)) != 0:
-        raise InputError(f"CROTA2: must be 0, got {header['CROTA2']}")
-    step = float(header["CDELT2"])
-    if not np.isclose(float(header["CDELT1"]), -step, rtol=1e-6):
-        raise InputError(f"CDELT1, CDELT2: must be -size and size of square pixels, got {header['CDELT1']}, {step}")
-    glon, glat = float(header["CRVAL1"]) % 360, float(header["CRVAL2"])
-    return ImageGeometry(
-        shape=(int(header["NAXIS2"]), int(header["NAXIS1"])),
-        pixel_size=step,
-        reference=(glon, 0.0 if abs(glat) < 1e-9 else glat),
-        reference_pixel=(float(header["CRPIX1"]) - 1, float(header["CRPIX2"]) - 1),
-    )
 
 
 def _bins_within(edges: Array, energy_range: tuple[float, float] | None) -> slice:

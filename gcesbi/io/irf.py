@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from astropy import units
-from astropy.io import fits
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import existing, naming
+from gcesbi.io.files import naming
+from gcesbi.io.tables import column_of, opened, table_of
 from gcesbi.physics.psf import PSF
 from gcesbi.physics.psf_table import COS_THETA_WEIGHTS, KingTable
 
@@ -74,17 +74,14 @@ def read_king_table(
     InputError
         If the file is missing or no FITS file, a table or column is missing, or the weights do not fit its bins.
     """
-    path = existing(path)
-    try:
-        with fits.open(path) as tables:
-            king = _table(path, tables, f"RPSF_{event_type}")
-            scaling = _column(path, _table(path, tables, f"PSF_SCALING_PARAMS_{event_type}"), "PSFSCALE")
-            low, high, core, tail, s_core, s_tail, g_core, g_tail = (
-                _column(path, king, name)
-                for name in ("ENERG_LO", "ENERG_HI", "NCORE", "NTAIL", "SCORE", "STAIL", "GCORE", "GTAIL")
-            )
-    except OSError as error:
-        raise InputError(f"{path}: must be a FITS file ({' '.join(str(error).split())})") from None
+    path = Path(path)
+    with opened(path) as tables:
+        king = table_of(tables, f"RPSF_{event_type}")
+        scaling = column_of(table_of(tables, f"PSF_SCALING_PARAMS_{event_type}"), "PSFSCALE").ravel()
+        low, high, core, tail, s_core, s_tail, g_core, g_tail = (
+            column_of(king, name).ravel()
+            for name in ("ENERG_LO", "ENERG_HI", "NCORE", "NTAIL", "SCORE", "STAIL", "GCORE", "GTAIL")
+        )
     if scaling.size != 3:
         raise InputError(f"{path}: PSF_SCALING_PARAMS_{event_type}: PSFSCALE must hold 3 numbers, got {scaling.size}")
     weights = _weights(path, cos_theta_weights, core.size // low.size)
@@ -93,20 +90,6 @@ def read_king_table(
     with naming(path):
         rows = np.column_stack([np.sqrt(low * high) / 1e3, *means])
         return KingTable.from_rows(rows, (scaling[0], scaling[1], scaling[2]))
-
-
-def _table(path: Path, tables: fits.HDUList, name: str) -> fits.BinTableHDU:
-    if name not in tables:
-        have = [hdu.name for hdu in tables[1:]]
-        raise InputError(f"{path}: must hold the table {name}, has {have}")
-    return tables[name]
-
-
-def _column(path: Path, table: fits.BinTableHDU, name: str) -> NDArray[np.float64]:
-    """Values (n,) of the only row."""
-    if name not in table.columns.names:
-        raise InputError(f"{path}: table {table.name} must hold the column {name}, has {table.columns.names}")
-    return np.asarray(table.data[name], dtype=np.float64).ravel()
 
 
 def _weights(path: Path, weights: Sequence[float], n_bins: int) -> NDArray[np.float64]:

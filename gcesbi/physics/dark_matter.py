@@ -31,7 +31,8 @@ from gcesbi.physics.radial_smoothing import RadialSmoother
 from gcesbi.physics.templates.line_of_sight import check_positive
 from gcesbi.physics.templates.nfw import NFW
 from gcesbi.sky.energy import check_energy_edges
-from gcesbi.sky.image import ImageGeometry, RadialPSF
+from gcesbi.sky.image import ImageGeometry
+from gcesbi.sky.observation import RadialPSF
 
 __all__ = ["Annihilation", "DarkMatterHalo", "b_quark_yield"]
 

@@ -29,7 +29,8 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.sky.image import ImageGeometry, RadialPSF
+from gcesbi.sky.image import ImageGeometry
+from gcesbi.sky.observation import RadialPSF
 
 __all__ = [
     "DensityTable",

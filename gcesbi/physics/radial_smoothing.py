@@ -21,7 +21,7 @@ from scipy.interpolate import CubicSpline
 from gcesbi.errors import InputError
 from gcesbi.physics.image_psf import DensityTable, density_at
 from gcesbi.physics.radial_image import disc_mean
-from gcesbi.sky.image import RadialPSF
+from gcesbi.sky.observation import RadialPSF
 
 __all__ = ["RadialSmoother"]
 

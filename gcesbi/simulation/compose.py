@@ -23,7 +23,7 @@ from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, P
 from gcesbi.simulation.sky_settings import EXCESS_XI, REFERENCE_WEEKS, FolderSky, InnerGalaxySky, SkySettings
 from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.sky.energy import log_energy_edges
-from gcesbi.sky.region import Region, in_disc
+from gcesbi.sky.region import Region, check_nside, in_disc
 
 __all__ = ["Parts", "compose"]
 
@@ -52,7 +52,7 @@ class Parts(TypedDict, total=False):
 
 def compose(sky: InnerGalaxySky | FolderSky, maps: TemplateMaps | None = None) -> Parts:
     """Parts of a model; of a built-in sky the maps are computed unless given as `maps`."""
-    patch = Region(sky.nside, np.flatnonzero(in_disc(sky.nside, PATCH_RADIUS)))
+    patch = Region(sky.nside, np.flatnonzero(in_disc(check_nside(sky.nside), PATCH_RADIUS)))
     parts = _read(sky, patch) if isinstance(sky, FolderSky) else _compute(sky, patch, maps)
     return {"patch": patch, "expected_labels": sky.expected_labels, **parts}
 

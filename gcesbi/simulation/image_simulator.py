@@ -26,7 +26,7 @@ from gcesbi.physics.source_flux import PowerLawFluxes
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import Simulator, smallest_counts
-from gcesbi.sky.image import ImageObservation, RadialPSF
+from gcesbi.sky.observation import Observation, RadialPSF
 
 __all__ = ["ImageSimulator", "ImageSources"]
 
@@ -141,11 +141,11 @@ class ImageSimulator(Simulator):
             _scatter(rng, lon, lat, number, self._radii[e], self._grid, geometry.shape, self._place, counts[e])
         return counts
 
-    def observe(self, theta: ArrayLike, seed: int = 0) -> tuple[ImageObservation, Simulations]:  # type: ignore[override]
+    def observe(self, theta: ArrayLike, seed: int = 0) -> tuple[Observation, Simulations]:  # type: ignore[override]
         """Draw one mock observation of parameters (n_parameter,), with its labels (a batch of one)."""
         drawn = self.draw(np.atleast_2d(np.asarray(theta, dtype=np.float64)), np.random.default_rng(seed))
         model = self.model
-        seen = ImageObservation(
+        seen = Observation(
             drawn.counts[0].astype(np.int64), model.exposure, model.energy_edges, model.region, model.psf
         )
         return seen, drawn

@@ -47,7 +47,8 @@ from gcesbi.simulation.image_templates import REACH, Emission, ImageModel, expec
 from gcesbi.simulation.prior import Prior, Uniform
 from gcesbi.simulation.sky_settings import INTERSTELLAR, make_settings
 from gcesbi.sky.energy import check_energy_edges
-from gcesbi.sky.image import ImageGeometry, ImageObservation, ImageRegion, RadialPSF, angular_distance
+from gcesbi.sky.image import ImageGeometry, ImageRegion, angular_distance
+from gcesbi.sky.observation import Observation, RadialPSF
 
 __all__ = ["CROSS_SECTIONS", "TESTING", "TRAINING", "ImageSky", "ImageSkyModel", "image_sky_from_json"]
 
@@ -160,7 +161,7 @@ class ImageSky(BaseModel):
         psf = tuple(PSF.from_table(P8R3_ULTRACLEANVETO_V3_FRONT, low, high, index=2.4) for low, high in pairwise(edges))
         return ImageSkyModel.assemble(self, geometry.whole(), edges, np.tile(one, (len(psf), 1)), psf, self._digest())
 
-    def build_for(self, observation: ImageObservation) -> ImageSkyModel:
+    def build_for(self, observation: Observation) -> ImageSkyModel:
         """Build the model with region, energies, exposure and point-spread functions of an observation.
 
         The settings' own shape, pixel size, energies and weeks are without meaning then.
@@ -389,7 +390,7 @@ class ImageSkyModel:
         j_image = self.region.take(excess.halo.j_image(self.region.geometry))
         return excess.per_j(self.energy_edges) * float(j_image @ self.region.solid_angles)
 
-    def for_observation(self, observation: ImageObservation) -> ImageSkyModel:
+    def for_observation(self, observation: Observation) -> ImageSkyModel:
         """The model, if its images are like an observation.
 
         Raises

@@ -25,7 +25,8 @@ from gcesbi.physics.dark_matter import Annihilation
 from gcesbi.physics.image_psf import ImageSmoother, source_image
 from gcesbi.physics.intensity import SmoothEmission
 from gcesbi.posterior import Coordinates
-from gcesbi.sky.image import ImageGeometry, ImageObservation, ImageRegion, ImageSet, RadialPSF
+from gcesbi.sky.image import ImageGeometry, ImageRegion
+from gcesbi.sky.observation import Observation, ObservationSet, RadialPSF
 
 __all__ = ["Emission", "ImageModel", "expected_flux"]
 
@@ -119,13 +120,13 @@ class ImageModel:
 
     @classmethod
     def build(
-        cls, observation: ImageObservation | ImageSet, emissions: Mapping[str, Emission | Mapping[str, Emission]]
+        cls, observation: Observation | ObservationSet, emissions: Mapping[str, Emission | Mapping[str, Emission]]
     ) -> ImageModel:
         """Templates for an observation's exposure, point-spread functions, energies and region.
 
         Parameters
         ----------
-        observation : ImageObservation or ImageSet
+        observation : Observation or ObservationSet
         emissions : mapping
             Components by name: smooth emission or a catalogue, or a mapping with one for each event type, as the
             isotropic component has, which holds misclassified cosmic rays.
@@ -137,7 +138,7 @@ class ImageModel:
         """
         if not emissions:
             raise InputError("emissions: must hold at least one component, got none")
-        images = observation if isinstance(observation, ImageSet) else ImageSet((observation,))
+        images = observation if isinstance(observation, ObservationSet) else ObservationSet((observation,))
         counts = [_flux_of(part, emissions) * part.exposure for part in images.parts]
         return cls(
             names=tuple(emissions),
@@ -168,7 +169,7 @@ class ImageModel:
         centres = np.sqrt(self.energy_edges[:-1] * self.energy_edges[1:])
         return Coordinates(template=self.names, energy=tuple(centres.tolist()), point_source=(), flux_bin=())
 
-    def for_observation(self, observation: ImageObservation | ImageSet) -> ImageModel:
+    def for_observation(self, observation: Observation | ObservationSet) -> ImageModel:
         """The model in the region of an observation.
 
         Raises
@@ -224,7 +225,7 @@ class ImageModel:
         )
 
 
-def _flux_of(part: ImageObservation, emissions: Mapping[str, Emission | Mapping[str, Emission]]) -> Array:
+def _flux_of(part: Observation, emissions: Mapping[str, Emission | Mapping[str, Emission]]) -> Array:
     """Smoothed flux in the region's pixels (n_component, n_energy, n_pix), as one event type sees it."""
     chosen: dict[str, Emission] = {}
     for name, emission in emissions.items():

@@ -1,53 +1,35 @@
 """Images: a rectangle of equal steps in longitude and latitude, and the pixels of it that are analysed.
 
-The plate carrée projection of FITS (``GLON-CAR``, ``GLAT-CAR``; Calabretta & Greisen 2002, astro-ph/0207413): a pixel
-(x, y) has native longitude -(x - x₀) Δ and native latitude (y - y₀) Δ, longitude rising to the left. The native sphere
-is the Galactic one, turned so that its origin lies at the reference point. A pixel covers the solid angle
+The plate carrée projection of FITS (``GLON-CAR``, ``GLAT-CAR``; Calabretta & Greisen 2002, astro-ph/0207413), computed
+by :mod:`astropy.wcs`: a pixel (x, y) has native longitude -(x - x₀) Δ and native latitude (y - y₀) Δ, longitude rising
+to the left. The native sphere is the Galactic one, turned so that its origin lies at the reference point. A pixel
+covers the solid angle
 
     Ω = Δ [sin(θ + Δ/2) - sin(θ - Δ/2)],
 
 θ the native latitude of its centre.
 
 :class:`ImageGeometry` is the rectangle, :class:`ImageRegion` the image's counterpart of
-:class:`gcesbi.sky.region.Region`, :class:`ImageObservation` that of :class:`gcesbi.sky.observation.Observation`. Arrays
-are (n_energy, n_pix) as everywhere, over the region's pixels row by row.
+:class:`gcesbi.sky.region.Region`. Arrays are (n_energy, n_pix) as everywhere, over the region's pixels row by row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any
 
 import numpy as np
+from astropy.io.fits import Header
+from astropy.wcs import WCS
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.sky.energy import check_energy_edges
-from gcesbi.sky.observation import check_counts, check_exposure
+from gcesbi.sky.grid import Grid
 
-__all__ = ["ImageGeometry", "ImageObservation", "ImageRegion", "ImageSet", "RadialPSF", "angular_distance"]
+__all__ = ["ImageGeometry", "ImageRegion", "angular_distance"]
 
 Array = NDArray[np.float64]
-
-
-class RadialPSF(Protocol):
-    """A point-spread function that depends on the angle from the source alone."""
-
-    @property
-    def theta_max(self) -> float:
-        """Angle beyond which there is no light, degrees."""
-        ...
-
-    def __hash__(self) -> int: ...
-
-    def density(self, theta: ArrayLike) -> Array:
-        """Light per solid angle (...), 1/sr, at `theta` (...), degrees."""
-        ...
-
-    def containment_radius(self, level: ArrayLike) -> Array:
-        """Angle (...), degrees, within which the share `level` (...) of the light lies."""
-        ...
 
 
 def angular_distance(glon: ArrayLike, glat: ArrayLike, centre: tuple[float, float]) -> Array:
@@ -137,6 +119,50 @@ class ImageGeometry:
         """Solid angle of every pixel (n_pix,), sr."""
         return np.repeat(self.row_solid_angle, self.shape[1])
 
+    @cached_property
+    def wcs(self) -> WCS:
+        """The projection."""
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.cunit = ["GLON-CAR", "GLAT-CAR"], self.reference, ["deg", "deg"]
+        wcs.wcs.cdelt, wcs.wcs.crpix = [-self.pixel_size, self.pixel_size], np.add(self._origin, 1)
+        wcs.wcs.bounds_check(False, False)
+        wcs.wcs.set()
+        wcs.array_shape = self.shape
+        return wcs
+
+    @classmethod
+    def from_header(cls, header: Header) -> ImageGeometry:
+        """The geometry that a FITS header states.
+
+        Raises
+        ------
+        InputError
+            If the projection is another, rotated, or has pixels that are not square.
+        """
+        types = tuple(str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2))
+        if types != ("GLON-CAR", "GLAT-CAR"):
+            raise InputError(f"CTYPE1, CTYPE2: must be GLON-CAR and GLAT-CAR, got {types[0]!r} and {types[1]!r}")
+        if float(header.get("CROTA2", 0.0)) != 0:
+            raise InputError(f"CROTA2: must be 0, got {header['CROTA2']}")
+        step = float(header["CDELT2"])
+        if not np.isclose(float(header["CDELT1"]), -step, rtol=1e-6):
+            raise InputError(f"CDELT1, CDELT2: must be -size and size of square pixels, got {header['CDELT1']}, {step}")
+        glon, glat = float(header["CRVAL1"]), float(header["CRVAL2"])
+        return cls(
+            shape=(int(header["NAXIS2"]), int(header["NAXIS1"])),
+            pixel_size=step,
+            reference=(glon if -180 < glon < 360 else glon % 360, 0.0 if abs(glat) < 1e-9 else glat),
+            reference_pixel=(float(header["CRPIX1"]) - 1, float(header["CRPIX2"]) - 1),
+        )
+
+    def to_header(self) -> Header:
+        """The geometry as cards of a FITS header."""
+        header = self.wcs.to_header()
+        for axis, sign in (1, -1), (2, 1):  # in full, where WCS rounds
+            header[f"CRVAL{axis}"], header[f"CDELT{axis}"] = self.reference[axis - 1], sign * self.pixel_size
+            header[f"CRPIX{axis}"] = self._origin[axis - 1] + 1
+        return header
+
     def glon_glat(self) -> tuple[Array, Array]:
         """Galactic longitude in (-180, 180] and latitude of the pixels' middles, degrees, each (n_pix,)."""
         lat, lon = np.meshgrid(self.native_lat, self.native_lon, indexing="ij")
@@ -144,23 +170,22 @@ class ImageGeometry:
 
     def to_galactic(self, native_lon: ArrayLike, native_lat: ArrayLike) -> tuple[Array, Array]:
         """Galactic longitude in (-180, 180] and latitude (...) of native coordinates (...), all in degrees."""
-        if self.reference[1] == 0:
-            glon, glat = np.asarray(native_lon, dtype=np.float64), np.asarray(native_lat, dtype=np.float64)
-        else:
-            glon, glat = _tilt(native_lon, native_lat, self.reference[1])
-        return 180 - np.mod(180 - glon - self.reference[0], 360), glat
+        x, y = self._to_steps(native_lon, native_lat)
+        glon, glat = self.wcs.wcs_pix2world(x, y, 0)
+        return 180 - np.mod(180 - glon, 360), glat
 
     def to_native(self, glon: ArrayLike, glat: ArrayLike) -> tuple[Array, Array]:
         """Native longitude in (-180, 180] and latitude (...) of Galactic coordinates (...), all in degrees."""
-        lon, lat = np.asarray(glon, dtype=np.float64) - self.reference[0], np.asarray(glat, dtype=np.float64)
-        if self.reference[1] != 0:
-            lon, lat = _tilt(lon, lat, -self.reference[1])
-        return 180 - np.mod(180 - lon, 360), lat
+        x, y = self.to_pixel(glon, glat)
+        return (self._origin[0] - x) * self.pixel_size, (y - self._origin[1]) * self.pixel_size
 
     def to_pixel(self, glon: ArrayLike, glat: ArrayLike) -> tuple[Array, Array]:
         """Column x and row y (...), counted from 0 at the middle of the first pixel, of directions (...), degrees."""
-        lon, lat = self.to_native(glon, glat)
-        return self._origin[0] - lon / self.pixel_size, self._origin[1] + lat / self.pixel_size
+        x, y = self.wcs.wcs_world2pix(glon, glat, 0)
+        return x, y
+
+    def _to_steps(self, lon: ArrayLike, lat: ArrayLike) -> tuple[Array, Array]:
+        return self._origin[0] - np.asarray(lon) / self.pixel_size, self._origin[1] + np.asarray(lat) / self.pixel_size
 
     def index(self, glon: ArrayLike, glat: ArrayLike) -> NDArray[np.int64]:
         """Pixel, row by row, that holds each direction (...), degrees; -1 outside the image."""
@@ -225,16 +250,8 @@ class ImageGeometry:
         return ImageRegion(self, np.flatnonzero(inside))
 
 
-def _tilt(lon: ArrayLike, lat: ArrayLike, angle: float) -> tuple[Array, Array]:
-    """Longitude and latitude after a turn that lifts the direction (0, 0) to latitude `angle`; degrees."""
-    phi, theta, tilt = np.radians(lon), np.radians(lat), np.radians(angle)
-    x, y, z = np.cos(theta) * np.cos(phi), np.cos(theta) * np.sin(phi), np.sin(theta)
-    ahead, up = np.cos(tilt) * x - np.sin(tilt) * z, np.sin(tilt) * x + np.cos(tilt) * z
-    return np.degrees(np.arctan2(y, ahead)), np.degrees(np.arcsin(np.clip(up, -1, 1)))
-
-
-@dataclass(frozen=True, eq=False)
-class ImageRegion:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageRegion(Grid):
     """Pixels of an image on which counts are analysed.
 
     Parameters
@@ -253,61 +270,26 @@ class ImageRegion:
     pixels: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        pixels = np.asarray(self.pixels, dtype=np.int64)
-        if pixels.ndim != 1 or pixels.size == 0:
-            raise InputError(f"region: must hold at least one pixel, got shape {pixels.shape}")
-        if np.any(np.diff(pixels) <= 0):
-            raise InputError("region: pixels must be ascending and distinct")
-        if pixels[0] < 0 or pixels[-1] >= self.geometry.n_pix:
-            raise InputError(f"region: pixels must lie in [0, {self.geometry.n_pix}), got {pixels[[0, -1]]}")
-        pixels.setflags(write=False)
-        object.__setattr__(self, "pixels", pixels)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ImageRegion):
-            return NotImplemented
-        return self.geometry == other.geometry and np.array_equal(self.pixels, other.pixels)
-
-    def __hash__(self) -> int:
-        return hash((self.geometry, self.pixels.tobytes()))
-
-    def __len__(self) -> int:
-        return len(self.pixels)
+        self._keep(self.pixels, self.geometry.n_pix)
 
     @property
-    def n_pix(self) -> int:
-        """Number of pixels."""
-        return len(self.pixels)
+    def frame(self) -> ImageGeometry:
+        """Geometry of the image."""
+        return self.geometry
 
     @property
     def solid_angles(self) -> Array:
         """Solid angle of every pixel (n_pix,), sr."""
         return self.geometry.solid_angle[self.pixels]
 
-    @property
-    def solid_angle(self) -> float:
-        """Solid angle of all pixels together, sr."""
-        return float(self.solid_angles.sum())
-
     def glon_glat(self) -> tuple[Array, Array]:
         """Galactic longitude and latitude of the pixels' middles, degrees, each (n_pix,)."""
         glon, glat = self.geometry.glon_glat()
         return glon[self.pixels], glat[self.pixels]
 
-    def places(self, part: ImageRegion) -> NDArray[np.int64]:
-        """Positions (n,), among this region's pixels, of those of another region.
-
-        Raises
-        ------
-        InputError
-            If the other region has another geometry, or pixels that this one lacks.
-        """
-        if part.geometry != self.geometry:
-            raise InputError(f"region: must have the geometry {self.geometry}, got {part.geometry}")
-        strange = np.setdiff1d(part.pixels, self.pixels)
-        if strange.size:
-            raise InputError(f"region: must be part of the region known here, has {strange.size} pixels outside it")
-        return np.searchsorted(self.pixels, part.pixels)
+    def describe(self) -> dict[str, Any]:
+        """Geometry, and pixels as runs of consecutive ones."""
+        return {"geometry": asdict(self.geometry), "runs": self._runs}
 
     def take(self, image: ArrayLike) -> NDArray:
         """Values (..., n_pix) in the region of an image (..., n_lat, n_lon)."""
@@ -324,118 +306,3 @@ class ImageRegion:
         full = np.full((*values.shape[:-1], self.geometry.n_pix), fill, dtype=np.float64)
         full[..., self.pixels] = values
         return full.reshape(*values.shape[:-1], *self.geometry.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class ImageObservation:
-    """A counts image that posteriors are conditioned on: events of one type.
-
-    Parameters
-    ----------
-    counts : array (n_energy, n_pix), photons
-    exposure : array (n_energy, n_pix), cm² s
-    energy_edges : array (n_energy + 1,), GeV
-    region : ImageRegion
-    psf : tuple of RadialPSF
-        One for each energy bin.
-    event_type : str
-        Such as "PSF3" or "FRONT".
-
-    Raises
-    ------
-    InputError
-        If counts are negative, fractional or NaN, exposure is not above zero, edges do not increase, or shapes
-        disagree.
-    """
-
-    counts: NDArray[np.int64]
-    exposure: Array
-    energy_edges: Array
-    region: ImageRegion
-    psf: tuple[RadialPSF, ...]
-    event_type: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "counts", check_counts(self.counts))
-        object.__setattr__(self, "exposure", check_exposure(self.exposure))
-        object.__setattr__(self, "energy_edges", check_energy_edges(self.energy_edges))
-        shape = (self.n_energy, self.region.n_pix)
-        for name in ("counts", "exposure"):
-            got = getattr(self, name).shape
-            if got != shape:
-                raise InputError(f"{name}: must have shape (n_energy, n_pix) = {shape}, got {got}")
-        if len(self.psf) != self.n_energy:
-            raise InputError(f"psf: needs one for each of {self.n_energy} energy bins, got {len(self.psf)}")
-
-    @property
-    def n_energy(self) -> int:
-        """Number of energy bins."""
-        return len(self.energy_edges) - 1
-
-    def cut(self, region: ImageRegion) -> ImageObservation:
-        """The same observation in fewer pixels.
-
-        Raises
-        ------
-        InputError
-            If the region has another geometry, or pixels that were not observed.
-        """
-        at = self.region.places(region)
-        return replace(self, counts=self.counts[:, at], exposure=self.exposure[:, at], region=region)
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """Images of one region in the same energy bins, seen in events of several types, to be analysed together.
-
-    Parameters
-    ----------
-    parts : tuple of ImageObservation
-        With their own exposure and point-spread functions.
-
-    Raises
-    ------
-    InputError
-        If there is none, or regions or energy bins differ.
-    """
-
-    parts: tuple[ImageObservation, ...]
-
-    def __post_init__(self) -> None:
-        if not self.parts:
-            raise InputError("parts: must hold at least one observation, got none")
-        first = self.parts[0]
-        for part in self.parts[1:]:
-            if part.region != first.region:
-                raise InputError(f"parts: {part.event_type!r} must have the region of {first.event_type!r}")
-            if not np.array_equal(part.energy_edges, first.energy_edges):
-                raise InputError(f"parts: {part.event_type!r} must have the energy bins of {first.event_type!r}")
-
-    @property
-    def region(self) -> ImageRegion:
-        """Region of every part."""
-        return self.parts[0].region
-
-    @property
-    def energy_edges(self) -> Array:
-        """Edges of the energy bins (n_energy + 1,), GeV."""
-        return self.parts[0].energy_edges
-
-    @property
-    def n_energy(self) -> int:
-        """Number of energy bins."""
-        return self.parts[0].n_energy
-
-    def cut(self, region: ImageRegion) -> ImageSet:
-        """The same images in fewer pixels; raises as :meth:`ImageObservation.cut`."""
-        return ImageSet(tuple(part.cut(region) for part in self.parts))
-
-    @cached_property
-    def counts(self) -> NDArray[np.int64]:
-        """Counts (n_energy, n_part n_pix): the pixels of one part after those of another."""
-        return np.concatenate([part.counts for part in self.parts], axis=1)
-
-    @cached_property
-    def exposure(self) -> Array:
-        """Exposure (n_energy, n_part n_pix), cm² s."""
-        return np.concatenate([part.exposure for part in self.parts], axis=1)

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.sky.energy import check_energy_edges
-from gcesbi.sky.region import Region
+from gcesbi.sky.grid import Grid
 
-__all__ = ["Observation", "check_counts", "check_exposure"]
+__all__ = ["Observation", "ObservationSet", "RadialPSF", "check_counts", "check_exposure"]
+
+Array = NDArray[np.float64]
+
+
+class RadialPSF(Protocol):
+    """A point-spread function that depends on the angle from the source alone."""
+
+    @property
+    def theta_max(self) -> float:
+        """Angle beyond which there is no light, degrees."""
+        ...
+
+    def __hash__(self) -> int: ...
+
+    def density(self, theta: ArrayLike) -> Array:
+        """Light per solid angle (...), 1/sr, at `theta` (...), degrees."""
+        ...
+
+    def containment_radius(self, level: ArrayLike) -> Array:
+        """Angle (...), degrees, within which the share `level` (...) of the light lies."""
+        ...
 
 
 def check_counts(counts: ArrayLike, name: str = "counts") -> NDArray[np.int64]:
@@ -28,7 +51,7 @@ def check_counts(counts: ArrayLike, name: str = "counts") -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def check_exposure(exposure: ArrayLike, name: str = "exposure") -> NDArray[np.float64]:
+def check_exposure(exposure: ArrayLike, name: str = "exposure") -> Array:
     """Exposure in cm² s; raise InputError unless it is finite and above zero everywhere."""
     values = np.asarray(exposure, dtype=np.float64)
     if not np.isfinite(values).all() or np.any(values <= 0):
@@ -37,16 +60,21 @@ def check_exposure(exposure: ArrayLike, name: str = "exposure") -> NDArray[np.fl
     return values
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Observation:
-    """A counts map that posteriors are conditioned on.
+    """A counts map or image that posteriors are conditioned on.
 
     Parameters
     ----------
     counts : array (n_energy, n_pix), photons
     exposure : array (n_energy, n_pix), cm² s
     energy_edges : array (n_energy + 1,), GeV
-    region : Region
+    region : Grid
+        A :class:`gcesbi.sky.Region` of HEALPix pixels, or an :class:`gcesbi.sky.ImageRegion`.
+    psf : tuple of RadialPSF, optional
+        One for each energy bin, where the file holds them.
+    event_type : str
+        Such as "PSF3" or "FRONT".
 
     Raises
     ------
@@ -56,21 +84,99 @@ class Observation:
     """
 
     counts: NDArray[np.int64]
-    exposure: NDArray[np.float64]
-    energy_edges: NDArray[np.float64]
-    region: Region
+    exposure: Array
+    energy_edges: Array
+    region: Grid
+    psf: tuple[RadialPSF, ...] | None = None
+    event_type: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "counts", check_counts(self.counts))
         object.__setattr__(self, "exposure", check_exposure(self.exposure))
         object.__setattr__(self, "energy_edges", check_energy_edges(self.energy_edges))
-        shape = (len(self.energy_edges) - 1, self.region.n_pix)
+        shape = (self.n_energy, self.region.n_pix)
         for name in ("counts", "exposure"):
             got = getattr(self, name).shape
             if got != shape:
                 raise InputError(f"{name}: must have shape (n_energy, n_pix) = {shape}, got {got}")
+        if self.psf is not None and len(self.psf) != self.n_energy:
+            raise InputError(f"psf: needs one for each of {self.n_energy} energy bins, got {len(self.psf)}")
+
+    def __repr__(self) -> str:
+        return (
+            f"Observation({self.counts.sum()} photons in {self.n_energy} bins, {self.energy_edges[0]:.4g} to "
+            f"{self.energy_edges[-1]:.4g} GeV, on {self.region})"
+        )
 
     @property
     def n_energy(self) -> int:
         """Number of energy bins."""
         return len(self.energy_edges) - 1
+
+    def cut(self, region: Grid) -> Observation:
+        """The same observation in fewer pixels.
+
+        Raises
+        ------
+        InputError
+            If the region divides the sky in another way, or has pixels that were not observed.
+        """
+        at = self.region.places(region)
+        return replace(self, counts=self.counts[:, at], exposure=self.exposure[:, at], region=region)
+
+
+@dataclass(frozen=True, eq=False)
+class ObservationSet:
+    """One region in the same energy bins, seen in events of several types, to be analysed together.
+
+    Parameters
+    ----------
+    parts : tuple of Observation
+        With their own exposure and point-spread functions.
+
+    Raises
+    ------
+    InputError
+        If there is none, or regions or energy bins differ.
+    """
+
+    parts: tuple[Observation, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise InputError("parts: must hold at least one observation, got none")
+        first = self.parts[0]
+        for part in self.parts[1:]:
+            if part.region != first.region:
+                raise InputError(f"parts: {part.event_type!r} must have the region of {first.event_type!r}")
+            if not np.array_equal(part.energy_edges, first.energy_edges):
+                raise InputError(f"parts: {part.event_type!r} must have the energy bins of {first.event_type!r}")
+
+    @property
+    def region(self) -> Grid:
+        """Region of every part."""
+        return self.parts[0].region
+
+    @property
+    def energy_edges(self) -> Array:
+        """Edges of the energy bins (n_energy + 1,), GeV."""
+        return self.parts[0].energy_edges
+
+    @property
+    def n_energy(self) -> int:
+        """Number of energy bins."""
+        return self.parts[0].n_energy
+
+    def cut(self, region: Grid) -> ObservationSet:
+        """The same in fewer pixels; raises as :meth:`Observation.cut`."""
+        return ObservationSet(tuple(part.cut(region) for part in self.parts))
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Counts (n_energy, n_part n_pix): the pixels of one part after those of another."""
+        return np.concatenate([part.counts for part in self.parts], axis=1)
+
+    @cached_property
+    def exposure(self) -> Array:
+        """Exposure (n_energy, n_part n_pix), cm² s."""
+        return np.concatenate([part.exposure for part in self.parts], axis=1)

@@ -1,20 +1,22 @@
 """The part of the sky that is analysed: a set of HEALPix pixels in NESTED order.
 
 HEALPix (Górski et al. 2005, astro-ph/0409513) divides the sphere into 12 nside² pixels of equal area.
-A :class:`Region` is a disc about a centre, less a band about the Galactic plane, less masked pixels
-(List et al. 2025, arXiv:2507.17804: 25° about the Galactic Centre, |b| > 2°, catalogue sources masked).
+A :class:`Region` is a disc about a centre, less a band about the Galactic plane, less masked pixels (List et al. 2025,
+arXiv:2507.17804: 25° about the Galactic Centre, |b| > 2°, catalogue sources masked).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import healpy as hp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.sky.grid import Grid
 
 __all__ = ["Region", "check_nside", "glon_glat", "in_disc", "norm_disc"]
 
@@ -55,8 +57,8 @@ def norm_disc(nside: int) -> NDArray[np.int64]:
     return np.flatnonzero(in_disc(nside, NORM_RADIUS, NORM_LATITUDE))
 
 
-@dataclass(frozen=True, eq=False)
-class Region:
+@dataclass(frozen=True, eq=False, repr=False)
+class Region(Grid):
     """Pixels of one nside on which counts are analysed.
 
     Parameters
@@ -77,15 +79,7 @@ class Region:
 
     def __post_init__(self) -> None:
         check_nside(self.nside)
-        pixels = np.asarray(self.pixels, dtype=np.int64)
-        if pixels.ndim != 1 or pixels.size == 0:
-            raise InputError(f"region: must hold at least one pixel, got shape {pixels.shape}")
-        if np.any(np.diff(pixels) <= 0):
-            raise InputError("region: pixels must be ascending and distinct")
-        if pixels[0] < 0 or pixels[-1] >= hp.nside2npix(self.nside):
-            raise InputError(f"region: pixels must lie in [0, {hp.nside2npix(self.nside)}), got {pixels[[0, -1]]}")
-        pixels.setflags(write=False)
-        object.__setattr__(self, "pixels", pixels)
+        self._keep(self.pixels, hp.nside2npix(self.nside))
 
     @classmethod
     def disc(
@@ -121,18 +115,15 @@ class Region:
             raise InputError(f"region: no pixel is left within {radius} deg, |b| > {min_latitude} deg, after masking")
         return cls(nside, np.flatnonzero(inside))
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Region):
-            return NotImplemented
-        return self.nside == other.nside and np.array_equal(self.pixels, other.pixels)
-
-    def __len__(self) -> int:
-        return len(self.pixels)
+    @property
+    def frame(self) -> int:
+        """HEALPix resolution, nside."""
+        return self.nside
 
     @property
-    def n_pix(self) -> int:
-        """Number of pixels."""
-        return len(self.pixels)
+    def solid_angles(self) -> NDArray[np.float64]:
+        """Solid angle of every pixel (n_pix,), sr."""
+        return np.full(self.n_pix, hp.nside2pixarea(self.nside))
 
     @property
     def solid_angle(self) -> float:
@@ -149,6 +140,10 @@ class Region:
     def glon_glat(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Galactic longitude and latitude of the pixel centres, degrees, each (n_pix,)."""
         return glon_glat(self.nside, self.pixels)
+
+    def describe(self) -> dict[str, Any]:
+        """Resolution, and pixels as runs of consecutive ones."""
+        return {"nside": self.nside, "runs": self._runs}
 
     def full_sky(self, values: ArrayLike, fill: float = hp.UNSEEN) -> NDArray[np.float64]:
         """Spread values (..., n_pix) over a full-sky NESTED map (..., 12 nside²), `fill` outside the region."""

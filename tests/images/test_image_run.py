@@ -17,7 +17,8 @@ from gcesbi.cli.main import app
 from gcesbi.errors import InputError
 from gcesbi.estimators.images import ShareEstimator
 from gcesbi.evaluation.images import TAUS, judge
-from gcesbi.sky.image import ImageGeometry, ImageObservation, ImageRegion
+from gcesbi.sky.image import ImageGeometry, ImageRegion
+from gcesbi.sky.observation import Observation
 
 
 def test_presets_load_and_the_papers_has_its_images_and_widths():
@@ -187,7 +188,7 @@ def _observation(images_run, geometry=None, edges=None, region=None, factor=1.0)
     same = region.geometry == model.region.geometry
     exposure = factor * (model.exposure[:, region.pixels] if same else np.full(shape, model.exposure.mean()))
     counts = np.ones(shape, dtype=np.int64)
-    return ImageObservation(counts, exposure, np.array(edges or model.energy_edges), region, model.psf)
+    return Observation(counts, exposure, np.array(edges or model.energy_edges), region, model.psf)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from gcesbi.baselines.poisson.halo_slope import Halos, fit_slope, halos_of_image
 from gcesbi.errors import InputError
 from gcesbi.simulation.image_simulator import ImageSimulator
 from gcesbi.simulation.image_sky_model import CROSS_SECTIONS, ImageSkyModel
-from gcesbi.sky.image import ImageObservation, ImageSet
+from gcesbi.sky.observation import Observation, ObservationSet
 
 SMALL = {"shape": (24, 24), "pixel_size": 0.5}
 SLOPES = (0.9, 1.0, 1.1, 1.2, 1.3)
@@ -163,10 +163,10 @@ def test_halos_reach_beyond_the_prior_and_follow_the_interstellar_models_cross_s
 def test_event_types_are_fitted_together():
     known = sky()
     seen = image(known, [0.0, 0.0], 6)
-    half = ImageObservation(
+    half = Observation(
         seen.counts, seen.exposure / 2, seen.energy_edges, seen.region, known.model.psf, event_type="HALF"
     )
-    halos, reference = halos_of_images(ImageSet((seen, half)), known.model.settings.halo)
+    halos, reference = halos_of_images(ObservationSet((seen, half)), known.model.settings.halo)
     counts = halos(np.array([1.1, 1.2]))
     assert reference == 45.59e-27
     assert counts.shape == (2, 1, 2 * seen.region.n_pix)

@@ -75,5 +75,5 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(InputError, match="path: must be an existing file"):
         read_catalogue(tmp_path / "none.fits")
     (tmp_path / "text.fits").write_text("no FITS file at all")
-    with pytest.raises(InputError, match="must be a FITS file"):
+    with pytest.raises(InputError, match="must be a whole FITS file"):
         read_catalogue(tmp_path / "text.fits")

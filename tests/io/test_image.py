@@ -1,5 +1,7 @@
 """Image files: the real set, small files written by hand, and clear errors."""
 
+import json
+
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
@@ -7,13 +9,15 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from gcesbi.errors import InputError
+from gcesbi.io import read_observation, write_observation
 from gcesbi.io.image import (
     read_counts_cube,
-    read_image_observation,
     read_intensity_cube,
     read_isotropic_spectrum,
     read_psf_table,
 )
+from gcesbi.physics.psf import PSF
+from gcesbi.sky import ImageGeometry, Observation, grid_of
 
 
 def header(**changes):
@@ -60,7 +64,7 @@ def test_units_of_the_energies_are_those_of_the_file(tmp_path):
 
 def test_observation_cuts_region_and_energies(tmp_path):
     where = cube(tmp_path / "cube.fits"), psf_file(tmp_path / "psf.fits")
-    seen = read_image_observation(*where, radius=1.0, energy_range=(2.0, 4.0), event_type="PSF3")
+    seen = read_observation(where[0], 1.0, None, exposure=where[1], energy_range=(2.0, 4.0), event_type="PSF3")
     assert seen.counts.shape == (1, seen.region.n_pix)
     np.testing.assert_allclose(seen.energy_edges, [2.0, 4.0])
     np.testing.assert_array_equal(seen.counts[0], seen.region.take(np.arange(48).reshape(2, 4, 6))[1])
@@ -68,10 +72,35 @@ def test_observation_cuts_region_and_energies(tmp_path):
     assert seen.psf[0].theta_max == 2.0
 
 
+def test_what_is_written_is_read_back(tmp_path):
+    geometry = ImageGeometry((10, 12), 0.1, (-10.0, 3.0), (0.25, 7.0))
+    region = geometry.disc(0.3, (-10.0, 3.0))
+    rng = np.random.default_rng(1)
+    counts, exposure = rng.poisson(3.0, (2, region.n_pix)), rng.uniform(1e11, 2e11, (2, region.n_pix))
+    psf = PSF.default(1.0, 2.0), PSF.default(2.0, 4.0)
+    seen = Observation(counts, exposure, np.array([1.0, 2.0, 4.0]), region, psf)
+    write_observation(tmp_path / "image.fits", seen)
+    back = read_observation(tmp_path / "image.fits", None, None)
+    assert back.region == region == grid_of(json.loads(json.dumps(region.describe())))
+    np.testing.assert_array_equal(back.counts, counts)
+    np.testing.assert_array_equal(back.exposure, exposure)
+    np.testing.assert_array_equal(back.energy_edges, seen.energy_edges)
+    theta = np.linspace(0, 4, 200)
+    for ours, theirs in zip(back.psf, psf, strict=True):
+        np.testing.assert_allclose(ours.density(theta), theirs.density(theta), atol=1e-4 * theirs.density(0.0))
+    with pytest.raises(InputError, match=r"nside, energy_edges, mask: must be None, .* for the image"):
+        read_observation(tmp_path / "image.fits", nside=16)
+
+
+def test_cubes_without_exposure_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"cube.fits: exposure: must name a table of the point-spread function"):
+        read_observation(cube(tmp_path / "cube.fits"), None, None)
+
+
 def test_real_set(data_folder):
     folder = data_folder / "fermi-gc-4gev"
-    seen = read_image_observation(
-        folder / "ccube_01.fits", folder / "psf_01.fits", radius=4.8, energy_range=(3.98, 19.96)
+    seen = read_observation(
+        folder / "ccube_01.fits", 4.8, None, exposure=folder / "psf_01.fits", energy_range=(3.98, 19.96)
     )
     assert seen.n_energy == 7
     np.testing.assert_allclose(seen.energy_edges, 10 ** np.arange(0.6, 1.35, 0.1), rtol=1e-5)
@@ -108,8 +137,8 @@ def test_isotropic_spectrum_in_gev(data_folder):
         ({"data": np.ones((4, 6), dtype=int)}, r"first image: must have three axes.*\(4, 6\)"),
         ({"data": -np.ones((2, 4, 6), dtype=int)}, "counts: must not be negative"),
         ({"data": np.ones((3, 4, 6), dtype=int)}, "EBOUNDS: must have a row for each of 3 images, has 2"),
-        ({"table": ebounds(unit="cm")}, "EBOUNDS: E_MIN must have a unit of energy, has 'cm'"),
-        ({"table": ebounds(low=(1e6, 3e6))}, "EBOUNDS: energy bins must follow one another"),
+        ({"table": ebounds(unit="cm")}, "column E_MIN: must have a unit of GeV, got 'cm'"),
+        ({"table": ebounds(low=(1e6, 3e6))}, "EBOUNDS: energy bins must join and increase"),
         ({"CTYPE1": "GLON-AIT"}, "CTYPE1, CTYPE2: must be GLON-CAR and GLAT-CAR, got 'GLON-AIT'"),
         ({"CROTA2": 10.0}, "CROTA2: must be 0, got 10"),
         ({"CDELT1": -0.4}, "CDELT1, CDELT2: must be -size and size"),
@@ -132,7 +161,7 @@ def test_bad_psf_tables_are_named(tmp_path):
 def test_bins_outside_are_refused(tmp_path):
     where = cube(tmp_path / "cube.fits"), psf_file(tmp_path / "psf.fits")
     with pytest.raises(InputError, match="energy_range: must hold at least one of the bins from 1 to 4 GeV"):
-        read_image_observation(*where, radius=1.0, energy_range=(5.0, 9.0))
+        read_observation(where[0], 1.0, None, exposure=where[1], energy_range=(5.0, 9.0))
 
 
 def test_intensity_cubes_must_tell_their_energies(tmp_path):
@@ -148,5 +177,5 @@ def test_isotropic_files_that_are_none(tmp_path):
     with pytest.raises(InputError, match="has 1 column"):
         read_isotropic_spectrum(tmp_path / "one.txt")
     (tmp_path / "text.fits").write_text("no FITS file at all")
-    with pytest.raises(InputError, match="must be a FITS file"):
+    with pytest.raises(InputError, match="must be a whole FITS file"):
         read_counts_cube(tmp_path / "text.fits")

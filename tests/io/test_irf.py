@@ -78,7 +78,7 @@ def test_other_bad_input(tmp_path):
     with pytest.raises(InputError, match=r"path: must be an existing file or folder, got '.*irf.fits'"):
         read_king_table(path, "PSF3")
     path.write_text("no table")
-    with pytest.raises(InputError, match=r"irf.fits: must be a FITS file"):
+    with pytest.raises(InputError, match=r"irf.fits: must be a whole FITS file"):
         read_king_table(path, "PSF3")
     path.unlink()
     write_irf(path)

@@ -5,15 +5,17 @@ import pytest
 
 from gcesbi.baselines import NormPrior, PoissonFit
 from gcesbi.errors import InputError
+from gcesbi.io import read_observation
 from gcesbi.io.catalog import read_catalogue
-from gcesbi.io.image import read_image_observation, read_intensity_cube, read_isotropic_spectrum
+from gcesbi.io.image import read_intensity_cube, read_isotropic_spectrum
 from gcesbi.physics.catalogue import SourceCatalogue
 from gcesbi.physics.dark_matter import Annihilation, DarkMatterHalo
 from gcesbi.physics.image_psf import TabulatedPSF
 from gcesbi.physics.intensity import IsotropicSpectrum
 from gcesbi.physics.templates.nfw import NFW
 from gcesbi.simulation.image_templates import ImageModel, expected_flux
-from gcesbi.sky.image import ImageGeometry, ImageObservation, ImageSet
+from gcesbi.sky.image import ImageGeometry
+from gcesbi.sky.observation import Observation, ObservationSet
 
 GEOMETRY = ImageGeometry((24, 24), 0.25)
 EDGES = np.array([1.0, 2.0, 6.0])
@@ -31,7 +33,7 @@ def observation(counts=None, event_type="", exposure=1e11):
     region = GEOMETRY.disc(2.5)
     shape = (2, region.n_pix)
     seen = np.ones(shape, dtype=int) if counts is None else counts
-    return ImageObservation(seen, np.full(shape, exposure), EDGES, region, PSF, event_type)
+    return Observation(seen, np.full(shape, exposure), EDGES, region, PSF, event_type)
 
 
 def test_flux_is_conserved():
@@ -52,13 +54,13 @@ def test_sources_beyond_the_edge_leak_in():
 
 def test_fit_of_a_mock_gives_its_norms_back():
     emissions = {"iso": ISOTROPIC, "source": source(), "dm": Annihilation(DarkMatterHalo(NFW(gamma=1.2)))}
-    empty = ImageSet((observation(event_type="a"), observation(event_type="b", exposure=3e11)))
+    empty = ObservationSet((observation(event_type="a"), observation(event_type="b", exposure=3e11)))
     model = ImageModel.build(empty, emissions)
     truth = np.array([0.8, 1.1, 2.0])
     mean = np.tensordot(truth, model.templates, axes=1)
     counts = np.random.default_rng(5).poisson(mean)
     n = empty.region.n_pix
-    seen = ImageSet((observation(counts[:, :n], "a"), observation(counts[:, n:], "b", 3e11)))
+    seen = ObservationSet((observation(counts[:, :n], "a"), observation(counts[:, n:], "b", 3e11)))
     fit = PoissonFit(model, seen).run()
     assert fit.converged
     pull = (fit.norms - truth[:, None]) / fit.errors
@@ -78,7 +80,7 @@ def test_the_cusp_is_smoothed_whole():
 
 def test_event_types_have_components_of_their_own():
     twice = IsotropicSpectrum(ISOTROPIC.energy, 2 * ISOTROPIC.values)
-    parts = ImageSet((observation(event_type="a"), observation(event_type="b")))
+    parts = ObservationSet((observation(event_type="a"), observation(event_type="b")))
     model = ImageModel.build(parts, {"iso": {"a": ISOTROPIC, "b": twice}, "source": source()})
     n = parts.region.n_pix
     np.testing.assert_allclose(model.templates[0, :, n:], 2 * model.templates[0, :, :n], rtol=1e-12)
@@ -87,7 +89,7 @@ def test_event_types_have_components_of_their_own():
 
 
 def test_models_follow_an_observation_that_is_cut():
-    parts = ImageSet((observation(event_type="a"), observation(event_type="b", exposure=2e11)))
+    parts = ObservationSet((observation(event_type="a"), observation(event_type="b", exposure=2e11)))
     model = ImageModel.build(parts, {"iso": ISOTROPIC, "source": source()})
     part = parts.cut(GEOMETRY.disc(1.5))
     small = model.for_observation(part)
@@ -100,10 +102,11 @@ def test_models_follow_an_observation_that_is_cut():
 
 def galactic_centre(folder, cut=4.8):
     parts = tuple(
-        read_image_observation(
+        read_observation(
             folder / f"ccube_0{i}.fits",
-            folder / f"psf_0{i}.fits",
-            radius=cut,
+            cut,
+            None,
+            exposure=folder / f"psf_0{i}.fits",
             energy_range=(3.98, 19.96),
             event_type=f"PSF{i + 2}",
         )
@@ -117,7 +120,7 @@ def galactic_centre(folder, cut=4.8):
         "sources": read_catalogue(folder.parent / "catalogs" / "gll_psc_v27.fit.gz"),
         "nfw": Annihilation(DarkMatterHalo(NFW(gamma=1.2))),
     }
-    observed = ImageSet(parts)
+    observed = ObservationSet(parts)
     return observed, ImageModel.build(observed, emissions)
 
 
@@ -177,7 +180,7 @@ def test_the_isotropic_norm_of_the_real_data_needs_a_prior(real):
         ),
         (
             lambda: PoissonFit(
-                ImageModel.build(observation(), {"iso": ISOTROPIC}), ImageSet((observation(), observation()))
+                ImageModel.build(observation(), {"iso": ISOTROPIC}), ObservationSet((observation(), observation()))
             ),
             "observation: must hold 1 event types as the model does, holds 2",
         ),

@@ -8,13 +8,14 @@ from scipy.stats import chi2
 
 from gcesbi.baselines import PoissonFit
 from gcesbi.errors import InputError
-from gcesbi.io.image import read_image_observation
+from gcesbi.io import read_observation
 from gcesbi.physics.image_psf import source_image
 from gcesbi.simulation.image_simulator import ImageSimulator, ImageSources
 from gcesbi.simulation.image_sky_model import CROSS_SECTIONS, TESTING, TRAINING, ImageSky, ImageSkyModel
 from gcesbi.simulation.sky_settings import INTERSTELLAR
 from gcesbi.simulation.store import SimulationStore
-from gcesbi.sky.image import ImageGeometry, ImageObservation
+from gcesbi.sky.image import ImageGeometry
+from gcesbi.sky.observation import Observation
 
 SMALL = {"shape": (24, 24), "pixel_size": 0.5}
 
@@ -209,8 +210,13 @@ def test_user_maps_take_the_place_of_the_built_in_ones(data_folder):
 
 def test_images_like_the_real_ones(data_folder):
     folder = data_folder / "fermi-gc-4gev"
-    real = read_image_observation(
-        folder / "ccube_01.fits", folder / "psf_01.fits", radius=4.8, energy_range=(3.98, 6.4), event_type="PSF3"
+    real = read_observation(
+        folder / "ccube_01.fits",
+        4.8,
+        None,
+        exposure=folder / "psf_01.fits",
+        energy_range=(3.98, 6.4),
+        event_type="PSF3",
     )
     model = ImageSky(interstellar_map=str(folder / "gll_iem_v07_gc.fits.gz")).build_for(real)
     images = ImageSimulator(model)
@@ -306,7 +312,7 @@ def test_bad_parameters_are_named():
 )
 def test_images_of_another_kind_are_refused(geometry, edges, message):
     model = simulator().model
-    seen = ImageObservation(
+    seen = Observation(
         np.ones((1, geometry.n_pix)), np.ones((1, geometry.n_pix)), np.array(edges), geometry.whole(), model.psf
     )
     with pytest.raises(InputError, match=message):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gcesbi.errors import InputError
 from gcesbi.physics.image_psf import TabulatedPSF
-from gcesbi.sky.image import ImageGeometry, ImageObservation, ImageRegion, ImageSet, angular_distance
+from gcesbi.sky.image import ImageGeometry, ImageRegion, angular_distance
+from gcesbi.sky.observation import Observation, ObservationSet
 
 GEOMETRY = ImageGeometry((12, 16), 0.5)
 PSF = TabulatedPSF(np.array([0.0, 0.2, 2.0]), np.array([3.0, 1.0, 0.0]))
@@ -35,6 +36,25 @@ def test_pixels_are_those_of_astropy(reference, pixel):
     np.testing.assert_allclose(np.mod(ours[0] - glon + 180, 360) - 180, 0, atol=1e-10)
     np.testing.assert_allclose(ours[1], glat, atol=1e-10)
     np.testing.assert_array_equal(geometry.index(*ours), np.arange(geometry.n_pix))
+
+
+def turned(lon, lat, angle):
+    """Longitude and latitude after a turn that lifts the direction (0, 0) to latitude `angle`; degrees."""
+    phi, theta, tilt = np.radians(lon), np.radians(lat), np.radians(angle)
+    x, y, z = np.cos(theta) * np.cos(phi), np.cos(theta) * np.sin(phi), np.sin(theta)
+    ahead, up = np.cos(tilt) * x - np.sin(tilt) * z, np.sin(tilt) * x + np.cos(tilt) * z
+    return np.degrees(np.arctan2(y, ahead)), np.degrees(np.arcsin(np.clip(up, -1, 1)))
+
+
+@pytest.mark.parametrize("reference", [(0.0, 0.0), (30.0, 12.0), (350.0, -8.0), (-170.0, 60.0)])
+def test_native_sphere_is_the_galactic_one_turned(reference):
+    geometry = ImageGeometry((80, 60), 0.3, reference)
+    lon, lat = np.random.default_rng(3).uniform([[-179], [-80]], [[179], [80]], (2, 500))
+    glon, glat = turned(lon, lat, reference[1])
+    ours = geometry.to_galactic(lon, lat)
+    np.testing.assert_allclose(np.mod(ours[0] - glon - reference[0] + 180, 360) - 180, 0, atol=1e-9)
+    np.testing.assert_allclose(ours[1], glat, atol=1e-9)
+    np.testing.assert_allclose(geometry.to_native(*ours), (lon, lat), atol=1e-9)
 
 
 @settings(deadline=None, max_examples=25)
@@ -102,12 +122,12 @@ def observation(event_type="", **changes):
         "psf": (PSF, PSF),
         "event_type": event_type,
     }
-    return ImageObservation(**(values | changes))
+    return Observation(**(values | changes))
 
 
 def test_sets_put_pixels_of_one_part_after_another():
     first, second = observation("a"), observation("b", counts=2 * np.ones((2, GEOMETRY.disc(2.0).n_pix)))
-    both = ImageSet((first, second))
+    both = ObservationSet((first, second))
     assert both.counts.shape == both.exposure.shape == (2, 2 * first.region.n_pix)
     np.testing.assert_array_equal(both.counts[:, first.region.n_pix :], second.counts)
     assert both.n_energy == 2
@@ -142,13 +162,13 @@ def test_cut_keeps_what_was_seen():
         (lambda: observation(psf=(PSF,)), "psf: needs one for each of 2 energy bins, got 1"),
         (lambda: observation().cut(GEOMETRY.whole()), "region: must be part of the region known here, has .* outside"),
         (lambda: observation().cut(ImageGeometry((3, 3), 0.5).whole()), "region: must have the geometry"),
-        (lambda: ImageSet(()), "parts: must hold at least one observation"),
+        (lambda: ObservationSet(()), "parts: must hold at least one observation"),
         (
-            lambda: ImageSet((observation("a"), observation("b", energy_edges=np.array([1.0, 2.0, 5.0])))),
+            lambda: ObservationSet((observation("a"), observation("b", energy_edges=np.array([1.0, 2.0, 5.0])))),
             "parts: 'b' must have the energy bins of 'a'",
         ),
         (
-            lambda: ImageSet((observation("a"), replace(observation("b").cut(GEOMETRY.disc(1.0))))),
+            lambda: ObservationSet((observation("a"), replace(observation("b").cut(GEOMETRY.disc(1.0))))),
             "parts: 'b' must have the region of 'a'",
         ),
     ],

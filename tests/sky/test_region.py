@@ -1,12 +1,14 @@
 """Regions, energy bins and observations: what they hold and what they refuse."""
 
+import json
+
 import healpy as hp
 import numpy as np
 import pytest
 from astropy import units
 
 from gcesbi import InputError, Observation, Region
-from gcesbi.sky import check_energy_edges, log_energy_edges
+from gcesbi.sky import check_energy_edges, grid_of, log_energy_edges
 
 
 def test_disc_keeps_the_pixels_within_the_radius_and_beyond_the_band():
@@ -36,7 +38,8 @@ def test_masked_pixels_are_left_out():
     mask[whole.pixels[::3]] = True
     assert not np.isin(whole.pixels[::3], Region.disc(16, mask=mask).pixels).any()
     assert whole != Region.disc(16, mask=mask)
-    assert whole == Region.disc(16)
+    assert whole == Region.disc(16) == grid_of(json.loads(json.dumps(whole.describe())))
+    assert len(repr(whole)) < 80
 
 
 @pytest.mark.parametrize(
