@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 from matplotlib.figure import Figure
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.training.checkpoint import differences
+from gcesbi.estimators.files import differences
 from gcesbi.io.files import write_atomically
 from paper.origin import origin
 

@@ -34,7 +34,7 @@ from gcesbi.analysis.settings import RunSettings
 from gcesbi.baselines import NptfPosterior, PoissonFit
 from gcesbi.errors import InputError
 from gcesbi.estimators import PoissonFractionPosterior, SourceCountPosterior
-from gcesbi.estimators.training.checkpoint import differences
+from gcesbi.estimators.files import differences
 from gcesbi.evaluation.networks import TAUS, Evaluation
 from gcesbi.io import read_observation
 from gcesbi.io.files import write_atomically

@@ -32,7 +32,7 @@ from pydantic import ValidationError
 
 from gcesbi.analysis.image_settings import MIXED, ImageRunSettings, background_name
 from gcesbi.errors import InputError
-from gcesbi.estimators.images import IMAGE_KINDS, ImageEstimator, ShareEstimator, joint_fingerprint
+from gcesbi.estimators.images import ImageEstimator, ShareEstimator, joint_fingerprint
 from gcesbi.estimators.store import load_estimator
 from gcesbi.io.files import write_atomically
 from gcesbi.networks.image import PARTS
@@ -265,7 +265,7 @@ class ImageRun:
             path = self.weights(name)
             if not path.is_file():
                 raise InputError(f"run: {str(self.folder)!r} holds no {path.name}; run `gcesbi images train` first")
-            found = load_estimator(path, fingerprint=self._made_for(name == "npe"), kinds=IMAGE_KINDS)
+            found = load_estimator(path, fingerprint=self._made_for(name == "npe"))
             self._kept["network", name] = found
         return self._kept["network", name]
 

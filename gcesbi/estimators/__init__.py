@@ -20,7 +20,8 @@ from gcesbi.estimators.posterior import SourceCountPosterior, SpectralPosterior
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator, SpectralPrediction
 from gcesbi.estimators.store import load_estimator, read_notes, save_estimator
-from gcesbi.estimators.training.loop import TrainingError, TrainingHistory, TrainingSettings
+from gcesbi.estimators.training.loop import TrainingError
+from gcesbi.estimators.training.settings import TrainingHistory, TrainingSettings
 
 __all__ = [
     "NEURAL_QUANTITIES",

@@ -18,7 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.training.loop import TrainingHistory, TrainingSettings, train
+from gcesbi.estimators.training.loop import train
+from gcesbi.estimators.training.settings import TrainingHistory, TrainingSettings
+from gcesbi.estimators.training.trainable import Batch, Trainable
 from gcesbi.networks.chebyshev import ChebyshevEncoder
 from gcesbi.networks.face import FaceEncoder
 from gcesbi.networks.inputs import ENERGIES, CountsInput, MapEmbedding
@@ -88,7 +90,7 @@ class NetworkSettings:
             raise InputError(f"dropout: must lie in [0, 1), got {self.dropout!r}")
 
 
-class Estimator(nn.Module):
+class Estimator(Trainable):
     """Counts to the answer of a head.
 
     Parameters
@@ -106,7 +108,7 @@ class Estimator(nn.Module):
         Of the initial weights.
     """
 
-    kind: ClassVar[str]
+    grid: ClassVar[type] = Region
     dropout: ClassVar[float] = 0.0
     network_settings: ClassVar[Any] = NetworkSettings
     network: NetworkSettings
@@ -159,13 +161,9 @@ class Estimator(nn.Module):
     def targets(self, simulations: Simulations) -> Tensor:
         """Labels (n, ...) of simulated maps."""
 
-    @abstractmethod
-    def loss(self, output: Any, targets: Tensor) -> Tensor:
-        """Mean loss of the head's output on labels; may draw from torch's global generator."""
-
-    def head_loss(self, output: Any, targets: Tensor) -> Tensor:
-        """What the head is trained by at the end, when it is trained alone (``TrainingSettings.head_maps``)."""
-        return self.loss(output, targets)
+    def batch_of(self, maps: Simulations) -> Batch:
+        """Counts and labels of simulated maps."""
+        return Batch(torch.from_numpy(maps.counts), self.targets(maps).float())
 
     def _embedding(self) -> MapEmbedding:
         sizes = self.network
@@ -187,10 +185,7 @@ class Estimator(nn.Module):
         return self.head(self.embedding(counts))
 
     def prepare(self, counts: Tensor, targets: Tensor) -> None:
-        """Before the first training: standardise the input, and let the head start from the labels' distribution.
-
-        Once done it is kept, so that another training goes on where the last one ended.
-        """
+        """See :class:`Trainable`. Once done it is kept: another training goes on where the last one ended."""
         if self.prepared:
             return
         self.embedding.inputs.standardise(counts)
@@ -208,6 +203,9 @@ class Estimator(nn.Module):
         log: str | Path | None = None,
     ) -> TrainingHistory:
         """Train on maps in memory, in a store, or drawn afresh: see :func:`gcesbi.estimators.training.loop.train`."""
+        for each in (maps, validation):
+            if isinstance(each, Simulations):
+                self.check_counts(each.counts[:1])
         settings = settings or TrainingSettings()
         return train(self, maps, settings, validation, progress=progress, checkpoint=checkpoint, log=log)
 

@@ -3,8 +3,8 @@
 ============== =====================================================================================================
 ShareEstimator f_src as a number: sigmoid, mean square error, squared weights of convolutions as a penalty; the output
                is divided by the largest one on validation images (Caron et al. 2018, arXiv:1708.06706)
-ShareQuantiles quantiles of f_src that cannot cross (:mod:`gcesbi.networks.quantile`; f_src takes the place of a CDF),
-               their levels made true on validation images
+ShareQuantiles quantiles of f_src that cannot cross (:class:`gcesbi.networks.quantile.ShareQuantileHead`), their levels
+               made true on validation images
 ImageNpe       joint density of f_src, α and γ, or those that vary (:mod:`gcesbi.estimators.neural_posterior`); levels
                of each made true likewise
 ============== =====================================================================================================
@@ -26,17 +26,17 @@ from torch import Tensor, nn
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.base import Estimator, digest
+from gcesbi.estimators.losses import check_quantile_loss, levels_of_loss, quantile_loss
 from gcesbi.estimators.neural_posterior import NpeEstimator
-from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.networks.image import ImageEmbedding, ImageEncoder, ImageInput, ShareHead, check_image
 from gcesbi.networks.layers import check_sizes
+from gcesbi.networks.quantile import QuantileOutput, ShareQuantileHead
 from gcesbi.posterior import check_levels
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.image import ImageGeometry, ImageRegion
 
 __all__ = [
-    "IMAGE_KINDS",
     "ImageEstimator",
     "ImageNetworkSettings",
     "ImageNpe",
@@ -104,6 +104,7 @@ class ImageNetworkSettings:
 class ImageEstimator(Estimator):
     """What estimators of images share: pixels of an image, and convolutions on it."""
 
+    grid = ImageRegion
     network_settings = ImageNetworkSettings
     network: ImageNetworkSettings  # type: ignore[assignment]
     part: str = "full"
@@ -122,10 +123,6 @@ class ImageEstimator(Estimator):
             The estimator's own arguments.
         """
         return cls(model.region, model.exposure, fingerprint=fingerprint, **cls._labels(model), **settings)  # type: ignore[arg-type]
-
-    @classmethod
-    def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:  # type: ignore[override]
-        return {"names": ("f_src",)}
 
     def _embedding(self) -> ImageEmbedding:  # type: ignore[override]
         sizes = self.network
@@ -163,15 +160,40 @@ class ImageEstimator(Estimator):
         return self.embedding.inputs(torch.from_numpy(counts.astype(np.float32))).double().numpy()
 
 
-class ShareEstimator(ImageEstimator):
+class _OfShare(ImageEstimator):
+    """What estimators of f_src alone share: where it stands among the parameters, and labels."""
+
+    def __init__(
+        self,
+        region: ImageRegion,
+        exposure: ArrayLike,
+        names: Sequence[str] = ("f_src",),
+        *,
+        parameters: Sequence[str] = ("f_src",),
+        **settings: Any,
+    ) -> None:
+        self.column = list(parameters).index("f_src")
+        super().__init__(region, exposure, names, **settings)  # type: ignore[arg-type]
+
+    @classmethod
+    def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:  # type: ignore[override]
+        return {"names": ("f_src",), "parameters": model.settings.varied}
+
+    def targets(self, simulations: Simulations) -> Tensor:
+        """f_src (n,)."""
+        return torch.from_numpy(simulations.theta[:, self.column].copy())
+
+
+class ShareEstimator(_OfShare):
     """f_src from an image, or from a half of it.
 
     Parameters
     ----------
-    region, exposure, names, fingerprint, seed
+    region, exposure, names, network, fingerprint, seed
         See :class:`gcesbi.estimators.base.Estimator`.
     part : {"full", "left", "right", "top", "bottom"}
-    network : ImageNetworkSettings, optional
+    parameters : sequence of str
+        Parameters of the images that it is trained on, f_src among them.
     """
 
     kind = "image_share"
@@ -184,12 +206,10 @@ class ShareEstimator(ImageEstimator):
         names: Sequence[str] = ("f_src",),
         *,
         part: str = "full",
-        network: ImageNetworkSettings | None = None,
-        fingerprint: str = "",
-        seed: int = 0,
+        **settings: Any,
     ) -> None:
         self.part = part
-        super().__init__(region, exposure, names, network=network, fingerprint=fingerprint, seed=seed)  # type: ignore[arg-type]
+        super().__init__(region, exposure, names, **settings)
         self.register_buffer("largest", torch.ones(()))
 
     def _head(self) -> ShareHead:
@@ -197,10 +217,6 @@ class ShareEstimator(ImageEstimator):
 
     def _more_identity(self) -> dict[str, Any]:
         return {"part": self.part}
-
-    def targets(self, simulations: Simulations) -> Tensor:
-        """f_src (n,)."""
-        return torch.from_numpy(simulations.theta[:, 0].copy())
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Mean square error; in training with the penalty."""
@@ -217,38 +233,54 @@ class ShareEstimator(ImageEstimator):
         return found.clamp(0, 1).numpy()
 
 
-class ShareQuantiles(ImageEstimator, SourceCountEstimator):  # type: ignore[misc]
+class ShareQuantiles(_OfShare):
     """Quantiles of f_src, which do not cross.
 
     Parameters
     ----------
-    region, exposure, names, network, fingerprint, seed
+    region, exposure, names, network, parameters, fingerprint, seed
         As of :class:`ShareEstimator`.
-    n_bin, n_level, tail_weight
-        See :class:`gcesbi.estimators.SourceCountEstimator`: f_src is the first of two values of a CDF, the other is 1.
+    n_level, tail_weight
+        See :class:`gcesbi.estimators.SourceCountEstimator`.
     """
 
     kind = "image_quantiles"
+    head: ShareQuantileHead
     levels: Tensor
 
     def __init__(
-        self, region: ImageRegion, exposure: ArrayLike, names: Sequence[str] = ("f_src",), **settings: Any
+        self,
+        region: ImageRegion,
+        exposure: ArrayLike,
+        names: Sequence[str] = ("f_src",),
+        *,
+        n_level: int = 16,
+        tail_weight: float = 0.05,
+        **settings: Any,
     ) -> None:
-        super().__init__(region, exposure, names, **{"n_bin": 2, **settings})  # type: ignore[arg-type]
+        check_quantile_loss(n_level, tail_weight)
+        self.n_level, self.tail_weight = n_level, tail_weight
+        super().__init__(region, exposure, names, **settings)
         self.register_buffer("levels", torch.from_numpy(_LEVELS).float())
 
-    def targets(self, simulations: Simulations) -> Tensor:
-        """f_src and 1, (n, 1, 2)."""
-        share = torch.from_numpy(simulations.theta[:, 0].copy())
-        return torch.stack([share, torch.ones_like(share)], dim=-1)[:, None]
+    def _head(self) -> ShareQuantileHead:
+        return ShareQuantileHead(self.network.n_features)
 
-    def loss(self, output: Any, targets: Tensor) -> Tensor:
+    def _more_identity(self) -> dict[str, Any]:
+        return {"n_level": self.n_level, "tail_weight": self.tail_weight}
+
+    def loss(self, output: QuantileOutput, targets: Tensor) -> Tensor:
         """Pinball loss of f_src and, with a small weight, of its log odds; in training with the penalty."""
-        return self.penalised(super().loss(output, targets))
+        level = levels_of_loss(len(targets), self.n_level, self.training, targets.device)
+        logit = self.head.logits(output, level)[..., None]
+        return self.penalised(quantile_loss(targets[:, None, None], logit, level, self.tail_weight))
 
+    @torch.no_grad()
     def quantiles(self, counts: ArrayLike, taus: ArrayLike) -> Array:
         """Quantiles (n_tau, n) of f_src at levels (n_tau,) in (0, 1)."""
-        return super().quantiles(counts, 1 - _own_levels(check_levels(taus), self.levels))[:, :, 0, 0]
+        own = check_levels(_own_levels(check_levels(taus), self.levels))
+        level = torch.from_numpy(own).float().clamp(1e-6, 1 - 1e-6)
+        return torch.cat([self.head.share(output, level).T for output in self.outputs(counts)], dim=1).double().numpy()
 
     def calibrate(self, counts: ArrayLike, f_src: ArrayLike) -> None:
         """Make levels true on validation images: τ stands for the level below which a share τ of their truths lies.
@@ -385,10 +417,6 @@ class ImageNpe(ImageEstimator, NpeEstimator):
         values = np.stack([each.ravel() for each in np.meshgrid(*axes, indexing="ij")], axis=-1)
         real = self.quantities.to_real({"theta": values})
         return real, self.quantities.log_jacobian(real)
-
-
-IMAGE_KINDS: dict[str, type[Estimator]] = {each.kind: each for each in (ShareEstimator, ShareQuantiles, ImageNpe)}
-"""Estimators of images, by the names under which they are stored."""
 
 
 def joint_fingerprint(fingerprints: Iterable[str]) -> str:

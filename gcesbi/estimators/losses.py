@@ -13,17 +13,56 @@ import math
 import torch
 from torch import Tensor
 
+from gcesbi.errors import InputError
+
 __all__ = [
+    "check_quantile_loss",
     "cholesky_nll",
     "earth_movers_pinball",
     "gaussian_crps",
     "gaussian_nll",
+    "levels_of_loss",
     "logit_pinball",
     "low_rank_nll",
     "pinball",
+    "quantile_loss",
+    "stratified_levels",
 ]
 
 _LN_2PI = math.log(2 * math.pi)
+
+
+def stratified_levels(n_map: int, n_level: int, device: torch.device | None = None) -> Tensor:
+    """Levels (n_map, n_level) in (0, 1): one uniform draw in each of `n_level` equal strata, afresh for every map.
+
+    Draws from torch's global generator.
+    """
+    draw = torch.rand(n_map, n_level).to(device)
+    level = (torch.arange(n_level, device=device) + draw) / n_level
+    return level.clamp(1e-4, 1 - 1e-4)
+
+
+def levels_of_loss(n_map: int, n_level: int, training: bool, device: torch.device | None = None) -> Tensor:
+    """Levels (n_map, n_level) of a loss: drawn afresh in training, the middles of their strata in evaluation."""
+    if training:
+        return stratified_levels(n_map, n_level, device)
+    return ((torch.arange(n_level, device=device) + 0.5) / n_level).expand(n_map, -1)
+
+
+def check_quantile_loss(n_level: int, tail_weight: float) -> None:
+    """Raise InputError unless there is a level, and the weight of the tails is not negative."""
+    if n_level < 1:
+        raise InputError(f"n_level: must be at least 1, got {n_level}")
+    if tail_weight < 0:
+        raise InputError(f"tail_weight: must not be negative, got {tail_weight}")
+
+
+def quantile_loss(cdf: Tensor, predicted_logit: Tensor, level: Tensor, tail_weight: float) -> Tensor:
+    """Mean of :func:`earth_movers_pinball` and, with a weight, :func:`logit_pinball`; a share is a CDF of one value."""
+    loss = earth_movers_pinball(cdf, torch.sigmoid(predicted_logit), level)
+    if tail_weight:
+        loss = loss + tail_weight * logit_pinball(cdf, predicted_logit, level)
+    return loss.mean()
 
 
 def pinball(difference: Tensor, level: Tensor) -> Tensor:

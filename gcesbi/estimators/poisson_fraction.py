@@ -5,8 +5,8 @@ answers Poisson emission with a dim SCD. How dim, and with what scatter, depends
 third network of List et al. 2025, arXiv:2507.17804; List et al. 2021, arXiv:2107.09070): maps are drawn whose excess
 has a share η that is exactly Poisson, with η's parameter uniform in [0, 1] and the rest of the excess drawn from the
 model's prior of sources; the trained source-count network answers each with a median SCD; and a small dense network
-learns the quantiles q_t of η given the median SCD, by the pinball loss at levels t ~ U(0, 1). It ends in the head of
-:mod:`gcesbi.networks.quantile` with a single value, so that quantiles cannot cross.
+learns the quantiles q_t of η given the median SCD, by the pinball loss at levels t ~ U(0, 1). It ends in a
+:class:`gcesbi.networks.quantile.ShareQuantileHead`, so that quantiles cannot cross.
 
 The label η is the Poisson flux divided by the excess' whole flux in the map. It is the share that is *exactly* Poisson:
 what the dim end of the prior of sources emits is on the other side of the account, though no map can tell it apart.
@@ -23,7 +23,6 @@ its like.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -33,15 +32,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.losses import pinball
-from gcesbi.estimators.source_counts import SourceCountEstimator, network_digest, stratified_levels
-from gcesbi.estimators.training.checkpoint import differences
-from gcesbi.networks import QuantileHead
+from gcesbi.estimators.files import check_version, differences, read_tensors, write_tensors
+from gcesbi.estimators.losses import levels_of_loss, pinball
+from gcesbi.estimators.poisson_fraction_maps import PoissonShares
+from gcesbi.estimators.source_counts import SourceCountEstimator, network_digest
+from gcesbi.estimators.training.loop import train
+from gcesbi.estimators.training.settings import TrainingSettings
+from gcesbi.estimators.training.trainable import Batch, Trainable
+from gcesbi.networks.quantile import QuantileOutput, ShareQuantileHead
 from gcesbi.physics.scd import cdf_to_pdf
 from gcesbi.posterior import Coordinates, Posterior, check_levels
 
@@ -56,6 +57,7 @@ __all__ = [
 _DIM = 0.01  # quantile of the training set's brightness below which an input is flagged
 _TAIL = 1e-4  # log odds of the CDF are cut there
 _N_LEVEL = 32
+_VALIDATE_EVERY = 50  # steps
 
 
 def brightness(cdf: ArrayLike, log_flux: ArrayLike) -> NDArray[np.float64]:
@@ -94,7 +96,7 @@ class PoissonFractionHistory:
         return asdict(self)
 
 
-class PoissonFraction(nn.Module):
+class PoissonFraction(Trainable):
     """Quantiles of the Poisson share of one template, given its median SCD.
 
     Parameters
@@ -111,6 +113,8 @@ class PoissonFraction(nn.Module):
         Of the initial weights.
     """
 
+    kind = "poisson_fraction"
+    head: ShareQuantileHead
     mean: Tensor
     std: Tensor
     dimmest: Tensor
@@ -129,7 +133,7 @@ class PoissonFraction(nn.Module):
             self.body = nn.Sequential(
                 nn.Linear(2 * n_in, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_hidden), nn.SiLU()
             )
-            self.head = QuantileHead(n_hidden, 1, 2)
+            self.head = ShareQuantileHead(n_hidden)
         self.register_buffer("mean", torch.zeros(2 * n_in))
         self.register_buffer("std", torch.ones(2 * n_in))
         self.register_buffer("dimmest", torch.tensor(-np.inf, dtype=torch.float64))
@@ -160,34 +164,59 @@ class PoissonFraction(nn.Module):
             raise InputError(
                 f"share: needs one number in [0, 1] for each of at least 100 SCDs, got shape {share.shape}"
             )
-        n_train = len(cdf) - len(cdf) // 10
-        inputs, labels = self._inputs(cdf), torch.from_numpy(share).float()
-        self.mean.copy_(inputs[:n_train].mean(dim=0))
-        self.std.copy_(inputs[:n_train].std(dim=0).clamp_min(1e-3))
-        self.dimmest.fill_(np.quantile(brightness(cdf[:n_train], self.log_flux), _DIM))
-        self.head.set_prior(torch.stack([labels[:n_train], torch.ones(n_train)], dim=1)[:, None])
-        train, held_out = (inputs[:n_train], labels[:n_train]), (inputs[n_train:], labels[n_train:])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            train_loss, least = self._descend(train, held_out, n_step, min(batch_size, n_train))
-        low, high, limit = (self.quantiles(cdf[n_train:], level)[0] for level in (0.05, 0.95, 0.95))
-        truth = share[n_train:]
-        own = torch.quantile(labels[:n_train], _midpoints())
-        return PoissonFractionHistory(
-            n_train,
-            len(truth),
-            train_loss,
-            least,
-            float(pinball(held_out[1][:, None] - own, _midpoints()).mean()),
-            float(np.mean((low <= truth) & (truth <= high))),
-            float(np.mean(truth <= limit)),
+        maps, n_train = PoissonShares(cdf, share), len(cdf) - len(cdf) // 10
+        learnt, held_out = maps[:n_train], maps[n_train:]
+        batch_size = min(batch_size, n_train)
+        settings = TrainingSettings(
+            max_maps=n_step * batch_size,
+            batch_size=batch_size,
+            learning_rate=2e-3,
+            warmup=0.0,
+            precision="float32",
+            validate_every=_VALIDATE_EVERY * batch_size,
+            patience=n_step,  # it never ends early, and the best weights are kept
+            seed=seed,
         )
+        self.dimmest.fill_(np.quantile(brightness(learnt.cdf, self.log_flux), _DIM))
+        done = train(self, learnt, settings, held_out)
+        low, high = self.quantiles(held_out.cdf, [0.05, 0.95])
+        level = levels_of_loss(1, _N_LEVEL, training=False)[0].double()
+        own, truth = torch.quantile(torch.from_numpy(learnt.share), level), torch.from_numpy(held_out.share)
+        return PoissonFractionHistory(
+            n_train=len(learnt),
+            n_validation=len(held_out),
+            train_loss=float(np.mean(done.train_loss[-4:])),
+            validation_loss=min(done.validation_loss),
+            prior_loss=float(pinball(truth[:, None] - own, level).mean()),
+            coverage_90=float(np.mean((low <= held_out.share) & (held_out.share <= high))),
+            below_95=float(np.mean(held_out.share <= high)),
+        )
+
+    def batch_of(self, maps: PoissonShares) -> Batch:
+        """CDF values and their log odds but for the last bin, (n, 2 (n_bin - 1)), and shares (n,)."""
+        return Batch(self._inputs(maps.cdf), torch.from_numpy(maps.share).float())
+
+    def prepare(self, inputs: Tensor, targets: Tensor) -> None:
+        """Standardise the input, and let the head start from the labels' distribution."""
+        self.mean.copy_(inputs.mean(dim=0))
+        self.std.copy_(inputs.std(dim=0).clamp_min(1e-3))
+        self.head.set_prior(targets)
+
+    def forward(self, inputs: Tensor) -> QuantileOutput:
+        """Quantile functions of the share."""
+        found: QuantileOutput = self.head(self.body((inputs - self.mean) / self.std))
+        return found
+
+    def loss(self, output: QuantileOutput, targets: Tensor) -> Tensor:
+        """Mean pinball loss; levels are drawn afresh in training, and fixed in evaluation."""
+        level = levels_of_loss(len(targets), _N_LEVEL, self.training, targets.device)
+        return pinball(targets[:, None] - self.head.share(output, level), level).mean()
 
     def quantiles(self, cdf: ArrayLike, levels: ArrayLike) -> NDArray[np.float64]:
         """Quantiles (n_level, n) of the Poisson share, given median SCDs (n, n_bin) as CDFs."""
         level = torch.from_numpy(check_levels(levels)).float().clamp(1e-6, 1 - 1e-6)
         with torch.no_grad():
-            found = self._shares(self._inputs(self._checked(cdf)), level)
+            found = self.head.share(self(self._inputs(self._checked(cdf))), level)
         return found.T.double().numpy()
 
     def upper_limit(self, cdf: ArrayLike, confidence: float = 0.95) -> NDArray[np.float64]:
@@ -205,7 +234,7 @@ class PoissonFraction(nn.Module):
     def identity(self) -> dict[str, Any]:
         """What must agree for weights to be used."""
         return {
-            "kind": "poisson_fraction",
+            "kind": self.kind,
             "log_flux": self.log_flux.tolist(),
             "name": self.name,
             "source_counts": self.source_counts,
@@ -214,46 +243,9 @@ class PoissonFraction(nn.Module):
 
     def save(self, path: str | Path, notes: Mapping[str, Any] | None = None) -> Path:
         """Write one safetensors file, with identity, library version and notes (JSON-ready) in its header."""
-        path = Path(path)
         card = {"version": version("gcesbi"), "identity": self.identity(), "notes": dict(notes or {})}
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        save_file(tensors, partial, metadata={"card": json.dumps(card)})
-        partial.replace(path)
-        return path
-
-    def _descend(
-        self, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], n_step: int, batch_size: int
-    ) -> tuple[float, float]:
-        """AdamW with half a cosine; keeps the best weights on held-out labels; returns both losses."""
-        optimizer = torch.optim.AdamW(self.parameters(), 2e-3, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_step)
-        least, best, running = np.inf, self.state_dict(), []
-        for step in range(n_step):
-            rows = torch.randint(len(train[1]), (batch_size,))
-            level = stratified_levels(batch_size, _N_LEVEL)
-            loss = pinball(train[1][rows, None] - self._shares(train[0][rows], level), level).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            running.append(float(loss.detach()))
-            if (step + 1) % 50 == 0 or step + 1 == n_step:
-                found = self._held_out_loss(*held_out)
-                if found < least:
-                    least, best = found, {name: value.clone() for name, value in self.state_dict().items()}
-        self.load_state_dict(best)
-        return float(np.mean(running[-200:])), least
-
-    @torch.no_grad()
-    def _held_out_loss(self, inputs: Tensor, labels: Tensor) -> float:
-        return float(pinball(labels[:, None] - self._shares(inputs, _midpoints()), _midpoints()).mean())
-
-    def _shares(self, inputs: Tensor, level: Tensor) -> Tensor:
-        """Quantiles (n, n_level) of the share at levels (n_level,) or (n, n_level)."""
-        output = self.head(self.body((inputs - self.mean) / self.std))
-        return torch.sigmoid(self.head.logits(output, level))[:, :, 0, 0]
+        write_tensors(Path(path), self.state_dict(), {"card": card})
+        return Path(path)
 
     def _inputs(self, cdf: NDArray[np.float64]) -> Tensor:
         """CDF values and their log odds but for the last bin, (n, 2 (n_bin - 1))."""
@@ -278,28 +270,18 @@ def load_poisson_fraction(path: str | Path, source_counts: SourceCountEstimator)
         If the file is missing, truncated, from another version of the library (first two numbers), or was trained
         behind another source-count network.
     """
-    path = Path(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            card = json.loads((file.metadata() or {})["card"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        found, identity = card["version"], card["identity"]
-    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
-        raise InputError(f"poisson fraction {path}: must be a whole file of such a network ({error})") from error
-    if found.split(".")[:2] != version("gcesbi").split(".")[:2]:
-        raise InputError(f"poisson fraction {path}: made by gcesbi {found}, this is gcesbi {version('gcesbi')}")
+    must = f"poisson fraction {path}: must be a whole file of such a network"
+    tensors, (card,) = read_tensors(Path(path), ("card",), must)
+    check_version(card["version"], f"poisson fraction {path}")
+    identity = card["identity"]
     wanted = identity | {"source_counts": network_digest(source_counts)}
     if unlike := differences(identity, wanted):
         raise InputError(
             f"poisson fraction {path}: trained behind another source-count network, run `gcesbi poisson-fraction` "
             f"again; {'; '.join(unlike)}"
         )
-    estimator = PoissonFraction(
-        identity["log_flux"],
-        identity["name"],
-        source_counts=identity["source_counts"],
-        n_hidden=identity["n_hidden"],
-    )
+    own = {name: value for name, value in identity.items() if name != "kind"}
+    estimator = PoissonFraction(**own)
     estimator.load_state_dict(tensors)
     return estimator.eval()
 
@@ -353,8 +335,3 @@ class PoissonFractionPosterior(Posterior):
         if self.extrapolates:
             told += " Extrapolation: the median SCD is dimmer than 99 % of those in training; do not quote the limit."
         return told
-
-
-def _midpoints() -> Tensor:
-    """Levels at which held-out losses are taken."""
-    return (torch.arange(_N_LEVEL) + 0.5) / _N_LEVEL

@@ -6,7 +6,7 @@ Maps are drawn from the model's variation with a Poisson share (``docs/model.md`
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,18 @@ from gcesbi.simulation import Simulations, Simulator, SkyModel
 __all__ = ["PoissonShares", "draw_poisson_shares", "poisson_share", "with_poisson_share"]
 
 
-class PoissonShares(NamedTuple):
+@dataclass(frozen=True)
+class PoissonShares:
     """Median SCDs of a template as CDFs (n, n_bin), and its Poisson shares (n,)."""
 
     cdf: NDArray[np.float64]
     share: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.share)
+
+    def __getitem__(self, rows: slice) -> PoissonShares:
+        return PoissonShares(self.cdf[rows], self.share[rows])
 
 
 def with_poisson_share(model: SkyModel) -> SkyModel:

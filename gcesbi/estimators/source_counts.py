@@ -20,24 +20,14 @@ from torch import Tensor
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.base import Estimator, NetworkSettings
-from gcesbi.estimators.losses import earth_movers_pinball, logit_pinball
+from gcesbi.estimators.losses import check_quantile_loss, levels_of_loss, quantile_loss
 from gcesbi.networks import QuantileHead, QuantileOutput
 from gcesbi.posterior import check_levels
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.region import Region
 
-__all__ = ["SourceCountEstimator", "network_digest", "stratified_levels"]
-
-
-def stratified_levels(n_map: int, n_level: int, device: torch.device | None = None) -> Tensor:
-    """Levels (n_map, n_level) in (0, 1): one uniform draw in each of `n_level` equal strata, afresh for every map.
-
-    Draws from torch's global generator.
-    """
-    draw = torch.rand(n_map, n_level).to(device)
-    level = (torch.arange(n_level, device=device) + draw) / n_level
-    return level.clamp(1e-4, 1 - 1e-4)
+__all__ = ["SourceCountEstimator", "network_digest"]
 
 
 class SourceCountEstimator(Estimator):
@@ -74,10 +64,7 @@ class SourceCountEstimator(Estimator):
         fingerprint: str = "",
         seed: int = 0,
     ) -> None:
-        if n_level < 1:
-            raise InputError(f"n_level: must be at least 1, got {n_level}")
-        if tail_weight < 0:
-            raise InputError(f"tail_weight: must not be negative, got {tail_weight}")
+        check_quantile_loss(n_level, tail_weight)
         self.n_bin, self.n_level, self.tail_weight = n_bin, n_level, tail_weight
         super().__init__(region, exposure, names, network=network, fingerprint=fingerprint, seed=seed)
 
@@ -99,15 +86,9 @@ class SourceCountEstimator(Estimator):
 
     def loss(self, output: QuantileOutput, targets: Tensor) -> Tensor:
         """Mean over maps, templates and levels; levels are drawn afresh in training, and fixed in evaluation."""
-        n = len(targets)
-        level = stratified_levels(n, self.n_level, targets.device) if self.training else self._midpoints(targets)
+        level = levels_of_loss(len(targets), self.n_level, self.training, targets.device)
         logit = self.head.logits(output, level)
-        cdf, level = targets[:, None, :, :-1], level.expand(n, -1)[..., None]
-        loss = earth_movers_pinball(cdf, torch.sigmoid(logit), level)
-        return (loss + self.tail_weight * logit_pinball(cdf, logit, level)).mean()
-
-    def _midpoints(self, targets: Tensor) -> Tensor:
-        return ((torch.arange(self.n_level, device=targets.device) + 0.5) / self.n_level)[None]
+        return quantile_loss(targets[:, None, :, :-1], logit, level[..., None], self.tail_weight)
 
     @torch.no_grad()
     def quantiles(self, counts: ArrayLike, taus: ArrayLike) -> NDArray[np.float64]:

@@ -24,21 +24,32 @@ from safetensors.torch import load, save
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.base import COMMON_IDENTITY, Estimator, digest
+from gcesbi.estimators.files import check_version, differences, write_whole
+from gcesbi.estimators.images import ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.estimators.neural_posterior import FmpeEstimator, NpeEstimator
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
-from gcesbi.estimators.training.checkpoint import differences
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.rebuild import Recipe
 from gcesbi.sky.region import Region
 
-__all__ = ["KINDS", "add_notes", "load_estimator", "read_notes", "save_estimator"]
+__all__ = ["KINDS", "add_notes", "kinds_of", "load_estimator", "read_notes", "save_estimator"]
 
 KINDS: dict[str, type[Estimator]] = {
-    kind.kind: kind for kind in (SpectralEstimator, SourceCountEstimator, NpeEstimator, FmpeEstimator)
+    kind.kind: kind
+    for kind in (
+        SpectralEstimator,
+        SourceCountEstimator,
+        NpeEstimator,
+        FmpeEstimator,
+        ShareEstimator,
+        ShareQuantiles,
+        ImageNpe,
+    )
 }
-"""Kinds of estimators, by the names under which they are stored."""
+"""Kinds of estimators, of maps and of images, by the names under which they are stored."""
 
+_RETIRED = {ShareQuantiles.kind: {"n_bin"}}  # what cards of older files say beyond what is said today
 _HALF_FROM = 1024  # numbers in a tensor
 _HALF_RANGE = (2.0**-14, 65504.0)  # normal numbers of float16
 
@@ -85,8 +96,7 @@ def save_estimator(
         "model": None if model is None else Recipe.of(model).to_dict(),
         "notes": dict(notes or {}),
     }
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    _replace(weights, data)
+    write_whole(weights, data)
     _write_card(card, text)
     return weights
 
@@ -114,7 +124,6 @@ def load_estimator(
     exposure: ArrayLike | None = None,
     names: tuple[str, ...] | None = None,
     fingerprint: str | None = None,
-    kinds: Mapping[str, type[Estimator]] = KINDS,
 ) -> Estimator:
     """Read an estimator, ready to predict.
 
@@ -126,8 +135,6 @@ def load_estimator(
         Whose maps the caller means to show it; stands for region, exposure and fingerprint.
     region, exposure, names, fingerprint : optional
         What the caller means to use it with; each that is given must be the stored one.
-    kinds : mapping of str to type
-        Classes of estimators by kind.
 
     Raises
     ------
@@ -136,12 +143,12 @@ def load_estimator(
         given differs from what is stored: names what differs.
     """
     weights, card = _paths(path)
-    stored, data = _read_card(card, kinds), _read_bytes(weights)
+    stored, data = _read_card(card), _read_bytes(weights)
     if hashlib.sha256(data).hexdigest() != stored["digest"]:
         raise InputError(f"weights {weights}: must be the whole file that {card.name} describes; truncated or changed")
     tensors = load(data)
     pixels, own_exposure = tensors.pop("pixels").numpy(), tensors.pop("exposure").double().numpy()
-    estimator = _empty(kinds[stored["identity"]["kind"]], stored["identity"], pixels, own_exposure)
+    estimator = _empty(KINDS[stored["identity"]["kind"]], stored["identity"], pixels, own_exposure)
     if model is not None:
         region, exposure, fingerprint = model.region, model.exposure, model.fingerprint
     if unlike := _other_settings(stored.get("model"), model):
@@ -153,9 +160,14 @@ def load_estimator(
     return estimator.eval()
 
 
-def read_notes(path: str | Path, kinds: Mapping[str, type[Estimator]] = KINDS) -> dict[str, Any]:
-    """What the caller of :func:`save_estimator` noted; `kinds` as in :func:`load_estimator`."""
-    return dict(_read_card(_paths(path)[1], kinds)["notes"])
+def read_notes(path: str | Path) -> dict[str, Any]:
+    """What the caller of :func:`save_estimator` noted."""
+    return dict(_read_card(_paths(path)[1])["notes"])
+
+
+def kinds_of(region: Region) -> dict[str, type[Estimator]]:
+    """Kinds of estimators of maps on such a grid, by name."""
+    return {name: kind for name, kind in KINDS.items() if isinstance(region, kind.grid)}
 
 
 def _empty(
@@ -206,20 +218,20 @@ def _paths(path: str | Path) -> tuple[Path, Path]:
     return path.with_name(f"{stem}.safetensors"), path.with_name(f"{stem}.json")
 
 
-def _read_card(card: Path, kinds: Mapping[str, type[Estimator]] = KINDS) -> dict[str, Any]:
+def _read_card(card: Path) -> dict[str, Any]:
     try:
         stored = json.loads(_read_bytes(card))
-        found, here = stored["version"], version("gcesbi")
-        kind = stored["identity"]["kind"]
+        found, identity = stored["version"], stored["identity"]
+        kind = identity["kind"]
         stored["digest"], stored["notes"]
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"estimator {card}: must be the JSON card of an estimator ({error})") from error
-    if found.split(".")[:2] != here.split(".")[:2]:
-        raise InputError(f"estimator {card}: made by gcesbi {found}, this is gcesbi {here}; train it again")
-    if kind not in kinds:
-        raise InputError(f"estimator {card}: kind must be one of {', '.join(kinds)}, got {kind!r}")
+    check_version(found, f"estimator {card}")
+    if kind not in KINDS:
+        raise InputError(f"estimator {card}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    stored["identity"] = {name: value for name, value in identity.items() if name not in _RETIRED.get(kind, ())}
     return stored
 
 
@@ -239,10 +251,4 @@ def _halved(value: torch.Tensor) -> torch.Tensor:
 
 
 def _write_card(card: Path, text: dict[str, Any]) -> None:
-    _replace(card, (json.dumps(text, indent=1) + "\n").encode())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    write_whole(card, (json.dumps(text, indent=1) + "\n").encode())

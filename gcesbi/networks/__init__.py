@@ -12,7 +12,7 @@ from gcesbi.networks.gaussian import (
 )
 from gcesbi.networks.inputs import CountsInput, MapEmbedding
 from gcesbi.networks.layers import LevelMeans, PixelLayer
-from gcesbi.networks.quantile import QuantileHead, QuantileOutput
+from gcesbi.networks.quantile import QuantileHead, QuantileOutput, ShareQuantileHead
 
 __all__ = [
     "ChebyshevConvolution",
@@ -31,4 +31,5 @@ __all__ = [
     "PixelLayer",
     "QuantileHead",
     "QuantileOutput",
+    "ShareQuantileHead",
 ]

@@ -1,4 +1,4 @@
-"""Head that answers all quantiles of an SCD's CDF at once.
+"""Heads that answer all quantiles at once, of an SCD's CDF or of a single share.
 
 **Quantiles that cannot cross.** Let P_i be the CDF of an SCD histogram in flux bin i (i = 1 .. B), t ∈ (0, 1) a
 quantile level of P_i (t = 1 − τ, as low τ means dim and a CDF that rises early), and z = ln t/(1 − t). For every map
@@ -36,47 +36,40 @@ from torch import Tensor, nn
 from gcesbi.errors import InputError
 from gcesbi.networks.layers import quiet_linear
 
-__all__ = ["QuantileHead", "QuantileOutput", "append_one", "ramp_basis"]
+__all__ = ["QuantileHead", "QuantileOutput", "ShareQuantileHead", "append_one", "ramp_basis"]
 
 _KNOT_LEVELS = (0.005, 0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975, 0.995)
 _LN2 = math.log(2)
 
 
 class QuantileOutput(NamedTuple):
-    """Quantile functions: `median` (n, n_ps, n_bin - 1), and `step` (n, n_ps, n_bin - 1, n_basis), not negative."""
+    """Quantile functions: `median` (n, *shape), and `step` (n, *shape, n_basis), not negative."""
 
     median: Tensor
     step: Tensor
 
 
-class QuantileHead(nn.Module):
-    """Features (n, n_features) to the quantile functions of the CDF of every point-source template's SCD histogram.
-
-    See the module's docstring for the construction and its three properties. Quantiles are pointwise in flux bins: a
-    curve of one τ is the set of the bins' quantiles, not a sample of the joint posterior of the bins.
-    """
+class _QuantileFunctions(nn.Module):
+    """Features (n, n_features) to the quantile functions g(t) of the log odds of values of some shape."""
 
     knots: Tensor
     base_median: Tensor
     scale_median: Tensor
     scale_step: Tensor
 
-    def __init__(self, n_features: int, n_template: int, n_bin: int) -> None:
+    def __init__(self, n_features: int, shape: tuple[int, int], base_median: Tensor) -> None:
         super().__init__()
-        if n_bin < 2:
-            raise InputError(f"n_bin: must be at least 2, got {n_bin}")
         self.register_buffer("knots", torch.logit(torch.tensor(_KNOT_LEVELS, dtype=torch.float64)).float())
-        self.shape = (n_template, n_bin - 1)
-        self.n_basis = len(self.knots) + 1
-        self.linear = quiet_linear(n_features, n_template * (n_bin - 1) * (1 + self.n_basis))
-        self.register_buffer("base_median", torch.linspace(-4, 4, n_bin - 1).repeat(n_template, 1))
-        self.register_buffer("scale_median", torch.ones(self.shape))
-        self.register_buffer("scale_step", torch.ones(*self.shape, self.n_basis))
+        self.shape, self.n_basis = shape, len(self.knots) + 1
+        self.linear = quiet_linear(n_features, math.prod(shape) * (1 + self.n_basis))
+        self.register_buffer("base_median", base_median)
+        self.register_buffer("scale_median", torch.ones(shape))
+        self.register_buffer("scale_step", torch.ones(*shape, self.n_basis))
 
     @torch.no_grad()
-    def set_prior(self, cdf: Tensor, epsilon: float = 1e-6) -> None:
-        """Let zero features answer the quantiles of training labels, CDFs (n, n_template, n_bin)."""
-        logit = torch.logit(cdf[..., :-1].double().clamp(epsilon, 1 - epsilon))
+    def _set_prior(self, values: Tensor, epsilon: float = 1e-6) -> None:
+        """Let zero features answer the quantiles of values (n, *shape)."""
+        logit = torch.logit(values.double().clamp(epsilon, 1 - epsilon))
         ends = torch.stack([self.knots[0] - 1, self.knots[-1] + 1])
         points = torch.cat([ends[:1], self.knots, ends[1:]]).to(logit)
         quantiles = torch.quantile(logit, torch.sigmoid(points), dim=0).float()
@@ -92,6 +85,31 @@ class QuantileHead(nn.Module):
             step = nn.functional.softplus(raw[..., 1:]) * (self.scale_step / _LN2)
             return QuantileOutput(self.base_median + self.scale_median * raw[..., 0], step)
 
+    def _curves(self, output: QuantileOutput, level: Tensor) -> Tensor:
+        """g(t), (n, n_level, *shape), of n maps at levels (n_level,) or (n, n_level)."""
+        basis = ramp_basis(level, self.knots).expand(len(output.median), -1, -1)
+        spread = torch.matmul(output.step.flatten(1, 2), basis.transpose(1, 2))
+        curve = output.median.flatten(1)[..., None] + spread
+        return curve.unflatten(1, self.shape).permute(0, 3, 1, 2)
+
+
+class QuantileHead(_QuantileFunctions):
+    """Features (n, n_features) to the quantile functions of the CDF of every point-source template's SCD histogram.
+
+    See the module's docstring for the construction and its three properties. Quantiles are pointwise in flux bins: a
+    curve of one τ is the set of the bins' quantiles, not a sample of the joint posterior of the bins.
+    """
+
+    def __init__(self, n_features: int, n_template: int, n_bin: int) -> None:
+        if n_bin < 2:
+            raise InputError(f"n_bin: must be at least 2, got {n_bin}")
+        base = torch.linspace(-4, 4, n_bin - 1).repeat(n_template, 1)
+        super().__init__(n_features, (n_template, n_bin - 1), base)
+
+    def set_prior(self, cdf: Tensor) -> None:
+        """Let zero features answer the quantiles of training labels, CDFs (n, n_template, n_bin)."""
+        self._set_prior(cdf[..., :-1])
+
     def logits(self, output: QuantileOutput, level: Tensor) -> Tensor:
         """Log odds of the CDF but for its last bin.
 
@@ -106,15 +124,33 @@ class QuantileHead(nn.Module):
         -------
         tensor (n, n_level, n_template, n_bin - 1)
         """
-        basis = ramp_basis(level, self.knots).expand(len(output.median), -1, -1)
-        spread = torch.matmul(output.step.flatten(1, 2), basis.transpose(1, 2))
-        curve = output.median.flatten(1)[..., None] + spread
-        curve = curve.unflatten(1, self.shape).permute(0, 3, 1, 2)
-        return torch.cummax(curve, dim=-1).values
+        return torch.cummax(self._curves(output, level), dim=-1).values
 
     def cdf(self, output: QuantileOutput, level: Tensor) -> Tensor:
         """CDF (n, n_level, n_template, n_bin) at levels t = 1 - τ, (n_level,) or (n, n_level)."""
         return append_one(torch.sigmoid(self.logits(output, level)))
+
+
+class ShareQuantileHead(_QuantileFunctions):
+    """Features (n, n_features) to the quantile function of a share, a number in [0, 1]: 1 / (1 + exp(−g(t))).
+
+    With a single value property 2 is all that is left: quantiles do not cross.
+    """
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__(n_features, (1, 1), torch.full((1, 1), -4.0))  # stored weights have these axes
+
+    def set_prior(self, share: Tensor) -> None:
+        """Let zero features answer the quantiles of training labels (n,)."""
+        self._set_prior(share[:, None, None])
+
+    def logits(self, output: QuantileOutput, level: Tensor) -> Tensor:
+        """Log odds (n, n_level) of the share at levels t, (n_level,) or (n, n_level)."""
+        return self._curves(output, level)[:, :, 0, 0]
+
+    def share(self, output: QuantileOutput, level: Tensor) -> Tensor:
+        """The share (n, n_level) at levels t, (n_level,) or (n, n_level)."""
+        return torch.sigmoid(self.logits(output, level))
 
 
 def append_one(cdf: Tensor) -> Tensor:

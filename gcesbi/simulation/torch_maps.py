@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
@@ -29,7 +30,7 @@ from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import SHARD, Simulator
 from gcesbi.simulation.store import SimulationStore
 
-__all__ = ["FRESH", "FreshMaps", "MapTensors", "ShuffledMaps", "StoredMaps", "fresh_batches"]
+__all__ = ["FRESH", "FreshMaps", "MapTensors", "ShuffledMaps", "StoredMaps", "fresh_batches", "shuffled_rows"]
 
 FRESH = 2**32
 """Number of the first shard of fresh maps."""
@@ -134,17 +135,20 @@ class ShuffledMaps(IterableDataset[MapTensors]):
         rng = np.random.default_rng([self.seed, self.epoch])
         shards = rng.permutation(np.arange(self.start // SHARD, -(-self.stop // SHARD)))
         rng = np.random.default_rng([self.seed, self.epoch, worker])
-        mine = shards[worker::n_worker].tolist()
-        for first in range(0, len(mine), self.buffer):
-            held = [MapTensors.of(self._cut(k)) for k in mine[first : first + self.buffer]]
-            places = [(i, row) for i, each in enumerate(held) for row in range(len(each.theta))]
-            for at in rng.permutation(len(places)):
-                i, row = places[at]
-                yield held[i].rows(row).float()
+        for rows in shuffled_rows(shards[worker::n_worker], self.start, self.stop, self.buffer, rng):
+            held = {k: MapTensors.of(self.store.shard(k)) for k in np.unique(rows // SHARD).tolist()}
+            for row in rows.tolist():
+                yield held[row // SHARD].rows(row % SHARD).float()
             del held  # before the next ones are read
 
-    def _cut(self, k: int) -> Simulations:
-        return self.store.shard(k)[max(self.start - k * SHARD, 0) : self.stop - k * SHARD]
+
+def shuffled_rows(
+    shards: NDArray[np.int64], start: int, stop: int, buffer: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Numbers of the maps from `start` to `stop` in these shards, in random order among `buffer` shards at a time."""
+    for at in range(0, len(shards), buffer):
+        rows = (shards[at : at + buffer, None] * SHARD + np.arange(SHARD)).ravel()
+        yield rng.permutation(rows[(rows >= start) & (rows < stop)])
 
 
 class FreshMaps(IterableDataset[MapTensors]):

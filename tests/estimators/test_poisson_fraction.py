@@ -169,7 +169,7 @@ def test_missing_files_and_other_versions_are_refused(network, toy, tmp_path, mo
     with pytest.raises(InputError, match="must be a whole file of such a network"):
         load_poisson_fraction(tmp_path / "none", toy.source_counts())
     path = network.save(tmp_path / "a.safetensors")
-    monkeypatch.setattr("gcesbi.estimators.poisson_fraction.version", lambda _: "99.0.1")
+    monkeypatch.setattr("gcesbi.estimators.files.version", lambda _: "99.0.1")
     with pytest.raises(InputError, match=r"made by gcesbi .*, this is gcesbi 99\.0\.1"):
         load_poisson_fraction(path, toy.source_counts())
 

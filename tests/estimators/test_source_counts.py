@@ -4,8 +4,7 @@ import torch
 
 from gcesbi.errors import InputError
 from gcesbi.estimators import SourceCountEstimator
-from gcesbi.estimators.losses import earth_movers_pinball
-from gcesbi.estimators.source_counts import stratified_levels
+from gcesbi.estimators.losses import earth_movers_pinball, stratified_levels
 
 TAUS = np.linspace(0.025, 0.975, 39)
 

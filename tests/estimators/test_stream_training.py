@@ -11,12 +11,12 @@ import torch
 from gcesbi import SimulationStore, Simulator, SkyModel
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, SpectralEstimator, TrainingError, TrainingSettings
-from gcesbi.estimators.training import sources
-from gcesbi.estimators.training.sources import (
-    MemorySource,
-    Plan,
-    StoredSource,
-    StreamSource,
+from gcesbi.estimators.training import batches as training_batches
+from gcesbi.estimators.training.batches import (
+    FreshBatches,
+    MemoryBatches,
+    Sharing,
+    StoredBatches,
     batch_rows,
     fresh_simulations,
     stored_batch_rows,
@@ -45,11 +45,11 @@ def store(simulator, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def little(monkeypatch):
     """A few maps to standardise the input by, and shards in pairs."""
-    monkeypatch.setattr(sources, "FIRST", 128)
-    monkeypatch.setattr(sources, "BUFFER", 2)
-    sources._stored_order.cache_clear()
+    monkeypatch.setattr(training_batches, "FIRST", 128)
+    monkeypatch.setattr(training_batches, "BUFFER", 2)
+    training_batches._stored_order.cache_clear()
     yield
-    sources._stored_order.cache_clear()
+    training_batches._stored_order.cache_clear()
 
 
 def make(simulator, seed=0):
@@ -58,8 +58,8 @@ def make(simulator, seed=0):
 
 
 def stream(simulator, **plan):
-    own = Plan(**{"batch_size": 50, "seed": 3} | plan)
-    return StreamSource(simulator, make(simulator).targets, own, 0, CPU)
+    own = Sharing(**{"batch_size": 50, "seed": 3} | plan)
+    return FreshBatches(make(simulator), simulator, own, 0, CPU)
 
 
 def taken(counts):
@@ -96,8 +96,8 @@ def test_a_stream_gives_the_simulators_fresh_maps_in_order_and_none_twice(simula
     batches = [source.batch(step) for step in range(6)]
     drawn = fresh_batches(simulator, 50, source.seed)
     for batch, expected in zip(batches, drawn, strict=False):
-        assert torch.equal(batch.counts, expected.counts)
-    seen = Counter(each for batch in batches for each in taken(batch.counts))
+        assert torch.equal(batch.inputs, expected.counts)
+    seen = Counter(each for batch in batches for each in taken(batch.inputs))
     assert set(seen.values()) == {1}
     assert len(seen) == 300
 
@@ -113,12 +113,12 @@ def test_a_stream_goes_on_anywhere(simulator):
     source, again = stream(simulator), stream(simulator)
     batches = [source.batch(step) for step in range(5)]
     for step in (3, 1, 2, 4):  # back and forth
-        assert torch.equal(again.batch(step).counts, batches[step].counts)
+        assert torch.equal(again.batch(step).inputs, batches[step].inputs)
 
 
 def test_processes_and_validation_have_maps_of_their_own(simulator):
     parts = [stream(simulator, rank=rank, world=2) for rank in (0, 1)]
-    counts = [part.batch(0).counts for part in parts]
+    counts = [part.batch(0).inputs for part in parts]
     assert [len(each) for each in counts] == [25, 25]
     seen = taken(torch.cat(counts))
     assert len(set(seen)) == 50
@@ -173,7 +173,7 @@ def test_a_loss_that_is_not_finite_says_how_to_draw_its_maps_again(simulator):
         estimator.fit(simulator, STREAM)
     size, seed, start = map(int, re.search(r"simulator, (\d+), seed=(\d+), start=(\d+)", caught.value.batch).groups())
     again = next(fresh_batches(simulator, size, seed, start=start))
-    assert torch.equal(make(simulator).targets(sources._labels(again)).float(), shown[-1])
+    assert torch.equal(make(simulator).targets(training_batches._labels(again)).float(), shown[-1])
 
 
 # -- a store, shard by shard --------------------------------------------------------------------------------------
@@ -192,15 +192,15 @@ def test_stored_maps_come_with_their_labels_and_each_shard_is_read_once_a_pass(s
     reads, read = [], SimulationStore.shard
     monkeypatch.setattr(SimulationStore, "shard", lambda self, k: reads.append(k) or read(self, k))
     estimator = make(simulator)
-    source = StoredSource(maps, estimator.targets, Plan(batch_size=50, seed=3))
+    source = StoredBatches(estimator, maps, Sharing(batch_size=50, seed=3))
     targets = estimator.targets(everything).float()
     for step in range(10):
         batch, rows = source.batch(step), stored_batch_rows(100, 600, 50, 3, step)
-        np.testing.assert_array_equal(batch.counts.numpy(), everything.counts[rows])
+        np.testing.assert_array_equal(batch.inputs.numpy(), everything.counts[rows])
         assert torch.equal(batch.targets, targets[rows])
-        assert len(source._held) <= 2 * sources.BUFFER + 1
+        assert len(source._held) <= 2 * training_batches.BUFFER + 1
     assert sorted(set(reads)) == [0, 1, 2, 3, 4]
-    assert len(reads) <= 5 + sources.BUFFER  # those that the next pass begins with may be there already
+    assert len(reads) <= 5 + training_batches.BUFFER  # those that the next pass begins with may be there already
     source.close()
 
 
@@ -209,13 +209,13 @@ def test_processes_share_a_batch(simulator, store, kind):
     estimator = make(simulator)
 
     def opened(rank, world):
-        plan = Plan(batch_size=50, seed=3, rank=rank, world=world)
+        sharing = Sharing(batch_size=50, seed=3, rank=rank, world=world)
         if kind == "memory":
-            return MemorySource(store.read(), estimator.targets, plan)
-        return StoredSource(StoredMaps(store), estimator.targets, plan)
+            return MemoryBatches(estimator, store.read(), sharing)
+        return StoredBatches(estimator, StoredMaps(store), sharing)
 
     found = [opened(rank, world) for rank, world in ((0, 1), (0, 2), (1, 2))]
-    whole, *parts = (taken(source.batch(7).counts.int()) for source in found)
+    whole, *parts = (taken(source.batch(7).inputs.int()) for source in found)
     assert whole[0::2] == parts[0]
     assert whole[1::2] == parts[1]
     for source in found:

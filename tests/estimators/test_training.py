@@ -8,8 +8,9 @@ import torch
 
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, TrainingError, TrainingHistory, TrainingSettings
+from gcesbi.estimators.training.devices import has_bfloat16
 from gcesbi.estimators.training.log import LogRow, TrainingLog
-from gcesbi.estimators.training.loop import has_bfloat16, remove_checkpoints, train
+from gcesbi.estimators.training.loop import remove_checkpoints, train
 from gcesbi.validation import crps_gaussian
 
 

@@ -10,7 +10,6 @@ import torch
 from gcesbi.errors import InputError
 from gcesbi.estimators import TrainingSettings, load_estimator, read_notes, save_estimator
 from gcesbi.estimators.images import (
-    IMAGE_KINDS,
     ImageNetworkSettings,
     ImageNpe,
     ShareEstimator,
@@ -94,7 +93,7 @@ def test_networks_are_stored_and_read_again(kind, tmp_path):
     more |= {"part": "top"} if kind is ShareEstimator else {}
     network = kind(REGION, EXPOSURE, network=NETWORK, fingerprint="sky", seed=2, **more)
     save_estimator(network, tmp_path / "network", {"told": 1})
-    again = load_estimator(tmp_path / "network", fingerprint="sky", kinds=IMAGE_KINDS)
+    again = load_estimator(tmp_path / "network", fingerprint="sky")
     assert type(again) is kind
     assert again.identity() == network.identity()
     assert again.region == REGION
@@ -103,11 +102,9 @@ def test_networks_are_stored_and_read_again(kind, tmp_path):
         pairs = [(mine, theirs)] if isinstance(mine, torch.Tensor) else list(zip(mine, theirs, strict=True))
         for a, b in pairs:
             torch.testing.assert_close(a, b)
-    assert read_notes(tmp_path / "network", IMAGE_KINDS) == {"told": 1}
+    assert read_notes(tmp_path / "network") == {"told": 1}
     with pytest.raises(InputError, match="made for another model; fingerprint: 'sky', now 'other'"):
-        load_estimator(tmp_path / "network", fingerprint="other", kinds=IMAGE_KINDS)
-    with pytest.raises(InputError, match=f"kind must be one of .*, got '{kind.kind}'"):
-        load_estimator(tmp_path / "network")
+        load_estimator(tmp_path / "network", fingerprint="other")
 
 
 def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path):

@@ -1,7 +1,4 @@
-"""Checkpoints of a training in one safetensors file: weights, best weights, optimiser, counters. No pickle.
-
-Written to a temporary file and renamed, so that a kill leaves the previous checkpoint whole.
-"""
+"""Checkpoints of a training, one file each: weights, best weights, optimiser, counters; a kill leaves the last whole."""
 
 from __future__ import annotations
 
@@ -10,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gcesbi.errors import InputError
+from gcesbi.estimators.files import differences, read_tensors, write_tensors
 
-__all__ = ["Checkpoint", "differences", "read_checkpoint", "write_checkpoint"]
+__all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +32,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors |= {f"best/{name}": value.clone() for name, value in checkpoint.best.items()}
     for index, entries in checkpoint.optimizer["state"].items():
         tensors |= {f"optimizer/{index}/{key}": value.detach().cpu() for key, value in entries.items()}
-    header = {"identity": json.dumps(checkpoint.identity), "counters": json.dumps(checkpoint.counters)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, partial, metadata=header)
-    partial.replace(path)
+    write_tensors(path, tensors, {"identity": checkpoint.identity, "counters": checkpoint.counters})
 
 
 def read_checkpoint(path: Path, identity: dict[str, Any], optimizer: dict[str, Any]) -> Checkpoint:
@@ -51,13 +43,8 @@ def read_checkpoint(path: Path, identity: dict[str, Any], optimizer: dict[str, A
     InputError
         If the file is no whole safetensors file, or belongs to another training; names what differs.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        stored, counters = json.loads(header["identity"]), json.loads(header["counters"])
-    except (SafetensorError, KeyError, OSError) as error:
-        raise InputError(f"checkpoint {path}: must be a whole checkpoint of a training ({error})") from error
+    must = f"checkpoint {path}: must be a whole checkpoint of a training"
+    tensors, (stored, counters) = read_tensors(path, ("identity", "counters"), must)
     if unlike := differences(stored, json.loads(json.dumps(identity))):
         raise InputError(f"checkpoint {path}: belongs to another training; {'; '.join(unlike)}")
     state: dict[int, dict[str, Tensor]] = {}
@@ -66,18 +53,6 @@ def read_checkpoint(path: Path, identity: dict[str, Any], optimizer: dict[str, A
         state.setdefault(int(index), {})[key] = value
     optimizer = {"state": state, "param_groups": optimizer["param_groups"]}
     return Checkpoint(_under("weights", tensors), _under("best", tensors), optimizer, stored, counters)
-
-
-def differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
-    """Entries that differ, each as ``name: ..., now ...``; dictionaries are compared entry by entry."""
-    lines: list[str] = []
-    for key in dict.fromkeys([*stored, *wanted]):
-        a, b = stored.get(key), wanted.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            lines += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            lines.append(f"{prefix}{key}: {a!r}, now {b!r}")
-    return lines
 
 
 def _under(head: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

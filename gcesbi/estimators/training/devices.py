@@ -7,11 +7,15 @@ one of them may do, such as writing files, asks :func:`is_main_process` first.
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
-__all__ = ["chosen_precision", "has_bfloat16", "is_main_process", "launch"]
+__all__ = ["chosen_precision", "has_bfloat16", "is_main_process", "launch", "with_shared_statistics"]
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def has_bfloat16() -> bool:
@@ -59,3 +63,10 @@ def is_main_process() -> bool:
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def with_shared_statistics(network: Module, fabric: Any) -> Module:
+    """The network itself; on several GPUs a copy whose batch normalisation sees the maps of all."""
+    if fabric.world_size == 1 or fabric.device.type == "cpu":
+        return network
+    return nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(network))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["LogRow", "TrainingLog"]
 
 
-@dataclass(frozen=True)
-class LogRow:
+class LogRow(NamedTuple):
     """One row.
 
     Attributes
@@ -41,7 +40,7 @@ class TrainingLog:
     ----------
     path : Path, optional
     step : int
-        Where the training goes on; rows of later steps, of a run that was killed, are dropped.
+        Where the training goes on; rows of later steps, of a run that was killed, are dropped, and so is half a row.
     """
 
     def __init__(self, path: Path | None, step: int = 0) -> None:
@@ -49,23 +48,13 @@ class TrainingLog:
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in _rows(path) if int(row["step"]) <= step]
+        found = list(csv.reader(path.read_text().splitlines()[1:])) if path.exists() else []
+        kept = [row for row in found if len(row) == len(LogRow._fields) and int(row[0]) <= step]
         with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(LogRow)])
-            writer.writeheader()
-            writer.writerows(kept)
+            csv.writer(file).writerows([LogRow._fields, *kept])
 
     def write(self, row: LogRow) -> None:
         """Append a row."""
         if self.path is not None:
             with self.path.open("a", newline="") as file:
-                csv.writer(file).writerow("" if value is None else value for value in asdict(row).values())
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Whole rows of a log; what a kill cut off is left out."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        found = list(csv.DictReader(file))
-    return [row for row in found if None not in row and all(value is not None for value in row.values())]
+                csv.writer(file).writerow(row)

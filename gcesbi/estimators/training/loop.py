@@ -8,47 +8,54 @@ weights with it.
 On several devices every process computes its share of each batch, gradients are averaged, and losses, hence decisions,
 are those of the whole batch: the same training as on one device, up to rounding, up to random draws of loss and
 dropout, and up to batch normalisation on the CPU, whose statistics are those of one process' share.
+
+Why not ``lightning.Trainer``: it was tried (2.6.6). Weights are the same, whole or killed and resumed. But where a
+checkpoint and a validation fall on one step, its checkpoint comes first and the resumed run skips the validation, so
+that early stopping and history are not those of an uninterrupted run; its ``CSVLogger`` deletes the log of the run
+before; its own checkpoints are pickles, and best weights are kept in files alone; Ctrl-C ends the whole process. With
+all that, the clock's learning rate and :class:`TrainingError` in hooks of our own no line is saved, and every step
+takes 1 ms more.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gcesbi.estimators.training.batches import (
+    BatchSource,
+    FreshBatches,
+    InMemory,
+    MemoryBatches,
+    Sharing,
+    StoredBatches,
+    held_out_batches,
+    split,
+)
 from gcesbi.estimators.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from gcesbi.estimators.training.devices import chosen_precision, has_bfloat16, launch
-from gcesbi.estimators.training.held_out import HeldOut, split
+from gcesbi.estimators.training.devices import chosen_precision, launch, with_shared_statistics
 from gcesbi.estimators.training.log import LogRow, TrainingLog
 from gcesbi.estimators.training.seeds import Purpose, seed_for
 from gcesbi.estimators.training.settings import PARTS, TrainingHistory, TrainingSettings
-from gcesbi.estimators.training.sources import (
-    Batch,
-    MapSource,
-    MemorySource,
-    Plan,
-    StoredSource,
-    StreamSource,
-)
-from gcesbi.simulation.simulations import Simulations
+from gcesbi.estimators.training.trainable import Batch, Trainable
 from gcesbi.simulation.simulator import Simulator
 from gcesbi.simulation.torch_maps import StoredMaps
 
-if TYPE_CHECKING:
-    from gcesbi.estimators.base import Estimator
-
-__all__ = ["TrainingError", "TrainingHistory", "TrainingSettings", "has_bfloat16", "remove_checkpoints", "train"]
+__all__ = ["TrainingError", "remove_checkpoints", "train"]
 
 FRESH_BETWEEN_VALIDATIONS = 10_000
+
+Maps = InMemory | StoredMaps
+Weights = dict[str, Tensor]
 
 
 class TrainingError(ArithmeticError):
@@ -70,25 +77,25 @@ class TrainingError(ArithmeticError):
 
 
 def train(
-    estimator: Estimator,
-    maps: Simulations | StoredMaps | Simulator,
+    network: Trainable,
+    maps: Maps | Simulator,
     settings: TrainingSettings,
-    validation: Simulations | StoredMaps | None = None,
+    validation: Maps | None = None,
     *,
     progress: bool = False,
     checkpoint: str | Path | None = None,
     log: str | Path | None = None,
 ) -> TrainingHistory:
-    """Train an estimator in place; it ends in evaluation mode, on the CPU.
+    """Train a network in place; it ends in evaluation mode, on the CPU.
 
     Parameters
     ----------
-    estimator : Estimator
-    maps : Simulations, StoredMaps or Simulator
+    network : Trainable
+    maps : Simulations, StoredMaps, Simulator or what else the network reads
         Maps in memory; maps of a store, read shard by shard; or what draws fresh maps, each seen once. See
-        :mod:`gcesbi.estimators.training.sources` for what is in memory when.
+        :mod:`gcesbi.estimators.training.batches` for what is in memory when.
     settings : TrainingSettings
-    validation : Simulations or StoredMaps, optional
+    validation : Simulations, StoredMaps or what else the network reads, optional
         Held-out maps; by default the last `validation_share` of the maps, or fresh ones of a stream of their own.
     progress : bool
         Show a progress bar on standard error.
@@ -103,31 +110,19 @@ def train(
     InputError
         If there are no training maps, or the checkpoint belongs to another training or is truncated.
     TrainingError
-        If the loss is not finite. The estimator then holds the weights of the last finite validation or checkpoint.
+        If the loss is not finite. The network then holds the weights of the last finite validation or checkpoint.
     """
     fabric = launch(settings.devices, settings.precision)
     if checkpoint is not None and not Path(checkpoint).exists() and fabric.is_global_zero:
         remove_checkpoints(checkpoint)  # a later stage's is left over from a training that was over
-
-    def run(stage: TrainingSettings, before: TrainingHistory | None = None) -> TrainingHistory:
+    history: TrainingHistory | None = None
+    for stage in settings.stages():
         path = None if checkpoint is None else _checkpoint(checkpoint, stage.part)
-        loop = _Loop(estimator, fabric, maps, validation, stage, path, before)
-        return _run(loop, progress and fabric.is_global_zero, _path(log))
-
-    first, *others = settings.stages()
-    history = run(first)
-    for stage in others:
-        history = history.followed_by(run(stage, history))
+        loop = _Loop(network, fabric, maps, validation, stage, path)
+        done = loop.run(progress and fabric.is_global_zero, None if log is None else Path(log), history)
+        history = done if history is None else history.followed_by(done)
+    assert history is not None  # there is one stage at least
     return history
-
-
-def _run(loop: _Loop, progress: bool, log: Path | None) -> TrainingHistory:
-    name = loop.estimator.kind if loop.settings.part == "all" else f"{loop.estimator.kind}, {loop.settings.part}"
-    with tqdm(total=loop.n_step * loop.batch_size, unit="map", unit_scale=True, disable=not progress, desc=name) as bar:
-        try:
-            return loop.run(bar, log)
-        finally:
-            loop.source.close()
 
 
 def remove_checkpoints(path: str | Path) -> None:
@@ -139,10 +134,6 @@ def remove_checkpoints(path: str | Path) -> None:
 def _checkpoint(path: str | Path, part: str) -> Path:
     """Every stage has a checkpoint of its own."""
     return Path(path if part == "all" else f"{path}.{part}")
-
-
-def _path(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path)
 
 
 @dataclass
@@ -163,72 +154,54 @@ class _State:
 
 
 class _Loop:
-    """One training: state, and the steps that change it."""
+    """One stage of a training: state, and the steps that change it."""
 
     def __init__(
         self,
-        estimator: Estimator,
+        given: Trainable,
         fabric: Any,
-        maps: Simulations | StoredMaps | Simulator,
-        validation: Simulations | StoredMaps | None,
+        maps: Maps | Simulator,
+        validation: Maps | None,
         settings: TrainingSettings,
         path: Path | None,
-        before: TrainingHistory | None = None,
     ) -> None:
-        self.before = before
-        self.estimator, self.fabric, self.settings, self.path = estimator, fabric, settings, path
+        self.given, self.fabric, self.settings, self.path = given, fabric, settings, path
         maps, validation = split(maps, validation, settings)
         self.batch_size = settings.batch_size
         if not isinstance(maps, Simulator):
             self.batch_size = max(min(settings.batch_size, len(maps)) // settings.devices, 1) * settings.devices
-        plan = Plan(batch_size=self.batch_size, seed=settings.seed, rank=fabric.global_rank, world=fabric.world_size)
-        self.source = _source(estimator, maps, plan, settings.workers, fabric.device)
-        self.held_out = None if validation is None or len(validation) == 0 else HeldOut(estimator, validation)
+        sharing = Sharing(
+            batch_size=self.batch_size, seed=settings.seed, rank=fabric.global_rank, world=fabric.world_size
+        )
+        self.source = _source(given, maps, sharing, settings.workers, fabric.device)
+        self.held_out = None if validation is None or len(validation) == 0 else validation
         self.n_step, self.steps_per_epoch = _lengths(settings, self.source.n_map, self.batch_size)
         self.state = _State()
         self.saved_step: int | None = None
 
-    def run(self, bar: tqdm, log: Path | None) -> TrainingHistory:
-        self._start()
-        self.log = self._log(log)
-        bar.update(self.state.step * self.batch_size)
-        before, clock = self.state.seconds, time.monotonic()
-        stopped = self._impatient()
-        while self.state.step < self.n_step and not stopped and self._share() < 1:
-            self._step()
-            bar.update(self.batch_size)
-            self.state.seconds = self._agreed(before + time.monotonic() - clock)
-            ends = self.state.step % self.steps_per_epoch == 0 or self.state.step == self.n_step
-            loss = self._end_epoch(bar) if ends else None
-            stopped = self._impatient()
-            if ends or self.state.step % self.settings.log_every == 0:
-                self._write_log(loss)
-            if self.state.step % self.settings.checkpoint_every == 0:
-                self._save()
-        self.state.seconds = before + time.monotonic() - clock
-        return self._finish(bar, stopped)
+    def run(self, progress: bool, log: Path | None, before: TrainingHistory | None) -> TrainingHistory:
+        """Train to the end, after the stage that had this history."""
+        name = self.given.kind if self.settings.part == "all" else f"{self.given.kind}, {self.settings.part}"
+        n_map = self.n_step * self.batch_size
+        with tqdm(total=n_map, unit="map", unit_scale=True, disable=not progress, desc=name) as self.bar:
+            try:
+                self._start()
+                self._open_log(log, before)
+                return self._train()
+            finally:
+                self.source.close()
 
-    def _log(self, path: Path | None) -> TrainingLog:
-        """The log from here on; nothing is written by a training that is over already."""
-        unwritten = not self.fabric.is_global_zero or self.state.step >= self.n_step
-        return TrainingLog(None if unwritten else path, self._step_before() + self.state.step)
-
-    def _step_before(self) -> int:
-        return 0 if self.before is None else self.before.maps // self.batch_size
-
-    def _set_mode(self) -> None:
-        """Training mode of what is trained; the rest answers as in evaluation, without dropout."""
-        self.network.train()
-        if self.settings.part == "head":
-            self.network.embedding.eval()
+    # -- before ---------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        if self.path is None or not self.path.exists():
+        resumed = self.path is not None and self.path.exists()
+        if not resumed:
             first = self.source.first()
-            self.estimator.prepare(first.counts.float(), first.targets)
-        self.network = _with_shared_statistics(self.estimator, self.fabric)
+            self.given.prepare(first.inputs.float(), first.targets)
+        self.network = with_shared_statistics(self.given, self.fabric)
+        if self.settings.part == "head":
+            self.network.embedding.requires_grad_(False)
         self._set_mode()
-        self.network.embedding.requires_grad_(self.settings.part == "all")
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(
             [weight for weight in self.network.parameters() if weight.requires_grad],
@@ -239,8 +212,69 @@ class _Loop:
         self.module, self.optimizer = self.fabric.setup(self.network, optimizer)
         self._keep()
         self.best = self.good
-        if self.path is not None and self.path.exists():
+        if self.path is not None and resumed:
             self._resume(self.path)
+        self.bar.update(self.state.step * self.batch_size)
+
+    def _resume(self, path: Path) -> None:
+        stored = read_checkpoint(path, self._identity(), self.optimizer.state_dict())
+        self.network.load_state_dict(stored.weights)
+        self.optimizer.load_state_dict(stored.optimizer)
+        for weight, entries in self.optimizer.state.items():  # the fused AdamW wants the weights' order in memory
+            for name, value in entries.items():
+                entries[name] = torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
+        self.state = _State(**stored.counters)
+        self.best, self.good = stored.best, stored.weights
+        self.good_step = self.saved_step = self.state.step
+
+    def _open_log(self, path: Path | None, before: TrainingHistory | None) -> None:
+        """The log from here on; nothing is written by a training that is over already."""
+        self.steps_before, self.seconds_before = 0, 0.0
+        if before is not None:
+            self.steps_before, self.seconds_before = before.maps // self.batch_size, before.seconds
+        unwritten = not self.fabric.is_global_zero or self.state.step >= self.n_step
+        self.log = TrainingLog(None if unwritten else path, self.steps_before + self.state.step)
+
+    # -- steps ----------------------------------------------------------------------------------------------------
+
+    def _train(self) -> TrainingHistory:
+        state, settings = self.state, self.settings
+        began = time.monotonic() - state.seconds
+        stopped = self._impatient()
+        while state.step < self.n_step and not stopped and self._share() < 1:
+            self._step()
+            self.bar.update(self.batch_size)
+            state.seconds = self._agreed(time.monotonic() - began)
+            ends = state.step % self.steps_per_epoch == 0 or state.step == self.n_step
+            loss = self._end_epoch() if ends else None
+            stopped = self._impatient()
+            if ends or state.step % settings.log_every == 0:
+                self._write_log(loss)
+            if state.step % settings.checkpoint_every == 0:
+                self._keep()
+                self._save(self.good)
+        state.seconds = time.monotonic() - began
+        return self._finish(stopped)
+
+    def _step(self) -> None:
+        state, settings = self.state, self.settings
+        inputs, targets = self._to_device(self.source.batch(state.step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate()
+        own = (self.fabric.global_rank,) if self.fabric.global_rank else ()  # random numbers of further processes
+        with self._randomness(Purpose.step, state.step, *own):
+            output = self.module(inputs)
+            loss = (self.network.loss if settings.part == "all" else self.network.head_loss)(output, targets)
+        self.fabric.backward(loss)
+        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), settings.clip_norm)
+        value = self._agreed(float(loss.detach()))
+        if not math.isfinite(value + float(norm)):
+            self._fail(value)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        state.step += 1
+        state.epoch_sum, state.epoch_steps = state.epoch_sum + value, state.epoch_steps + 1
+        state.log_sum, state.log_steps = state.log_sum + value, state.log_steps + 1
 
     def _share(self) -> float:
         """Share of the training done, in maps or seconds, whichever is larger."""
@@ -255,49 +289,6 @@ class _Loop:
             return self.settings.learning_rate * (1.0 if share <= 2 / 3 else 0.1)
         return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
 
-    def _step(self) -> None:
-        step, settings = self.state.step, self.settings
-        counts, targets = self._to_device(self.source.batch(step))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
-        with self._randomness(Purpose.step, step, *self._rank()):
-            output = self.module(counts)
-            loss = self._loss(output, targets)
-        self.fabric.backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), settings.clip_norm)
-        value = self._agreed(float(loss.detach()))
-        if not math.isfinite(value + float(norm)):
-            self._fail(value)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.state.step += 1
-        self.state.epoch_sum += value
-        self.state.epoch_steps += 1
-        self.state.log_sum += value
-        self.state.log_steps += 1
-
-    def _loss(self, output: Any, targets: Tensor) -> Tensor:
-        """What is minimised; held-out losses are the estimator's own in every stage."""
-        network = self.network
-        return network.loss(output, targets) if self.settings.part == "all" else network.head_loss(output, targets)
-
-    def _to_device(self, batch: Batch) -> Batch:
-        device = self.fabric.device
-        return Batch(batch.counts.to(device).float(), batch.targets.to(device))
-
-    def _rank(self) -> tuple[int, ...]:
-        """Processes after the first have random numbers of their own."""
-        return (self.fabric.global_rank,) if self.fabric.global_rank else ()
-
-    def _randomness(self, purpose: Purpose, *counters: int) -> Any:
-        return _seeded(seed_for(self.settings.seed, purpose, *counters), self.fabric.device)
-
-    def _agreed(self, value: float) -> float:
-        """Mean over processes."""
-        if self.fabric.world_size == 1:
-            return value
-        return float(self.fabric.all_reduce(torch.tensor(value, dtype=torch.float64, device=self.fabric.device)))
-
     def _fail(self, value: float) -> None:
         step, batch = self.state.step, self.source.draw_again(self.state.step)
         self._restore(self.good)
@@ -311,62 +302,63 @@ class _Loop:
             stored,
         )
 
-    def _end_epoch(self, bar: tqdm) -> float | None:
+    # -- validation -----------------------------------------------------------------------------------------------
+
+    def _end_epoch(self) -> float | None:
         """Validate; returns the held-out loss, if any maps are held out."""
         state = self.state
         state.train_loss.append(state.epoch_sum / max(state.epoch_steps, 1))
         state.maps_at.append(state.step * self.batch_size)
         state.epoch_sum, state.epoch_steps = 0.0, 0
-        self._share_buffers()
+        if self.fabric.world_size > 1:  # all processes take the first one's buffers, which are those that are stored
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
         self._keep()
-        if self.held_out is None:
-            bar.set_postfix(loss=f"{state.train_loss[-1]:.4f}", refresh=False)
-            return None
-        loss = self._validate(self.held_out)
-        state.validation_loss.append(loss)
-        bar.set_postfix(loss=f"{state.train_loss[-1]:.4f}", held_out=f"{loss:.4f}", refresh=False)
-        if loss < state.best_loss:
-            state.best_loss, state.since_best = loss, 0
-            self.best = self.good
-        else:
+        shown, loss = {"loss": f"{state.train_loss[-1]:.4f}"}, None
+        if self.held_out is not None:
+            loss = self._validate(self.held_out)
+            state.validation_loss.append(loss)
+            shown["held_out"] = f"{loss:.4f}"
             state.since_best += 1
+            if loss < state.best_loss:
+                state.best_loss, state.since_best, self.best = loss, 0, self.good
+        self.bar.set_postfix(shown, refresh=False)
         return loss
 
     def _impatient(self) -> bool:
         return self.settings.patience is not None and self.state.since_best >= self.settings.patience
 
     @torch.no_grad()
-    def _validate(self, held_out: HeldOut) -> float:
+    def _validate(self, held_out: Maps) -> float:
+        """Mean of the network's own loss, whatever the stage minimises; no process waits for another."""
         self.network.eval()
-        total, n, rank = 0.0, 0, self.fabric.global_rank
+        total, world = 0.0, self.fabric.world_size
         with self._randomness(Purpose.validation, 0):
-            for i, batch in enumerate(held_out.batches()):
-                if i % self.fabric.world_size == rank:
-                    counts, targets = self._to_device(batch)
-                    total += float(self.network.loss(self._predict(counts), targets)) * len(targets)
-                n += len(batch.targets)
+            for i, batch in enumerate(held_out_batches(self.given, held_out)):
+                if i % world == self.fabric.global_rank:
+                    inputs, targets = self._to_device(batch)
+                    with self.fabric.autocast():
+                        output = self.network(inputs)
+                    total += float(self.network.loss(output, targets)) * len(targets)
         self._set_mode()
-        return self._agreed(total) * self.fabric.world_size / n
-
-    def _predict(self, counts: Tensor) -> Any:
-        """The network's output without waiting for other processes."""
-        with self.fabric.autocast():
-            return self.network(counts)
+        return self._agreed(total) * world / len(held_out)
 
     def _write_log(self, loss: float | None) -> None:
         state = self.state
         mean = state.log_sum / max(state.log_steps, 1)
         state.log_sum, state.log_steps = 0.0, 0
+        step, seconds = self.steps_before + state.step, round(self.seconds_before + state.seconds, 3)
         rate = self.optimizer.param_groups[0]["lr"]
-        step = self._step_before() + state.step
-        seconds = state.seconds + (0.0 if self.before is None else self.before.seconds)
-        self.log.write(LogRow(step, step * self.batch_size, round(seconds, 3), rate, mean, loss))
+        self.log.write(LogRow(step, step * self.batch_size, seconds, rate, mean, loss))
 
-    def _finish(self, bar: tqdm, stopped: bool) -> TrainingHistory:
+    # -- weights --------------------------------------------------------------------------------------------------
+
+    def _finish(self, stopped: bool) -> TrainingHistory:
         state = self.state
         if state.epoch_steps:
-            self._write_log(self._end_epoch(bar))
-        weights = self.best if self.settings.patience is not None else _copy(self.network)
+            self._write_log(self._end_epoch())
+        self._keep()
+        weights = self.good if self.settings.patience is None else self.best
         self._save(weights)
         self._restore(weights)
         seen, n_map = state.step * self.batch_size, self.source.n_map
@@ -384,61 +376,62 @@ class _Loop:
             stopped_early=stopped,
         )
 
+    def _keep(self) -> None:
+        """Remember the present weights as good: their loss was finite."""
+        self.good = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+        self.good_step = self.state.step
+
+    def _restore(self, weights: Weights) -> None:
+        """Give the caller's network these weights, on the CPU."""
+        self.given.load_state_dict(weights)
+        self.given.requires_grad_(True).eval().cpu()
+
+    def _save(self, weights: Weights) -> None:
+        """Write a checkpoint of these weights."""
+        if self.path is None:
+            return
+        self.good, self.saved_step = weights, self.state.step
+        if self.fabric.is_global_zero:
+            optimizer = self.optimizer.state_dict()
+            write_checkpoint(self.path, Checkpoint(weights, self.best, optimizer, self._identity(), vars(self.state)))
+
     def _identity(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be resumed."""
         return {
-            "estimator": self.estimator.identity(),
+            "estimator": self.given.identity(),
             "settings": self.settings.law(),
             "maps": self.source.identity(),
             "precision": chosen_precision(self.settings.precision),
         }
 
-    def _share_buffers(self) -> None:
-        """Let all processes have the first one's buffers, which are those that are stored."""
-        if self.fabric.world_size > 1:
-            for buffer in self.network.buffers():
-                torch.distributed.broadcast(buffer, src=0)
+    # -- processes ------------------------------------------------------------------------------------------------
 
-    def _keep(self) -> None:
-        """Remember the present weights as good: their loss was finite."""
-        self.good, self.good_step = _copy(self.network), self.state.step
+    def _set_mode(self) -> None:
+        """Training mode of what is trained; the rest answers as in evaluation, without dropout."""
+        self.network.train()
+        if self.settings.part == "head":
+            self.network.embedding.eval()
 
-    def _restore(self, weights: dict[str, Tensor]) -> None:
-        """Give the caller's estimator these weights, on the CPU."""
-        self.estimator.load_state_dict(weights)
-        self.estimator.requires_grad_(True).eval().cpu()
+    def _to_device(self, batch: Batch) -> Batch:
+        device = self.fabric.device
+        return Batch(batch.inputs.to(device).float(), batch.targets.to(device))
 
-    def _save(self, weights: dict[str, Tensor] | None = None) -> None:
-        """Write a checkpoint of the present weights, or of those given."""
-        if self.path is None:
-            return
-        self._keep()
-        self.good, self.saved_step = weights or self.good, self.state.step
-        if self.fabric.is_global_zero:
-            optimizer = self.optimizer.state_dict()
-            write_checkpoint(self.path, Checkpoint(self.good, self.best, optimizer, self._identity(), vars(self.state)))
+    def _randomness(self, purpose: Purpose, *counters: int) -> Any:
+        return _seeded(seed_for(self.settings.seed, purpose, *counters), self.fabric.device)
 
-    def _resume(self, path: Path) -> None:
-        stored = read_checkpoint(path, self._identity(), self.optimizer.state_dict())
-        self.network.load_state_dict(stored.weights)
-        self.optimizer.load_state_dict(stored.optimizer)
-        for weight, entries in self.optimizer.state.items():  # the fused AdamW wants the weights' order in memory
-            for name, value in entries.items():
-                entries[name] = torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
-        self.state = _State(**stored.counters)
-        self.best, self.good = stored.best, stored.weights
-        self.good_step = self.saved_step = self.state.step
+    def _agreed(self, value: float) -> float:
+        """Mean over processes."""
+        if self.fabric.world_size == 1:
+            return value
+        return float(self.fabric.all_reduce(torch.tensor(value, dtype=torch.float64, device=self.fabric.device)))
 
 
 def _source(
-    estimator: Estimator, maps: Simulations | StoredMaps | Simulator, plan: Plan, workers: int, device: torch.device
-) -> MapSource:
-    if isinstance(maps, Simulations):
-        estimator.check_counts(maps.counts[:1])
-        return MemorySource(maps, estimator.targets, plan)
-    if isinstance(maps, StoredMaps):
-        return StoredSource(maps, estimator.targets, plan)
-    return StreamSource(maps, estimator.targets, plan, workers, device)
+    network: Trainable, maps: Maps | Simulator, sharing: Sharing, workers: int, device: torch.device
+) -> BatchSource:
+    if isinstance(maps, Simulator):
+        return FreshBatches(network, maps, sharing, workers, device)
+    return (StoredBatches if isinstance(maps, StoredMaps) else MemoryBatches)(network, maps, sharing)  # type: ignore
 
 
 def _lengths(settings: TrainingSettings, n_map: int | None, batch_size: int) -> tuple[int, int]:
@@ -450,20 +443,9 @@ def _lengths(settings: TrainingSettings, n_map: int | None, batch_size: int) -> 
     return n_step, max((settings.validate_every or every) // batch_size, 1)
 
 
-def _with_shared_statistics(estimator: Estimator, fabric: Any) -> Estimator:
-    """The estimator itself; on several GPUs a copy whose batch normalisation sees the maps of all."""
-    if fabric.world_size == 1 or fabric.device.type == "cpu":
-        return estimator
-    return torch.nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(estimator))
-
-
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Draw from torch's global generators by a seed, and leave them as they were."""
     with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
         torch.manual_seed(seed)
         yield
-
-
-def _copy(estimator: Estimator) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in estimator.state_dict().items()}

@@ -1,10 +1,10 @@
-"""Where a training takes its maps from: a source gives the batch of a step, by the seed and the step alone.
+"""Where a training takes its batches from: each follows from the seed and the number of its step alone.
 
 ============= ==================================================================================================
-MemorySource  maps in memory: every pass is a permutation of all
-StoredSource  maps of a store that may be larger than memory: every pass is a permutation of the shards; the maps of
+MemoryBatches of maps in memory: every pass is a permutation of all
+StoredBatches of maps of a store that may be larger than memory: every pass is a permutation of the shards; the maps of
               :data:`BUFFER` shards at a time are shuffled together. In memory: these shards, and the next ones
-StreamSource  fresh maps from a simulator, each seen once; only its workers' shards and a batch are in memory
+FreshBatches  of fresh maps from a simulator, each seen once; only its workers' shards and a batch are in memory
 ============= ==================================================================================================
 
 In a pass over n maps there are ⌊n / batch size⌋ batches: after k passes no map was seen more than k times. With several
@@ -14,33 +14,37 @@ from a stream of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.training.seeds import Purpose, seed_for
+from gcesbi.estimators.training.settings import TrainingSettings
+from gcesbi.estimators.training.trainable import Batch, Trainable
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import SHARD, Simulator
-from gcesbi.simulation.torch_maps import FRESH, MapTensors, StoredMaps, fresh_batches
+from gcesbi.simulation.torch_maps import FRESH, MapTensors, StoredMaps, fresh_batches, shuffled_rows
 
 __all__ = [
     "BUFFER",
-    "Batch",
-    "MapSource",
-    "MemorySource",
-    "Plan",
-    "StoredSource",
-    "StreamSource",
+    "BatchSource",
+    "FreshBatches",
+    "InMemory",
+    "MemoryBatches",
+    "Sharing",
+    "StoredBatches",
     "batch_rows",
     "fresh_simulations",
+    "held_out_batches",
+    "split",
     "stored_batch_rows",
 ]
 
@@ -51,22 +55,19 @@ FIRST = 2048
 """Maps by which the input is standardised, at most."""
 
 _READERS = 2
+_AT_ONCE = 256
 
 
-class Batch(NamedTuple):
-    """Counts (n, n_energy, n_pix) of any number type, and targets (n, ...)."""
+class InMemory(Protocol):
+    """Maps in memory, such as :class:`gcesbi.Simulations`: any that the network to be trained can read."""
 
-    counts: Tensor
-    targets: Tensor
-
-
-Targets = Callable[[Simulations], Tensor]
-"""Labels that an estimator learns, of simulated maps; it reads labels only, no counts."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: slice, /) -> InMemory: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Who takes which maps.
+class Sharing:
+    """How processes share batches.
 
     Parameters
     ----------
@@ -83,8 +84,8 @@ class Plan:
     world: int = 1
 
 
-class MapSource(Protocol):
-    """Maps for training.
+class BatchSource(Protocol):
+    """Batches for training.
 
     Attributes
     ----------
@@ -110,152 +111,137 @@ class MapSource(Protocol):
         """End what runs in the background."""
 
 
-class MemorySource:
-    """Maps in memory.
+class MemoryBatches:
+    """Batches of maps in memory: see :class:`BatchSource`.
 
     Parameters
     ----------
-    simulations : Simulations
-    targets : callable
-    plan : Plan
+    network : Trainable
+        Whose inputs and labels they are.
+    maps : InMemory
+    sharing : Sharing
     """
 
-    def __init__(self, simulations: Simulations, targets: Targets, plan: Plan) -> None:
-        self.counts, self.targets, self.plan = simulations.counts, targets(simulations).float(), plan
-        self.n_map: int | None = len(self.counts)
+    def __init__(self, network: Trainable, maps: InMemory, sharing: Sharing) -> None:
+        self.maps, self.sharing = network.batch_of(maps), sharing
+        self.n_map: int | None = len(self.maps.targets)
 
     def first(self) -> Batch:
         """The first maps, and all labels."""
-        return Batch(torch.from_numpy(self.counts[:FIRST]), self.targets)
+        return self.maps._replace(inputs=self.maps.inputs[:FIRST])
 
     def batch(self, step: int) -> Batch:
         """Maps of a step, ascending."""
-        plan = self.plan
-        rows = batch_rows(len(self.counts), plan.batch_size, plan.seed, step)[plan.rank :: plan.world]
-        return Batch(torch.from_numpy(self.counts[rows]), self.targets[torch.from_numpy(rows)])
+        (inputs, targets), of = self.maps, self.sharing
+        rows = torch.from_numpy(batch_rows(len(targets), of.batch_size, of.seed, step)[of.rank :: of.world])
+        return Batch(inputs[rows], targets[rows])
 
     def draw_again(self, step: int) -> str:
         """The call that gives the maps' numbers."""
-        plan = self.plan
+        of = self.sharing
         return (
-            f"training maps gcesbi.estimators.training.sources.batch_rows(n={len(self.counts)}, "
-            f"batch_size={plan.batch_size}, seed={plan.seed}, step={step})"
+            f"training maps {__name__}.batch_rows(n={self.n_map}, batch_size={of.batch_size}, seed={of.seed}, "
+            f"step={step})"
         )
 
     def identity(self) -> dict[str, object]:
         """Number of maps."""
-        return {"kind": "memory", "n": len(self.counts)}
+        return {"kind": "memory", "n": self.n_map}
 
     def close(self) -> None:
         """Nothing runs in the background."""
 
 
-class StoredSource:
-    """Maps of a store, read shard by shard.
+class StoredBatches:
+    """Batches of maps of a store, read shard by shard: see :class:`BatchSource`.
 
     Parameters
     ----------
+    network : Trainable
     maps : StoredMaps
         Says which maps of which store.
-    targets : callable
-    plan : Plan
+    sharing : Sharing
     """
 
-    def __init__(self, maps: StoredMaps, targets: Targets, plan: Plan) -> None:
+    def __init__(self, network: Trainable, maps: StoredMaps, sharing: Sharing) -> None:
         self.store, self.start, self.stop = maps.store, maps.start, maps.stop
-        self.targets, self.plan = targets, plan
+        self.network, self.sharing = network, sharing
         self.n_map: int | None = self.stop - self.start
         self._pool = ThreadPoolExecutor(_READERS)
-        self._held: dict[int, Future[_Shard]] = {}
+        self._held: dict[int, Future[Batch]] = {}
 
     def first(self) -> Batch:
         """The first maps and their labels."""
-        part = self.store.read(self.start, min(self.start + FIRST, self.stop))
-        return Batch(torch.from_numpy(part.counts), self.targets(part).float())
+        return self.network.batch_of(self.store.read(self.start, min(self.start + FIRST, self.stop)))
 
     def batch(self, step: int) -> Batch:
         """Maps of a step, ascending; begins to read the shards of the steps to come."""
-        rows = self._rows(step)
+        of = self.sharing
+        rows = stored_batch_rows(self.start, self.stop, of.batch_size, of.seed, step)
         self._hold(np.unique(rows // SHARD), step)
-        rows = rows[self.plan.rank :: self.plan.world]
-        parts = [self._held[k].result().rows(rows[rows // SHARD == k] % SHARD) for k in np.unique(rows // SHARD)]
-        counts, targets = zip(*parts, strict=True)
-        return Batch(torch.from_numpy(np.concatenate(counts)), torch.cat(targets))
+        rows = rows[of.rank :: of.world]
+        parts = [self._rows(k, rows[rows // SHARD == k] % SHARD) for k in np.unique(rows // SHARD).tolist()]
+        inputs, targets = zip(*parts, strict=True)
+        return Batch(torch.from_numpy(np.concatenate([each.numpy() for each in inputs])), torch.cat(targets))
 
     def draw_again(self, step: int) -> str:
         """The call that gives the maps' numbers in the store."""
-        plan = self.plan
+        of = self.sharing
         return (
-            f"stored maps gcesbi.estimators.training.sources.stored_batch_rows(start={self.start}, stop={self.stop}, "
-            f"batch_size={plan.batch_size}, seed={plan.seed}, step={step}) of {self.store.url}"
+            f"stored maps {__name__}.stored_batch_rows(start={self.start}, stop={self.stop}, "
+            f"batch_size={of.batch_size}, seed={of.seed}, step={step}) of {self.store.url}"
         )
 
     def identity(self) -> dict[str, object]:
         """Model, seed and range of the maps."""
-        return {
-            "kind": "store",
-            "model": self.store.fingerprint,
-            "seed": self.store.seed,
-            "start": self.start,
-            "stop": self.stop,
-        }
+        made = {"model": self.store.fingerprint, "seed": self.store.seed}
+        return {"kind": "store", **made, "start": self.start, "stop": self.stop}
 
     def close(self) -> None:
         """End the readers."""
         self._pool.shutdown(cancel_futures=True)
         self._held = {}
 
-    def _rows(self, step: int) -> NDArray[np.int64]:
-        return stored_batch_rows(self.start, self.stop, self.plan.batch_size, self.plan.seed, step)
+    def _rows(self, k: int, rows: NDArray[np.int64]) -> Batch:
+        inputs, targets = self._held[k].result()
+        return Batch(inputs[torch.from_numpy(rows)], targets[torch.from_numpy(rows)])
 
     def _hold(self, now: NDArray[np.int64], step: int) -> None:
         """Keep the shards of this step and the next :data:`BUFFER` ones; let go of all others."""
-        soon = _shards_ahead(self.start, self.stop, self.plan, step)
-        wanted = dict.fromkeys([*now.tolist(), *soon])
+        wanted = dict.fromkeys([*now.tolist(), *_shards_ahead(self.start, self.stop, self.sharing, step)])
         self._held = {k: held for k, held in self._held.items() if k in wanted}
         for k in wanted:
             if k not in self._held:
-                self._held[k] = self._pool.submit(self._read, k)
-
-    def _read(self, k: int) -> _Shard:
-        part = self.store.shard(k)
-        return _Shard(part.counts, self.targets(part).float())
+                self._held[k] = self._pool.submit(lambda k: self.network.batch_of(self.store.shard(k)), k)
 
 
-class _Shard(NamedTuple):
-    counts: NDArray[np.unsignedinteger]
-    targets: Tensor
-
-    def rows(self, rows: NDArray[np.int64]) -> _Shard:
-        return _Shard(self.counts[rows], self.targets[torch.from_numpy(rows)])
-
-
-class StreamSource:
-    """Fresh maps, each seen once.
+class FreshBatches:
+    """Batches of fresh maps, each seen once: see :class:`BatchSource`.
 
     Parameters
     ----------
+    network : Trainable
     simulator : Simulator
-    targets : callable
-    plan : Plan
+    sharing : Sharing
     workers : int
         Processes that draw ahead, on a CPU.
     device : device
         On a GPU the maps are drawn there, in the training process.
     """
 
-    def __init__(self, simulator: Simulator, targets: Targets, plan: Plan, workers: int, device: torch.device) -> None:
-        self.simulator, self.targets, self.plan, self.workers, self.device = simulator, targets, plan, workers, device
+    def __init__(
+        self, network: Trainable, simulator: Simulator, sharing: Sharing, workers: int, device: torch.device
+    ) -> None:
+        self.network, self.simulator, self.workers, self.device = network, simulator, workers, device
         self.n_map: int | None = None
-        self.seed = seed_for(plan.seed, Purpose.stream, plan.rank)
-        self.size = plan.batch_size // plan.world
+        self.seed = seed_for(sharing.seed, Purpose.stream, sharing.rank)
+        self.size = sharing.batch_size // sharing.world
         self._batches: Iterator[MapTensors] = iter(())
         self._next = -1
 
     def first(self) -> Batch:
         """The first maps of the stream; training sees them again as its first."""
-        part = fresh_simulations(self.simulator, FIRST, self.seed, max(self.workers, 1))
-        return Batch(torch.from_numpy(part.counts), self.targets(part).float())
+        return self.network.batch_of(fresh_simulations(self.simulator, FIRST, self.seed, max(self.workers, 1)))
 
     def batch(self, step: int) -> Batch:
         """New maps; those before them are left out where the last step was not the one before."""
@@ -263,11 +249,11 @@ class StreamSource:
             self._batches = self._open(step * self.size)
         drawn = next(self._batches)
         self._next = step + 1
-        return Batch(drawn.counts, self.targets(_labels(drawn)).float().to(drawn.counts.device))
+        return Batch(drawn.counts, self.network.batch_of(_labels(drawn)).targets.to(drawn.counts.device))
 
     def draw_again(self, step: int) -> str:
         """The call that gives the maps."""
-        draw, where = "stream.fresh_batches", ""
+        draw, where = "torch_maps.fresh_batches", ""
         if self.device.type == "cuda":
             draw, where = "device.device_batches", f"device={str(self.device)!r}, "
         return (
@@ -289,6 +275,50 @@ class StreamSource:
 
             return device_batches(self.simulator, self.size, self.seed, self.device, start)
         return fresh_batches(self.simulator, self.size, self.seed, self.workers, start)
+
+
+# -- held-out maps ------------------------------------------------------------------------------------------------
+
+
+def split(
+    maps: InMemory | StoredMaps | Simulator, validation: InMemory | StoredMaps | None, settings: TrainingSettings
+) -> tuple[InMemory | StoredMaps | Simulator, InMemory | StoredMaps | None]:
+    """Maps to train on, and maps held out: those given, else the last of them, or fresh ones of a stream of their own.
+
+    Raises
+    ------
+    InputError
+        If no map is left to train on.
+    """
+    if isinstance(maps, Simulator):
+        if validation is None:
+            seed = seed_for(settings.seed, Purpose.held_out)
+            validation = fresh_simulations(maps, settings.n_validation, seed, max(settings.workers, 1))
+        return maps, validation
+    last = len(maps)
+    if validation is None and settings.validation_share > 0:
+        last -= math.ceil(len(maps) * settings.validation_share)
+        validation = _part(maps, last, len(maps))
+    if last == 0:
+        raise InputError("simulations: no map is left to train on")
+    return _part(maps, 0, last), validation
+
+
+def held_out_batches(network: Trainable, maps: InMemory | StoredMaps) -> Iterator[Batch]:
+    """All maps in order, a few hundred at once."""
+    if isinstance(maps, StoredMaps):
+        return map(network.batch_of, maps.store.shards(maps.start, maps.stop))
+    return (network.batch_of(maps[at : at + _AT_ONCE]) for at in range(0, len(maps), _AT_ONCE))
+
+
+def _part(maps: InMemory | StoredMaps, start: int, stop: int) -> InMemory | StoredMaps:
+    """Some of the maps, at least one if they are stored."""
+    if isinstance(maps, StoredMaps):
+        return StoredMaps(maps.store, maps.start + start, maps.start + stop)
+    return maps[start:stop]
+
+
+# -- orders -------------------------------------------------------------------------------------------------------
 
 
 def fresh_simulations(simulator: Simulator, n: int, seed: int, workers: int = 1) -> Simulations:
@@ -326,23 +356,23 @@ def _order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
 def _stored_order(start: int, stop: int, seed: int, epoch: int) -> NDArray[np.int64]:
     rng = np.random.default_rng(seed_for(seed, Purpose.order, epoch))
     shards = rng.permutation(np.arange(start // SHARD, -(-stop // SHARD)))
-    groups = (shards[at : at + BUFFER, None] * SHARD + np.arange(SHARD) for at in range(0, len(shards), BUFFER))
-    return np.concatenate([rng.permutation(group[(group >= start) & (group < stop)]) for group in groups])
+    return np.concatenate(list(shuffled_rows(shards, start, stop, BUFFER, rng)))
 
 
-def _shards_ahead(start: int, stop: int, plan: Plan, step: int) -> list[int]:
+def _shards_ahead(start: int, stop: int, sharing: Sharing, step: int) -> list[int]:
     """Shards of the next maps after a step, as many maps as :data:`BUFFER` shards hold, of the next pass too."""
-    steps = _steps_per_pass(stop - start, plan.batch_size)
+    size, seed = sharing.batch_size, sharing.seed
+    steps = _steps_per_pass(stop - start, size)
     epoch, position = divmod(step + 1, steps)
-    here = _stored_order(start, stop, plan.seed, epoch)[position * plan.batch_size : steps * plan.batch_size]
-    ahead = here[: BUFFER * SHARD]
+    ahead = _stored_order(start, stop, seed, epoch)[position * size : steps * size][: BUFFER * SHARD]
     if len(ahead) < BUFFER * SHARD:
-        beyond = _stored_order(start, stop, plan.seed, epoch + 1)
-        ahead = np.concatenate([ahead, beyond[: BUFFER * SHARD - len(ahead)]])
+        ahead = np.concatenate([ahead, _stored_order(start, stop, seed, epoch + 1)[: BUFFER * SHARD - len(ahead)]])
     return list(dict.fromkeys((ahead // SHARD).tolist()))
 
 
 def _labels(drawn: MapTensors) -> Simulations:
     """Labels of drawn maps; their counts stay where they are."""
-    label = {name: getattr(drawn, name).cpu().double().numpy() for name in drawn._fields if name != "counts"}
+    label: dict[str, Any] = {
+        name: getattr(drawn, name).cpu().double().numpy() for name in drawn._fields if name != "counts"
+    }
     return Simulations(counts=np.empty((len(drawn.theta), 0), np.uint8), **label)
