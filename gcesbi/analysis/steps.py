@@ -37,7 +37,7 @@ from gcesbi.estimators import (
 from gcesbi.estimators.neural_posterior import NeuralPosteriorEstimator
 from gcesbi.estimators.poisson_fraction_maps import draw_poisson_shares, with_poisson_share
 from gcesbi.estimators.source_counts import network_digest
-from gcesbi.estimators.store import KINDS, add_notes
+from gcesbi.estimators.store import KINDS, add_notes, kinds_of
 from gcesbi.estimators.training.devices import is_main_process
 from gcesbi.estimators.training.loop import remove_checkpoints
 from gcesbi.evaluation.networks import TAUS, Evaluation, SourceCountEvaluation, evaluate_networks
@@ -126,7 +126,7 @@ def train(run: Run, progress: bool = False, only: Sequence[str] | None = None) -
     progress : bool
         Show progress bars.
     only : sequence of str, optional
-        Kinds of estimators to train, among :data:`gcesbi.estimators.store.KINDS`; :data:`TRAINED`, and the neural
+        Kinds of estimators to train, of :func:`gcesbi.estimators.store.kinds_of`; :data:`TRAINED`, and the neural
         posterior of the settings if they name one, if not given.
 
     Raises
@@ -135,10 +135,11 @@ def train(run: Run, progress: bool = False, only: Sequence[str] | None = None) -
         If a kind is unknown, or maps are missing.
     """
     kinds = tuple(dict.fromkeys(_wanted(run) if only is None else only))
-    for kind in kinds:
-        if kind not in KINDS:
-            raise InputError(f"only: must be among {', '.join(KINDS)}, got {kind!r}")
     settings, model = run.settings, run.model
+    known = kinds_of(model.region)
+    for kind in kinds:
+        if kind not in known:
+            raise InputError(f"only: must be among {', '.join(known)}, got {kind!r}")
     training = replace(settings.training, seed=settings.seed)
     maps = _training_maps(run)
     histories = {}

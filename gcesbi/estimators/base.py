@@ -21,9 +21,8 @@ from gcesbi.errors import InputError
 from gcesbi.estimators.training.loop import train
 from gcesbi.estimators.training.settings import TrainingHistory, TrainingSettings
 from gcesbi.estimators.training.trainable import Batch, Trainable
-from gcesbi.networks.chebyshev import ChebyshevEncoder
-from gcesbi.networks.face import FaceEncoder
-from gcesbi.networks.inputs import ENERGIES, CountsInput, MapEmbedding
+from gcesbi.networks import ChebyshevEncoder, CountsInput, FaceEncoder, MapEmbedding
+from gcesbi.networks.inputs import ENERGIES
 from gcesbi.networks.layers import check_sizes
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulations import Simulations

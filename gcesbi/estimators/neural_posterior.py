@@ -193,7 +193,7 @@ class NeuralPosteriorEstimator(Estimator):
                 f"prior: must have the estimator's parameters and bounds, {', '.join(self.quantities.parameters)}, "
                 f"got {', '.join(prior.names)}"
             )
-        return DirectPosterior(DensityOfMaps(self), prior)
+        return DirectPosterior(DensityOfMaps(self, self.quantities), prior)
 
 
 class NpeEstimator(NeuralPosteriorEstimator):

@@ -13,7 +13,7 @@ This module imports sbi, which takes two seconds; nothing imports it before a ne
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
@@ -21,8 +21,8 @@ from sbi.neural_nets.factory import posterior_flow_nn, posterior_nn
 from sbi.samplers.ode_solvers import build_neural_ode
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from gcesbi.estimators.neural_posterior import NeuralPosteriorEstimator
+from gcesbi.estimators.base import Estimator
+from gcesbi.estimators.neural_posterior_quantities import NamedQuantities
 
 __all__ = ["DensityHead", "DensityOfMaps", "FlowMatchingHead", "SplineFlowHead"]
 
@@ -147,12 +147,13 @@ class DensityOfMaps(ConditionalDensityEstimator):
     Parameters
     ----------
     estimator : NeuralPosteriorEstimator
-        Of the quantity ``"theta"`` alone.
+    quantities : NamedQuantities
+        Its own: ``"theta"`` alone.
     """
 
-    def __init__(self, estimator: NeuralPosteriorEstimator) -> None:
-        n_parameter = estimator.quantities.shapes["theta"]
-        super().__init__(estimator, torch.Size(n_parameter), torch.Size(estimator.exposure.shape))
+    def __init__(self, estimator: Estimator, quantities: NamedQuantities) -> None:
+        super().__init__(estimator, torch.Size(quantities.shapes["theta"]), torch.Size(estimator.exposure.shape))
+        self.quantities = quantities
 
     @property
     def embedding_net(self) -> nn.Module:
@@ -163,10 +164,9 @@ class DensityOfMaps(ConditionalDensityEstimator):
         """Log density (n, n_map) of θ (n, n_map, n_parameter) given counts (n_map, n_energy, n_pix)."""
         theta, condition, n_map = self._broadcast_and_align(input, condition)
         features = self.net(condition[0])
-        quantities = self.net.quantities
-        real = quantities.to_real({"theta": theta})
+        real = self.quantities.to_real({"theta": theta})
         density = self.net.head.log_prob(real.float(), features).reshape(len(theta), n_map)
-        return density - quantities.log_jacobian(real).to(density)
+        return density - self.quantities.log_jacobian(real).to(density)
 
     def loss(self, input: Tensor, condition: Tensor, **options: Any) -> Tensor:
         """Negative log density (n_map,) of θ (n_map, n_parameter)."""
@@ -175,5 +175,5 @@ class DensityOfMaps(ConditionalDensityEstimator):
     def sample(self, sample_shape: torch.Size, condition: Tensor, **options: Any) -> Tensor:
         """Draw θ (*sample_shape, n_map, n_parameter) given counts (n_map, n_energy, n_pix)."""
         drawn = self.net.head.sample(self.net(condition), torch.Size(sample_shape).numel())
-        theta = self.net.quantities.to_values(drawn)["theta"].float()
+        theta = self.quantities.to_values(drawn)["theta"].float()
         return theta.reshape(*sample_shape, *theta.shape[1:])

@@ -1,4 +1,4 @@
-"""Checkpoints of a training, one file each: weights, best weights, optimiser, counters; a kill leaves the last whole."""
+"""Checkpoints of a training, a file each: weights, best weights, optimiser, counters. A kill leaves the last whole."""
 
 from __future__ import annotations
 
