@@ -75,7 +75,7 @@ def imports(name):
 
 
 def room(name):
-    return (name.split(".") + ["__init__"])[1]
+    return [*name.split("."), "__init__"][1]
 
 
 def reachable(name):
