@@ -1,5 +1,7 @@
-"""Shared fixtures: where the real data lie, a limit on threads, headless Chromium."""
+"""Shared fixtures: where the real data lie, a limit on threads, templates of skies, headless Chromium."""
 
+import functools
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +24,39 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 def one_thread() -> None:
     """Let no test leave torch with more threads to the next: sums differ in their last bits, and cores are shared."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def machine_folder(tmp_path_factory) -> Path:
+    """A folder that all workers of pytest-xdist share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates_computed_once(machine_folder):
+    """Keep the templates of built-in skies, which tests build a hundred times, in files: to the last bit the same.
+
+    ``compose._maps.__wrapped__`` computes them.
+    """
+    from gcesbi.simulation import compose
+    from gcesbi.simulation.template_maps import TemplateMaps
+
+    shape = ("nside", "n_energy", "weeks", "gamma", "disk_height", "cosmic_rays", "halo_height", "spin_temperature")
+
+    @functools.wraps(compute := compose._maps)
+    def maps(sky, *arguments):
+        law = {name: getattr(sky, name) for name in shape}
+        path = machine_folder / f"sky-{hashlib.sha256(repr(law).encode()).hexdigest()[:16]}.npz"
+        found = TemplateMaps.load(path, law)
+        if found is None:
+            found = compute(sky, *arguments)
+            found.save(path, law)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compose, "_maps", maps)
+        yield
 
 
 def _shared(*parts: str) -> Path:

@@ -12,6 +12,12 @@ from gcesbi.simulation.template_maps import TemplateMaps
 SKY = InnerGalaxySky(nside=16, n_energy=2)
 
 
+@pytest.fixture(autouse=True)
+def really_computed(monkeypatch):
+    """Other tests keep templates in files."""
+    monkeypatch.setattr(compose, "_maps", compose._maps.__wrapped__)
+
+
 @pytest.fixture(scope="module")
 def model():
     return SkyModel.build(SKY)
