@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,6 +68,21 @@ RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=Fals
 _CORES = os.cpu_count() or 1
 PRETRAINED = Path("runs/pretrained")
 """Where `infer --pretrained` puts its run unless told otherwise."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        Console().print(version("gcesbi"), highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command(epilog="Example: gcesbi quickstart --out runs/mine --seed 3")

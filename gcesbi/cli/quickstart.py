@@ -16,7 +16,7 @@ from gcesbi.errors import InputError
 from gcesbi.posterior import Posterior
 from gcesbi.report import sections as pages
 from gcesbi.report.html import write_report
-from gcesbi.report.quickstart import Outcome
+from gcesbi.report.quickstart import QuickstartResult
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation
 
@@ -68,10 +68,11 @@ def quickstart(
     with timer.step("Judge them on held-out maps"):
         evaluation = steps.evaluate(run)
     posteriors, fit, nptf = _answers(run, observation, timer, progress)
-    outcome = Outcome(run, observation, truth, posteriors, fit, nptf, evaluation, histories)
+    plain = settings.model_dump(mode="json")
+    result = QuickstartResult(run.model, plain, observation, truth, posteriors, fit, nptf, evaluation, histories)
     with timer.step("Write the report"):
-        _write(outcome, timer)
-    print_table(timer.console, outcome.table)
+        _write(run, result, timer)
+    print_table(timer.console, result.table)
     print_problems(timer.console, nptf)
     timer.console.print(pages.calibration_verdict(evaluation))
     timer.console.print(f"Report: {run.folder / 'report.html'}")
@@ -115,11 +116,10 @@ def _answers(
     return posteriors | infer_neural_posteriors(run, observation), fit, nptf
 
 
-def _write(outcome: Outcome, timer: Timer) -> None:
+def _write(run: Run, result: QuickstartResult, timer: Timer) -> None:
     """Posteriors, numbers and page into the run's folder."""
-    run = outcome.run
-    for name, posterior in outcome.posteriors.items():
+    for name, posterior in result.posteriors.items():
         run.write_posterior(name.removesuffix(" fit").lower(), posterior)
-    results = outcome.results(timer.seconds)
+    results = result.results(timer.seconds)
     run.write_json("results.json", results)
-    write_report(run.folder / "report.html", outcome.report(timer.seconds, results))
+    write_report(run.folder / "report.html", result.report(timer.seconds, results))

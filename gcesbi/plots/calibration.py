@@ -12,8 +12,8 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
 from gcesbi.errors import InputError
-from gcesbi.validation import CalibrationCurve
 
+from .measures import Curve
 from .style import PALETTE, blank, legend
 
 __all__ = [
@@ -29,7 +29,7 @@ T = TypeVar("T")
 LINES = ("-", "--", "-.", ":")
 
 
-def coverage_curves(curves: Mapping[str, CalibrationCurve], title: str = "") -> Figure:
+def coverage_curves(curves: Mapping[str, Curve], title: str = "") -> Figure:
     """Measured coverage against nominal level with its band; calibrated predictions follow the diagonal."""
     figure, axes = blank(5.6, 5.2)
     draw_coverage(axes, curves)
@@ -40,7 +40,7 @@ def coverage_curves(curves: Mapping[str, CalibrationCurve], title: str = "") -> 
     return figure
 
 
-def draw_coverage(axes: Axes, curves: Mapping[str, CalibrationCurve]) -> None:
+def draw_coverage(axes: Axes, curves: Mapping[str, Curve]) -> None:
     """Draw :func:`coverage_curves` into a panel of a figure, without title and legend."""
     axes.plot([0, 1], [0, 1], color="black", lw=1, ls="--", label="calibrated")
     for i, (name, curve) in enumerate(_some(curves).items()):

@@ -10,15 +10,15 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
 from gcesbi.errors import InputError
-from gcesbi.validation import CalibrationCurve, ConditionalCalibration, Estimate, PitHistogram
 
+from .measures import Band, Curve, Density, Groups
 from .style import PALETTE, blank, legend, method_styles, panels
 
 __all__ = ["bin_coverage", "estimates", "group_means", "pit_bands", "recovered_fluxes"]
 
 
 def bin_coverage(
-    curves: Sequence[CalibrationCurve | None], positions: ArrayLike, unit: str, alphas: Sequence[float] = (0.68, 0.95)
+    curves: Sequence[Curve | None], positions: ArrayLike, unit: str, alphas: Sequence[float] = (0.68, 0.95)
 ) -> Figure:
     """Coverage with its band for each flux or energy bin at `positions` (n_bin,); dashed lines are nominal."""
     figure, axes = blank(6.4, 4.2)
@@ -40,7 +40,7 @@ def bin_coverage(
     return figure
 
 
-def pit_bands(histograms: Mapping[str, PitHistogram]) -> Figure:
+def pit_bands(histograms: Mapping[str, Density]) -> Figure:
     """One panel a quantity: density of the PIT with bands that hold 1 in all bins together if calibrated."""
     if not histograms:
         raise InputError("histograms: needs at least one, got none")
@@ -55,7 +55,7 @@ def pit_bands(histograms: Mapping[str, PitHistogram]) -> Figure:
     return figure
 
 
-def group_means(found: ConditionalCalibration, unit: str = "mean square of z", most: int = 24) -> Figure:
+def group_means(found: Groups, unit: str = "mean square of z", most: int = 24) -> Figure:
     """Mean of each group with its band, corrected for the number of groups; those farthest from nominal if many."""
     groups = sorted(found.groups, key=lambda group: abs(group.estimate.value - found.nominal))[-most:]
     figure, axes = blank(7.0, 0.6 + 0.32 * len(groups) + 0.6)
@@ -70,7 +70,7 @@ def group_means(found: ConditionalCalibration, unit: str = "mean square of z", m
     return figure
 
 
-def estimates(values: Mapping[str, Estimate], unit: str, nominal: float) -> Figure:
+def estimates(values: Mapping[str, Band], unit: str, nominal: float) -> Figure:
     """One line a name: value with band, the nominal value dashed."""
     if not values:
         raise InputError("values: needs at least one, got none")

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from gcesbi.analysis.run import Run
-from gcesbi.analysis.settings import RunSettings
 from gcesbi.baselines import NptfPosterior, PoissonFitResult
 from gcesbi.estimators import TrainingHistory
 from gcesbi.evaluation.networks import Evaluation
@@ -19,19 +17,21 @@ from gcesbi.posterior import QUANTITIES, Posterior
 from gcesbi.report import sections as pages
 from gcesbi.report.html import Report, Section, TableBlock
 from gcesbi.report.tables import comparison_table
-from gcesbi.simulation import Simulations
+from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation
 
-__all__ = ["Outcome"]
+__all__ = ["QuickstartResult"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class QuickstartResult:
     """What a quickstart found.
 
     Parameters
     ----------
-    run : Run
+    model : SkyModel
+    settings : mapping of str to values
+        All settings of the run, plain values by section.
     observation : Observation
     truth : Simulations or None
         Labels of the observation, if it is a mock.
@@ -45,7 +45,8 @@ class Outcome:
         By kind of estimator.
     """
 
-    run: Run
+    model: SkyModel
+    settings: Mapping[str, Any]
     observation: Observation
     truth: Simulations | None
     posteriors: Mapping[str, Posterior]
@@ -57,15 +58,15 @@ class Outcome:
     @cached_property
     def table(self) -> TableBlock:
         """All methods side by side."""
-        return comparison_table(self.posteriors, self.run.model.bins, self.truth)
+        return comparison_table(self.posteriors, self.model.bins, self.truth)
 
     def results(self, seconds: Mapping[str, float]) -> dict[str, Any]:
         """All numbers, for JSON; `seconds` of every step."""
-        model, fit, truth = self.run.model, self.fit, self.truth
+        model, fit, truth = self.model, self.fit, self.truth
         return {
             "version": version("gcesbi"),
             "model": model.fingerprint,
-            "settings": self.run.settings.model_dump(mode="json"),
+            "settings": dict(self.settings),
             "table": {"columns": self.table.columns, "rows": self.table.rows},
             "posteriors": {n: _summary(p, model.names, model.point_sources) for n, p in self.posteriors.items()},
             "truth": None if truth is None else _truth(truth),
@@ -81,12 +82,12 @@ class Outcome:
 
     def report(self, seconds: Mapping[str, float], results: Mapping[str, Any]) -> Report:
         """The page, with its numbers to download."""
-        model, evaluation = self.run.model, self.evaluation
+        model, evaluation = self.model, self.evaluation
         networks = self.posteriors["networks"]
         others = {name: each for name, each in self.posteriors.items() if name != "networks"}
         return Report(
             title="What makes the Galactic Centre excess?",
-            subtitle=_subtitle(self.run.settings, self.truth),
+            subtitle=_subtitle(self.settings, self.truth),
             verdict=f"{_finding(networks)} {pages.calibration_verdict(evaluation)}",
             mood=pages.calibration_mood(evaluation),
             summary=self.table,
@@ -96,7 +97,7 @@ class Outcome:
                 pages.source_count_section(model, networks, others, self.truth),
                 pages.calibration_section(evaluation),
                 pages.training_section(self.histories),
-                _how(self.run.settings, seconds, self.nptf.convergence.problems, model.fingerprint),
+                _how(self.settings, seconds, self.nptf.convergence.problems, model.fingerprint),
             ),
             data=results,
         )
@@ -133,17 +134,19 @@ def _truth(truth: Simulations) -> dict[str, object]:
     }
 
 
-def _subtitle(settings: RunSettings, truth: Simulations | None) -> str:
-    sky = settings.sky
+def _subtitle(settings: Mapping[str, Any], truth: Simulations | None) -> str:
+    sky = settings["sky"]
     what = "mock map drawn from the model" if truth is not None else "observed map"
-    return f"{what}, {sky.kind} sky, nside {sky.nside}, seed {settings.seed}"
+    return f"{what}, {sky['kind']} sky, nside {sky['nside']}, seed {settings['seed']}"
 
 
-def _how(settings: RunSettings, seconds: Mapping[str, float], problems: tuple[str, ...], fingerprint: str) -> Section:
+def _how(
+    settings: Mapping[str, Any], seconds: Mapping[str, float], problems: tuple[str, ...], fingerprint: str
+) -> Section:
     rows = tuple((name, f"{value:.1f} s") for name, value in seconds.items())
     flat = tuple(
         (f"{section}.{key}" if isinstance(value, dict) else section, str(item))
-        for section, value in settings.model_dump(mode="json").items()
+        for section, value in settings.items()
         for key, item in (value.items() if isinstance(value, dict) else [("", value)])
     )
     chain = "The NPTF's chain passed its convergence checks."

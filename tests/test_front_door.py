@@ -1,0 +1,40 @@
+"""What importing costs: looked up in sys.modules of a fresh process, not on a clock; and what the front door offers."""
+
+import subprocess
+import sys
+
+import pytest
+
+import gcesbi
+
+HEAVY = ("torch", "sbi", "lightning", "numba", "healpy", "astropy", "matplotlib", "arviz", "pydantic", "scipy.stats")
+
+
+def imported(code):
+    """Heavy modules, and those of gcesbi, that code imports."""
+    told = f"import sys\n{code}\nprint(*(n for n in sys.modules if n in {HEAVY!r} or n.startswith('gcesbi')))"
+    return set(subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True).stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("code", "allowed"),
+    [
+        ("import gcesbi", set()),
+        ("import gcesbi.validation", {"scipy.stats"}),
+        ("from typer.main import get_command\nfrom gcesbi.cli.main import app\nget_command(app)", set()),
+    ],
+    ids=["front door", "validation", "command line"],
+)
+def test_heavy_modules_wait_until_they_are_used(code, allowed):
+    assert imported(code) & set(HEAVY) <= allowed
+
+
+def test_the_front_door_offers_what_it_says():
+    names = set(gcesbi.__all__)
+    assert {"Run", "Prior", "Posterior", "SpectralEstimator", "NpeEstimator", "load_settings", "quickstart"} <= names
+    assert set(dir(gcesbi)) >= names
+    for name in names:
+        assert getattr(gcesbi, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'banana'"):
+        gcesbi.banana  # noqa: B018
+    assert callable(gcesbi.quickstart)
