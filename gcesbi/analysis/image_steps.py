@@ -155,10 +155,10 @@ def _untrained(run: ImageRun, name: str) -> ImageEstimator:
         "seed": settings.seed,
     }
     if name == "npe":
-        return ImageNpe.for_images(model, hidden=joint.hidden, n_layer=joint.n_layer, **common)
+        return ImageNpe.for_model(model, hidden=joint.hidden, n_layer=joint.n_layer, **common)
     if name == "quantiles":
-        return ShareQuantiles.for_images(model, **common)
-    return ShareEstimator.for_images(model, part=name, **common)
+        return ShareQuantiles.for_model(model, **common)
+    return ShareEstimator.for_model(model, part=name, **common)
 
 
 def _learnt_from(run: ImageRun, learnt: Simulations, held_out: Simulations, progress: bool) -> ShareEstimator:

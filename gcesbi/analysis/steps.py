@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,29 +165,14 @@ def _wanted(run: Run) -> tuple[str, ...]:
 
 def _untrained(run: Run, kind: str) -> Estimator:
     """An estimator of the run's model, by the settings of its kind."""
-    settings, model, chosen = run.settings, run.model, KINDS[kind]
+    settings, chosen = run.settings, KINDS[kind]
+    own: dict[str, Any] = {}
     if issubclass(chosen, NeuralPosteriorEstimator):
-        own = settings.neural_posterior
-        return chosen.for_model(
-            model,
-            own.quantities,
-            hidden=own.hidden,
-            n_layer=own.n_layer,
-            network=settings.network,
-            seed=settings.seed,
-        )
-    if chosen is SpectralEstimator:
-        return SpectralEstimator(
-            model.region,
-            model.exposure,
-            model.names,
-            covariance=settings.spectra.covariance,
-            rank=settings.spectra.rank,
-            network=settings.network,
-            fingerprint=model.fingerprint,
-            seed=settings.seed,
-        )
-    return chosen.for_model(model, network=settings.network, seed=settings.seed)
+        neural = settings.neural_posterior
+        own = {"quantities": neural.quantities, "hidden": neural.hidden, "n_layer": neural.n_layer}
+    elif chosen is SpectralEstimator:
+        own = {"covariance": settings.spectra.covariance, "rank": settings.spectra.rank}
+    return chosen.for_model(run.model, network=settings.network, seed=settings.seed, **own)
 
 
 def _training_maps(run: Run) -> Simulations | StoredMaps | Simulator:

@@ -138,10 +138,10 @@ class Estimator(Trainable):
         self.eval()
 
     @classmethod
-    def for_model(cls, model: SkyModel, *, network: NetworkSettings | None = None, seed: int = 0) -> Self:
-        """An untrained estimator for a model's maps."""
-        labels = cls._labels(model)
-        return cls(model.region, model.exposure, network=network, fingerprint=model.fingerprint, seed=seed, **labels)
+    def for_model(cls, model: SkyModel, **settings: Any) -> Self:
+        """An untrained estimator for a model's maps; `settings` are the estimator's other arguments."""
+        about = {"fingerprint": model.fingerprint, **cls._labels(model)}
+        return cls(model.region, model.exposure, **about | settings)
 
     @classmethod
     def _labels(cls, model: SkyModel) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,21 +109,6 @@ class ImageEstimator(Estimator):
     network: ImageNetworkSettings  # type: ignore[assignment]
     part: str = "full"
 
-    @classmethod
-    def for_images(cls, model: ImageSkyModel, *, fingerprint: str, **settings: Any) -> Self:
-        """An untrained estimator for images like a model's.
-
-        Parameters
-        ----------
-        model : ImageSkyModel
-            One of those whose images train the estimator.
-        fingerprint : str
-            Of all of them: :func:`joint_fingerprint`.
-        **settings
-            The estimator's own arguments.
-        """
-        return cls(model.region, model.exposure, fingerprint=fingerprint, **cls._labels(model), **settings)  # type: ignore[arg-type]
-
     def _embedding(self) -> ImageEmbedding:  # type: ignore[override]
         sizes = self.network
         inputs = ImageInput(self.region, self.n_energy, self.part, sizes.scaling, sizes.rebin)  # type: ignore[arg-type]
@@ -172,6 +157,8 @@ class _OfShare(ImageEstimator):
         parameters: Sequence[str] = ("f_src",),
         **settings: Any,
     ) -> None:
+        if "f_src" not in parameters:
+            raise InputError(f"parameters: must name f_src, got {tuple(parameters)}")
         self.column = list(parameters).index("f_src")
         super().__init__(region, exposure, names, **settings)  # type: ignore[arg-type]
 
@@ -442,12 +429,8 @@ def _own_levels(taus: ArrayLike, levels: Tensor) -> Array:
 def _with_levels(drawn: Array, levels: Tensor) -> Array:
     """Samples (n, n_image) of one parameter, moved to the levels that are true; their order stays."""
     n = len(drawn)
-    place = np.clip(_own_levels((np.arange(n) + 0.5) / n, levels) * n - 0.5, 0, n - 1)
-    ordered, ranks = np.sort(drawn, axis=0), drawn.argsort(axis=0).argsort(axis=0)
-    low = np.minimum(place.astype(int), max(n - 2, 0))
-    high = np.minimum(low + 1, n - 1)
-    share = (place - low)[:, None]
-    return np.take_along_axis((1 - share) * ordered[low] + share * ordered[high], ranks, axis=0)
+    moved = np.quantile(drawn, _own_levels((np.arange(n) + 0.5) / n, levels), axis=0, method="hazen")
+    return np.take_along_axis(moved, drawn.argsort(axis=0).argsort(axis=0), axis=0)
 
 
 @torch.no_grad()

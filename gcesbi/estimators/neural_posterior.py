@@ -81,9 +81,7 @@ class NeuralPosteriorEstimator(Estimator):
         parameters: Mapping[str, Sequence[float | None]] | None = None,
         hidden: int = 64,
         n_layer: int = 5,
-        network: NetworkSettings | None = None,
-        fingerprint: str = "",
-        seed: int = 0,
+        **common: Any,
     ) -> None:
         if min(hidden, n_layer) < 1:
             raise InputError(f"hidden, n_layer: must be at least 1, got {hidden}, {n_layer}")
@@ -96,34 +94,22 @@ class NeuralPosteriorEstimator(Estimator):
             flux_bin=tuple(float(x) for x in flux_bin),
             parameters={name: (low, high) for name, (low, high) in (parameters or {}).items()},
         )
-        super().__init__(region, exposure, names, network=network, fingerprint=fingerprint, seed=seed)
+        super().__init__(region, exposure, names, **common)
 
     @classmethod
-    def for_model(
-        cls,
-        model: SkyModel,
-        quantities: Sequence[str] = _QUANTITIES,
-        *,
-        hidden: int = 64,
-        n_layer: int = 5,
-        network: NetworkSettings | None = None,
-        seed: int = 0,
-    ) -> Self:
-        """An untrained estimator for a model's maps."""
-        return cls(
-            model.region,
-            model.exposure,
-            model.names,
-            quantities=quantities,
-            point_sources=model.point_sources,
-            flux_bin=model.coordinates.flux_bin,
-            parameters=_bounds(model.prior()),
-            hidden=hidden,
-            n_layer=n_layer,
-            network=network,
-            fingerprint=model.fingerprint,
-            seed=seed,
-        )
+    def for_model(cls, model: SkyModel, quantities: Sequence[str] | None = None, **settings: Any) -> Self:
+        """An untrained estimator for a model's maps; `settings` are the estimator's other arguments."""
+        chosen = {} if quantities is None else {"quantities": quantities}
+        return super().for_model(model, **chosen, **settings)
+
+    @classmethod
+    def _labels(cls, model: SkyModel) -> dict[str, Any]:
+        return {
+            "names": model.names,
+            "point_sources": model.point_sources,
+            "flux_bin": model.coordinates.flux_bin,
+            "parameters": _bounds(model.prior()),
+        }
 
     def _more_identity(self) -> dict[str, Any]:
         return {**self.quantities.to_dict(), "hidden": self.hidden, "n_layer": self.n_layer}

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.base import Estimator, NetworkSettings
+from gcesbi.estimators.base import Estimator
 from gcesbi.estimators.losses import check_quantile_loss, levels_of_loss, quantile_loss
 from gcesbi.networks import QuantileHead, QuantileOutput
 from gcesbi.posterior import check_levels
@@ -60,13 +60,11 @@ class SourceCountEstimator(Estimator):
         n_bin: int = 26,
         n_level: int = 16,
         tail_weight: float = 0.05,
-        network: NetworkSettings | None = None,
-        fingerprint: str = "",
-        seed: int = 0,
+        **common: Any,
     ) -> None:
         check_quantile_loss(n_level, tail_weight)
         self.n_bin, self.n_level, self.tail_weight = n_bin, n_level, tail_weight
-        super().__init__(region, exposure, names, network=network, fingerprint=fingerprint, seed=seed)
+        super().__init__(region, exposure, names, **common)
 
     @classmethod
     def _labels(cls, model: SkyModel) -> dict[str, Any]:

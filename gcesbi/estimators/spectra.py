@@ -34,7 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.base import Estimator, NetworkSettings
+from gcesbi.estimators.base import Estimator
 from gcesbi.estimators.losses import cholesky_nll, gaussian_crps, gaussian_nll, low_rank_nll
 from gcesbi.estimators.map_flux import flux_error, total_flux
 from gcesbi.networks import (
@@ -85,14 +85,12 @@ class SpectralEstimator(Estimator):
         *,
         covariance: str = "diagonal",
         rank: int = 8,
-        network: NetworkSettings | None = None,
-        fingerprint: str = "",
-        seed: int = 0,
+        **common: Any,
     ) -> None:
         if covariance not in COVARIANCES:
             raise InputError(f"covariance: must be one of {', '.join(COVARIANCES)}, got {covariance!r}")
         self.covariance, self.rank = covariance, rank
-        super().__init__(region, exposure, names, network=network, fingerprint=fingerprint, seed=seed)
+        super().__init__(region, exposure, names, **common)
 
     @property
     def n_column(self) -> int:

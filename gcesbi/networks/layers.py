@@ -1,16 +1,14 @@
-r"""Layers that encoders and heads share: sizes, normalisation, layers that begin quietly, means over pixels.
+r"""Layers that encoders and heads share: checks of sizes, a quiet beginning, normalisation, means over pixels.
 
-Means over a region's pixels: how clumpy a map is, is a mean.
-
-Maxima of neighbouring pixels, from level to level, say where something shines; how many pixels hold so and so much is
-told by means of rectified channels, taken before the maxima,
+**Means.** Maxima of neighbouring pixels, from level to level, say where something shines. How clumpy a map is, that is
+how many pixels hold so and so much, is a mean of rectified channels, taken before the maxima,
 
 .. math:: m_c = \frac{1}{n_\mathrm{pix}} \sum_p \mathrm{ReLU}(w_c \cdot x_p + b_c) ,
 
-with x_p all that a level sees around a pixel. With x_p the pixel's own channels (a layer of its own in front of the
+with x_p all that a level sees around a pixel. With x_p the pixel's own channels (:class:`PixelLayer`, in front of the
 levels) these are sums over a set (Zaheer et al. 2017, arXiv:1703.06114), and give the histogram of its counts as finely
-as there are channels. From map to map they vary little, by about :math:`n_\mathrm{pix}^{-1/2}`, so they are
-standardised over maps.
+as there are channels. From map to map they vary little, by about :math:`n_\mathrm{pix}^{-1/2}`, so
+:class:`LevelMeans` standardises them over maps.
 """
 
 from __future__ import annotations
@@ -36,6 +34,8 @@ __all__ = [
 NORMS = ("batch", "instance", "none")
 """Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167), of each map by itself (Ulyanov et al. 2016,
 arXiv:1607.08022), or none."""
+
+_EPSILON = 1e-8  # added to the variances of means, which are of the order of 1 / n_pix
 
 
 def check_sizes(norm: str, widths: Sequence[int], n_channel: int, n_features: int, depth: int) -> None:
@@ -67,19 +67,18 @@ def quiet_linear(n_in: int, n_out: int) -> nn.Linear:
 
 def norm_of_images(kind: str, width: int) -> nn.Module:
     """Normalisation of images (n, width, n_row, n_column)."""
-    if kind == "batch":
-        return nn.BatchNorm2d(width)
-    return nn.InstanceNorm2d(width, affine=True) if kind == "instance" else nn.Identity()
+    return _norm(kind, nn.BatchNorm2d, nn.InstanceNorm2d, width)
 
 
 def norm_of_pixels(kind: str, width: int) -> nn.Module:
     """Normalisation of maps (n, width, n_pix)."""
+    return _norm(kind, nn.BatchNorm1d, nn.InstanceNorm1d, width)
+
+
+def _norm(kind: str, batch: type[nn.Module], instance: type[nn.Module], width: int) -> nn.Module:
     if kind == "batch":
-        return nn.BatchNorm1d(width)
-    return nn.InstanceNorm1d(width, affine=True) if kind == "instance" else nn.Identity()
-
-
-_EPSILON = 1e-8  # added to the variances of means, which are of the order of 1 / n_pix
+        return batch(width)
+    return instance(width, affine=True) if kind == "instance" else nn.Identity()
 
 
 class PixelLayer(nn.Module):

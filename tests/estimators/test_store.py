@@ -8,7 +8,8 @@ import torch
 from gcesbi import SkyModel
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, SourceCountEstimator, load_estimator, read_notes, save_estimator
-from gcesbi.estimators.store import add_notes
+from gcesbi.estimators.store import KINDS, add_notes, kinds_of
+from gcesbi.sky.image import ImageGeometry
 from gcesbi.sky.region import Region
 
 
@@ -209,3 +210,10 @@ def test_large_numbers_are_halved_too(toy, tmp_path):
     torch.testing.assert_close(
         loaded.embedding.inputs.pixel_mean, estimator.embedding.inputs.pixel_mean, rtol=2**-8, atol=0
     )
+
+
+def test_kinds_are_chosen_by_the_grid(toy):
+    of_maps, of_images = kinds_of(toy.region), kinds_of(ImageGeometry((4, 4), 1.0).whole())
+    assert set(of_maps) == {"spectra", "source_counts", "npe", "fmpe"}
+    assert set(of_images) == {"image_share", "image_quantiles", "image_npe"}
+    assert {**of_maps, **of_images} == KINDS

@@ -1,5 +1,6 @@
 """Estimators of images, on pictures whose clumpiness is the share."""
 
+import json
 from dataclasses import replace
 from functools import lru_cache
 
@@ -105,6 +106,28 @@ def test_networks_are_stored_and_read_again(kind, tmp_path):
     assert read_notes(tmp_path / "network") == {"told": 1}
     with pytest.raises(InputError, match="made for another model; fingerprint: 'sky', now 'other'"):
         load_estimator(tmp_path / "network", fingerprint="other")
+
+
+def test_quantiles_stored_as_a_cdf_of_two_bins_are_read(tmp_path):
+    """Cards of gcesbi 0.1.0 name the bins."""
+    network = ShareQuantiles(REGION, EXPOSURE, network=NETWORK, seed=2)
+    save_estimator(network, tmp_path / "network")
+    card = json.loads((tmp_path / "network.json").read_text())
+    card["identity"]["n_bin"] = 2
+    (tmp_path / "network.json").write_text(json.dumps(card))
+    counts = images(5, 4).counts
+    np.testing.assert_array_equal(
+        load_estimator(tmp_path / "network").quantiles(counts, [0.1, 0.9]), network.quantiles(counts, [0.1, 0.9])
+    )
+
+
+@pytest.mark.parametrize("kind", [ShareEstimator, ShareQuantiles])
+def test_the_share_is_found_by_its_name(kind):
+    network = kind(REGION, EXPOSURE, network=NETWORK, parameters=("alpha", "f_src"))
+    maps = images(20, 4)
+    np.testing.assert_array_equal(network.targets(maps).numpy(), maps.theta[:, 1])
+    with pytest.raises(InputError, match="parameters: must name f_src, got \\('alpha',\\)"):
+        kind(REGION, EXPOSURE, network=NETWORK, parameters=("alpha",))
 
 
 def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcesbi.errors import InputError
-from gcesbi.networks.quantile import QuantileHead, ramp_basis
+from gcesbi.networks.quantile import QuantileHead, ShareQuantileHead, ramp_basis
 
 FEW = settings(deadline=None, max_examples=25)
 LEVELS = torch.linspace(1e-4, 1 - 1e-4, 101)
@@ -96,3 +96,23 @@ def test_untrained_quantiles_are_the_labels_own():
 def test_one_bin_is_refused():
     with pytest.raises(InputError, match="n_bin: must be at least 2, got 1"):
         QuantileHead(8, 1, 1)
+
+
+def test_a_shares_head_is_one_value_of_a_cdfs():
+    """Same weights, same answers: files of the time when a share was a CDF of two bins are those of today's head."""
+    head, cdf = _random_head(4, 1.0, n_template=1, n_bin=2)
+    share = ShareQuantileHead(8)
+    share.load_state_dict(head.state_dict())
+    features = torch.randn(5, 8)
+    torch.testing.assert_close(
+        share.share(share(features), LEVELS), head.cdf(head(features), LEVELS)[:, :, 0, 0], rtol=0, atol=0
+    )
+    assert cdf.shape[2:] == (1, 2)
+
+
+def test_an_untrained_shares_head_answers_the_labels_quantiles():
+    head, labels = ShareQuantileHead(8), torch.rand(20_000)
+    head.set_prior(labels)
+    levels = torch.tensor([0.025, 0.25, 0.5, 0.75, 0.975])
+    found = head.share(head(torch.zeros(1, 8)), levels).detach()[0]
+    torch.testing.assert_close(found, torch.quantile(labels, levels), rtol=0, atol=0.02)
