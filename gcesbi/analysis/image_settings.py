@@ -17,7 +17,8 @@ from gcesbi.errors import InputError
 from gcesbi.estimators import TrainingSettings
 from gcesbi.estimators.images import ImageNetworkSettings
 from gcesbi.io import read_observation
-from gcesbi.simulation.image_sky_model import TESTING, TRAINING, ImageSky, ImageSkyModel
+from gcesbi.simulation.image_settings import TESTING, TRAINING, ImageSky
+from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.sky_settings import INTERSTELLAR, check_keys, make_settings
 from gcesbi.sky.observation import Observation
 
@@ -170,7 +171,7 @@ class ImageRunSettings(_Settings):
     def build(self, background: str, free: bool = False) -> ImageSkyModel:
         """The model of an interstellar model: with region, energies, exposure and PSF of the observation, if any."""
         sky, seen = self.sky_of(background, free), self.observation.read()
-        return sky.build() if seen is None else sky.build_for(seen)
+        return ImageSkyModel.build(sky, seen)
 
 
 def image_preset_names() -> tuple[str, ...]:

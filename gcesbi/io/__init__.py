@@ -2,6 +2,7 @@
 
 from gcesbi.io.catalog import read_catalogue
 from gcesbi.io.folder import read_map, read_mask, read_template
+from gcesbi.io.image import read_intensity_cube
 from gcesbi.io.irf import read_king_table, read_psf
 from gcesbi.io.observation import read_observation, write_observation
 from gcesbi.io.skymaps import SkyMaps, degrade, map_nside
@@ -11,6 +12,7 @@ __all__ = [
     "degrade",
     "map_nside",
     "read_catalogue",
+    "read_intensity_cube",
     "read_king_table",
     "read_map",
     "read_mask",

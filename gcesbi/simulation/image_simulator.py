@@ -26,7 +26,7 @@ from gcesbi.physics.source_flux import PowerLawFluxes
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import Simulator, smallest_counts
-from gcesbi.sky.observation import Observation, RadialPSF
+from gcesbi.sky.observation import RadialPSF
 
 __all__ = ["ImageSimulator", "ImageSources"]
 
@@ -71,9 +71,7 @@ class ImageSimulator(Simulator):
 
     draws: ClassVar[int] = DRAWS
 
-    def __init__(self, model: ImageSkyModel) -> None:
-        self.model: ImageSkyModel = model  # type: ignore[assignment]
-        self._resolved = None
+    model: ImageSkyModel  # type: ignore[assignment]
 
     def prepare(self) -> None:
         """Compute what drawing needs; call it once before several threads draw."""
@@ -140,15 +138,6 @@ class ImageSimulator(Simulator):
             number = rng.poisson(sources.flux * model.spectrum[e] * exposure[e])
             _scatter(rng, lon, lat, number, self._radii[e], self._grid, geometry.shape, self._place, counts[e])
         return counts
-
-    def observe(self, theta: ArrayLike, seed: int = 0) -> tuple[Observation, Simulations]:  # type: ignore[override]
-        """Draw one mock observation of parameters (n_parameter,), with its labels (a batch of one)."""
-        drawn = self.draw(np.atleast_2d(np.asarray(theta, dtype=np.float64)), np.random.default_rng(seed))
-        model = self.model
-        seen = Observation(
-            drawn.counts[0].astype(np.int64), model.exposure, model.energy_edges, model.region, model.psf
-        )
-        return seen, drawn
 
     # -- what drawing needs -------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from gcesbi.physics.dark_matter import Annihilation
 from gcesbi.physics.image_psf import ImageSmoother, source_image
 from gcesbi.physics.intensity import SmoothEmission
 from gcesbi.posterior import Coordinates
+from gcesbi.simulation.matching import check_same_energies, check_same_exposure
 from gcesbi.sky.image import ImageGeometry, ImageRegion
 from gcesbi.sky.observation import Observation, ObservationSet, RadialPSF
 
@@ -178,23 +179,14 @@ class ImageModel:
             If energy bins, geometry, event types or exposure (beyond 2 %) differ, or the region is not part of the
             model's.
         """
-        edges = observation.energy_edges
-        if edges.shape != self.energy_edges.shape or not np.allclose(edges, self.energy_edges, rtol=1e-6):
-            raise InputError(
-                f"observation: energy edges must be the model's {self.energy_edges.round(4).tolist()} GeV, "
-                f"got {edges.round(4).tolist()}"
-            )
+        check_same_energies(observation.energy_edges, self.energy_edges)
         model = self._cut(observation.region)
         if observation.exposure.shape != model.exposure.shape:
             raise InputError(
                 f"observation: must hold {self.n_part} event types as the model does, "
                 f"holds {observation.exposure.shape[-1] / observation.region.n_pix:g}"
             )
-        ratio = observation.exposure / model.exposure
-        if np.max(np.abs(ratio - 1)) > 0.02:
-            raise InputError(
-                f"observation: exposure must be the model's within 2 %, is {ratio.min():.3g} to {ratio.max():.3g} of it"
-            )
+        check_same_exposure(observation.exposure, model.exposure)
         return model
 
     def _cut(self, region: ImageRegion) -> ImageModel:

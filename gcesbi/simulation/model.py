@@ -32,11 +32,11 @@ from gcesbi.physics.spectra import skew_normal_shares
 from gcesbi.posterior import Coordinates
 from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Spectrum
 from gcesbi.simulation.compose import compose
+from gcesbi.simulation.matching import check_same_energies, check_same_exposure
 from gcesbi.simulation.prior import Marginal, Prior, Uniform
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, make_settings
 from gcesbi.simulation.template_maps import TemplateMaps
-from gcesbi.sky.observation import Observation
-from gcesbi.sky.region import Region
+from gcesbi.sky import Observation, Region
 
 __all__ = ["Emission", "SkyModel"]
 
@@ -65,7 +65,7 @@ class Emission:
     poisson: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SkyModel:
     """Templates, instrument and priors of one patch of the sky. Build one by :meth:`preset` or :meth:`from_folder`.
 
@@ -187,6 +187,12 @@ class SkyModel:
             one = cls.build(drawn.model_copy(update={"n_energy": 1, "spectral_jitter": 0.0}))
             return replace(one, settings=settings, resolved=cls.build(drawn))
         return cls(settings=settings, **compose(settings, maps))
+
+    def __repr__(self) -> str:
+        return (
+            f"SkyModel({', '.join(self.names)}; {self.n_energy} energy bins, {self.energy_edges[0]:.4g} to "
+            f"{self.energy_edges[-1]:.4g} GeV; {len(self._prior.names)} parameters; {self.region}; {self.fingerprint})"
+        )
 
     # -- what there is ------------------------------------------------------------------------------------------
 
@@ -355,18 +361,11 @@ class SkyModel:
         InputError
             If nside, energy bins, pixels or exposure (beyond 2 %) are not those of the model.
         """
-        edges = observation.energy_edges
-        if edges.shape != self.energy_edges.shape or not np.allclose(edges, self.energy_edges, rtol=1e-6):
-            raise InputError(
-                f"observation: energy edges must be the model's {self.energy_edges.round(4).tolist()} GeV, "
-                f"got {edges.round(4).tolist()}"
-            )
+        check_same_energies(observation.energy_edges, self.energy_edges)
+        if not isinstance(observation.region, Region):
+            raise InputError(f"observation: must be a HEALPix map, is on {observation.region}")
         model = self if observation.region == self.region else self.with_region(observation.region)
-        ratio = observation.exposure / model.exposure
-        if np.max(np.abs(ratio - 1)) > 0.02:
-            raise InputError(
-                f"observation: exposure must be the model's within 2 %, is {ratio.min():.3g} to {ratio.max():.3g} of it"
-            )
+        check_same_exposure(observation.exposure, model.exposure)
         return model
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gcesbi.errors import InputError
+from gcesbi.simulation.image_settings import ImageSky
 from gcesbi.simulation.image_simulator import ImageSimulator
-from gcesbi.simulation.image_sky_model import ImageSkyModel, image_sky_from_json
+from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulator import Simulator
-from gcesbi.simulation.sky_settings import settings_from_json
-from gcesbi.sky.region import Region
+from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, make_settings
+from gcesbi.sky import grid_of
 
-__all__ = ["Recipe"]
+__all__ = ["Recipe", "build_model", "simulator_for"]
+
+_MAPS: dict[str, type[InnerGalaxySky | FolderSky]] = {"inner-galaxy": InnerGalaxySky, "folder": FolderSky}
+_IMAGES = "galactic-centre-images"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Recipe:
     Parameters
     ----------
     text : str
-        JSON: the settings (``sky``) and the region, as runs of pixels in NESTED order.
+        JSON: the settings (``sky``) and the region, as its grid describes itself.
     fingerprint : str
         Of the model.
     """
@@ -40,9 +42,7 @@ class Recipe:
     @classmethod
     def of(cls, model: SkyModel | ImageSkyModel) -> Recipe:
         """The recipe of a model."""
-        region: dict[str, Any] = {"runs": _runs(model.region.pixels)}
-        if isinstance(model, SkyModel):
-            region["nside"] = model.region.nside
+        region = model.region.describe()
         return cls.from_dict(
             {"sky": model.settings.model_dump(mode="json"), "region": region, "fingerprint": model.fingerprint}
         )
@@ -85,20 +85,29 @@ def _build(recipe: Recipe) -> Simulator:
 
 
 def _simulator(content: dict[str, Any]) -> Simulator:
-    settings, region = json.dumps(content["sky"]), content["region"]
-    if "nside" not in region:
-        return ImageSimulator(image_sky_from_json(settings).build())
-    model = SkyModel.build(settings_from_json(settings))
-    wanted = Region(region["nside"], _pixels(region["runs"]))
-    return Simulator(model if wanted == model.region else model.with_region(wanted))
+    model = build_model(content["sky"])
+    if isinstance(model, SkyModel):  # images are whole; their geometry follows from the settings
+        wanted = grid_of(content["region"])
+        model = model if wanted == model.region else model.with_region(wanted)
+    return simulator_for(model)
 
 
-def _runs(pixels: NDArray[np.int64]) -> str:
-    """Runs of consecutive pixels, "first:end" each, the end not among them."""
-    breaks = np.flatnonzero(np.diff(pixels) != 1) + 1
-    return " ".join(f"{run[0]}:{run[-1] + 1}" for run in np.split(pixels, breaks))
+def build_model(sky: Mapping[str, Any]) -> SkyModel | ImageSkyModel:
+    """The model of stored settings, of any kind.
+
+    Raises
+    ------
+    InputError
+        If the kind is unknown, or a setting is.
+    """
+    kind = sky.get("kind")
+    if kind in _MAPS:
+        return SkyModel.build(make_settings(_MAPS[kind], sky))
+    if kind == _IMAGES:
+        return ImageSkyModel.build(make_settings(ImageSky, sky))
+    raise InputError(f"sky: kind must be one of {', '.join((*_MAPS, _IMAGES))}, got {kind!r}")
 
 
-def _pixels(runs: str) -> NDArray[np.int64]:
-    ends = (run.split(":") for run in runs.split())
-    return np.concatenate([np.arange(int(first), int(end)) for first, end in ends])
+def simulator_for(model: SkyModel | ImageSkyModel) -> Simulator:
+    """The simulator of a model of any kind."""
+    return ImageSimulator(model) if isinstance(model, ImageSkyModel) else Simulator(model)

@@ -12,7 +12,7 @@ from gcesbi.errors import InputError
 __all__ = ["Simulations"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Simulations:
     """A batch of simulated maps. Labels are physical, before photon noise (see ``docs/model.md``).
 
@@ -40,6 +40,9 @@ class Simulations:
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
         if len(set(lengths.values())) != 1:
             raise InputError(f"simulations: all arrays must have the same length, got {lengths}")
+
+    def __repr__(self) -> str:
+        return f"Simulations({', '.join(f'{field.name} {getattr(self, field.name).shape}' for field in fields(self))})"
 
     def __len__(self) -> int:
         return len(self.counts)

@@ -172,7 +172,7 @@ class Simulator:
         """Draw one mock observation of parameters (n_parameter,), with its labels (a batch of one)."""
         drawn = self.draw(np.atleast_2d(np.asarray(theta, dtype=np.float64)), np.random.default_rng(seed))
         model = self.model
-        return Observation(drawn.counts[0], model.exposure, model.energy_edges, model.region), drawn
+        return Observation(drawn.counts[0], model.exposure, model.energy_edges, model.region, model.psf), drawn
 
     def prepare(self) -> None:
         """Compute what the kernels need; call it once before several threads draw."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gcesbi.errors import InputError
 
@@ -23,7 +23,6 @@ __all__ = [
     "SkySettings",
     "check_keys",
     "make_settings",
-    "settings_from_json",
 ]
 
 REFERENCE_WEEKS = 573.0
@@ -132,7 +131,6 @@ class FolderSky(SkySettings):
 
 
 Settings = TypeVar("Settings", bound=BaseModel)
-_AnySky = TypeAdapter(Annotated[InnerGalaxySky | FolderSky, Field(discriminator="kind")])
 
 
 def check_keys(kind: Any, values: Mapping[str, Any], section: str = "") -> None:
@@ -156,14 +154,6 @@ def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     check_keys(kind, values)
     try:
         return kind.model_validate(dict(values))
-    except ValidationError as error:
-        raise InputError(_one_line(error)) from None
-
-
-def settings_from_json(text: str | bytes) -> InnerGalaxySky | FolderSky:
-    """Settings of a stored model."""
-    try:
-        return _AnySky.validate_json(text)
     except ValidationError as error:
         raise InputError(_one_line(error)) from None
 

@@ -20,7 +20,7 @@ from gcesbi.analysis.image_run import NETWORKS, ImageRun
 from gcesbi.errors import InputError
 from gcesbi.estimators.images import activations
 from gcesbi.io.files import write_atomically
-from gcesbi.simulation.image_sky_model import TESTING, TRAINING
+from gcesbi.simulation.image_settings import TESTING, TRAINING
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.image import ImageGeometry
 

@@ -11,8 +11,9 @@ from scipy.optimize import minimize
 from gcesbi.baselines import PoissonFit, poisson_log_likelihood
 from gcesbi.baselines.poisson.halo_slope import Halos, fit_slope, halos_of_images, halos_of_model
 from gcesbi.errors import InputError
+from gcesbi.simulation.image_settings import CROSS_SECTIONS
 from gcesbi.simulation.image_simulator import ImageSimulator
-from gcesbi.simulation.image_sky_model import CROSS_SECTIONS, ImageSkyModel
+from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.sky.observation import Observation, ObservationSet
 
 SMALL = {"shape": (24, 24), "pixel_size": 0.5}

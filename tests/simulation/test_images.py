@@ -10,8 +10,9 @@ from gcesbi.baselines import PoissonFit
 from gcesbi.errors import InputError
 from gcesbi.io import read_observation
 from gcesbi.physics.image_psf import source_image
+from gcesbi.simulation.image_settings import CROSS_SECTIONS, TESTING, TRAINING, ImageSky
 from gcesbi.simulation.image_simulator import ImageSimulator, ImageSources
-from gcesbi.simulation.image_sky_model import CROSS_SECTIONS, TESTING, TRAINING, ImageSky, ImageSkyModel
+from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.sky_settings import INTERSTELLAR
 from gcesbi.simulation.store import SimulationStore
 from gcesbi.sky.image import ImageGeometry
@@ -218,7 +219,7 @@ def test_images_like_the_real_ones(data_folder):
         energy_range=(3.98, 6.4),
         event_type="PSF3",
     )
-    model = ImageSky(interstellar_map=str(folder / "gll_iem_v07_gc.fits.gz")).build_for(real)
+    model = ImageSkyModel.build(ImageSky(interstellar_map=str(folder / "gll_iem_v07_gc.fits.gz")), real)
     images = ImageSimulator(model)
     drawn = images.draw(np.array([[0.5, 0.0]]), np.random.default_rng(12))
     assert drawn.counts.shape[1:] == real.counts.shape

@@ -60,9 +60,9 @@ def test_the_fingerprint_knows_the_law_and_not_the_place(model):
 
 
 def test_settings_build_the_same_model_again(model):
-    from gcesbi.simulation.sky_settings import settings_from_json
+    from gcesbi.simulation.rebuild import build_model
 
-    again = SkyModel.build(settings_from_json(model.settings.model_dump_json()))
+    again = build_model(model.settings.model_dump(mode="json"))
     assert again.fingerprint == model.fingerprint
     assert np.array_equal(again.templates, model.templates)
 

@@ -1,0 +1,97 @@
+"""What images of the Galactic centre are drawn from, as settings: plain data that can be stored and built again."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gcesbi.errors import InputError
+from gcesbi.physics.dark_matter import Annihilation, DarkMatterHalo
+from gcesbi.physics.source_flux import PowerLawFluxes
+from gcesbi.physics.templates.nfw import NFW
+from gcesbi.simulation.sky_settings import INTERSTELLAR
+from gcesbi.sky.energy import check_energy_edges
+from gcesbi.sky.image import ImageGeometry
+
+__all__ = ["CROSS_SECTIONS", "TESTING", "TRAINING", "ImageSky"]
+
+Range = tuple[float, float]
+
+TRAINING = ("snr-10-150", "lorimer-10-100000", "lorimer-4-150")
+"""Interstellar models on which networks are trained (A, B, C of the paper)."""
+TESTING = ("lorimer-10-150", "snr-4-100000")
+"""Interstellar models that no training sees (testing A, B)."""
+CROSS_SECTIONS = dict(zip((*TRAINING, *TESTING), (45.59e-27, 33.61e-27, 39.32e-27, 39.63e-27, 42.67e-27), strict=True))
+"""<σv>, cm³ / s, of the excess by interstellar model (the paper's Table 1)."""
+
+
+class ImageSky(BaseModel):
+    """What images are drawn from. A range whose ends are equal fixes its parameter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["galactic-centre-images"] = "galactic-centre-images"
+    shape: tuple[int, int] = Field((120, 120), description="rows and columns")
+    pixel_size: float = Field(0.25, gt=0, le=5, description="degrees")
+    energy_edges: tuple[float, ...] = Field((1.0, 6.0), description="GeV; a channel for every bin")
+    weeks: float = Field(365.25, gt=0, description="of observation")
+    interstellar: Literal["snr-10-150", "lorimer-10-100000", "lorimer-4-150", "lorimer-10-150", "snr-4-100000"] = (
+        "snr-10-150"
+    )
+    interstellar_map: str | None = Field(None, description="FITS cube of intensities in place of the built-in model")
+    mixed: tuple[str, ...] = Field((), description="names or FITS cubes, mixed with it anew in every image")
+    catalogue: str | None = Field(None, description="FITS file of 3FGL or 4FGL; no catalogue sources without one")
+    f_src: Range = Field((0.0, 1.0), description="range of the share of sources in the excess")
+    alpha: Range = Field((-1.05, 1.05), description="range of the index of dN/dS")
+    gamma: Range = Field((1.1, 1.1), description="range of the halo's inner slope")
+    flux_low: float = Field(1e-12, description="lowest flux of a source, photons / cm² / s over all bins")
+    flux_threshold: float = Field(1e-9, description="highest flux of a source")
+    cross_section: float | None = Field(None, gt=0, description="<σv>, cm³ / s; by default that of the paper's Table 1")
+    mass: float = Field(50.0, ge=25, le=100, description="of the dark-matter particle, GeV")
+    local_density: float = Field(0.4, gt=0, description="of dark matter at the Sun, GeV / cm³")
+    r_s: float = Field(20.0, gt=0, description="scale radius of the halo, kpc")
+    r_sun: float = Field(8.5, gt=0, description="distance of the Sun from the Galactic Centre, kpc")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_energy_edges(self.energy_edges)
+        ImageGeometry(self.shape, self.pixel_size)
+        for name in ("f_src", "alpha", "gamma"):
+            low, high = getattr(self, name)
+            if not low <= high:
+                raise InputError(f"{name}: must be a range, low and high, got {low} to {high}")
+        if not 0 <= self.f_src[0] <= self.f_src[1] <= 1:
+            raise InputError(f"f_src: must lie in [0, 1], got {self.f_src[0]} to {self.f_src[1]}")
+        for alpha in self.alpha:
+            PowerLawFluxes(alpha, self.flux_threshold, self.flux_low)
+        for gamma in self.gamma:
+            NFW(gamma, self.r_s, self.r_sun)
+        if len({self.interstellar_map or self.interstellar, *self.mixed}) <= len(self.mixed):
+            raise InputError(f"mixed: must be distinct models, got {', '.join((self.interstellar, *self.mixed))}")
+        if not self.varied:
+            raise InputError("f_src, alpha, gamma: at least one must have a range, all are fixed")
+        return self
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """Parameters that are not fixed."""
+        return tuple(name for name in ("f_src", "alpha", "gamma") if getattr(self, name)[0] < getattr(self, name)[1])
+
+    def law(self) -> dict[str, Any]:
+        """All that decides what is drawn, as plain values, but for the files."""
+        told = self.model_dump(mode="json", exclude={"interstellar_map", "catalogue", "mixed"})
+        named = [name if name in INTERSTELLAR else "" for name in self.mixed]
+        return told | ({"mixed": named} if named else {})
+
+    @property
+    def cross_sections(self) -> tuple[float, ...]:
+        """<σv>, cm³ / s, of the excess that goes with every interstellar model that is mixed."""
+        own = CROSS_SECTIONS[self.interstellar]
+        return tuple(self.cross_section or CROSS_SECTIONS.get(name, own) for name in (self.interstellar, *self.mixed))
+
+    def halo(self, gamma: float) -> Annihilation:
+        """The excess for an inner slope, with the mean <σv> of interstellar models that are mixed."""
+        halo = DarkMatterHalo(NFW(gamma, self.r_s, self.r_sun), self.local_density)
+        return Annihilation(halo, self.mass, float(np.mean(self.cross_sections)))
