@@ -51,14 +51,21 @@ def test_what_is_large_shows_itself_in_a_few_lines(maps, images):
 
 
 def test_other_kinds_and_other_grids_are_refused(maps, images):
-    with pytest.raises(InputError, match="sky: kind must be one of inner-galaxy, folder, .*, got 'x'"):
+    with pytest.raises(InputError, match=r"sky: kind must be one of inner-galaxy, folder, .*, got 'x'"):
         build_model({"kind": "x"})
     seen, _ = Simulator(maps).observe(maps.prior().mean.numpy())
     with pytest.raises(InputError, match="observation: must be an image, is on Region"):
         images.for_observation(seen)
     image, _ = ImageSimulator(images).observe(images.prior().mean.numpy())
-    two = replace(image, counts=image.counts.repeat(2, 0), exposure=image.exposure.repeat(2, 0), psf=None)
     with pytest.raises(InputError, match="observation: must be a HEALPix map, is on ImageRegion"):
-        maps.for_observation(replace(two, energy_edges=maps.energy_edges))
+        maps.for_observation(
+            replace(
+                image,
+                counts=image.counts.repeat(2, 0),
+                exposure=image.exposure.repeat(2, 0),
+                energy_edges=maps.energy_edges,
+                psf=None,
+            )
+        )
     with pytest.raises(InputError, match="observation: must be an image with a point-spread function for every"):
         ImageSkyModel.build(ImageSky(), replace(image, psf=None))
