@@ -43,6 +43,7 @@ from gcesbi.estimators.training.loop import remove_checkpoints
 from gcesbi.evaluation.networks import TAUS, Evaluation, SourceCountEvaluation, evaluate_networks
 from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.simulation import Simulations, Simulator, SkyModel
+from gcesbi.simulation.matching import SAME_EXPOSURE
 from gcesbi.simulation.torch_maps import StoredMaps
 from gcesbi.sky import Observation
 
@@ -67,8 +68,6 @@ __all__ = [
 TRAINED = (SpectralEstimator.kind, SourceCountEstimator.kind)
 """Kinds of estimators that every run trains; its settings may add a neural posterior."""
 
-SAME_EXPOSURE = 0.02
-"""Relative difference up to which an exposure is that of the networks' maps."""
 
 _MOCK_STREAM = 2**31  # a shard number that no store reaches
 _POISSON_STREAM = _MOCK_STREAM + 1

@@ -3,10 +3,9 @@ r"""Broken power law of source fluxes, with any number of breaks.
 .. math:: \frac{dN}{dF} = A\,(F/F_1)^{-n_1} \;(F \ge F_1), \qquad A\,(F/F_1)^{-n_2} \;(F_2 \le F < F_1), \;\dots
 
 continuous at every break; indices and breaks go from bright to dim (Mishra-Sharma, Rodd & Safdi 2017,
-arXiv:1612.03173). It may be
-cut at a lowest and a highest flux. Without a break it is a plain power law, and A its density at the upper cut (at
-the lower
-one if there is no upper). Segments are integrated in ln F in a form that is regular at indices 1 and 2.
+arXiv:1612.03173). It may be cut at a lowest and a highest flux. Without a break it is a plain power law, and A its
+density at the upper cut (at the lower one if there is no upper). Segments are integrated in a form that is regular at
+indices 1 and 2.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.physics.power_law import power_integral
 
 __all__ = ["BrokenPowerLaw"]
 
@@ -42,8 +42,8 @@ class BrokenPowerLaw:
     ------
     InputError
         If the norm is negative, the number of indices is not that of breaks plus one, breaks are not positive and
-        descending within the
-        cuts, or the flux diverges: n_1 <= 2 without an upper cut, or n_(b+1) >= 2 without a lower one.
+        descending within the cuts, or the flux diverges: n_1 <= 2 without an upper cut, or n_(b+1) >= 2 without a
+        lower one.
 
     Examples
     --------
@@ -143,21 +143,10 @@ class BrokenPowerLaw:
         total = np.zeros(low.shape)
         for density, reference, index, lower, upper in self._segments:
             a, b = np.maximum(low, lower), np.minimum(high, upper)
-            total = total + density * reference ** (power + 1) * _power_integral(
+            total = total + density * reference ** (power + 1) * power_integral(
                 power + 1.0 - index, a / reference, b / reference
             )
         return total
-
-
-def _power_integral(s: float, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """∫_a^b x^(s - 1) dx, regular at s = 0; 0 where b <= a."""
-    with np.errstate(all="ignore"):
-        at_a, at_b = np.asarray(a, dtype=np.float64) ** s, np.asarray(b, dtype=np.float64) ** s
-        span = np.log(b / a)
-        z = s * span
-        near = np.where(np.abs(z) < 1e-8, 1.0 + z / 2, np.expm1(z) / z) * span * at_a
-        value = np.where((a > 0) & np.isfinite(b) & (np.abs(z) < 1.0), near, (at_b - at_a) / s if s else np.inf)
-    return np.where(b > a, value, 0.0)
 
 
 def _inverse(level: NDArray[np.float64], s: float, a: float, b: float) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 from gcesbi.errors import InputError
 from gcesbi.physics.image_psf import power_law_mean
@@ -69,7 +70,8 @@ class IntensityCube:
         edges = check_energy_edges(energy_edges)
         bands = np.stack([power_law_mean(self.energy, self.values, *each) for each in pairwise(edges)])
         x, y = self.geometry.to_pixel(*geometry.glon_glat())
-        return _bilinear(bands, x, y).reshape(len(bands), *geometry.shape)
+        light = [map_coordinates(band, (y, x), order=1, mode="nearest") for band in bands]
+        return np.reshape(light, (len(bands), *geometry.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,15 +105,3 @@ class IsotropicSpectrum:
     def intensity(self, geometry: ImageGeometry, energy_edges: Array) -> Array:
         """Mean intensity in every bin and pixel (n_energy, n_lat, n_lon), photons / cm² / s / sr."""
         return self.band(energy_edges)[:, None, None] * np.ones(geometry.shape)
-
-
-def _bilinear(images: Array, x: Array, y: Array) -> Array:
-    """Images (..., n_lat, n_lon) at columns x and rows y (n,), clipped to the edge: (..., n)."""
-    n_lat, n_lon = images.shape[-2:]
-    x, y = np.clip(x, 0, n_lon - 1), np.clip(y, 0, n_lat - 1)
-    i, j = (np.minimum(v.astype(np.int64), max(n - 2, 0)) for v, n in ((x, n_lon), (y, n_lat)))
-    right, up = np.minimum(i + 1, n_lon - 1), np.minimum(j + 1, n_lat - 1)
-    u, v = x - i, y - j
-    below = (1 - u) * images[..., j, i] + u * images[..., j, right]
-    above = (1 - u) * images[..., up, i] + u * images[..., up, right]
-    return (1 - v) * below + v * above

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.physics.intensity import IsotropicSpectrum
+from gcesbi.physics.power_law import power_integral
 from gcesbi.physics.templates.interstellar import InverseCompton, PionDecay
 from gcesbi.physics.templates.pixel_average import SkyTable
 from gcesbi.sky.energy import check_energy_edges
@@ -66,7 +67,7 @@ class InterstellarEmission:
         )
         total = np.zeros((len(edges) - 1, *geometry.shape))
         for (table, mean), wanted, index in zip(tables, MEANS, INDICES, strict=True):
-            spectrum = _power_law(edges, index) / _power_law(np.array(REFERENCE), index)
+            spectrum = power_integral(1 - index, edges[:-1], edges[1:]) / power_integral(1 - index, *REFERENCE)
             total += (wanted / mean * spectrum)[:, None, None] * _average(table, geometry)
         return total
 
@@ -75,10 +76,6 @@ def isotropic_emission() -> IsotropicSpectrum:
     """Extragalactic gamma rays and misclassified cosmic rays."""
     energy = np.array([0.01, 1e4])
     return IsotropicSpectrum(energy, ISOTROPIC[0] * energy ** -ISOTROPIC[1])
-
-
-def _power_law(edges: Array, index: float) -> Array:
-    return (edges[:-1] ** (1 - index) - edges[1:] ** (1 - index)) / (index - 1)
 
 
 def _average(table: SkyTable, geometry: ImageGeometry) -> Array:

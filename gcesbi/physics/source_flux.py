@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.physics.power_law import power_integral
 
 __all__ = ["PowerLawFluxes"]
 
@@ -65,7 +66,8 @@ class PowerLawFluxes:
     def mean(self) -> float:
         """Mean flux of a source, photons / cm² / s."""
         ratio = self.low / self.high
-        return self.high * _moment(self.alpha + 2, ratio) / _moment(self.alpha + 1, ratio)
+        flux, number = (float(power_integral(self.alpha + k, ratio, 1.0)) for k in (2, 1))
+        return self.high * flux / number
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Fluxes (n,) of sources, photons / cm² / s."""
@@ -77,11 +79,3 @@ class PowerLawFluxes:
             return ratio ** (1 - u)
         edge = ratio**t if ratio > 0 else 0.0
         return (edge + u * (1 - edge)) ** (1 / t)
-
-
-def _moment(t: float, ratio: float) -> float:
-    """∫ x^(t - 1) dx from `ratio` to 1."""
-    if ratio == 0:
-        return 1 / t
-    log = np.log(ratio)
-    return float(-np.expm1(t * log) / t) if abs(t * log) > 1e-12 else float(-log)

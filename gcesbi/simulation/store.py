@@ -25,7 +25,7 @@ from gcesbi.simulation.shard_file import SCHEMA, Stamp, decode_shard
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import SHARD, Simulator
 
-__all__ = ["SCHEMA", "SimulationStore"]
+__all__ = ["SimulationStore"]
 
 _CARD = "store.json"
 

@@ -9,6 +9,7 @@ broken power laws; and simulated maps. With a PSF, mean and variance are compare
 import healpy as hp
 import numpy as np
 import pytest
+from psf_oracles import smooth_maps
 from scipy import stats
 
 from gcesbi import Region, Simulator, SkyModel
@@ -16,7 +17,7 @@ from gcesbi.baselines.nptf import psf_correction
 from gcesbi.baselines.nptf.likelihood import NptfLikelihood
 from gcesbi.physics import templates
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
-from gcesbi.physics.psf import PSF, smooth_maps
+from gcesbi.physics.psf import PSF
 from gcesbi.physics.scd import SkewNormalScd
 from gcesbi.physics.smoothing import smooth
 from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Population
