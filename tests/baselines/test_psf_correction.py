@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from psf_oracles import pixel_shares
 
-from gcesbi.baselines.nptf import psf_correction
-from gcesbi.baselines.nptf.psf_correction import _Containment, _shares_around
+from gcesbi.baselines.nptf.psf_correction import _Containment, _shares_around, psf_correction
 from gcesbi.errors import InputError
 from gcesbi.physics.psf import PSF
 from gcesbi.sky.region import Region
