@@ -1,31 +1,63 @@
-"""Classical likelihoods to compare with: Poisson template fits and the non-Poissonian template fit (NPTF)."""
+"""Classical likelihoods to compare with: Poisson template fits and the non-Poissonian template fit (NPTF).
 
-from gcesbi.baselines.nptf.fit import NPTF
-from gcesbi.baselines.nptf.likelihood import NptfGradient, NptfLikelihood, nptf_log_likelihood
-from gcesbi.baselines.nptf.posterior import NptfPosterior
-from gcesbi.baselines.nptf.priors import ModelPriors, NptfPriors, ShapePriors
-from gcesbi.baselines.nptf.psf_correction import PsfCorrection, psf_correction
-from gcesbi.baselines.nptf.scd_family import BrokenPowerLaws
-from gcesbi.baselines.nptf.skew_normal_family import SkewNormals
-from gcesbi.baselines.poisson.fit import PoissonFit, PoissonFitResult
-from gcesbi.baselines.poisson.goodness_of_fit import (
-    DeviantPixel,
-    GoodnessOfFit,
-    deviance,
-    deviant_pixels,
-    goodness_of_fit,
-)
-from gcesbi.baselines.poisson.likelihood import poisson_deviance, poisson_log_likelihood
-from gcesbi.baselines.poisson.posterior import ChainSettings, PoissonChainPosterior, PoissonPosterior
-from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
-from gcesbi.baselines.poisson.profiles import ShapeProfile, compare_templates, shape_profile, slope_by_diffuse_model
-from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
-from gcesbi.baselines.samplers.ensemble import Ensemble
-from gcesbi.baselines.samplers.maximum import Maximum, maximise
-from gcesbi.baselines.samplers.nested import NestedConvergence, NestedSampling
-from gcesbi.baselines.samplers.nuts import ChainConvergence, Nuts
-from gcesbi.baselines.samplers.sampling import Chain, Convergence, SamplingWarning, run_emcee
-from gcesbi.baselines.samplers.target import Limits, Sampled, Target
+Names are imported when they are first used: the Poisson fit needs no torch, and no sampler's library is loaded unasked.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gcesbi.baselines.nptf.fit import NPTF
+    from gcesbi.baselines.nptf.likelihood import NptfGradient, NptfLikelihood, nptf_log_likelihood
+    from gcesbi.baselines.nptf.posterior import NptfPosterior
+    from gcesbi.baselines.nptf.priors import ModelPriors, NptfPriors, ShapePriors
+    from gcesbi.baselines.nptf.psf_correction import PsfCorrection, psf_correction
+    from gcesbi.baselines.nptf.scd_family import BrokenPowerLaws
+    from gcesbi.baselines.nptf.skew_normal_family import SkewNormals
+    from gcesbi.baselines.poisson.fit import PoissonFit, PoissonFitResult
+    from gcesbi.baselines.poisson.goodness_of_fit import (
+        DeviantPixel,
+        GoodnessOfFit,
+        deviance,
+        deviant_pixels,
+        goodness_of_fit,
+    )
+    from gcesbi.baselines.poisson.likelihood import poisson_deviance, poisson_log_likelihood
+    from gcesbi.baselines.poisson.posterior import ChainSettings, PoissonChainPosterior, PoissonPosterior
+    from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
+    from gcesbi.baselines.poisson.profiles import ShapeProfile, compare_templates, shape_profile, slope_by_diffuse_model
+    from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
+    from gcesbi.baselines.samplers.ensemble import Ensemble
+    from gcesbi.baselines.samplers.maximum import Maximum, maximise
+    from gcesbi.baselines.samplers.nested import NestedConvergence, NestedSampling
+    from gcesbi.baselines.samplers.nuts import ChainConvergence, Nuts
+    from gcesbi.baselines.samplers.sampling import Chain, Convergence, SamplingWarning, run_emcee
+    from gcesbi.baselines.samplers.target import Limits, Sampled, Target
+
+_HOMES = {
+    "nptf.fit": ("NPTF",),
+    "nptf.likelihood": ("NptfGradient", "NptfLikelihood", "nptf_log_likelihood"),
+    "nptf.posterior": ("NptfPosterior",),
+    "nptf.priors": ("ModelPriors", "NptfPriors", "ShapePriors"),
+    "nptf.psf_correction": ("PsfCorrection", "psf_correction"),
+    "nptf.scd_family": ("BrokenPowerLaws",),
+    "nptf.skew_normal_family": ("SkewNormals",),
+    "poisson.fit": ("PoissonFit", "PoissonFitResult"),
+    "poisson.goodness_of_fit": ("DeviantPixel", "GoodnessOfFit", "deviance", "deviant_pixels", "goodness_of_fit"),
+    "poisson.likelihood": ("poisson_deviance", "poisson_log_likelihood"),
+    "poisson.posterior": ("ChainSettings", "PoissonChainPosterior", "PoissonPosterior"),
+    "poisson.priors": ("Fixed", "NormPrior", "UserTemplate"),
+    "poisson.profiles": ("ShapeProfile", "compare_templates", "shape_profile", "slope_by_diffuse_model"),
+    "poisson.spectrum": ("TemplateSpectrum",),
+    "samplers.ensemble": ("Ensemble",),
+    "samplers.maximum": ("Maximum", "maximise"),
+    "samplers.nested": ("NestedConvergence", "NestedSampling"),
+    "samplers.nuts": ("ChainConvergence", "Nuts"),
+    "samplers.sampling": ("Chain", "Convergence", "SamplingWarning", "run_emcee"),
+    "samplers.target": ("Limits", "Sampled", "Target"),
+}
 
 __all__ = [
     "NPTF",
@@ -75,3 +107,15 @@ __all__ = [
     "shape_profile",
     "slope_by_diffuse_model",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, from the module that holds it."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"gcesbi.baselines.{home}"), name)
+    raise AttributeError(f"module 'gcesbi.baselines' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from .checks import Array, check_finite, check_levels_within, is_decreasing
 
-__all__ = ["at_level", "central_interval", "is_decreasing", "rearrange"]
+__all__ = ["at_level", "central_interval", "rearrange"]
 
 
 def at_level(quantiles: Array, taus: Array, level: float, name: str = "level") -> Array:

@@ -16,9 +16,8 @@ from scipy.stats import norm
 from gcesbi.errors import InputError
 
 from .bootstrap import MIN_MAPS, binomial_band
-from .checks import Array, check_finite, check_pair
+from .checks import Array, check_finite, check_pair, is_decreasing
 from .coverage import Mask, z_score
-from .levels import is_decreasing
 
 __all__ = [
     "PitHistogram",

@@ -13,10 +13,9 @@ from scipy.stats import norm
 from gcesbi.errors import InputError
 
 from .bootstrap import bootstrap_band
-from .checks import Array, check_finite, check_pair
+from .checks import Array, check_finite, check_pair, is_decreasing
 from .coverage import z_score
 from .estimate import Estimate
-from .levels import is_decreasing
 
 __all__ = [
     "crps_from_quantiles",

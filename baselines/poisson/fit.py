@@ -23,18 +23,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.baselines.poisson.intervals import profile_intervals, upper_limits
-from gcesbi.baselines.poisson.likelihood import check_covered, check_templates, log_factorials, poisson_log_likelihood
-from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem, maximise
-from gcesbi.baselines.poisson.posterior import (
-    ChainSettings,
-    PoissonChainPosterior,
-    PoissonPosterior,
-    sample_chain,
-    share,
-)
+from gcesbi.baselines.poisson.likelihood import check_covered, check_templates, log_factorials
+from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
+from gcesbi.baselines.poisson.posterior import ChainSettings, PoissonChainPosterior, PoissonPosterior, sample_chain
 from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
 from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
 from gcesbi.errors import InputError
+from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Coordinates
 from gcesbi.sky.observation import Observation
 from gcesbi.sky.region import Region
@@ -42,15 +37,7 @@ from gcesbi.sky.region import Region
 if TYPE_CHECKING:
     from gcesbi.simulation.model import SkyModel
 
-__all__ = [
-    "Optimum",
-    "PoissonFit",
-    "PoissonFitResult",
-    "PoissonPosterior",
-    "check_templates",
-    "maximise",
-    "poisson_log_likelihood",
-]
+__all__ = ["PoissonFit", "PoissonFitResult"]
 
 Array = NDArray[np.float64]
 
@@ -270,12 +257,12 @@ class PoissonFitResult:
     @property
     def flux_fraction(self) -> Array:
         """Share of each template in the region's flux, all energies together, (n_template,)."""
-        return share(self.flux.sum(axis=1), axis=0)
+        return _share(self.flux.sum(axis=1), axis=0)
 
     @property
     def spectrum_fraction(self) -> Array:
         """Share of each template in the flux of an energy bin, (n_template, n_energy)."""
-        return share(self.flux, axis=0)
+        return _share(self.flux, axis=0)
 
     # -- how good it is -----------------------------------------------------------------------------------------
 
@@ -376,7 +363,7 @@ class PoissonFitResult:
 
     def posterior(self) -> PoissonPosterior:
         """Posterior of fluxes and their fractions under the fit's priors, to second order."""
-        return PoissonPosterior(self)
+        return PoissonPosterior(self.coordinates, self.fit.problems, self.optima, self.quantities)
 
     def sample_posterior(self, settings: ChainSettings | None = None, seed: int = 0) -> PoissonChainPosterior:
         """Posterior under the fit's priors by emcee, bin by bin, exact also where bins hold few counts."""
@@ -386,7 +373,26 @@ class PoissonFitResult:
             sample_chain(problem, optimum, self.names, chosen, each)
             for problem, optimum, each in zip(self.fit.problems, self.optima, seeds, strict=True)
         ]
-        return PoissonChainPosterior(self, tuple(chains), seed)
+        return PoissonChainPosterior(
+            self.coordinates, self.fit.problems, self.optima, self.quantities, tuple(chains), seed
+        )
+
+    def quantities(self, norms: Array) -> dict[str, Array]:
+        """Fluxes, their fractions and spectra of norms (n, n_template, n_energy)."""
+        flux = norms * self.flux_per_norm
+        total = flux.sum(axis=2)
+        return {
+            "flux_fraction": _share(total, axis=1),
+            "spectrum_fraction": _share(flux, axis=1),
+            "flux": total,
+            "spectrum": e2dnde(flux, self.fit.observation.energy_edges),
+        }
+
+
+def _share(flux: Array, axis: int) -> Array:
+    """Each entry's share of the sum along an axis; 0 where that is 0."""
+    total = flux.sum(axis=axis, keepdims=True)
+    return np.divide(flux, total, out=np.zeros_like(flux), where=total > 0)
 
 
 def _test_statistics(problem: PoissonProblem, best: Optimum) -> Array:

@@ -7,13 +7,17 @@ information at the best fit.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.baselines.poisson.optimum import Optima, maximise_many
 from gcesbi.errors import InputError
-from gcesbi.simulation import SkyModel
 from gcesbi.sky.observation import check_counts
+
+if TYPE_CHECKING:
+    from gcesbi.simulation.model import SkyModel
 
 __all__ = ["fit_maps", "fitted_means", "fitted_norms", "poisson_fractions"]
 

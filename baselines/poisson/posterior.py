@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,11 +16,7 @@ from scipy.special import ndtr, ndtri
 from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
 from gcesbi.baselines.samplers.sampling import Chain, SamplingWarning, diagnose, run_emcee
 from gcesbi.errors import InputError
-from gcesbi.physics.spectra import e2dnde
-from gcesbi.posterior import Posterior, SamplePosterior, check_levels
-
-if TYPE_CHECKING:
-    from gcesbi.baselines.poisson.fit import PoissonFitResult
+from gcesbi.posterior import Coordinates, Posterior, SamplePosterior, check_levels
 
 __all__ = ["ChainSettings", "PoissonChainPosterior", "PoissonPosterior", "log_posterior", "sample_chain"]
 
@@ -29,24 +24,8 @@ _GIBBS_BURN_IN = 50
 _SLICE = 250  # steps between two looks at the clock
 
 Array = NDArray[np.float64]
-
-
-def _quantities(norms: Array, result: PoissonFitResult) -> dict[str, Array]:
-    """Fluxes, their fractions and spectra of norms (n, n_template, n_energy)."""
-    flux = norms * result.flux_per_norm
-    total = flux.sum(axis=2)
-    return {
-        "flux_fraction": share(total, axis=1),
-        "spectrum_fraction": share(flux, axis=1),
-        "flux": total,
-        "spectrum": e2dnde(flux, result.fit.observation.energy_edges),
-    }
-
-
-def share(flux: Array, axis: int) -> Array:
-    """Each entry's share of the sum along an axis; 0 where that is 0."""
-    total = flux.sum(axis=axis, keepdims=True)
-    return np.divide(flux, total, out=np.zeros_like(flux), where=total > 0)
+Quantities = Callable[[Array], dict[str, Array]]
+"""From norms (n, n_template, n_energy) to named quantities (n, ...)."""
 
 
 class PoissonPosterior(Posterior):
@@ -56,12 +35,27 @@ class PoissonPosterior(Posterior):
     gradient, which moves the Gaussian's mean beyond it. Sampled within the bounds by Gibbs' method, every norm in turn
     from its truncated conditional (Geman & Geman 1984). It is not the exact posterior where a bin holds but few counts:
     :class:`PoissonChainPosterior` is.
+
+    Parameters
+    ----------
+    coordinates : Coordinates
+    problems, optima : tuple of PoissonProblem, tuple of Optimum
+        One for every energy bin.
+    quantities : callable
+        From norms (n, n_template, n_energy) to named quantities.
     """
 
-    def __init__(self, result: PoissonFitResult) -> None:
+    def __init__(
+        self,
+        coordinates: Coordinates,
+        problems: tuple[PoissonProblem, ...],
+        optima: tuple[Optimum, ...],
+        quantities: Quantities,
+    ) -> None:
         self.method = "Poisson fit"
-        self.coordinates = result.coordinates
-        self._result = result
+        self.coordinates = coordinates
+        self._pairs = tuple(zip(optima, problems, strict=True))
+        self._quantities = quantities
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,9 +65,8 @@ class PoissonPosterior(Posterior):
     def sample(self, n: int, seed: int = 0) -> dict[str, Array]:
         """Draw `n` samples: name -> array (n, *axes of the quantity)."""
         rng = np.random.default_rng(seed)
-        pairs = zip(self._result.optima, self._result.fit.problems, strict=True)
-        norms = np.stack([_truncated_gaussian(optimum, problem.bounds, n, rng) for optimum, problem in pairs], axis=-1)
-        return _quantities(norms, self._result)
+        draws = [_truncated_gaussian(optimum, problem.bounds, n, rng) for optimum, problem in self._pairs]
+        return self._quantities(np.stack(draws, axis=-1))
 
     @cached_property
     def _stored(self) -> dict[str, Array]:
@@ -95,15 +88,22 @@ class PoissonChainPosterior(SamplePosterior):
         One for every energy bin, over the norms that are not fixed, with its diagnostics.
     """
 
-    def __init__(self, result: PoissonFitResult, chains: tuple[Chain, ...], seed: int = 0) -> None:
+    def __init__(
+        self,
+        coordinates: Coordinates,
+        problems: tuple[PoissonProblem, ...],
+        optima: tuple[Optimum, ...],
+        quantities: Quantities,
+        chains: tuple[Chain, ...],
+        seed: int = 0,
+    ) -> None:
         self.chains = chains
         rng = np.random.default_rng(seed)
         n = min(len(chain.flat) for chain in chains)
-        norms = np.tile(result.spectrum, (n, 1, 1))
-        for e, (chain, problem) in enumerate(zip(chains, result.fit.problems, strict=True)):
-            norms[:, problem.varied, e] = rng.permutation(chain.flat)[:n]
-        super().__init__("Poisson fit", result.coordinates, _quantities(norms, result))
-        self.norms = norms
+        self.norms = np.tile(np.stack([optimum.norms for optimum in optima], axis=1), (n, 1, 1))
+        for e, (chain, problem) in enumerate(zip(chains, problems, strict=True)):
+            self.norms[:, problem.varied, e] = rng.permutation(chain.flat)[:n]
+        super().__init__("Poisson fit", coordinates, quantities(self.norms))
 
     @property
     def converged(self) -> bool:

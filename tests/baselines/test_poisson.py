@@ -12,7 +12,8 @@ from scipy.stats import poisson
 
 from gcesbi import Observation, Region, SkyModel
 from gcesbi.baselines import PoissonFit, poisson_log_likelihood
-from gcesbi.baselines.poisson.fit import PoissonPosterior, check_templates, maximise
+from gcesbi.baselines.poisson.likelihood import check_templates
+from gcesbi.baselines.poisson.optimum import maximise
 from gcesbi.errors import InputError
 
 from .conftest import SmallModel, observe
@@ -217,7 +218,7 @@ def test_posterior_at_the_bound_is_the_exact_one():
     result = PoissonFit(model, observe(model, np.zeros((1, model.region.n_pix), dtype=int))).run()
     assert result.norms[0] == 0
     assert np.isinf(result.errors[0])
-    flux = PoissonPosterior(result).sample(20_000, seed=2)["flux"][:, 0]
+    flux = result.posterior().sample(20_000, seed=2)["flux"][:, 0]
     mean = model.flux_per_norm[0, 0] / model.templates[0, 0].sum()
     assert flux.mean() == pytest.approx(mean, rel=5 / np.sqrt(20_000))
     assert np.quantile(flux, 0.95) == pytest.approx(-np.log(0.05) * mean, rel=0.05)

@@ -5,7 +5,7 @@ import pytest
 
 from gcesbi import Observation
 from gcesbi.baselines import Fixed, NormPrior, PoissonFit, UserTemplate
-from gcesbi.baselines.poisson.fit import check_templates
+from gcesbi.baselines.poisson.likelihood import check_templates
 from gcesbi.errors import InputError
 
 from .conftest import SmallModel, observe
