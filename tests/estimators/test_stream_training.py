@@ -15,7 +15,6 @@ from gcesbi.estimators.training import batches as training_batches
 from gcesbi.estimators.training.batches import (
     FreshBatches,
     MemoryBatches,
-    Sharing,
     StoredBatches,
     batch_rows,
     fresh_simulations,
@@ -58,8 +57,7 @@ def make(simulator, seed=0):
 
 
 def stream(simulator, **plan):
-    own = Sharing(**{"batch_size": 50, "seed": 3} | plan)
-    return FreshBatches(make(simulator), simulator, own, 0, CPU)
+    return FreshBatches(make(simulator), simulator, 0, CPU, **{"batch_size": 50, "seed": 3} | plan)
 
 
 def taken(counts):
@@ -192,7 +190,7 @@ def test_stored_maps_come_with_their_labels_and_each_shard_is_read_once_a_pass(s
     reads, read = [], SimulationStore.shard
     monkeypatch.setattr(SimulationStore, "shard", lambda self, k: reads.append(k) or read(self, k))
     estimator = make(simulator)
-    source = StoredBatches(estimator, maps, Sharing(batch_size=50, seed=3))
+    source = StoredBatches(estimator, maps, batch_size=50, seed=3)
     targets = estimator.targets(everything).float()
     for step in range(10):
         batch, rows = source.batch(step), stored_batch_rows(100, 600, 50, 3, step)
@@ -209,10 +207,10 @@ def test_processes_share_a_batch(simulator, store, kind):
     estimator = make(simulator)
 
     def opened(rank, world):
-        sharing = Sharing(batch_size=50, seed=3, rank=rank, world=world)
+        sharing = {"batch_size": 50, "seed": 3, "rank": rank, "world": world}
         if kind == "memory":
-            return MemoryBatches(estimator, store.read(), sharing)
-        return StoredBatches(estimator, StoredMaps(store), sharing)
+            return MemoryBatches(estimator, store.read(), **sharing)
+        return StoredBatches(estimator, StoredMaps(store), **sharing)
 
     found = [opened(rank, world) for rank, world in ((0, 1), (0, 2), (1, 2))]
     whole, *parts = (taken(source.batch(7).inputs.int()) for source in found)

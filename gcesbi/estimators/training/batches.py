@@ -15,9 +15,9 @@ from a stream of its own.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -39,7 +39,6 @@ __all__ = [
     "FreshBatches",
     "InMemory",
     "MemoryBatches",
-    "Sharing",
     "StoredBatches",
     "batch_rows",
     "fresh_simulations",
@@ -65,27 +64,18 @@ class InMemory(Protocol):
     def __getitem__(self, rows: slice, /) -> InMemory: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sharing:
-    """How processes share batches.
+class BatchSource(ABC):
+    """Batches for training, of which every process takes its share.
 
     Parameters
     ----------
+    network : Trainable
+        Whose inputs and labels they are.
     batch_size : int
         Of all processes together.
     seed : int
     rank, world : int
         This process, and how many there are.
-    """
-
-    batch_size: int
-    seed: int
-    rank: int = 0
-    world: int = 1
-
-
-class BatchSource(Protocol):
-    """Batches for training.
 
     Attributes
     ----------
@@ -93,38 +83,38 @@ class BatchSource(Protocol):
         Distinct maps; None if there is no end.
     """
 
-    n_map: int | None
+    n_map: int | None = None
 
+    def __init__(self, network: Trainable, *, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.network, self.batch_size, self.seed, self.rank, self.world = network, batch_size, seed, rank, world
+
+    @abstractmethod
     def first(self) -> Batch:
         """Some maps to standardise the input by, and labels that stand for all."""
 
+    @abstractmethod
     def batch(self, step: int) -> Batch:
         """Maps of a step: the share of them that falls to this process."""
 
+    @abstractmethod
     def draw_again(self, step: int) -> str:
         """In words, how to get the maps of a step again."""
 
+    @abstractmethod
     def identity(self) -> dict[str, object]:
         """What tells this source's batches from another's, as plain values."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to end
         """End what runs in the background."""
 
 
-class MemoryBatches:
-    """Batches of maps in memory: see :class:`BatchSource`.
+class MemoryBatches(BatchSource):
+    """Batches of maps in memory."""
 
-    Parameters
-    ----------
-    network : Trainable
-        Whose inputs and labels they are.
-    maps : InMemory
-    sharing : Sharing
-    """
-
-    def __init__(self, network: Trainable, maps: InMemory, sharing: Sharing) -> None:
-        self.maps, self.sharing = network.batch_of(maps), sharing
-        self.n_map: int | None = len(self.maps.targets)
+    def __init__(self, network: Trainable, maps: InMemory, **sharing: int) -> None:
+        super().__init__(network, **sharing)
+        self.maps = network.batch_of(maps)
+        self.n_map = len(self.maps.targets)
 
     def first(self) -> Batch:
         """The first maps, and all labels."""
@@ -132,15 +122,13 @@ class MemoryBatches:
 
     def batch(self, step: int) -> Batch:
         """Maps of a step, ascending."""
-        (inputs, targets), of = self.maps, self.sharing
-        rows = torch.from_numpy(batch_rows(len(targets), of.batch_size, of.seed, step)[of.rank :: of.world])
-        return Batch(inputs[rows], targets[rows])
+        rows = batch_rows(len(self.maps.targets), self.batch_size, self.seed, step)
+        return _rows(self.maps, rows[self.rank :: self.world])
 
     def draw_again(self, step: int) -> str:
         """The call that gives the maps' numbers."""
-        of = self.sharing
         return (
-            f"training maps {__name__}.batch_rows(n={self.n_map}, batch_size={of.batch_size}, seed={of.seed}, "
+            f"training maps {__name__}.batch_rows(n={self.n_map}, batch_size={self.batch_size}, seed={self.seed}, "
             f"step={step})"
         )
 
@@ -148,25 +136,14 @@ class MemoryBatches:
         """Number of maps."""
         return {"kind": "memory", "n": self.n_map}
 
-    def close(self) -> None:
-        """Nothing runs in the background."""
 
+class StoredBatches(BatchSource):
+    """Batches of maps of a store, read shard by shard."""
 
-class StoredBatches:
-    """Batches of maps of a store, read shard by shard: see :class:`BatchSource`.
-
-    Parameters
-    ----------
-    network : Trainable
-    maps : StoredMaps
-        Says which maps of which store.
-    sharing : Sharing
-    """
-
-    def __init__(self, network: Trainable, maps: StoredMaps, sharing: Sharing) -> None:
+    def __init__(self, network: Trainable, maps: StoredMaps, **sharing: int) -> None:
+        super().__init__(network, **sharing)
         self.store, self.start, self.stop = maps.store, maps.start, maps.stop
-        self.network, self.sharing = network, sharing
-        self.n_map: int | None = self.stop - self.start
+        self.n_map = self.stop - self.start
         self._pool = ThreadPoolExecutor(_READERS)
         self._held: dict[int, Future[Batch]] = {}
 
@@ -176,20 +153,20 @@ class StoredBatches:
 
     def batch(self, step: int) -> Batch:
         """Maps of a step, ascending; begins to read the shards of the steps to come."""
-        of = self.sharing
-        rows = stored_batch_rows(self.start, self.stop, of.batch_size, of.seed, step)
+        rows = stored_batch_rows(self.start, self.stop, self.batch_size, self.seed, step)
         self._hold(np.unique(rows // SHARD), step)
-        rows = rows[of.rank :: of.world]
-        parts = [self._rows(k, rows[rows // SHARD == k] % SHARD) for k in np.unique(rows // SHARD).tolist()]
-        inputs, targets = zip(*parts, strict=True)
+        rows = rows[self.rank :: self.world]
+        shards = np.unique(rows // SHARD).tolist()
+        inputs, targets = zip(
+            *(_rows(self._held[k].result(), rows[rows // SHARD == k] % SHARD) for k in shards), strict=True
+        )
         return Batch(torch.from_numpy(np.concatenate([each.numpy() for each in inputs])), torch.cat(targets))
 
     def draw_again(self, step: int) -> str:
         """The call that gives the maps' numbers in the store."""
-        of = self.sharing
         return (
             f"stored maps {__name__}.stored_batch_rows(start={self.start}, stop={self.stop}, "
-            f"batch_size={of.batch_size}, seed={of.seed}, step={step}) of {self.store.url}"
+            f"batch_size={self.batch_size}, seed={self.seed}, step={step}) of {self.store.url}"
         )
 
     def identity(self) -> dict[str, object]:
@@ -202,27 +179,20 @@ class StoredBatches:
         self._pool.shutdown(cancel_futures=True)
         self._held = {}
 
-    def _rows(self, k: int, rows: NDArray[np.int64]) -> Batch:
-        inputs, targets = self._held[k].result()
-        return Batch(inputs[torch.from_numpy(rows)], targets[torch.from_numpy(rows)])
-
     def _hold(self, now: NDArray[np.int64], step: int) -> None:
         """Keep the shards of this step and the next :data:`BUFFER` ones; let go of all others."""
-        wanted = dict.fromkeys([*now.tolist(), *_shards_ahead(self.start, self.stop, self.sharing, step)])
+        wanted = dict.fromkeys([*now.tolist(), *_shards_ahead(self.start, self.stop, self.batch_size, self.seed, step)])
         self._held = {k: held for k, held in self._held.items() if k in wanted}
         for k in wanted:
             if k not in self._held:
                 self._held[k] = self._pool.submit(lambda k: self.network.batch_of(self.store.shard(k)), k)
 
 
-class FreshBatches:
-    """Batches of fresh maps, each seen once: see :class:`BatchSource`.
+class FreshBatches(BatchSource):
+    """Batches of fresh maps, each seen once.
 
     Parameters
     ----------
-    network : Trainable
-    simulator : Simulator
-    sharing : Sharing
     workers : int
         Processes that draw ahead, on a CPU.
     device : device
@@ -230,12 +200,12 @@ class FreshBatches:
     """
 
     def __init__(
-        self, network: Trainable, simulator: Simulator, sharing: Sharing, workers: int, device: torch.device
+        self, network: Trainable, simulator: Simulator, workers: int, device: torch.device, **sharing: int
     ) -> None:
-        self.network, self.simulator, self.workers, self.device = network, simulator, workers, device
-        self.n_map: int | None = None
-        self.seed = seed_for(sharing.seed, Purpose.stream, sharing.rank)
-        self.size = sharing.batch_size // sharing.world
+        super().__init__(network, **sharing)
+        self.simulator, self.workers, self.device = simulator, workers, device
+        self.size = self.batch_size // self.world
+        self.seed = seed_for(self.seed, Purpose.stream, self.rank)
         self._batches: Iterator[MapTensors] = iter(())
         self._next = -1
 
@@ -359,9 +329,12 @@ def _stored_order(start: int, stop: int, seed: int, epoch: int) -> NDArray[np.in
     return np.concatenate(list(shuffled_rows(shards, start, stop, BUFFER, rng)))
 
 
-def _shards_ahead(start: int, stop: int, sharing: Sharing, step: int) -> list[int]:
+def _rows(held: Batch, rows: NDArray[np.int64]) -> Batch:
+    return Batch(*(each[torch.from_numpy(rows)] for each in held))
+
+
+def _shards_ahead(start: int, stop: int, size: int, seed: int, step: int) -> list[int]:
     """Shards of the next maps after a step, as many maps as :data:`BUFFER` shards hold, of the next pass too."""
-    size, seed = sharing.batch_size, sharing.seed
     steps = _steps_per_pass(stop - start, size)
     epoch, position = divmod(step + 1, steps)
     ahead = _stored_order(start, stop, seed, epoch)[position * size : steps * size][: BUFFER * SHARD]

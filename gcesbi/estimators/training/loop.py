@@ -36,7 +36,6 @@ from gcesbi.estimators.training.batches import (
     FreshBatches,
     InMemory,
     MemoryBatches,
-    Sharing,
     StoredBatches,
     held_out_batches,
     split,
@@ -170,14 +169,21 @@ class _Loop:
         self.batch_size = settings.batch_size
         if not isinstance(maps, Simulator):
             self.batch_size = max(min(settings.batch_size, len(maps)) // settings.devices, 1) * settings.devices
-        sharing = Sharing(
-            batch_size=self.batch_size, seed=settings.seed, rank=fabric.global_rank, world=fabric.world_size
-        )
-        self.source = _source(given, maps, sharing, settings.workers, fabric.device)
+        self.source = self._source(maps)
         self.held_out = None if validation is None or len(validation) == 0 else validation
         self.n_step, self.steps_per_epoch = _lengths(settings, self.source.n_map, self.batch_size)
         self.state = _State()
         self.saved_step: int | None = None
+
+    def _source(self, maps: Maps | Simulator) -> BatchSource:
+        fabric, settings = self.fabric, self.settings
+        sharing = {"rank": fabric.global_rank, "world": fabric.world_size}
+        sharing |= {"batch_size": self.batch_size, "seed": settings.seed}
+        if isinstance(maps, Simulator):
+            return FreshBatches(self.given, maps, settings.workers, fabric.device, **sharing)
+        if isinstance(maps, StoredMaps):
+            return StoredBatches(self.given, maps, **sharing)
+        return MemoryBatches(self.given, maps, **sharing)
 
     def run(self, progress: bool, log: Path | None, before: TrainingHistory | None) -> TrainingHistory:
         """Train to the end, after the stage that had this history."""
@@ -424,14 +430,6 @@ class _Loop:
         if self.fabric.world_size == 1:
             return value
         return float(self.fabric.all_reduce(torch.tensor(value, dtype=torch.float64, device=self.fabric.device)))
-
-
-def _source(
-    network: Trainable, maps: Maps | Simulator, sharing: Sharing, workers: int, device: torch.device
-) -> BatchSource:
-    if isinstance(maps, Simulator):
-        return FreshBatches(network, maps, sharing, workers, device)
-    return (StoredBatches if isinstance(maps, StoredMaps) else MemoryBatches)(network, maps, sharing)  # type: ignore
 
 
 def _lengths(settings: TrainingSettings, n_map: int | None, batch_size: int) -> tuple[int, int]:
