@@ -111,6 +111,7 @@ class Estimator(Trainable):
     dropout: ClassVar[float] = 0.0
     network_settings: ClassVar[Any] = NetworkSettings
     network: NetworkSettings
+    embedding: MapEmbedding
     head: nn.Module
     prepared: Tensor
 
@@ -167,15 +168,9 @@ class Estimator(Trainable):
     def _embedding(self) -> MapEmbedding:
         sizes = self.network
         inputs = CountsInput(self.exposure, sizes.energy)
-        encoder = _ENCODERS[sizes.encoder](
-            self.region,
-            inputs.n_channel,
-            sizes.widths,
-            sizes.n_features,
-            depth=sizes.depth,
-            norm=sizes.norm,
-            means=sizes.means,
-        )
+        how = {"depth": sizes.depth, "norm": sizes.norm, "means": sizes.means}
+        made = _ENCODERS[sizes.encoder]
+        encoder = made(self.region, inputs.n_channel, sizes.widths, sizes.n_features, **how)  # type: ignore[arg-type]
         dropout = self.dropout if sizes.dropout is None else sizes.dropout
         return MapEmbedding(inputs, encoder, sizes.n_features, dropout)
 

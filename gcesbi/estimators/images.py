@@ -107,6 +107,7 @@ class ImageEstimator(Estimator):
     grid = ImageRegion
     network_settings = ImageNetworkSettings
     network: ImageNetworkSettings  # type: ignore[assignment]
+    embedding: ImageEmbedding  # type: ignore[assignment]
     part: str = "full"
 
     def _embedding(self) -> ImageEmbedding:  # type: ignore[override]
@@ -186,17 +187,9 @@ class ShareEstimator(_OfShare):
     kind = "image_share"
     largest: Tensor
 
-    def __init__(
-        self,
-        region: ImageRegion,
-        exposure: ArrayLike,
-        names: Sequence[str] = ("f_src",),
-        *,
-        part: str = "full",
-        **settings: Any,
-    ) -> None:
+    def __init__(self, *sky: Any, part: str = "full", **settings: Any) -> None:
         self.part = part
-        super().__init__(region, exposure, names, **settings)
+        super().__init__(*sky, **settings)
         self.register_buffer("largest", torch.ones(()))
 
     def _head(self) -> ShareHead:
@@ -235,19 +228,10 @@ class ShareQuantiles(_OfShare):
     head: ShareQuantileHead
     levels: Tensor
 
-    def __init__(
-        self,
-        region: ImageRegion,
-        exposure: ArrayLike,
-        names: Sequence[str] = ("f_src",),
-        *,
-        n_level: int = 16,
-        tail_weight: float = 0.05,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, *sky: Any, n_level: int = 16, tail_weight: float = 0.05, **settings: Any) -> None:
         check_quantile_loss(n_level, tail_weight)
         self.n_level, self.tail_weight = n_level, tail_weight
-        super().__init__(region, exposure, names, **settings)
+        super().__init__(*sky, **settings)
         self.register_buffer("levels", torch.from_numpy(_LEVELS).float())
 
     def _head(self) -> ShareQuantileHead:
@@ -437,4 +421,4 @@ def _with_levels(drawn: Array, levels: Tensor) -> Array:
 def activations(network: ImageEstimator, counts: ArrayLike) -> list[Array]:
     """What every convolution gives after its rectifier, before pooling: (n, n_filter, n_row, n_col) each."""
     seen = torch.from_numpy(network.picture(counts)).float()
-    return [each.double().numpy() for each in network.eval().embedding.encoder.activations(seen)]  # type: ignore[operator]
+    return [each.double().numpy() for each in network.eval().embedding.encoder.activations(seen)]

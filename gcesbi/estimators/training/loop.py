@@ -174,6 +174,7 @@ class _Loop:
         self.n_step, self.steps_per_epoch = _lengths(settings, self.source.n_map, self.batch_size)
         self.state = _State()
         self.saved_step: int | None = None
+        self.good: Weights = {}
 
     def _source(self, maps: Maps | Simulator) -> BatchSource:
         fabric, settings = self.fabric, self.settings

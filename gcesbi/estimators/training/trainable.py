@@ -24,7 +24,7 @@ class Trainable(nn.Module):
     ----------
     kind : str
     embedding : module
-        It stays as it is where the head is trained alone.
+        It stays as it is where the head is trained alone, and is needed there only.
     """
 
     kind: ClassVar[str]
