@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,6 +122,13 @@ class Posterior(ABC):
         used = {axis for axes in dims.values() for axis in axes}
         coords = {axis: list(getattr(self.coordinates, axis)) for axis in sorted(used)}
         return arviz.from_dict(posterior={k: v[None] for k, v in samples.items()}, coords=coords, dims=dims)
+
+    def __repr__(self) -> str:
+        """Method, and each quantity with its axes."""
+        axes = {name: ", ".join(QUANTITIES[name].axes) if name in QUANTITIES else "" for name in self.names}
+        told = [f"{name} ({along})" if along else name for name, along in list(axes.items())[:24]]
+        rest = f" and {len(axes) - len(told)} more" if len(axes) > len(told) else ""
+        return "\n  ".join([f"<{type(self).__name__} by {self.method!r} of", *wrap(", ".join(told) + rest, 100)]) + ">"
 
     def _check(self, name: str) -> None:
         if name not in self.names:

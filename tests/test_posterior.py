@@ -62,3 +62,11 @@ def test_a_joint_posterior_asks_the_part_that_knows():
 def test_bad_questions_are_refused(posterior, call, message):
     with pytest.raises(InputError, match=message):
         call(posterior)
+
+
+def test_repr_names_method_and_quantities_in_few_lines(posterior):
+    told = repr(posterior)
+    assert told.startswith("<SamplePosterior by 'chain' of")
+    assert "flux_fraction (template)" in told
+    many = {f"parameter_{i}": np.zeros(3) for i in range(400)}
+    assert len(repr(SamplePosterior("chain", COORDINATES, many)).splitlines()) <= 10

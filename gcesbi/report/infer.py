@@ -1,0 +1,69 @@
+"""Page of an inference: what trained networks say of one map, and whether they may be asked about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gcesbi.posterior import Posterior
+from gcesbi.report.html import Report, Section, TableBlock
+from gcesbi.report.sections import source_count_section, spectra_section
+from gcesbi.report.tables import comparison_table, spectra_table
+from gcesbi.simulation import SkyModel
+from gcesbi.validation.misspecification import GateVerdict
+
+__all__ = ["inference_report"]
+
+
+def inference_report(
+    model: SkyModel,
+    posteriors: Mapping[str, Posterior],
+    verdict: GateVerdict,
+    statements: tuple[str, ...] = (),
+    *,
+    subtitle: str = "",
+    data: Mapping[str, Any] | None = None,
+) -> Report:
+    """The page.
+
+    Parameters
+    ----------
+    model : SkyModel
+        That the networks were trained for.
+    posteriors : mapping of str to Posterior
+        By method; one is that of the ``networks``, neural posteriors may stand beside.
+    verdict : GateVerdict
+        Whether the model could have produced the map.
+    statements : tuple of str
+        Further sentences, as of the share of the excess that may be Poisson emission.
+    subtitle : str
+        Which map, which run.
+    data : mapping, optional
+        Numbers to download.
+    """
+    networks = posteriors["networks"]
+    others = {name: each for name, each in posteriors.items() if name != "networks"}
+    spectra = spectra_section(model, posteriors)
+    if model.n_energy > 1:
+        spectra = Section(spectra.title, spectra.text, (*spectra.blocks, spectra_table(networks)))
+    counts = (source_count_section(model, networks, others),) if "scd_cdf" in networks.names else ()
+    return Report(
+        title="What do the networks say of this map?",
+        subtitle=subtitle,
+        verdict=" ".join((str(verdict), *statements)),
+        mood="good" if verdict.accepted else "bad",
+        summary=comparison_table(posteriors, model.bins),
+        sections=(spectra, *counts, _gate_section(verdict)),
+        data=data,
+    )
+
+
+def _gate_section(verdict: GateVerdict) -> Section:
+    rows = sorted(zip(verdict.names, verdict.values, verdict.z, verdict.p_values, strict=True), key=lambda row: row[3])
+    table = TableBlock(
+        ("statistic", "value", "z", "p"),
+        tuple((name, f"{value:.3g}", f"{z:+.1f}", f"{p:.2g}") for name, value, z, p in rows),
+        "Each statistic of the map beside those of maps of the model that are like it, the most unusual first; z in "
+        "units of their scatter, p by itself, before the number of statistics is allowed for.",
+    )
+    return Section("Could the model have produced the map?", str(verdict), (table,))
