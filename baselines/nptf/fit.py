@@ -19,253 +19,27 @@ measured best.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from gcesbi.baselines.nptf.likelihood import NptfLikelihood
-from gcesbi.baselines.nptf.parameters import NptfParameters
 from gcesbi.baselines.nptf.posterior import NptfPosterior, nptf_quantities
-from gcesbi.baselines.nptf.priors import NptfPriors, PriorChoice
-from gcesbi.baselines.nptf.psf_correction import PsfCorrection
-from gcesbi.baselines.nptf.scd_family import BoundFamily
-from gcesbi.baselines.nptf.sky import NptfSky
+from gcesbi.baselines.nptf.problem import NptfProblem
 from gcesbi.baselines.samplers.maximum import Maximum, maximise
 from gcesbi.baselines.samplers.nested import NestedSampling
-from gcesbi.baselines.samplers.sampling import BlockMove
-from gcesbi.baselines.samplers.target import Limits, Sampler, Target
+from gcesbi.baselines.samplers.target import Limits, Sampler
 from gcesbi.errors import InputError
-from gcesbi.simulation.prior import Prior
-from gcesbi.sky.observation import Observation
-
-if TYPE_CHECKING:
-    from gcesbi.simulation.model import SkyModel
 
 __all__ = ["NPTF"]
 
 FloatArray = NDArray[np.float64]
 
-_EDGE = 1e-12  # closest that a uniform number comes to 0 or 1, where a prior may have no end
-
 
 @dataclass(frozen=True, eq=False)
-class NPTF:
-    """Non-Poissonian template fit of `model` to `observation`.
-
-    Parameters
-    ----------
-    model : SkyModel
-    observation : Observation
-        Of the model's region and energies.
-    priors : NptfPriors, ShapePriors or ModelPriors
-        Priors, and with them the family of source-count distributions.
-    point_sources : sequence of str, optional
-        Templates that shine through point sources; all point-source templates of the model by default.
-    smooth : sequence of str, optional
-        Templates that shine smoothly; by default what the priors say.
-    n_exposure : int
-        Groups of pixels of like exposure in which sources give their own counts; 1, customary, takes the mean
-        exposure everywhere. :meth:`exposure_error` says what that costs.
-    workers : int, optional
-        Threads for batches of parameter vectors; all cores by default.
-    bands : bool
-        One likelihood for each energy bin, with a common source-count distribution, instead of one for the summed
-        map; see :mod:`gcesbi.baselines.nptf.sky` for what each neglects.
-    psf : PsfCorrection, optional
-        In place of that of the model's PSF, for all templates: to compare with codes that have another table.
-
-    Raises
-    ------
-    InputError
-        If names are unknown, or the observation does not fit the model.
-    """
-
-    model: SkyModel
-    observation: Observation
-    priors: PriorChoice = field(default_factory=NptfPriors)
-    point_sources: Sequence[str] | None = None
-    smooth: Sequence[str] | None = None
-    n_exposure: int = 1
-    workers: int | None = None
-    bands: bool = False
-    psf: PsfCorrection | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "model", self.model.for_observation(self.observation))
-        known = self.model.point_sources
-        sources = tuple(known if self.point_sources is None else self.point_sources)
-        _check_names("point_sources", sources, known)
-        if not sources:
-            raise InputError("point_sources: must name at least one template; use PoissonFit for none")
-        object.__setattr__(self, "point_sources", sources)
-        smooth = self.priors.smooth(self.sky) if self.smooth is None else tuple(self.smooth)
-        _check_names("smooth", smooth, self.model.names)
-        object.__setattr__(self, "smooth", smooth)
-        self.parameters  # noqa: B018 - checks model, observation and priors against each other
-
-    @cached_property
-    def sky(self) -> NptfSky:
-        """Maps of the model and the observation."""
-        sources = tuple(self.point_sources or ())
-        return NptfSky(self.model, self.observation, sources, self.n_exposure, self.bands, self.psf)
-
-    @property
-    def likelihood(self) -> NptfLikelihood:
-        """Likelihood of the summed map, or of all bands."""
-        return self.sky.likelihood
-
-    # -- parameters ----------------------------------------------------------------------------------------------
-
-    @cached_property
-    def parameters(self) -> NptfParameters:
-        """What the parameters stand for."""
-        return self.priors.parameters(self.sky, tuple(self.smooth or ()))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of all parameters."""
-        return self.parameters.names
-
-    @property
-    def prior(self) -> Prior:
-        """Prior of the parameters."""
-        return self.parameters.prior
-
-    @cached_property
-    def bounds(self) -> FloatArray:
-        """Lower and upper end of every parameter's prior, (n_dim, 2), infinite where there is none."""
-        with np.errstate(divide="ignore"):
-            return self.prior.from_uniform(np.array([[0.0], [1.0]]).repeat(len(self.names), axis=1)).T
-
-    def log_prior(self, theta: ArrayLike) -> FloatArray:
-        """Log of the prior's density (...), for parameter vectors (..., n_dim)."""
-        return self.prior.log_prob(torch.as_tensor(np.asarray(theta, dtype=np.float64))).numpy()
-
-    def sample_prior(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Draw `n` parameter vectors (n, n_dim) from the prior."""
-        return self.prior.draw(n, rng)
-
-    # -- likelihood ----------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _families(self) -> dict[str, BoundFamily]:
-        family = self.priors.family(self.sky)
-        return {
-            name: family.bind(view) for name, view in zip(self.sky.point_sources, self.likelihood.views, strict=True)
-        }
-
-    def family_of(self, template: str) -> BoundFamily:
-        """Source-count distributions of a point-source template, as the instrument sees them."""
-        return self._families[template]
-
-    @cached_property
-    def _smooth_maps(self) -> FloatArray:
-        return np.ascontiguousarray(self.sky.maps[self.sky.rows(self.parameters.smooth_templates)])
-
-    @cached_property
-    def _lanes(self) -> FloatArray:
-        return self.likelihood.lanes(self._smooth_maps)
-
-    def vectors(self, theta: FloatArray) -> FloatArray:
-        """X of parameter vectors (n, n_dim): (n, n_group, n_ps, n_row)."""
-        likelihood, parameters = self.likelihood, self.parameters
-        out = np.zeros((len(theta), likelihood.n_group, likelihood.n_ps, likelihood.n_row))
-        unit = np.zeros((len(theta), likelihood.n_group, likelihood.n_row))
-        norms = parameters.source_norms(theta)
-        for p, population in enumerate(parameters.populations):
-            self.family_of(population.template).unit_vectors(parameters.shapes(theta, p), unit)
-            out[:, :, self.sky.point_sources.index(population.template)] += norms[:, p, None, None] * unit
-        return out
-
-    def log_likelihood(self, theta: ArrayLike) -> FloatArray:
-        """Log-likelihoods (...) of parameter vectors (..., n_dim) within the prior, on all cores."""
-        values = np.asarray(theta, dtype=np.float64)
-        if values.shape[-1] != len(self.names) or values.ndim > 2:
-            raise InputError(f"theta: must have shape (n, {len(self.names)}), got {values.shape}")
-        rows = np.atleast_2d(values)
-        result = self.likelihood.evaluate_many(
-            self.parameters.smooth_norms(rows), self._lanes, lambda part: self.vectors(rows[part]), self.workers
-        )
-        return result.reshape(values.shape[:-1])
-
-    def log_probability(self, theta: FloatArray) -> FloatArray:
-        """Log of prior times likelihood (n,), -inf outside the prior."""
-        result = self.log_prior(theta)
-        inside = np.isfinite(result)
-        if inside.any():
-            result[inside] += self.log_likelihood(theta[inside])
-        return np.where(np.isnan(result), -np.inf, result)
-
-    def log_likelihood_gradient(self, theta: ArrayLike) -> tuple[float, FloatArray]:
-        """Log-likelihood and its gradient (n_dim,) at one parameter vector (n_dim,), in closed form."""
-        values, parameters = np.asarray(theta, dtype=np.float64), self.parameters
-        rows, n = values[None], self.likelihood.blocks.max_count + 1
-        mean = parameters.smooth_norms(rows)[0] @ self._smooth_maps
-        found = self.likelihood.vector_gradient(mean, self.vectors(rows)[0])
-        norms, by_source, by_shape = parameters.source_norms(rows)[0], [], []
-        for p, population in enumerate(parameters.populations):
-            unit = self.family_of(population.template).unit_gradient(parameters.shapes(rows, p)[0])
-            slope = found.by_vectors[:, self.sky.point_sources.index(population.template), :n]
-            by_unit = np.einsum("gm,gsm->s", slope, unit)
-            by_source.append(by_unit[0])
-            by_shape.append(norms[p] * by_unit[1:])
-        by_smooth = self._smooth_maps @ found.by_mean
-        return found.value, parameters.pull_back(values, by_smooth, np.array(by_source), by_shape)
-
-    def exposure_error(self, theta: ArrayLike, n_exposure: int = 32) -> float:
-        """Error of ln L at one parameter vector (n_dim,) made by this fit's number of exposure groups.
-
-        It is ln L as it stands less ln L with `n_exposure` groups, whose own error is smaller by their number.
-        """
-        finer = replace(self, n_exposure=n_exposure)
-        return float(self.log_likelihood(theta)) - float(finer.log_likelihood(theta))
-
-    # -- sampling ------------------------------------------------------------------------------------------------
-
-    def log_likelihood_in_cube(self, u: FloatArray) -> FloatArray:
-        """Log-likelihoods (n,) at points (n, n_dim) of the unit cube, in which the prior is flat."""
-        return self.log_likelihood(self.from_cube(u))
-
-    def from_cube(self, u: ArrayLike) -> FloatArray:
-        """Parameters (..., n_dim) at points of the unit cube (..., n_dim)."""
-        return self.prior.from_uniform(np.clip(u, _EDGE, 1 - _EDGE))
-
-    @cached_property
-    def _moves(self) -> BlockMove:
-        """Moves in the unit cube: norms together, each shape with and without them, single shape parameters, all."""
-        parameters = self.parameters
-        populations = parameters.populations
-        firsts = [population.norm for population in populations]
-        extra = [column for _, column in (*parameters.smooth, *parameters.shares)]
-        norms = np.array([*extra, *firsts])
-        shapes = [np.array(population.shape) for population in populations]
-        partners = dict(parameters.smooth)
-        pairs = [np.array([partners[p.template], p.norm]) for p in populations if p.template in partners]
-        pairs += [np.array(pair) for pair in pairwise(firsts)]
-        singles = [np.array([i]) for shape in shapes for i in shape]
-        both = [np.concatenate([norms, shape]) for shape in shapes]
-        everything = [np.arange(len(self.names))]
-        walls = np.array([[0.0, 1.0]]).repeat(len(self.names), axis=0)
-        return BlockMove([norms] * 3 + shapes + both + pairs + singles + everything, walls)
-
-    def _gradient_in_cube(self, u: FloatArray) -> tuple[float, FloatArray]:
-        theta = self.from_cube(u)
-        value, gradient = self.log_likelihood_gradient(theta)
-        columns = zip(self.prior.marginals, torch.as_tensor(theta), strict=True)
-        density = np.array([float(marginal.log_prob(value)) for marginal, value in columns])
-        return value, gradient * np.exp(-density)
-
-    @property
-    def target(self) -> Target:
-        """The likelihood over the unit cube, for any sampler."""
-        return Target(self.names, self.log_likelihood_in_cube, self._moves, self._gradient_in_cube)
+class NPTF(NptfProblem):
+    """Non-Poissonian template fit of `model` to `observation`; arguments are those of :class:`.NptfProblem`."""
 
     def maximise(self, n_start: int = 8, seed: int = 0) -> Maximum:
         """Maximum of the likelihood within the prior's box, by its gradient from several starts.
@@ -318,9 +92,3 @@ class NPTF:
     def quantities(self, theta: FloatArray) -> dict[str, FloatArray]:
         """Named quantities (n, ...) of parameter vectors (n, n_dim)."""
         return nptf_quantities(self, theta)
-
-
-def _check_names(argument: str, chosen: Sequence[str], allowed: Sequence[str]) -> None:
-    for name in chosen:
-        if name not in allowed:
-            raise InputError(f"{argument}: must be among {', '.join(allowed)}, got {name!r}")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
+from gcesbi.baselines.nptf.problem import NptfProblem
 from gcesbi.baselines.samplers.target import Sampled
 from gcesbi.posterior import SamplePosterior
-
-if TYPE_CHECKING:
-    from gcesbi.baselines.nptf.fit import NPTF
 
 __all__ = ["NptfPosterior", "nptf_quantities"]
 
 FloatArray = NDArray[np.float64]
 
 
-def nptf_quantities(nptf: NPTF, theta: FloatArray) -> dict[str, FloatArray]:
+def nptf_quantities(nptf: NptfProblem, theta: FloatArray) -> dict[str, FloatArray]:
     """Named quantities (n, ...) of parameter vectors (n, n_dim)."""
     model, sky, parameters = nptf.model, nptf.sky, nptf.parameters
     smooth, sources = (np.zeros((len(theta), len(model.names))) for _ in range(2))
@@ -44,7 +40,7 @@ def nptf_quantities(nptf: NPTF, theta: FloatArray) -> dict[str, FloatArray]:
     return result | {name: theta[:, i] for i, name in enumerate(nptf.names)}
 
 
-def _histograms(nptf: NPTF, theta: FloatArray, norms: FloatArray) -> FloatArray:
+def _histograms(nptf: NptfProblem, theta: FloatArray, norms: FloatArray) -> FloatArray:
     """Expected SCD histograms (n, n_point_source, n_bin); in the dimmest bin where there are no point sources."""
     names, edges = nptf.model.point_sources, np.asarray(nptf.model.scd_edges)
     pdf = np.zeros((len(theta), len(names), len(edges) - 1))
@@ -65,17 +61,17 @@ class NptfPosterior(SamplePosterior):
 
     Parameters
     ----------
-    nptf : NPTF
+    nptf : NptfProblem
     sampled : Sampled
         Draws in the unit cube.
     n_sample : int
         Draws that are kept, at equal steps.
     """
 
-    def __init__(self, nptf: NPTF, sampled: Sampled, n_sample: int = 4000) -> None:
+    def __init__(self, nptf: NptfProblem, sampled: Sampled, n_sample: int = 4000) -> None:
         rows = np.linspace(0, len(sampled.u) - 1, min(n_sample, len(sampled.u))).astype(np.int64)
         theta = nptf.from_cube(sampled.u[rows])
-        super().__init__("NPTF", nptf.model.coordinates, nptf.quantities(theta))
+        super().__init__("NPTF", nptf.model.coordinates, nptf_quantities(nptf, theta))
         self.theta = theta
         self.log_likelihood = sampled.log_likelihood[rows]
         self.best_theta = nptf.from_cube(sampled.best)
