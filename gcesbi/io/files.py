@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,9 @@ def load_array(path: Path) -> NDArray[np.generic]:
 def write_atomically(path: Path, write: Callable[[Path], object], *, overwrite: bool = False) -> None:
     """Let `write` fill a file or folder of another name beside `path`, then rename it to `path`.
 
+    A file is flushed to the disk first: whoever looks sees all of it or nothing, even after kill -9 or a power cut. The
+    other name tells which process of which machine writes: ``.XXXXXXXX@host-pid.partial.NAME``.
+
     Raises
     ------
     InputError
@@ -65,9 +69,12 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, overwrite: 
         raise InputError(f"path: {str(path)!r} exists, and overwrite is False")
     if not path.parent.is_dir():
         raise InputError(f"path: must lie in an existing folder, got {str(path)!r}")
-    partial = path.with_name(f".{uuid4().hex}-{path.name}")
+    partial = path.with_name(f".{uuid4().hex[:8]}@{socket.gethostname()}-{os.getpid()}.partial.{path.name}")
     try:
         write(partial)
+        if partial.is_file():
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
         partial.replace(path)
     finally:
         if partial.is_dir():

@@ -9,11 +9,11 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from uuid import uuid4
 
 import fsspec
 
 from gcesbi.errors import InputError
+from gcesbi.io.files import write_atomically
 
 __all__ = ["Place"]
 
@@ -24,8 +24,7 @@ _STALE = 86_400.0  # seconds after which another machine's half-written file cou
 class Place:
     """A folder.
 
-    On a local disk a file is written under another name, flushed to the disk and renamed: whoever looks sees all of it
-    or nothing, even after kill -9 or a power cut. Elsewhere it is put as one object.
+    On a local disk a file is written whole or not at all; elsewhere it is put as one object.
 
     Parameters
     ----------
@@ -108,7 +107,8 @@ class Place:
         """
         try:
             if self.is_local:
-                self._write_local(Path(self.url, name), data)
+                Path(self.url).mkdir(parents=True, exist_ok=True)
+                write_atomically(Path(self.url, name), lambda partial: partial.write_bytes(data), overwrite=True)
             else:
                 files, path = self._remote
                 files.makedirs(path, exist_ok=True)
@@ -123,23 +123,10 @@ class Place:
     def sweep(self) -> None:
         """Remove half-written files whose writer is gone: killed on this machine, or not heard of for a day."""
         if self.is_local:
-            for path in Path(self.url).glob(".*.partial"):
-                host, _, pid = path.name.removesuffix(".partial").rpartition("@")[2].partition("-")
+            for path in Path(self.url).glob(".*@*.partial.*"):
+                host, _, pid = path.name.partition("@")[2].partition(".partial.")[0].rpartition("-")
                 if not _is_alive(host, pid, path):
                     path.unlink(missing_ok=True)
-
-    def _write_local(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mark = f"@{socket.gethostname()}-{os.getpid()}"
-        partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}{mark}.partial")
-        try:
-            with partial.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @cached_property
     def _remote(self) -> tuple[fsspec.AbstractFileSystem, str]:

@@ -117,7 +117,7 @@ def test_kill_9_in_the_middle_of_a_write(tmp_path):
 
     assert fill("killed", 2, 4) == -signal.SIGKILL
     left = {path.name for path in (tmp_path / "killed").iterdir()}
-    assert any(name.endswith(".partial") for name in left)
+    assert any(".partial." in name for name in left)
     assert 0 < len([name for name in left if name.endswith(".zip")]) < 8
     assert fill("killed", 2, 0) == 0
     simulator = Simulator(SkyModel.preset("inner-galaxy", nside=16, n_energy=1, weeks=30))
@@ -148,8 +148,8 @@ def test_kill_9_of_the_command_line_at_any_moment(tmp_path):
 
 
 def test_half_written_files_of_living_writers_are_left_alone(simulator, store):
-    mine = store.place.url + f"/.00009.zip.00000000@{os.uname().nodename}-{os.getpid()}.partial"
-    theirs = store.place.url + "/.00009.zip.00000000@elsewhere-1.partial"
+    mine = store.place.url + f"/.00000000@{os.uname().nodename}-{os.getpid()}.partial.00009.zip"
+    theirs = store.place.url + "/.00000000@elsewhere-1.partial.00009.zip"
     for path in (mine, theirs):
         Path(path).write_bytes(b"torn")
     store.fill(simulator, SHARD)
