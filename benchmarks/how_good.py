@@ -16,7 +16,7 @@ import argparse
 
 import numpy as np
 
-from gcesbi.analysis import steps
+from gcesbi.analysis.infer import load_networks
 from gcesbi.analysis.run import Run
 from gcesbi.evaluation.networks import true_cdf
 from gcesbi.validation import coverage, emd, gaussian_coverage, semd, sharpness
@@ -81,7 +81,7 @@ def main():
     run = Run.open(arguments.run)
     maps = run.store.read(0, min(arguments.maps, run.settings.simulation.n_test))
     model, rng = run.model, np.random.default_rng(0)
-    spectra, counts = steps.load_networks(Run.open(arguments.weights or arguments.run))
+    spectra, counts = load_networks(Run.open(arguments.weights or arguments.run))
     quantiles = counts.quantiles(maps.counts, TAUS)
     photon = -np.log10(model.exposure.mean())
     shifts = []

@@ -26,11 +26,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gcesbi.analysis import evaluate as evaluate_step
+from gcesbi.analysis import fit as fit_step
+from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis import injection as injection_steps
 from gcesbi.analysis import misspecification as mismodel_steps
-from gcesbi.analysis import steps
+from gcesbi.analysis import simulate as simulate_step
+from gcesbi.analysis import train as train_step
+from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
+from gcesbi.analysis.train import TRAINED
 from gcesbi.baselines import NptfPosterior, PoissonFit
 from gcesbi.errors import InputError
 from gcesbi.estimators import PoissonFractionPosterior, SourceCountPosterior
@@ -144,13 +150,13 @@ def _begin(folder: Path, settings: RunSettings) -> Run:
 
 def simulate(workers: int = 1) -> Step:
     """Draw the maps that the settings ask for."""
-    return Step(name="simulate", do=lambda run: steps.simulate(run, workers, backend="threads"))
+    return Step(name="simulate", do=lambda run: simulate_step.simulate(run, workers, backend="threads"))
 
 
 def train() -> tuple[Step, ...]:
     """Train both networks, each a step: one that is trained is not trained again."""
     return tuple(
-        Step(name=f"train-{kind.replace('_', '-')}", do=partial(steps.train, only=(kind,))) for kind in steps.TRAINED
+        Step(name=f"train-{kind.replace('_', '-')}", do=partial(train_step.train, only=(kind,))) for kind in TRAINED
     )
 
 
@@ -158,7 +164,7 @@ def poisson_fraction(n_maps: int, workers: int = 1) -> Step:
     """Train the network for the Poisson share."""
     return Step(
         name="poisson-fraction",
-        do=lambda run: steps.train_poisson_fraction(run, n_maps, workers),
+        do=lambda run: train_poisson_fraction(run, n_maps, workers),
         options={"n_maps": n_maps},
     )
 
@@ -167,7 +173,7 @@ def evaluate() -> Step:
     """Judge both networks on held-out maps."""
 
     def do(run: Run) -> None:
-        found = steps.evaluate(run)
+        found = evaluate_step.evaluate(run)
         details = None if found.details is None else found.details.to_dict()
         run.write_json("validation.json", {**found.to_dict(), "details": details})
         write_arrays(run.folder / FOLDER / "evaluation.npz", evaluation_arrays(found))
@@ -210,7 +216,7 @@ def infer() -> Step:
     """Ask the networks about the stored observation."""
 
     def do(run: Run) -> None:
-        posterior = steps.infer(run, run.observation())
+        posterior = infer_step.infer(run, run.observation())
         run.write_posterior("networks", posterior)
         write_json(
             run.folder / FOLDER / "networks.json", {**posterior_figures(posterior, LEVELS), **_shares(posterior)}
@@ -236,7 +242,7 @@ def fit_nptf() -> Step:
     def do(run: Run) -> None:
         checkpoint = run.folder / "nptf.checkpoint.h5"
         seed = run.settings.seed
-        posterior = steps.fit_nptf(run.model, run.observation(), run.settings.nptf, seed, checkpoint=checkpoint)
+        posterior = fit_step.fit_nptf(run.model, run.observation(), run.settings.nptf, seed, checkpoint=checkpoint)
         run.write_posterior("nptf", posterior)
         problems = {"problems": list(posterior.convergence.problems)}
         write_json(run.folder / FOLDER / "nptf.json", {**posterior_figures(posterior, LEVELS), **problems})

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gcesbi.analysis import misspecification as mismodel_steps
-from gcesbi.analysis import steps
-from gcesbi.analysis.run import KEPT_MAPS, Run
+from gcesbi.analysis.folder import KEPT_MAPS, RunFolder
+from gcesbi.analysis.infer import load_networks
+from gcesbi.analysis.misspecification import calibrate_gate
+from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 from gcesbi.estimators.store import read_notes, save_estimator
 from gcesbi.evaluation.networks import Evaluation, evaluate_networks
 
 __all__ = ["export"]
 
 
-def export(run: Run, folder: str | Path, workers: int = 1, progress: bool = False) -> Evaluation:
+def export(run: RunFolder, folder: str | Path, workers: int = 1, progress: bool = False) -> Evaluation:
     """Write all that inference needs, and judge it on the held-out maps of the run.
 
     Large tensors are rounded to 16 bits. The figures in ``validation.json`` are those of the rounded networks; the
@@ -21,7 +22,7 @@ def export(run: Run, folder: str | Path, workers: int = 1, progress: bool = Fals
 
     Parameters
     ----------
-    run : Run
+    run : RunFolder
         Trained, with its held-out maps.
     folder : path
         Run folder to make.
@@ -35,17 +36,15 @@ def export(run: Run, folder: str | Path, workers: int = 1, progress: bool = Fals
     InputError
         If the folder exists, or the run is not trained.
     """
-    networks = steps.load_networks(run)
-    small = Run.create(folder, run.settings, run.model)
+    networks = load_networks(run)
+    small = RunFolder.create(folder, run.settings, run.model)
     for network in networks:
         notes = {name: each for name, each in read_notes(run.weights(network.kind)).items() if name != "validation"}
         save_estimator(network, small.weights(network.kind), notes, model=run.model, half=True)
     held_out = run.store.read(0, run.settings.simulation.n_test)
-    evaluation = evaluate_networks(
-        run.model, held_out, *steps.load_networks(small), details=False, seed=run.settings.seed
-    )
+    evaluation = evaluate_networks(run.model, held_out, *load_networks(small), details=False, seed=run.settings.seed)
     small.write_json("validation.json", evaluation.to_dict())
-    steps.train_poisson_fraction(small, workers=workers, progress=progress)
-    mismodel_steps.calibrate_gate(small, workers=workers, progress=progress)
+    train_poisson_fraction(small, workers=workers, progress=progress)
+    calibrate_gate(small, workers=workers, progress=progress)
     (small.folder / KEPT_MAPS).unlink(missing_ok=True)  # a built-in sky is built again where it is wanted
     return evaluation

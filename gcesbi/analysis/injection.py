@@ -11,10 +11,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.analysis.run import Run
-from gcesbi.analysis.seeds import Stream, stream_seed
-from gcesbi.analysis.settings import NptfSettings
-from gcesbi.analysis.steps import fit_nptf, load_networks
+from gcesbi.analysis.fit import fit_nptf
+from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.infer import load_networks
+from gcesbi.analysis.sections import NptfSettings
+from gcesbi.analysis.seeds import Purpose, purpose_seed
 from gcesbi.baselines import PoissonFit
 from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms, poisson_fractions
 from gcesbi.errors import InputError
@@ -31,7 +32,7 @@ _THREE = (0.16, 0.5, 0.84)
 
 
 def inject(
-    run: Run,
+    run: RunFolder,
     observation: Observation,
     fluxes: Sequence[float],
     *,
@@ -47,7 +48,7 @@ def inject(
 
     Parameters
     ----------
-    run : Run
+    run : RunFolder
     observation : Observation
         Real or mock; in the region of the run's networks.
     fluxes : sequence of float, photons / cm² / s
@@ -67,7 +68,7 @@ def inject(
     model = run.model
     grid = _checked_grid(model, observation, fluxes, template, n_repeat, n_nptf)
     theta = np.repeat(_population_alone(model, template, xi, omega2, a, grid), n_repeat, axis=0)
-    drawn = run.simulator.draw(theta, np.random.default_rng(stream_seed(run, Stream.injected)))
+    drawn = run.simulator.draw(theta, np.random.default_rng(purpose_seed(run, Purpose.injected)))
     maps = np.concatenate([observation.counts[None], observation.counts + drawn.counts.astype(np.int64)])
     shape = (len(grid), n_repeat)
     row, j = model.names.index(template), model.point_sources.index(template)
@@ -125,7 +126,7 @@ def _poisson_flux(maps: NDArray[np.integer], model: SkyModel, row: int) -> Array
 
 
 def _nptf_flux(
-    run: Run, observation: Observation, maps: NDArray[np.integer], row: int, settings: NptfSettings
+    run: RunFolder, observation: Observation, maps: NDArray[np.integer], row: int, settings: NptfSettings
 ) -> Array:
     """Quantiles (n, 3) of a template's flux by the NPTF, map by map."""
     found = []
@@ -148,7 +149,7 @@ def _population_alone(model: SkyModel, template: str, xi: float, omega2: float, 
     return theta
 
 
-def poisson_excess(run: Run, observation: Observation, n_maps: int = 100) -> Array:
+def poisson_excess(run: RunFolder, observation: Observation, n_maps: int = 100) -> Array:
     """Median over maps of every predicted CDF quantile where all emission is exactly Poisson.
 
     Maps are drawn from the best Poisson fit to the observation, the excess and the disk as smooth as its other
@@ -163,6 +164,6 @@ def poisson_excess(run: Run, observation: Observation, n_maps: int = 100) -> Arr
         raise InputError(f"n_maps: must be at least 1, got {n_maps}")
     PoissonFit(run.model, observation)  # checks that the observation is one of the model
     mean = fitted_means(fitted_norms(observation.counts[None], run.model), run.model)[0]
-    maps = np.random.default_rng(stream_seed(run, Stream.smooth)).poisson(mean, (n_maps, *mean.shape))
+    maps = np.random.default_rng(purpose_seed(run, Purpose.smooth)).poisson(mean, (n_maps, *mean.shape))
     _, source_counts = load_networks(run)
     return np.median(source_counts.quantiles(maps, TAUS), axis=1)

@@ -1,6 +1,6 @@
 """Steps of a run beyond its own model: the gate, and other skies.
 
-Every step draws from a stream of its own, so that no map was seen in training.
+Every step draws by a seed of its own, so that no map was seen in training.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gcesbi.analysis.run import Run
-from gcesbi.analysis.seeds import Stream, stream_seed
-from gcesbi.analysis.steps import load_networks
+from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.infer import load_networks
+from gcesbi.analysis.seeds import Purpose, purpose_seed
 from gcesbi.errors import InputError
 from gcesbi.evaluation.compare import compare_networks
 from gcesbi.evaluation.matched_maps import at_composition
@@ -38,7 +38,7 @@ _TWINS = ("networks", "twin")
 
 
 def calibrate_gate(
-    run: Run, n_maps: int = GATE_MAPS, false_alarm: float = 0.01, workers: int = 1, progress: bool = False
+    run: RunFolder, n_maps: int = GATE_MAPS, false_alarm: float = 0.01, workers: int = 1, progress: bool = False
 ) -> MisspecificationTest:
     """Draw fresh maps of the run's model, calibrate the gate on them and store it in the run folder.
 
@@ -46,7 +46,7 @@ def calibrate_gate(
 
     Parameters
     ----------
-    run : Run
+    run : RunFolder
         With trained networks.
     n_maps : int
         At least 1,200; a false-alarm rate f needs some 30 / f of them.
@@ -56,13 +56,13 @@ def calibrate_gate(
     if n_maps < 1200:
         raise InputError(f"n_maps: a gate needs at least 1200 maps, got {n_maps}")
     networks = load_networks(run)
-    maps = run.simulator.sample(n_maps, stream_seed(run, Stream.gate), workers, progress)
+    maps = run.simulator.sample(n_maps, purpose_seed(run, Purpose.misspecification), workers, progress)
     gate = MisspecificationTest.fit(run.model, *networks, maps.counts, false_alarm, other_skies(run.model, _built(run)))
     gate.save(run.folder / "gate.npz")
     return gate
 
 
-def stored_gate(run: Run) -> MisspecificationTest | None:
+def stored_gate(run: RunFolder) -> MisspecificationTest | None:
     """The run's gate; None if there is none, or if it was made for other weights."""
     path = run.folder / "gate.npz"
     if not path.is_file():
@@ -73,7 +73,7 @@ def stored_gate(run: Run) -> MisspecificationTest | None:
         return None
 
 
-def judge(run: Run, observation: Observation, workers: int = 1) -> GateVerdict:
+def judge(run: RunFolder, observation: Observation, workers: int = 1) -> GateVerdict:
     """Whether the run's model could have produced an observation; the gate is calibrated at the first call and kept."""
     gate = stored_gate(run) or calibrate_gate(run, workers=workers)
     return gate.verdict(observation.counts)
@@ -99,7 +99,7 @@ def variations(sky: SkySettings) -> dict[str, SkySettings]:
     return {name: varied for name, varied in found.items() if varied != sky}
 
 
-def _built(run: Run, skies: Mapping[str, SkySettings] | None = None) -> dict[str, SkyModel]:
+def _built(run: RunFolder, skies: Mapping[str, SkySettings] | None = None) -> dict[str, SkyModel]:
     """Models of other skies in the run's region, its :func:`variations` by default."""
     chosen = variations(run.settings.sky) if skies is None else skies
     return {name: _same_region(SkyModel.build(sky), run.model) for name, sky in chosen.items()}
@@ -110,12 +110,12 @@ def _same_region(model: SkyModel, nominal: SkyModel) -> SkyModel:
 
 
 def mismodel(
-    run: Run,
+    run: RunFolder,
     skies: Mapping[str, SkySettings] | None = None,
     n_maps: int = 512,
     *,
     observation: Observation | None = None,
-    twin: Run | None = None,
+    twin: RunFolder | None = None,
     workers: int = 1,
     progress: bool = False,
 ) -> MisspecificationResult:
@@ -123,7 +123,7 @@ def mismodel(
 
     Parameters
     ----------
-    run : Run
+    run : RunFolder
     skies : mapping of str to SkySettings, optional
         :func:`variations` of the run's sky by default.
     n_maps : int
@@ -131,7 +131,7 @@ def mismodel(
     observation : Observation, optional
         Draw maps as bright as it, template by template (:func:`gcesbi.evaluation.matched_maps.at_composition`), not
         from all over the prior.
-    twin : Run, optional
+    twin : RunFolder, optional
         A run of the same sky with other networks, compared with the first on the same maps.
     """
     others = _built(run, skies)
@@ -168,16 +168,18 @@ def mismodel(
 
 
 def _maps_of(
-    model: SkyModel, run: Run, n: int, k: int, observation: Observation | None, workers: int, progress: bool
+    model: SkyModel, run: RunFolder, n: int, k: int, observation: Observation | None, workers: int, progress: bool
 ) -> Simulations:
     """Maps of the k-th sky: of its prior, or as bright as an observation."""
     if observation is None:
-        return Simulator(model).sample(n, stream_seed(run, Stream.varied, k), workers, progress)
-    rng = np.random.default_rng(stream_seed(run, Stream.composed, k))
+        return Simulator(model).sample(n, purpose_seed(run, Purpose.varied, k), workers, progress)
+    rng = np.random.default_rng(purpose_seed(run, Purpose.composed, k))
     return Simulator(model).draw(at_composition(model, run.model, observation, n, rng), rng)
 
 
-def compare_runs(run: Run, other: Run, names: tuple[str, str] = ("first", "second")) -> dict[str, Comparison]:
+def compare_runs(
+    run: RunFolder, other: RunFolder, names: tuple[str, str] = ("first", "second")
+) -> dict[str, Comparison]:
     """Two trained runs of one sky on the same held-out maps, by quantity; for instance the energy-independent twin.
 
     Raises

@@ -1,12 +1,12 @@
 """Neural posteriors of sbi's as steps of a run: ask them about an observation, judge them on held-out maps.
 
-Train them with ``steps.train(run, only=("npe",))``, or by the setting ``neural_posterior.kind``.
+Train them with ``run.train(only=("npe",))``, or by the setting ``neural_posterior.kind``.
 """
 
 from __future__ import annotations
 
-from gcesbi.analysis.run import Run
-from gcesbi.analysis.steps import counts_at_exposure, load
+from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.infer import counts_at_exposure
 from gcesbi.estimators import FmpeEstimator, NpeEstimator, SbiPosterior
 from gcesbi.estimators.neural_posterior import NeuralPosteriorEstimator
 from gcesbi.estimators.store import add_notes
@@ -23,10 +23,10 @@ SAMPLES = 400
 """Samples of each map's posterior."""
 
 
-def infer_neural_posteriors(run: Run, observation: Observation, *, force: bool = False) -> dict[str, Posterior]:
+def infer_neural_posteriors(run: RunFolder, observation: Observation, *, force: bool = False) -> dict[str, Posterior]:
     """Posteriors of sbi's estimators on an observation, by method, of those that the run has trained.
 
-    Arguments and refusals are those of :func:`gcesbi.analysis.steps.infer`.
+    Arguments and refusals are those of :func:`gcesbi.analysis.infer.infer`.
     """
     model = run.model
     found: dict[str, Posterior] = {}
@@ -38,7 +38,7 @@ def infer_neural_posteriors(run: Run, observation: Observation, *, force: bool =
 
 
 def evaluate_neural_posteriors(
-    run: Run, n_maps: int | None = None, n_sample: int | None = None
+    run: RunFolder, n_maps: int | None = None, n_sample: int | None = None
 ) -> dict[str, NeuralPosteriorEvaluation]:
     """Judge the run's neural posteriors on its first held-out maps, by method; figures go beside their weights.
 
@@ -53,6 +53,6 @@ def evaluate_neural_posteriors(
     return found
 
 
-def _trained(run: Run) -> list[NeuralPosteriorEstimator]:
+def _trained(run: RunFolder) -> list[NeuralPosteriorEstimator]:
     kinds = (NpeEstimator, FmpeEstimator)
-    return [load(run, kind) for kind in kinds if run.weights(kind.kind).is_file()]
+    return [run.network(kind.kind, kind) for kind in kinds if run.weights(kind.kind).is_file()]

@@ -1,4 +1,4 @@
-"""Streams of random numbers of the steps that follow training, each its own: none of their maps was seen before."""
+"""Seeds of what a run draws beyond its stores, by purpose: no map is ever drawn for two of them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ from enum import IntEnum
 
 import numpy as np
 
-from gcesbi.analysis.run import Run
+from gcesbi.analysis.folder import RunFolder
 
-__all__ = ["Stream", "stream_seed"]
+__all__ = ["Purpose", "purpose_seed", "purpose_sequence"]
 
 
-class Stream(IntEnum):
-    """Numbers that no shard of a store reaches; :mod:`gcesbi.analysis.steps` has 2³¹ and 2³¹ + 1."""
+class Purpose(IntEnum):
+    """Numbers that no shard of a store reaches."""
 
-    gate = 2**31 + 11
+    mock = 2**31
+    poisson_fraction = 2**31 + 1
+    misspecification = 2**31 + 11
     varied = 2**31 + 12
     injected = 2**31 + 13
     smooth = 2**31 + 14
     composed = 2**31 + 15
 
 
-def stream_seed(run: Run, stream: Stream, *further: int) -> int:
-    """Seed of a stream of a run, and of further numbers within it."""
-    sequence = np.random.SeedSequence(run.settings.seed, spawn_key=(int(stream), *further))
-    return int(sequence.generate_state(1)[0])
+def purpose_sequence(run: RunFolder, purpose: Purpose, *further: int) -> np.random.SeedSequence:
+    """Source of the seeds of a purpose, and of further numbers within it."""
+    return np.random.SeedSequence(run.settings.seed, spawn_key=(int(purpose), *further))
+
+
+def purpose_seed(run: RunFolder, purpose: Purpose, *further: int) -> int:
+    """Seed of a purpose of a run, and of further numbers within it."""
+    return int(purpose_sequence(run, purpose, *further).generate_state(1)[0])

@@ -1,124 +1,107 @@
 """Settings of a run: typed, checked at construction, read from a TOML preset.
 
-Presets ship with the package (``test``, ``quick``, ``default``, ``paper``) or are a user's own TOML files. A preset
-names only what it changes; everything else has the default stated here or in the class that uses it.
+Presets ship with the package or are a user's own TOML files. A preset names only what it changes; everything else has
+the default stated here, in :mod:`gcesbi.analysis.sections` or in the class that uses it. The kind of sky decides which
+sections there are: ``spectra``, ``neural_posterior`` and ``nptf`` of HEALPix maps, ``interstellar``, ``joint``,
+``observation`` and ``learning_shares`` of images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from gcesbi.analysis.presets import apply_changes, names_in, read_preset
-from gcesbi.baselines import Ensemble, ModelPriors, NestedSampling, NptfPriors
-from gcesbi.baselines.nptf.priors import PriorChoice
-from gcesbi.baselines.samplers.target import Sampler
+from gcesbi.analysis.presets import apply_changes, read_preset
+from gcesbi.analysis.sections import (
+    InterstellarSettings,
+    JointSettings,
+    NeuralPosteriorSettings,
+    NptfSettings,
+    ObservationSettings,
+    Section,
+    SimulationSettings,
+    SpectraSettings,
+)
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, TrainingSettings
-from gcesbi.estimators.neural_posterior_quantities import check_names
+from gcesbi.estimators.images import ImageNetworkSettings
+from gcesbi.simulation.image_settings import TRAINING, ImageSky
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, check_keys, make_settings
 
-__all__ = [
-    "NeuralPosteriorSettings",
-    "NptfSettings",
-    "RunSettings",
-    "SimulationSettings",
-    "SpectraSettings",
-    "load_settings",
-    "preset_names",
-]
+__all__ = ["IMAGES", "RunSettings", "load_settings"]
+
+IMAGES = "galactic-centre-images"
+"""Kind of sky that images are drawn from."""
+_SKIES: dict[str, type] = {"inner-galaxy": InnerGalaxySky, "folder": FolderSky, IMAGES: ImageSky}
+_OF_MAPS = ("spectra", "neural_posterior", "nptf")
+_OF_IMAGES = ("interstellar", "joint", "observation", "learning_shares")
+_N_TEST = 1_024  # images of a testing model
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SimulationSettings(_Settings):
-    """How many maps are drawn. The first `n_test` are held out; training never sees them."""
-
-    n_train: int = Field(10_240, ge=64)
-    n_test: int = Field(512, ge=100)
-    store: str | None = Field(None, description="folder or URL (s3://...) of the maps; by default the run folder's own")
-
-
-class SpectraSettings(_Settings):
-    """What the errors of the spectra network know of each other: see :mod:`gcesbi.estimators.spectra`."""
-
-    covariance: Literal["diagonal", "full", "low_rank"] = "diagonal"
-    rank: int = Field(8, ge=1, description="of the low-rank part, if the covariance has one")
-
-
-class NeuralPosteriorSettings(_Settings):
-    """A neural posterior of sbi's beside the networks: see :mod:`gcesbi.estimators.neural_posterior`.
-
-    What is trained by name, ``gcesbi train RUN --only npe`` or ``fmpe``, has these sizes and quantities too.
-    """
-
-    kind: Literal["none", "npe", "fmpe"] = Field(
-        "none", description="trained with the networks: a spline flow (npe), by flow matching (fmpe), or none"
-    )
-    quantities: tuple[str, ...] = ("flux_fraction", "scd_mean", "scd_width")
-    hidden: int = Field(64, ge=1, description="width of the density estimator's networks")
-    n_layer: int = Field(5, ge=1, description="spline transforms, or layers of the velocity's network")
-
-    @field_validator("quantities")
-    @classmethod
-    def _check_quantities(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        check_names(names)
-        return names
-
-
-class NptfSettings(_Settings):
-    """How the non-Poissonian template fit is sampled, and with which priors: see :mod:`gcesbi.baselines`."""
-
-    priors: Literal["literature", "model"] = Field(
-        "literature", description="literature: broken power laws; model: the networks' own prior, skew normals"
-    )
-    sampler: Literal["nested", "ensemble"] = "nested"
-    max_seconds: float | None = Field(None, gt=0, description="when these are over, keep what there is")
-    n_walkers: int = Field(64, ge=36, multiple_of=2, description="of the ensemble")
-    n_steps: int = Field(1_500, ge=20, description="of the ensemble")
-    n_live: int = Field(1_000, ge=20, description="live points of nested sampling")
-    n_eff: int = Field(4_000, ge=20, description="effective posterior points wanted of nested sampling")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_tempering(cls, values: Any) -> Any:
-        """Stored runs of version 0.1.0 name the settings of a third sampler; nested sampling took its place."""
-        if not isinstance(values, Mapping):
-            return values
-        kept = {key: value for key, value in values.items() if key not in ("n_particles", "n_islands", "n_moves")}
-        return kept | ({"sampler": "nested"} if kept.get("sampler") == "tempering" else {})
-
-    def prior(self) -> PriorChoice:
-        """Priors of the fit."""
-        return ModelPriors() if self.priors == "model" else NptfPriors()
-
-    def sampling(self) -> Sampler:
-        """Sampler of the fit."""
-        if self.sampler == "nested":
-            return NestedSampling(n_live=self.n_live, n_eff=self.n_eff)
-        return Ensemble(n_walkers=self.n_walkers, n_steps=self.n_steps)
-
-
-class RunSettings(_Settings):
+class RunSettings(Section):
     """All that decides what a run computes."""
 
     seed: int = Field(1, ge=0)
-    sky: Annotated[InnerGalaxySky | FolderSky, Field(discriminator="kind")] = Field(default_factory=InnerGalaxySky)
+    sky: Annotated[InnerGalaxySky | FolderSky | ImageSky, Field(discriminator="kind")] = Field(
+        default_factory=InnerGalaxySky
+    )
     simulation: SimulationSettings = SimulationSettings()
-    network: NetworkSettings = Field(default_factory=NetworkSettings)
+    network: NetworkSettings | ImageNetworkSettings = Field(default_factory=NetworkSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     spectra: SpectraSettings = SpectraSettings()
     neural_posterior: NeuralPosteriorSettings = NeuralPosteriorSettings()
     nptf: NptfSettings = NptfSettings()
+    interstellar: InterstellarSettings = InterstellarSettings()
+    joint: JointSettings = JointSettings()
+    observation: ObservationSettings = ObservationSettings()
+    learning_shares: tuple[float, ...] = Field(
+        (0.1, 0.3), description="shares of the training images on which the full network is trained beside"
+    )
 
+    @property
+    def of_images(self) -> bool:
+        """Whether the run is one on images of the Galactic Centre."""
+        return isinstance(self.sky, ImageSky)
 
-def preset_names() -> tuple[str, ...]:
-    """Names of the presets that ship with the package."""
-    return names_in("maps")
+    @model_validator(mode="before")
+    @classmethod
+    def _by_kind(cls, values: Any) -> Any:
+        """What depends on the kind of sky: sections that there are, sizes of the networks, maps held out."""
+        if not isinstance(values, Mapping):
+            return values
+        sky = values.get("sky", {})
+        kind = sky.get("kind", "inner-galaxy") if isinstance(sky, Mapping) else getattr(sky, "kind", None)
+        images, network = kind == IMAGES, values.get("network", {})
+        for section in _OF_MAPS if images else _OF_IMAGES:
+            if section in values:
+                raise InputError(f"{section}: is no section of a sky of kind {kind!r}")
+        if isinstance(network, Mapping):
+            network = make_settings(ImageNetworkSettings if images else NetworkSettings, network)
+        found = {**values, "network": network}
+        simulation = values.get("simulation", {})
+        if images and isinstance(simulation, Mapping):
+            found["simulation"] = {"n_test": _N_TEST, **simulation}
+        return found
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if isinstance(self.sky, ImageSky):
+            if not self.sky.f_src[0] < self.sky.f_src[1]:
+                raise InputError(f"f_src: must have a range for a network to learn, got {self.sky.f_src}")
+            if self.simulation.store is not None:
+                raise InputError(f"simulation.store: images lie in the run's own folder, got {self.simulation.store!r}")
+        for share in self.learning_shares:
+            if not 0 < share < 1:
+                raise InputError(f"learning_shares: must lie in (0, 1), got {share}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _own_sections(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        other = _OF_MAPS if self.of_images else _OF_IMAGES
+        return {name: value for name, value in handler(self).items() if name not in other}
 
 
 def load_settings(
@@ -126,6 +109,9 @@ def load_settings(
     changes: Iterable[str] = (),
     seed: int | None = None,
     sky: Mapping[str, Any] | None = None,
+    *,
+    images: str | Path | None = None,
+    kind: str = "inner-galaxy",
 ) -> RunSettings:
     """Settings of a preset, with changes.
 
@@ -139,21 +125,40 @@ def load_settings(
         In place of the preset's.
     sky : mapping, optional
         In place of the preset's sky.
+    images : path, optional
+        Folder of real images that networks are made for. An interstellar cube in it, ``gll_iem*``, joins the models
+        that networks learn from.
+    kind : str
+        Of the sky, where the preset does not say.
 
     Raises
     ------
     InputError
         If the preset, a key (the nearest valid one is named) or a value is not valid.
     """
-    values = read_preset(preset, "maps")
+    values = read_preset(preset)
     if sky is not None:
         values["sky"] = dict(sky)
+    if images is not None:
+        values |= _for_folder(values, Path(images))
     apply_changes(values, changes, seed)
-    values.setdefault("sky", {}).setdefault("kind", "inner-galaxy")
-    kinds = {"inner-galaxy": InnerGalaxySky, "folder": FolderSky}
-    if values["sky"]["kind"] not in kinds:
-        raise InputError(f"sky.kind: must be one of {', '.join(kinds)}, got {values['sky']['kind']!r}")
-    check_keys(kinds[values["sky"]["kind"]], values["sky"], "sky.")
-    for section in ("simulation", "network", "training", "spectra", "neural_posterior", "nptf"):
-        check_keys(RunSettings.model_fields[section].annotation, values.get(section, {}), f"{section}.")
+    given = values.setdefault("sky", {}).setdefault("kind", kind)
+    if given not in _SKIES:
+        raise InputError(f"sky.kind: must be one of {', '.join(_SKIES)}, got {given!r}")
+    kinds = {n: f.annotation for n, f in RunSettings.model_fields.items() if n not in ("seed", "learning_shares")}
+    kinds |= {"sky": _SKIES[given], "network": ImageNetworkSettings if given == IMAGES else NetworkSettings}
+    for section, content in values.items():
+        if section in kinds and isinstance(content, Mapping):
+            check_keys(kinds[section], content, f"{section}.")
     return make_settings(RunSettings, values)
+
+
+def _for_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Sections of settings for a folder of real images."""
+    if not folder.is_dir():
+        raise InputError(f"observation: must be a folder of images, got {str(folder)!r}")
+    interstellar = dict(values.get("interstellar", {}))
+    cubes = [str(path.resolve()) for path in sorted(folder.glob("gll_iem*.fits*"))]
+    interstellar["training"] = [*interstellar.get("training", TRAINING), *cubes]
+    seen = {**values.get("observation", {}), "folder": str(folder.resolve())}
+    return {"interstellar": interstellar, "observation": seen}

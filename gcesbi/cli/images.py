@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from gcesbi.analysis.image_run import ImageRun
+    from gcesbi.analysis.run import Run
     from gcesbi.cli.console import Timer
     from gcesbi.sky.observation import Observation
 
@@ -48,14 +48,14 @@ def simulate(
 
     With an observation they have its pixels, energy bins, exposure and point-spread function.
     """
-    from gcesbi.analysis import image_steps as steps
-    from gcesbi.analysis.image_run import ImageRun
-    from gcesbi.analysis.image_settings import load_image_settings
+    from gcesbi.analysis.run import Run
+    from gcesbi.analysis.settings import IMAGES, load_settings
 
-    settings = load_image_settings(preset, set_, seed, observation)
-    run = ImageRun.create(out, settings, overwrite=overwrite)
-    n = steps.simulate(run, workers, progress=not quiet)
-    Console().print(f"{n} images of {len(run.training)} training and {len(run.testing)} testing models in {out}")
+    run = Run.begin(out, load_settings(preset, set_, seed, images=observation, kind=IMAGES), overwrite=overwrite)
+    run.simulate(workers, progress=not quiet, backend="threads")
+    sets = run.images
+    n = sum(sum(sets.n_images(free).values()) for free in (False, True))
+    Console().print(f"{n} images of {len(sets.training)} training and {len(sets.testing)} testing models in {out}")
 
 
 @images_app.command(epilog="Example: gcesbi images train runs/i")
@@ -68,16 +68,15 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train the networks that a run lacks and judge them all; goes on from a checkpoint where there is one."""
-    from gcesbi.analysis import image_steps as steps
-    from gcesbi.analysis.image_run import ImageRun
+    from gcesbi.analysis.run import Run
     from gcesbi.cli.console import print_table
-    from gcesbi.evaluation.images import evaluation_table
+    from gcesbi.report.images import evaluation_table
 
-    opened = ImageRun.open(run)
-    for name, history in steps.train(opened, only or None, progress=not quiet).items():
+    opened = Run.open(run)
+    for name, history in opened.train(only or None, progress=not quiet).items():
         Console().print(f"{name}: {history.maps} images presented, {history.maps_per_second:.0f} a second")
     if (opened.folder / "evaluation.json").is_file():
-        print_table(Console(), evaluation_table(opened.evaluation()), "f_src on images not learnt from")
+        print_table(Console(), evaluation_table(opened.read_json("evaluation.json")), "f_src on images not learnt from")
 
 
 @images_app.command(epilog="Example: gcesbi images infer runs/gc --observation data/fermi-gc-4gev")
@@ -86,17 +85,16 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
 
     The image is that of the folder given, else of the run's own folder, else one drawn from the first testing model.
     """
-    from gcesbi.analysis.image_inference import answer_table
-    from gcesbi.analysis.image_inference import infer as ask
-    from gcesbi.analysis.image_run import ImageRun
+    from gcesbi.analysis.run import Run
     from gcesbi.cli.console import print_table
+    from gcesbi.report.images import answer_table
 
-    opened, timer = ImageRun.open(run), _timer(quiet)
+    opened, timer = Run.open(run), _timer(quiet)
     with timer.step("Build the sky model"):
-        opened.model(opened.training[0])
+        opened.images.model(opened.images.training[0])
     seen = _seen(opened, observation)
     with timer.step("Infer"):
-        answer = ask(opened, seen)
+        answer = opened.infer(seen)
     opened.write_json("inference.json", answer.to_dict())
     print_table(Console(), answer_table(answer), "How much of the excess is sources?")
     fewest, most = answer.photons_known
@@ -115,18 +113,19 @@ def fit(
 
     Writes ``template_fits.json``.
     """
-    from gcesbi.analysis.image_run import ImageRun
-    from gcesbi.analysis.template_fits import fit_images, fits_table
+    from gcesbi.analysis.fit import fit_images
+    from gcesbi.analysis.run import Run
     from gcesbi.cli.console import print_table
+    from gcesbi.report.images import fits_table
 
-    opened, timer = ImageRun.open(run), _timer(quiet)
+    opened, timer = Run.open(run), _timer(quiet)
     with timer.step("Fit templates"):
         fits = fit_images(opened, images)
     print_table(Console(), fits_table(fits), "Excess in template fits")
 
 
-def _seen(run: ImageRun, folder: Path | None) -> Observation:
-    from gcesbi.analysis.image_steps import mock_observation
+def _seen(run: Run, folder: Path | None) -> Observation:
+    from gcesbi.analysis.simulate import mock_image
 
     settings = run.settings.observation
     if folder is not None:
@@ -134,9 +133,9 @@ def _seen(run: ImageRun, folder: Path | None) -> Observation:
     real = settings.read()
     if real is not None:
         return real
-    seen, truth = mock_observation(run)
+    seen, truth = mock_image(run)
     told = ", ".join(f"{name} = {value:.3f}" for name, value in truth.items())
-    Console().print(f"a simulated image of {run.testing[0]}: {told}", highlight=False)
+    Console().print(f"a simulated image of {run.images.testing[0]}: {told}", highlight=False)
     return seen
 
 

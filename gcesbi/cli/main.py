@@ -5,9 +5,9 @@ Bad input ends with exit status 2 and one line on standard error; so does an opt
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from contextlib import nullcontext
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -129,22 +129,18 @@ def simulate(
     quiet: Quiet = False,
 ) -> None:
     """Draw maps and their labels into a run folder."""
-    from gcesbi.analysis import steps
+    from gcesbi.analysis import simulate as simulate_step
     from gcesbi.analysis.run import Run
 
     changes = [*set_, *([] if n is None else [f"simulation.n_train={n}"])]
     settings, _ = _settings_and_map(preset, changes, seed, observation, diffuse, mask)
-    if (out / "run.json").is_file() and not overwrite:
-        run = _continued(Run.open(out), settings)
-    else:
-        Run.check_free(out, overwrite=overwrite)
-        from gcesbi.simulation import SkyModel
-
-        with _timer(quiet).step("Build the sky model"):
-            model = SkyModel.build(settings.sky)
-        run = Run.create(out, settings, model, overwrite=overwrite)
+    made = (out / "run.json").is_file() and not overwrite
+    with nullcontext() if made else _timer(quiet).step("Build the sky model"):
+        run = Run.begin(out, settings, overwrite=overwrite)
     chosen = (backend or (Draw.loky if scheduler is None else Draw.dask)).value
-    repaired = steps.simulate(run, workers, progress=not quiet, backend=chosen, scheduler=scheduler, repair=repair)
+    repaired = simulate_step.simulate(
+        run, workers, progress=not quiet, backend=chosen, scheduler=scheduler, repair=repair
+    )
     if repair:
         Console().print(f"repaired: {', '.join(repaired) or 'nothing was damaged'}")
     Console().print(f"{len(run.store)} maps in {run.store.url}")
@@ -159,7 +155,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train networks on the maps of a run, or on fresh ones; goes on from a checkpoint where there is one."""
-    from gcesbi.analysis import steps
+    from gcesbi.analysis import train as train_step
     from gcesbi.analysis.run import Run
     from gcesbi.cli.console import Timer
     from gcesbi.estimators.training.devices import is_main_process
@@ -168,7 +164,7 @@ def train(
     console = Console(quiet=opened.settings.training.devices > 1 and not is_main_process())
     with Timer(console, bar=not quiet).step("Build the sky model"):
         opened.model  # noqa: B018 - built here, kept by the run
-    histories = steps.train(opened, progress=not quiet, only=only or None)
+    histories = train_step.train(opened, progress=not quiet, only=only or None)
     for name, history in histories.items():
         console.print(f"{name}: {history.maps} maps presented, {history.maps_per_second:.0f} a second")
 
@@ -181,13 +177,13 @@ def poisson_fraction(
     quiet: Quiet = False,
 ) -> None:
     """Train the network that says how much of the excess may be Poisson emission; `infer` then asks it too."""
-    from gcesbi.analysis import steps
+    from gcesbi.analysis.poisson_fraction import train_poisson_fraction
     from gcesbi.analysis.run import Run
 
     opened = Run.open(run)
     with _timer(quiet).step("Build the sky model"):
         opened.model  # noqa: B018
-    history = steps.train_poisson_fraction(opened, n, workers, progress=not quiet)
+    history = train_poisson_fraction(opened, n, workers, progress=not quiet)
     Console().print(
         f"poisson_fraction: {history.n_train} median SCDs; on {history.n_validation} others {history.coverage_90:.1%} "
         f"inside the 90 % interval, {history.below_95:.1%} below the 95 % limit"
@@ -211,10 +207,11 @@ def infer(
 
     The gate says whether the networks' model could have produced the map; it is calibrated at the first call.
     """
+    from gcesbi.analysis import infer as infer_step
     from gcesbi.analysis import misspecification as mismodel_steps
     from gcesbi.analysis import neural_posteriors as neural_posterior_steps
-    from gcesbi.analysis import steps
     from gcesbi.analysis.run import Run
+    from gcesbi.analysis.simulate import mock_observation
     from gcesbi.cli.console import print_table
     from gcesbi.estimators import PoissonFractionPosterior
     from gcesbi.report.tables import comparison_table, posterior_figures, spectra_table
@@ -223,10 +220,10 @@ def infer(
     with _timer(quiet).step("Build the sky model"):
         opened.model  # noqa: B018
     if pretrained and observation is None and not opened.has_observation:
-        opened.write_observation(steps.mock_observation(opened)[0])
+        opened.write_observation(mock_observation(opened)[0])
     seen = _map_for(opened, observation, mask)
     with _timer(quiet).step("Infer"):
-        posterior = steps.infer(opened, seen, force=force)
+        posterior = infer_step.infer(opened, seen, force=force)
         opened.write_posterior("networks", posterior)
         opened.write_json("posteriors/networks.json", posterior_figures(posterior))
         compared = neural_posterior_steps.infer_neural_posteriors(opened, seen, force=force)
@@ -282,8 +279,9 @@ def fit(
 
     An NPTF that was killed goes on where it was; --set nptf.sampler, nptf.priors and nptf.max_seconds choose how.
     """
-    from gcesbi.analysis import steps
+    from gcesbi.analysis.fit import fit_nptf
     from gcesbi.analysis.run import Run
+    from gcesbi.analysis.simulate import mock_observation
     from gcesbi.cli.console import print_problems, print_table
     from gcesbi.report.tables import comparison_table
 
@@ -298,14 +296,14 @@ def fit(
         with _timer(quiet).step("Build the sky model"):
             model = SkyModel.build(settings.sky)
         run = Run.create(out, settings, model if given is None else model.for_observation(given), overwrite=overwrite)
-        seen = given if given is not None else steps.mock_observation(run)[0]
+        seen = given if given is not None else mock_observation(run)[0]
         run.write_observation(seen)
     posterior: Posterior
     if method is Fit.poisson:
         posterior = _fit_poisson(run, seen)
     else:
         checkpoint = run.folder / "nptf.checkpoint.h5"
-        posterior = steps.fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, not quiet, checkpoint)
+        posterior = fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, not quiet, checkpoint)
         print_problems(Console(), posterior)
     run.write_posterior(method.value, posterior)
     print_table(Console(), comparison_table({posterior.method: posterior}, run.model.bins))
@@ -384,37 +382,6 @@ def _mask(mask: str) -> str | None:
     if mask not in ("3fgl", "4fgl", "none"):
         raise InputError(f"mask: must be 3fgl, 4fgl or none, got {mask!r}")
     return None if mask == "none" else mask
-
-
-def _continued(run: Run, wanted: RunSettings) -> Run:
-    """A run that exists, with at least as many training maps as are now asked for.
-
-    Raises
-    ------
-    InputError
-        If its maps are not those that are asked for.
-    """
-    from gcesbi.analysis.run import Run
-
-    for name in ("sky", "seed"):
-        found = getattr(run.settings, name)
-        if found != getattr(wanted, name):
-            raise InputError(
-                f"out: {str(run.folder)!r} was made with another {name} ({found}); "
-                "choose another folder or give --overwrite"
-            )
-    held, asked = run.settings.simulation, wanted.simulation
-    if held.n_test != asked.n_test:
-        raise InputError(
-            f"out: {str(run.folder)!r} holds out {held.n_test} maps, now {asked.n_test} are asked for: "
-            "networks would be tested on maps they were trained on; choose another folder or give --overwrite"
-        )
-    if asked.n_train <= held.n_train:
-        return run
-    card = json.loads((run.folder / "run.json").read_text())
-    card["settings"]["simulation"] = asked.model_dump(mode="json")
-    run.write_json("run.json", card)
-    return Run.open(run.folder)
 
 
 def main() -> None:

@@ -6,7 +6,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gcesbi.analysis import steps
+from gcesbi.analysis import evaluate as evaluate_step
+from gcesbi.analysis import fit as fit_step
+from gcesbi.analysis import infer as infer_step
+from gcesbi.analysis import simulate as simulate_step
+from gcesbi.analysis import train as train_step
 from gcesbi.analysis.neural_posteriors import infer_neural_posteriors
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
@@ -62,11 +66,11 @@ def quickstart(
     timer = Timer(console or Console(), bar=progress)
     run, observation, truth = _begin(folder, settings, observation, overwrite, timer)
     with timer.step("Simulate maps", own_bar=True):
-        steps.simulate(run, workers, progress, backend="threads")  # a short job, with the model at hand
+        simulate_step.simulate(run, workers, progress, backend="threads")  # a short job, with the model at hand
     with timer.step("Train the networks", own_bar=True):
-        histories = steps.train(run, progress)
+        histories = train_step.train(run, progress)
     with timer.step("Judge them on held-out maps"):
-        evaluation = steps.evaluate(run)
+        evaluation = evaluate_step.evaluate(run)
     posteriors, fit, nptf = _answers(run, observation, timer, progress)
     plain = settings.model_dump(mode="json")
     result = QuickstartResult(run.model, plain, observation, truth, posteriors, fit, nptf, evaluation, histories)
@@ -92,7 +96,7 @@ def _begin(
     truth: Simulations | None = None
     if observation is None:
         with timer.step("Draw a mock observation"):
-            observation, truth = steps.mock_observation(run)
+            observation, truth = simulate_step.mock_observation(run)
     run.write_observation(observation)
     return run, observation, truth
 
@@ -103,16 +107,16 @@ def _answers(
     """Posteriors of all methods by name, and what the two likelihoods tell beside them."""
     model, settings = run.model, run.settings
     with timer.step("Infer"):
-        networks = steps.infer(run, observation)
+        networks = infer_step.infer(run, observation)
     with timer.step("Fit Poisson templates"):
         fit = PoissonFit(model, observation).run()
     with timer.step("Fit the NPTF", own_bar=True):
-        nptf = steps.fit_nptf(model, observation, settings.nptf, settings.seed, progress)
+        nptf = fit_step.fit_nptf(model, observation, settings.nptf, settings.seed, progress)
     posteriors: dict[str, Posterior] = {"Poisson fit": fit.posterior(), "NPTF": nptf, "networks": networks}
     shipped = Run.shipped(model)
     if shipped is not None:
         with timer.step("Ask the networks that ship with the package"):
-            posteriors["pretrained"] = steps.infer(shipped, observation)
+            posteriors["pretrained"] = infer_step.infer(shipped, observation)
     return posteriors | infer_neural_posteriors(run, observation), fit, nptf
 
 

@@ -61,7 +61,8 @@ def validate_run(
     """
     from gcesbi.analysis import misspecification as mismodel_steps
     from gcesbi.analysis import neural_posteriors as neural_posterior_steps
-    from gcesbi.analysis import steps
+    from gcesbi.analysis.evaluate import evaluate
+    from gcesbi.analysis.train import training_histories
     from gcesbi.report import sections as pages
     from gcesbi.report import validation as validation_pages
     from gcesbi.report.html import Report
@@ -69,7 +70,7 @@ def validate_run(
     opened, timer = _open(run, quiet)
     seen = _seen(opened, observation, mask)
     with timer.step("Judge the networks on held-out maps"):
-        evaluation = steps.evaluate(opened)
+        evaluation = evaluate(opened)
         neural = neural_posterior_steps.evaluate_neural_posteriors(opened)
     gate = None
     if seen is not None:
@@ -100,7 +101,7 @@ def validate_run(
             validation_pages.groups_section(evaluation),
             *compared,
             validation_pages.recalibration_section(evaluation),
-            pages.training_section(steps.training_histories(opened)),
+            pages.training_section(training_histories(opened)),
         ),
         data=data,
     )

@@ -1,4 +1,4 @@
-"""How accurate and how honest the answers on f_src are, by method and interstellar model.
+"""How accurate and how honest the answers on f_src are, by method.
 
 Three ways to state an error are judged by one measure (:class:`gcesbi.validation.CalibrationReport`): the paper's, a
 prediction with the binned error of validation images (:mod:`gcesbi.validation.binned_errors`); quantiles of f_src; and
@@ -11,22 +11,24 @@ The root mean square error counts images as the prior of f_src does: uniformly, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.analysis.image_run import ImageRun
-from gcesbi.estimators.images import ImageNpe, ShareQuantiles
-from gcesbi.report.html import TableBlock
-from gcesbi.simulation.simulations import Simulations
+from gcesbi.estimators.images import ImageNpe, ShareEstimator, ShareQuantiles
+from gcesbi.networks.image import PARTS
 from gcesbi.validation import CalibrationReport
 from gcesbi.validation.binned_errors import BinnedErrors
 
-__all__ = ["TAUS", "evaluate", "evaluation_table", "judge", "rmse", "share_quantiles"]
+__all__ = ["ALL_NETWORKS", "SHARES", "TAUS", "ImageNetworks", "LearningCurve", "judge", "judge_images", "rmse"]
 
 Array = NDArray[np.float64]
 
+SHARES = PARTS
+"""The five networks of f_src as a number: of the whole image and of its halves."""
+ALL_NETWORKS = (*SHARES, "quantiles", "npe")
 TAUS = np.sort(np.append(np.arange(1, 40) / 40, [0.16, 0.84]))
 """Levels of the quantiles that are judged."""
 JUDGED = 1024
@@ -34,39 +36,79 @@ JUDGED = 1024
 _DRAWS = 100
 
 
+@dataclass(frozen=True)
+class LearningCurve:
+    """Accuracy of the full network against the number of training images.
+
+    Attributes
+    ----------
+    n_train : tuple of int
+        Of all training models together, ascending.
+    rmse : dict of str to tuple of float
+        Root mean square error of f_src, on ``"validation"`` images and on those of each testing model.
+    """
+
+    n_train: tuple[int, ...]
+    rmse: dict[str, tuple[float, ...]]
+
+
 def rmse(prediction: ArrayLike, truth: ArrayLike) -> float:
     """Root mean square error of predictions (n,)."""
     return float(np.sqrt(np.mean((np.asarray(prediction) - np.asarray(truth)) ** 2)))
 
 
-def share_quantiles(
-    run: ImageRun,
-    counts: ArrayLike,
-    taus: ArrayLike,
-    errors: Mapping[str, BinnedErrors],
-    seed: int = 0,
-    gamma: float | None = None,
-) -> dict[str, Array]:
-    """Quantiles (n_tau, n) of f_src by every method, of counts (n, n_energy, n_pix).
+@dataclass(frozen=True, eq=False)
+class ImageNetworks:
+    """All networks of a run on images.
 
     Parameters
     ----------
-    run : ImageRun
-    counts : array (n, n_energy, n_pix), photons
-    taus : array (n_tau,)
-    errors : mapping
-        Of the predictions by number.
-    seed : int
-        Of the joint posterior's samples.
-    gamma : float, optional
-        The slope of all images, for the joint posterior given it: method ``"npe_slope"``.
+    shares : mapping of str to ShareEstimator
+        By the part of the image they see: :data:`SHARES`.
+    quantiles : ShareQuantiles
+    joint : ImageNpe
     """
-    found = {name: errors[name].quantiles(each, taus) for name, each in run.predict(counts).items()}
-    found["quantiles"] = run.typed_network("quantiles", ShareQuantiles).quantiles(counts, taus)
-    joint = run.typed_network("npe", ImageNpe)
-    drawn = joint.sample(counts, _DRAWS, seed)["theta"][..., joint.parameter_names.index("f_src")]
-    found["npe"] = np.quantile(drawn, np.asarray(taus), axis=0)
-    return found if gamma is None else found | {"npe_slope": joint.at_slope(counts, taus, gamma)}
+
+    shares: Mapping[str, ShareEstimator]
+    quantiles: ShareQuantiles
+    joint: ImageNpe
+
+    def predict(self, counts: ArrayLike) -> dict[str, Array]:
+        """f_src (n,) of counts (n, n_energy, n_pix) by every network, by the halves' mean and by that of all five."""
+        found = {name: each.predict(counts) for name, each in self.shares.items()}
+        halves = [each for name, each in found.items() if name != "full"]
+        return {**found, "halves": np.mean(halves, axis=0), "all": np.mean(list(found.values()), axis=0)}
+
+    def errors(self, counts: ArrayLike, f_src: ArrayLike) -> dict[str, BinnedErrors]:
+        """Errors of :meth:`predict` by bin of the prediction, from images of known f_src (n,)."""
+        return {name: BinnedErrors.measure(each, f_src) for name, each in self.predict(counts).items()}
+
+    def share_quantiles(
+        self,
+        counts: ArrayLike,
+        taus: ArrayLike,
+        errors: Mapping[str, BinnedErrors],
+        seed: int = 0,
+        gamma: float | None = None,
+    ) -> dict[str, Array]:
+        """Quantiles (n_tau, n) of f_src by every method.
+
+        Parameters
+        ----------
+        counts : array (n, n_energy, n_pix), photons
+        taus : array (n_tau,)
+        errors : mapping
+            Of the predictions by number.
+        seed : int
+            Of the joint posterior's samples.
+        gamma : float, optional
+            The slope of all images, for the joint posterior given it: method ``"npe_slope"``.
+        """
+        found = {name: errors[name].quantiles(each, taus) for name, each in self.predict(counts).items()}
+        found["quantiles"] = self.quantiles.quantiles(counts, taus)
+        drawn = self.joint.sample(counts, _DRAWS, seed)["theta"][..., self.joint.parameter_names.index("f_src")]
+        found["npe"] = np.quantile(drawn, np.asarray(taus), axis=0)
+        return found if gamma is None else found | {"npe_slope": self.joint.at_slope(counts, taus, gamma)}
 
 
 def judge(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, name: str) -> dict[str, Any]:
@@ -98,60 +140,18 @@ def judge(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, name: str) ->
     }
 
 
-def evaluate(run: ImageRun) -> dict[str, Any]:
-    """Judge all methods of a trained run on its validation images and on those of every testing model.
-
-    The errors by bin of the prediction are measured too. Both are written into the run's folder.
-
-    Returns
-    -------
-    dict
-        ``["fixed" or "free"]["validation" or a testing model][method]``: the figures of :func:`judge`. Methods are
-        those of :meth:`ImageRun.predict` with binned errors, ``"quantiles"`` and ``"npe"``. "fixed": images with the
-        sky's own slope, and ``"npe_slope"``, the joint posterior given that slope; "free": with that of the joint
-        posterior, which only the latter was trained on.
-    """
-    held_out = run.validation()
-    truth = run.f_src(held_out)
-    errors = {name: BinnedErrors.measure(each, truth) for name, each in run.predict(held_out.counts).items()}
-    run.write_json("errors.json", {name: each.to_dict() for name, each in errors.items()})
-    found: dict[str, Any] = {}
-    for free in (False, True):
-        images = {"validation": run.validation(free=free), **{name: run.test(name, free) for name in run.testing}}
-        gamma = None if free else run.settings.known_slope
-        found["free" if free else "fixed"] = {name: _judged(run, each, errors, gamma) for name, each in images.items()}
-    run.write_json("evaluation.json", found)
-    return found
-
-
-def evaluation_table(found: Mapping[str, Any]) -> TableBlock:
-    """The figures of :func:`evaluate` for images of the sky's own slope, for the terminal."""
-    columns = (
-        "method",
-        *(f"{name}: {figure}" for name in found["fixed"] for figure in ("RMSE", "68 % holds", "width")),
-    )
-    methods = next(iter(found["fixed"].values()))
-    rows = [
-        (
-            method,
-            *(
-                f"{images[method][key]:.3f}"
-                for images in found["fixed"].values()
-                for key in ("rmse", "coverage_68", "width_68")
-            ),
-        )
-        for method in methods
-    ]
-    return TableBlock(columns, tuple(rows), "Root mean square error, coverage and median width of 68 % intervals.")
-
-
-def _judged(
-    run: ImageRun, images: Simulations, errors: Mapping[str, BinnedErrors], gamma: float | None
-) -> dict[str, Any]:
-    images = images[:: -(-len(images) // JUDGED)]
-    truth = run.f_src(images)
-    answers = share_quantiles(run, images.counts, TAUS, errors, run.settings.seed, gamma)
-    return {name: judge(truth, each, TAUS, name) for name, each in answers.items()}
+def judge_images(
+    networks: ImageNetworks,
+    counts: NDArray[np.integer],
+    f_src: Array,
+    errors: Mapping[str, BinnedErrors],
+    seed: int = 0,
+    gamma: float | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Figures of :func:`judge` by method, on images of known f_src (n,); arguments as of `share_quantiles`."""
+    chosen = slice(None, None, -(-len(counts) // JUDGED))
+    answers = networks.share_quantiles(counts[chosen], TAUS, errors, seed, gamma)
+    return {name: judge(f_src[chosen], each, TAUS, name) for name, each in answers.items()}
 
 
 def _by_truth(prediction: Array, truth: Array) -> list[float | None]:

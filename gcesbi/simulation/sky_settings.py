@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from gcesbi.errors import InputError
 
@@ -130,7 +130,7 @@ class FolderSky(SkySettings):
     weeks: float = Field(REFERENCE_WEEKS, gt=0, description="of observation; those of the folder's exposure are 573")
 
 
-Settings = TypeVar("Settings", bound=BaseModel)
+Settings = TypeVar("Settings")
 
 
 def check_keys(kind: Any, values: Mapping[str, Any], section: str = "") -> None:
@@ -153,7 +153,7 @@ def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     """
     check_keys(kind, values)
     try:
-        return kind.model_validate(dict(values))
+        return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
         raise InputError(_one_line(error)) from None
 

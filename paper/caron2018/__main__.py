@@ -17,8 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gcesbi.analysis.image_run import ImageRun
-from gcesbi.analysis.template_fits import NAME, fit_images
+from gcesbi.analysis.fit import TEMPLATE_FITS, fit_images
+from gcesbi.analysis.run import Run
 from gcesbi.errors import InputError
 from gcesbi.io.files import write_atomically
 from paper.caron2018 import PAPER
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     out, err = (Console(stderr=stderr, soft_wrap=True, highlight=False) for stderr in (False, True))
     try:
-        run = ImageRun.open(given.run)
+        run = Run.open(given.run)
     except InputError as error:
         err.print(f"error: {error}")
         return 2
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def draw(run: ImageRun, label: str, out: Path) -> None:
+def draw(run: Run, label: str, out: Path) -> None:
     """Draw one figure as ``figure_N.pdf`` and ``.png``, with its caption beside it."""
     script, stem = PAPER.figures[label], out / f"figure_{label}"
     with styled():
@@ -55,15 +55,15 @@ def draw(run: ImageRun, label: str, out: Path) -> None:
     write_atomically(stem.with_suffix(".txt"), lambda target: target.write_text(text), overwrite=True)
 
 
-def tell(run: ImageRun, out: Path) -> None:
+def tell(run: Run, out: Path) -> None:
     """Write the tables as ``RESULTS.md``."""
     text = results({"images": run.folder})
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "RESULTS.md", lambda target: target.write_text(text), overwrite=True)
 
 
-def _preparations(run: ImageRun) -> dict[str, Callable[[], object]]:
-    fits = {} if (run.folder / NAME).is_file() else {"template fits": partial(fit_images, run)}
+def _preparations(run: Run) -> dict[str, Callable[[], object]]:
+    fits = {} if (run.folder / TEMPLATE_FITS).is_file() else {"template fits": partial(fit_images, run)}
     return {**fits, "answers of the networks": partial(collect, run)}
 
 
@@ -77,16 +77,16 @@ def _done(name: str, do: Callable[[], object], err: Console) -> bool:
     return True
 
 
-def _about(run: ImageRun) -> str:
-    sky, maps = run.settings.sky, run.settings.simulation
+def _about(run: Run) -> str:
+    sky, maps, training = run.images.sky, run.settings.simulation, ", ".join(run.images.training)
     sources = "no catalogue sources" if sky.catalogue is None else f"catalogue {Path(sky.catalogue).name}"
     return (
         f"- run {run.folder}: simulated images of {sky.shape[0]} x {sky.shape[1]} pixels of {sky.pixel_size:g} deg, "
         f"{sky.energy_edges[0]:g} to {sky.energy_edges[-1]:g} GeV, {sky.weeks:g} weeks, {sources}; "
         f"seed {run.settings.seed}; "
-        f"{maps.n_train} training and {maps.n_validation} validation images for each of {', '.join(run.training)}"
+        f"{maps.n_train} training and {maps.n_validation} validation images for each of {training}"
         f"{', which are mixed' if run.settings.interstellar.mix else ''}, "
-        f"{maps.n_test} of each of {', '.join(run.testing)}; gcesbi {version('gcesbi')}"
+        f"{maps.n_test} of each of {', '.join(run.images.testing)}; gcesbi {version('gcesbi')}"
     )
 
 

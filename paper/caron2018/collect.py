@@ -16,9 +16,11 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.analysis.image_run import NETWORKS, ImageRun
+from gcesbi.analysis.evaluate import image_networks
+from gcesbi.analysis.run import Run
 from gcesbi.errors import InputError
-from gcesbi.estimators.images import activations
+from gcesbi.estimators.images import ShareEstimator, activations
+from gcesbi.evaluation.images import SHARES
 from gcesbi.io.files import write_atomically
 from gcesbi.simulation.image_settings import TESTING, TRAINING
 from gcesbi.simulation.simulations import Simulations
@@ -130,7 +132,7 @@ class Collected:
         InputError
             If it is no image run, has no archive, or that is damaged.
         """
-        ImageRun.open(folder)
+        Run.open(folder)
         path = Path(folder) / ARCHIVE
         if not path.is_file():
             raise InputError(f"run: {str(folder)!r} is unfinished, it holds no {ARCHIVE}")
@@ -148,7 +150,7 @@ class Collected:
         return cls(sets=sets, response=response, layers=layers, **{name: stored[name] for name in plain})
 
 
-def collect(run: ImageRun) -> None:
+def collect(run: Run) -> None:
     """Ask the networks of a trained run, and store what figures need.
 
     Raises
@@ -156,10 +158,10 @@ def collect(run: ImageRun) -> None:
     InputError
         If images or networks are missing.
     """
-    for network in NETWORKS:
+    for network in SHARES:
         run.network(network)
-    sets = {"validation": run.validation()} | {name: run.test(name) for name in run.testing}
-    response = {name: run.test(name, free=True) for name in run.testing}
+    sets = {"validation": run.images.validation()} | {name: run.images.test(name) for name in run.images.testing}
+    response = {name: run.images.test(name, free=True) for name in run.images.testing}
     content = _packed("sets", run, sets) | _packed("response", run, response) | _pictures(run) | _layers(run)
 
     def write(target: Path) -> None:
@@ -185,10 +187,10 @@ def extremes(images: Simulations) -> list[int]:
     return [int(np.argmin(f_src)), int(np.argmax(np.where(alpha > 0, f_src, -1.0)))]
 
 
-def _packed(kind: str, run: ImageRun, sets: Mapping[str, Simulations]) -> dict[str, Any]:
+def _packed(kind: str, run: Run, sets: Mapping[str, Simulations]) -> dict[str, Any]:
     content: dict[str, Any] = {kind: np.array([interstellar_label(name) for name in sets])}
     for k, images in enumerate(sets.values()):
-        predicted = run.predict(images.counts)
+        predicted = image_networks(run).predict(images.counts)
         content[f"{kind}_{k}_theta"] = images.theta
         content[f"{kind}_{k}_predicted"] = np.stack([predicted[name] for name in PREDICTIONS])
     return content
@@ -203,9 +205,9 @@ def _unpacked(kind: str, stored: Mapping[str, Any]) -> tuple[HeldOut, ...]:
     )
 
 
-def _pictures(run: ImageRun) -> dict[str, Array]:
+def _pictures(run: Run) -> dict[str, Array]:
     """The pair, and its parts' expected counts."""
-    model, held = run.model(run.testing[0]), run.test(run.testing[0])
+    model, held = run.images.model(run.images.testing[0]), run.images.test(run.images.testing[0])
     chosen, image = extremes(held), model.region.image
     return {
         "pair": image(held.counts[chosen].sum(axis=1)),
@@ -216,9 +218,9 @@ def _pictures(run: ImageRun) -> dict[str, Array]:
     }
 
 
-def _layers(run: ImageRun) -> dict[str, Any]:
+def _layers(run: Run) -> dict[str, Any]:
     """What the network of the full image makes of the pair."""
-    held, network = run.test(run.testing[0]), run.network("full")
+    held, network = run.images.test(run.images.testing[0]), run.network("full", ShareEstimator)
     counts = held.counts[extremes(held)]
     answers = activations(network, counts)
     content = {f"layer_{k}": layer[:, _liveliest(layer)] for k, layer in enumerate(answers)}

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.interpolate import CubicSpline
 
-from gcesbi.analysis.image_run import ImageRun
-from gcesbi.analysis.template_fits import read_template_fits
+from gcesbi.analysis.fit import read_template_fits
+from gcesbi.analysis.run import Run
 from gcesbi.baselines.poisson.halo_slope import SlopeFit
 from gcesbi.plots.style import method_styles
 from paper.caron2018.collect import interstellar_label
@@ -33,7 +33,7 @@ __all__ = ["CAPTION", "NEEDS", "draw"]
 
 def draw(images: Path) -> Figure:
     """Draw from the template fits of an image run."""
-    truth, fits = ImageRun.open(images).settings.sky.gamma[0], read_template_fits(images)
+    truth, fits = Run.open(images).settings.sky.gamma[0], read_template_fits(images)
     figure, axes = canvas(1, 4 if fits.observed else 3, height=2.7)
     left, middle, right = axes[0, :3]
     for name, (colour, marker) in method_styles(fits.own).items():

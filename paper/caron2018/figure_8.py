@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from gcesbi.analysis.image_run import ImageRun
+from gcesbi.analysis.evaluate import binned_errors
+from gcesbi.analysis.run import Run
 from gcesbi.plots import PALETTE
 from paper.caron2018.collect import TITLES, Collected
 from paper.style import canvas, letters
@@ -27,7 +28,7 @@ __all__ = ["CAPTION", "LEVELS", "NEEDS", "SHOWN", "draw"]
 
 def draw(images: Path) -> Figure:
     """Draw the binned errors of a run."""
-    errors, held = ImageRun.open(images).errors(), Collected.read(images).sets[0]
+    errors, held = binned_errors(Run.open(images)), Collected.read(images).sets[0]
     figure, axes = canvas(1, len(SHOWN), height=2.6, sharex=True, sharey=True)
     for panel, network in zip(axes[0], SHOWN, strict=True):
         found = errors[network]

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gcesbi.analysis.image_run import ImageRun
-from gcesbi.analysis.image_settings import load_image_settings
-from gcesbi.analysis.image_steps import simulate, train
-from gcesbi.analysis.template_fits import fit_images
+from gcesbi.analysis.fit import fit_images
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.settings import load_settings
+from gcesbi.analysis.simulate import simulate
+from gcesbi.analysis.train_images import train_images
 from paper.caron2018.collect import collect
 from paper.graph import Plan, Scale, Step
 
@@ -25,7 +26,7 @@ class Sizes:
     Parameters
     ----------
     preset : str
-        Settings of :mod:`gcesbi.analysis.image_settings` to begin with.
+        Settings of :mod:`gcesbi.analysis.settings` to begin with.
     changes : tuple of str
         Of the preset.
     catalogue : bool
@@ -62,16 +63,16 @@ def plans(scale: Scale, data: Path, folder: Path) -> tuple[Plan, ...]:
     """The run of a scale; sources of the 3FGL catalogue, beside the real maps in `data`, belong to the background."""
     sizes, catalogues = SIZES[scale], data.parent / "catalogs"
     catalogue = f'sky.catalogue="{(catalogues / CATALOGUE).as_posix()}"'
-    settings = load_image_settings(sizes.preset, (*sizes.changes, *([catalogue] if sizes.catalogue else [])))
+    settings = load_settings(sizes.preset, (*sizes.changes, *([catalogue] if sizes.catalogue else [])))
     shape, pixel = settings.sky.shape, settings.sky.pixel_size
     images = Plan(
         name="images",
         about=f"simulated images of {shape[0]} x {shape[1]} pixels of {pixel:g} deg",
         settings=settings.model_dump(mode="json"),
-        begin=lambda place: ImageRun.create(place, settings),
+        begin=lambda place: Run.begin(place, settings),
         steps=(
             Step(name="simulate", do=simulate),
-            Step(name="train", do=train),
+            Step(name="train", do=train_images),
             Step(name="fit", do=partial(fit_images, n_image=sizes.n_fitted), options={"n_image": sizes.n_fitted}),
             Step(name="collect", do=collect),
         ),

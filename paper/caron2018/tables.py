@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gcesbi.analysis.image_run import ImageRun
-from gcesbi.analysis.template_fits import read_template_fits
+from gcesbi.analysis.evaluate import binned_errors, learning_curve
+from gcesbi.analysis.fit import read_template_fits
+from gcesbi.analysis.run import Run
 from gcesbi.baselines.poisson.halo_slope import SlopeFit
 from gcesbi.simulation.sky_settings import INTERSTELLAR
 from paper.caron2018.collect import TITLES, Collected, interstellar_label
@@ -34,7 +35,7 @@ def results(folders: Mapping[str, Path], scale: str = "") -> str:
     if "images" not in folders:
         return head + "The run `images` is not finished: nothing to tell yet.\n"
     folder = folders["images"]
-    run = ImageRun.open(folder)
+    run = Run.open(folder)
     sky, maps = run.settings.sky, run.settings.simulation
     learnt = "mixtures of the training models, as many as" if run.settings.interstellar.mix else "images:"
     told = (
@@ -47,7 +48,7 @@ def results(folders: Mapping[str, Path], scale: str = "") -> str:
 
 def table_1(folder: Path) -> str:
     """γ, <σv> and TS by interstellar model."""
-    run, fits = ImageRun.open(folder), read_template_fits(folder)
+    run, fits = Run.open(folder), read_template_fits(folder)
     right = fits.other[fits.drawn_from].profile.largest_log_likelihood
     fitted = ("γ", "<σv>", "TS")
     columns = ("interstellar model", "sources, height, T_S", "<σv> put in", *fitted, *fitted, "Δ ln L")
@@ -55,7 +56,7 @@ def table_1(folder: Path) -> str:
         (
             interstellar_label(name),
             "{}, {:g} kpc, {:g} K".format(*INTERSTELLAR[name]) if name in INTERSTELLAR else "a map",
-            f"{run.settings.sky_of(name).halo(1.0).cross_section / UNIT:.2f}",
+            f"{run.images.sky_of(name).halo(1.0).cross_section / UNIT:.2f}",
             *_mean_fit(own),
             *_one_fit(fits.other[name]),
             f"{fits.other[name].profile.largest_log_likelihood - right:.0f}",
@@ -89,7 +90,7 @@ def accuracy(folder: Path) -> str:
 
 def table_3(folder: Path, network: str = "halves") -> str:
     """Errors by bin of the prediction."""
-    found = ImageRun.open(folder).errors()[network]
+    found = binned_errors(Run.open(folder))[network]
     rows = [
         (f"{low:.2f}–{high:.2f}", str(int(n)), *(_number(value) for value in errors))
         for low, high, n, errors in zip(found.edges[:-1], found.edges[1:], found.number, found.errors.T, strict=True)
@@ -102,7 +103,7 @@ def table_3(folder: Path, network: str = "halves") -> str:
 
 def methods(folder: Path) -> str:
     """Accuracy and calibration of the paper's way, of quantiles, and of the joint posterior with and without slope."""
-    found = ImageRun.open(folder).evaluation()
+    found = Run.open(folder).read_json("evaluation.json")
     rows = [
         (
             title,
@@ -126,7 +127,7 @@ def methods(folder: Path) -> str:
 
 def images_needed(folder: Path) -> str:
     """Accuracy against the number of training images."""
-    curve = ImageRun.open(folder).learning_curve()
+    curve = learning_curve(Run.open(folder))
     names = {name: interstellar_label(name) for name in curve.rmse}
     rows = [
         (str(int(n)), *(f"{curve.rmse[name][k]:.3f}" for name in names))

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from gcesbi.analysis import steps
 from gcesbi.analysis.run import Run
 from gcesbi.estimators import SourceCountEstimator, load_poisson_fraction
 from gcesbi.simulation import Simulations, SkyModel
@@ -35,7 +34,7 @@ def brighter(composition: Composition, n_maps: int, seed: int) -> Step:
     """
 
     def do(run: Run) -> None:
-        network = steps.load(run, SourceCountEstimator)
+        network = run.network(SourceCountEstimator.kind, SourceCountEstimator)
         share = load_poisson_fraction(run.weights("poisson_fraction"), network)
         row = run.model.point_sources.index("gce")
         drawn = [_draw(run, moved(composition, shift), n_maps, [seed, k]) for k, shift in enumerate(SHIFTS)]

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from gcesbi import InputError, SkyModel
-from gcesbi.analysis import steps
+from gcesbi.analysis import infer as infer_step
+from gcesbi.analysis import poisson_fraction as poisson_fraction_step
+from gcesbi.analysis import simulate as simulate_step
+from gcesbi.analysis import train as train_step
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.cli import main as cli
@@ -39,16 +42,16 @@ def run(tmp_path_factory):
     """A small run: simulated, trained, with a mock observation and a Poisson fraction."""
     settings = load_settings("test", SMALL, seed=3)
     run = Run.create(tmp_path_factory.mktemp("infer") / "run", settings, SkyModel.build(settings.sky))
-    run.write_observation(steps.mock_observation(run)[0])
-    steps.simulate(run, backend="threads")
-    steps.train(run)
-    steps.train_poisson_fraction(run, n_maps=256)
+    run.write_observation(simulate_step.mock_observation(run)[0])
+    simulate_step.simulate(run, backend="threads")
+    train_step.train(run)
+    poisson_fraction_step.train_poisson_fraction(run, n_maps=256)
     return run
 
 
 @pytest.fixture(scope="module")
 def posterior(run):
-    return steps.infer(run, run.observation())
+    return infer_step.infer(run, run.observation())
 
 
 def test_everything_is_answered(posterior):
@@ -70,7 +73,7 @@ def test_spectra_add_up_to_the_flux_of_the_map(run, posterior):
 def test_the_poisson_fraction_is_reproducible_and_belongs_to_its_network(run):
     path = run.weights("poisson_fraction")
     before = path.read_bytes()
-    steps.train_poisson_fraction(run, n_maps=256, workers=2)
+    poisson_fraction_step.train_poisson_fraction(run, n_maps=256, workers=2)
     assert path.read_bytes() == before
     weights = run.weights("source_counts")
     kept = {file: file.read_bytes() for file in (weights, weights.with_suffix(".json"))}
@@ -78,7 +81,7 @@ def test_the_poisson_fraction_is_reproducible_and_belongs_to_its_network(run):
         other = SourceCountEstimator.for_model(run.model, network=run.settings.network, seed=9)
         save_estimator(other, weights, model=run.model)
         with pytest.raises(InputError, match="trained behind another source-count network"):
-            steps.infer(run, run.observation())
+            infer_step.infer(run, run.observation())
     finally:
         for file, content in kept.items():
             file.write_bytes(content)

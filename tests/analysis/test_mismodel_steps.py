@@ -12,11 +12,15 @@ import torch
 from scipy.stats import linregress
 from scipy.stats import t as student
 
+from gcesbi.analysis import evaluate as evaluate_step
+from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis import injection as injection_steps
 from gcesbi.analysis import misspecification as mismodel_steps
-from gcesbi.analysis import steps
+from gcesbi.analysis import simulate as simulate_step
+from gcesbi.analysis import train as train_step
 from gcesbi.analysis.run import Run
-from gcesbi.analysis.settings import NptfSettings, load_settings
+from gcesbi.analysis.sections import NptfSettings
+from gcesbi.analysis.settings import load_settings
 from gcesbi.baselines.poisson.goodness_of_fit import deviance
 from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms, poisson_fractions
 from gcesbi.cli import main as cli
@@ -50,15 +54,15 @@ CHANGES = [
 def trained(folder, *changes):
     settings = load_settings("test", [*CHANGES, *changes])
     run = Run.create(folder, settings, SkyModel.build(settings.sky))
-    steps.simulate(run)
-    steps.train(run)
+    simulate_step.simulate(run)
+    train_step.train(run)
     return run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = trained(tmp_path_factory.mktemp("mismodel") / "run")
-    run.write_observation(steps.mock_observation(run)[0])
+    run.write_observation(simulate_step.mock_observation(run)[0])
     return run
 
 
@@ -78,7 +82,7 @@ def gate(run):
 
 @pytest.fixture(scope="module")
 def evaluation(run):
-    return steps.evaluate(run)
+    return evaluate_step.evaluate(run)
 
 
 def test_evaluation_holds_every_measure(evaluation):
@@ -248,7 +252,7 @@ def test_the_gate_is_kept_and_belongs_to_its_weights(run, gate, tmp_path):
     assert str(mismodel_steps.judge(run, seen)) == str(gate.verdict(seen.counts))
     assert sum(str(name).startswith("towards ") for name in gate.gate.names) == len(gate.others) == 6
     gate.save(tmp_path / "gate.npz")
-    spectra, source_counts = steps.load_networks(run)
+    spectra, source_counts = infer_step.load_networks(run)
     again = MisspecificationTest.load(tmp_path / "gate.npz", run.model, spectra, source_counts)
     np.testing.assert_array_equal(again.z(seen.counts[None]), gate.z(seen.counts[None]))
     next(iter(spectra.head.parameters())).data += 1

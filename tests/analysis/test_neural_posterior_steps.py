@@ -6,9 +6,11 @@ import sys
 import numpy as np
 import pytest
 
+from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis import misspecification as mismodel_steps
 from gcesbi.analysis import neural_posteriors as neural_posterior_steps
-from gcesbi.analysis import steps
+from gcesbi.analysis import simulate as simulate_step
+from gcesbi.analysis import train as train_step
 from gcesbi.analysis.neural_posteriors import evaluate_neural_posteriors, infer_neural_posteriors
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings, load_settings
@@ -38,16 +40,16 @@ CHANGES = [
 def run(tmp_path_factory):
     settings = load_settings("test", CHANGES)
     run = Run.create(tmp_path_factory.mktemp("neural") / "run", settings, SkyModel.build(settings.sky))
-    steps.simulate(run, backend="threads")
+    simulate_step.simulate(run, backend="threads")
     return run
 
 
 @pytest.fixture(scope="module")
 def trained(run):
-    observation, _ = steps.mock_observation(run)
+    observation, _ = simulate_step.mock_observation(run)
     assert infer_neural_posteriors(run, observation) == {}
     assert evaluate_neural_posteriors(run) == {}
-    assert set(steps.train(run, only=["npe", "fmpe"])) == {"npe", "fmpe"}
+    assert set(train_step.train(run, only=["npe", "fmpe"])) == {"npe", "fmpe"}
     return run
 
 
@@ -58,7 +60,7 @@ def with_settings(run, folder, *changes):
 
 
 def test_a_run_shows_the_neural_posteriors_that_it_has_trained(trained):
-    observation, _ = steps.mock_observation(trained)
+    observation, _ = simulate_step.mock_observation(trained)
     found = infer_neural_posteriors(trained, observation)
     assert list(found) == ["NPE", "FMPE"]
     for name, posterior in found.items():
@@ -116,19 +118,22 @@ def test_a_preset_chooses_the_neural_posterior_and_the_covariance(run, tmp_path)
         "spectra.covariance=low_rank",
         "spectra.rank=2",
     )
-    assert set(steps.train(other)) == {"spectra", "source_counts", "npe"}
-    assert set(steps.training_histories(other)) == {"spectra", "source_counts", "npe"}
-    npe, spectra = steps.load(other, NpeEstimator), steps.load(other, SpectralEstimator)
+    assert set(train_step.train(other)) == {"spectra", "source_counts", "npe"}
+    assert set(train_step.training_histories(other)) == {"spectra", "source_counts", "npe"}
+    npe, spectra = (
+        other.network(NpeEstimator.kind, NpeEstimator),
+        other.network(SpectralEstimator.kind, SpectralEstimator),
+    )
     assert (npe.quantities.names, npe.hidden, npe.n_layer) == (("flux", "theta"), 8, 2)
     assert (spectra.covariance, spectra.rank) == ("low_rank", 2)
-    observation, _ = steps.mock_observation(other)
-    scale = steps.infer(other, observation).parts[0].scale
+    observation, _ = simulate_step.mock_observation(other)
+    scale = infer_step.infer(other, observation).parts[0].scale
     assert scale.shape[-1] == len(run.model.names) - 1 + 2  # contrasts and rank
 
 
 def test_a_rank_beyond_the_contrasts_is_refused(run, tmp_path):
     with pytest.raises(InputError, match="rank: must lie between 1 and the number of contrasts 5, got 8"):
-        steps.train(with_settings(run, tmp_path / "other", "spectra.covariance=low_rank"), only=["spectra"])
+        train_step.train(with_settings(run, tmp_path / "other", "spectra.covariance=low_rank"), only=["spectra"])
 
 
 def test_runs_made_before_these_settings_still_open(run):
@@ -143,8 +148,8 @@ def test_the_commands_show_and_judge_them(trained, monkeypatch, capfd):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(neural_posterior_steps, "MAPS", 100)
     monkeypatch.setattr(neural_posterior_steps, "SAMPLES", 40)
-    trained.write_observation(steps.mock_observation(trained)[0])
-    steps.train(trained, only=["spectra", "source_counts"])
+    trained.write_observation(simulate_step.mock_observation(trained)[0])
+    train_step.train(trained, only=["spectra", "source_counts"])
     mismodel_steps.calibrate_gate(trained, 1200)
     for command in ("infer", "validate"):
         monkeypatch.setattr(sys, "argv", ["gcesbi", command, str(trained.folder), "--quiet"])

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from gcesbi import InputError, SkyModel
-from gcesbi.analysis import steps
-from gcesbi.analysis.run import KEPT_MAPS, Run
+from gcesbi.analysis import infer as infer_step
+from gcesbi.analysis.folder import KEPT_MAPS
+from gcesbi.analysis.run import Run
 from gcesbi.cli import main as cli
 from gcesbi.evaluation.networks import TAUS, true_cdf
 from gcesbi.validation import coverage, gaussian_coverage
@@ -37,7 +38,7 @@ def holds(found, each, recorded, n_recorded):
 
 def test_recorded_coverage_holds_on_fresh_maps(run, fresh):
     figures = json.loads((run.folder / "validation.json").read_text())
-    spectra, source_counts = steps.load_networks(run)
+    spectra, source_counts = infer_step.load_networks(run)
     quantiles = source_counts.quantiles(fresh.counts, TAUS)
     predicted = spectra.predict(fresh.counts)
     checked = 0

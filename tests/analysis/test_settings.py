@@ -4,12 +4,14 @@ import pytest
 from pydantic import ValidationError
 
 from gcesbi import InputError
-from gcesbi.analysis.settings import RunSettings, load_settings, preset_names
+from gcesbi.analysis.presets import preset_names
+from gcesbi.analysis.settings import IMAGES, RunSettings, load_settings
 
 
 def test_presets_ship_with_the_package_and_load():
-    assert preset_names() == ("default", "paper", "quick", "test")
-    sizes = {name: (load_settings(name).sky.nside, load_settings(name).sky.n_energy) for name in preset_names()}
+    names = ("default", "paper", "quick", "test")
+    assert preset_names() == tuple(sorted((*names, "images", "images-4gev", "images-paper", "images-test")))
+    sizes = {name: (load_settings(name).sky.nside, load_settings(name).sky.n_energy) for name in names}
     assert sizes == {"test": (32, 3), "quick": (64, 10), "default": (64, 10), "paper": (256, 10)}
 
 
@@ -43,12 +45,16 @@ def test_a_users_own_file_is_a_preset(tmp_path):
 @pytest.mark.parametrize(
     ("preset", "changes", "message"),
     [
-        ("qick", [], "preset: must be one of default, paper, quick, test or a TOML file, got 'qick'"),
+        ("qick", [], "preset: must be one of default, images, .*, test or a TOML file, got 'qick'"),
         ("nowhere.toml", [], "preset: must be one of"),
         ("quick", ["training.max_map=3"], "training.max_map: unknown setting; the nearest valid one is 'max_maps'"),
         ("quick", ["sky.nsid=3"], "sky.nsid: unknown setting; the nearest valid one is 'nside'"),
         ("quick", ["zzz.yyy=3"], "zzz: unknown setting; valid ones are seed, sky"),
-        ("quick", ["sky.kind=moon"], "sky.kind: must be one of inner-galaxy, folder, got 'moon'"),
+        (
+            "quick",
+            ["sky.kind=moon"],
+            "sky.kind: must be one of inner-galaxy, folder, galactic-centre-images, got 'moon'",
+        ),
         ("quick", ["sky.nside=3"], "nside: input should be greater than or equal to 8, got 3"),
         ("quick", ["sky.cosmic_rays=abc"], "cosmic_rays: input should be 'snr' or 'lorimer', got 'abc'"),
         ("quick", ["network.encoder=resnet"], "encoder: must be one of face, chebyshev, got 'resnet'"),
@@ -56,6 +62,9 @@ def test_a_users_own_file_is_a_preset(tmp_path):
         ("quick", ["network.norm=layer"], "norm: must be one of batch, instance, none, got 'layer'"),
         ("quick", ["network.widths=[8, 0]"], "network: needs positive sizes"),
         ("quick", ["training.max_maps=-3"], "max_maps: must be at least 1, got -3"),
+        ("quick", ["joint.hidden=3"], "joint: is no section of a sky of kind 'inner-galaxy'"),
+        ("images", ["nptf.n_live=30"], "nptf: is no section of a sky of kind 'galactic-centre-images'"),
+        ("images", ["simulation.store='s3://x'"], "simulation.store: images lie in the run's own folder"),
         ("quick", ["nonsense"], "set: must read section.key=value, got 'nonsense'"),
         ("quick", ["seed.x=1"], "seed"),
     ],
@@ -85,3 +94,13 @@ def test_stored_runs_that_name_the_tempered_sampler_still_open():
     assert RunSettings.model_validate({"nptf": stored | {"sampler": "ensemble"}}).nptf.sampler == "ensemble"
     with pytest.raises(InputError, match=r"nptf.n_islands"):
         load_settings("test", ["nptf.n_islands=2"])
+
+
+def test_a_kind_of_sky_has_its_own_sections_and_numbers(tmp_path):
+    assert {"interstellar", "joint"}.isdisjoint(load_settings("quick").model_dump())
+    settings = load_settings("images-test")
+    assert {"nptf", "spectra"}.isdisjoint(settings.model_dump())
+    assert RunSettings.model_validate_json(settings.model_dump_json()) == settings
+    (tmp_path / "mine.toml").write_text("seed = 3\n")
+    assert load_settings(str(tmp_path / "mine.toml"), kind=IMAGES).simulation.n_test == 1024
+    assert load_settings(str(tmp_path / "mine.toml")).simulation.n_test == 512

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gcesbi.analysis import steps
-from gcesbi.analysis.image_run import ImageRun
+from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis.run import Run
 from gcesbi.estimators.images import ImageNpe, ShareQuantiles
 
@@ -30,11 +29,11 @@ def run(folder):
 
 @pytest.fixture(scope="module")
 def images(folder):
-    return ImageRun.open(folder / "images")
+    return Run.open(folder / "images")
 
 
 def test_a_run_answers_as_it_did(run):
-    found = steps.infer(run, run.observation())
+    found = infer_step.infer(run, run.observation())
     for name in ("flux_fraction", "scd_cdf"):
         np.testing.assert_allclose(found.quantiles(name, TAUS), SAID["healpix"][name], rtol=1e-4, atol=1e-6)
 
@@ -47,14 +46,14 @@ def test_a_store_is_read_and_its_maps_are_drawn_alike(run):
 
 
 def test_networks_of_images_answer_as_they_did(images):
-    maps, said = images.store("snr-10-150").read(0, 3), SAID["images"]
-    drawn = images.simulator("snr-10-150").shard(0, images.seed("snr-10-150"))
+    maps, said = images.images.store("snr-10-150").read(0, 3), SAID["images"]
+    drawn = images.images.simulator("snr-10-150").shard(0, images.images.seed("snr-10-150"))
     np.testing.assert_array_equal(maps.theta, said["store"])
     np.testing.assert_array_equal(maps.counts, drawn.counts[:3])
     answers = {
         "full": images.network("full").predict(maps.counts),
-        "quantiles": images.typed_network("quantiles", ShareQuantiles).quantiles(maps.counts, TAUS),
-        "npe": np.quantile(images.typed_network("npe", ImageNpe).sample(maps.counts, 256, 1)["theta"], TAUS, axis=0),
+        "quantiles": images.network("quantiles", ShareQuantiles).quantiles(maps.counts, TAUS),
+        "npe": np.quantile(images.network("npe", ImageNpe).sample(maps.counts, 256, 1)["theta"], TAUS, axis=0),
     }
     for name, found in answers.items():
         np.testing.assert_allclose(found, said[name], rtol=1e-4, atol=1e-6)

@@ -6,7 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gcesbi.analysis import steps
+from gcesbi.analysis import evaluate as evaluate_step
+from gcesbi.analysis import infer as infer_step
+from gcesbi.analysis import simulate as simulate_step
+from gcesbi.analysis import train as train_step
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.errors import InputError
@@ -32,11 +35,11 @@ def run(tmp_path_factory):
     """A run whose source-count network was trained after its spectral one."""
     settings = load_settings("test", CHANGES)
     run = Run.create(tmp_path_factory.mktemp("steps") / "run", settings, SkyModel.build(settings.sky))
-    steps.simulate(run)
-    assert set(steps.train(run, only=["spectra"])) == {"spectra"}
+    simulate_step.simulate(run)
+    assert set(train_step.train(run, only=["spectra"])) == {"spectra"}
     assert not run.weights("source_counts").exists()
     before = run.weights("spectra").read_bytes()
-    assert set(steps.train(run, only=("source_counts",))) == {"source_counts"}
+    assert set(train_step.train(run, only=("source_counts",))) == {"source_counts"}
     assert run.weights("spectra").read_bytes() == before
     return run
 
@@ -56,48 +59,47 @@ def test_weights_log_and_card_lie_side_by_side_and_no_checkpoint(run):
 def test_no_checkpoint_of_either_stage_is_left(tmp_path):
     settings = load_settings("test", [*CHANGES, "training.head_maps=64"])
     run = Run.create(tmp_path / "run", settings, SkyModel.build(settings.sky))
-    steps.simulate(run)
-    assert steps.train(run, only=["spectra"])["spectra"].maps == 256 + 64
+    simulate_step.simulate(run)
+    assert train_step.train(run, only=["spectra"])["spectra"].maps == 256 + 64
     assert sorted(file.suffix for file in (run.folder / "weights").iterdir()) == [".csv", ".json", ".safetensors"]
 
 
 def test_an_unknown_kind_is_refused_before_anything_is_read(run):
     with pytest.raises(InputError, match=r"only: must be among spectra, source_counts.*, got 'spectrum'"):
-        steps.train(run, only=["spectrum"])
+        train_step.train(run, only=["spectrum"])
 
 
 def test_validation_figures_are_noted_beside_the_weights(run):
-    evaluation = steps.evaluate(run)
+    evaluation = evaluate_step.evaluate(run)
     for kind, figures in evaluation.to_dict().items():
         if run.weights(kind).exists():
             assert read_notes(run.weights(kind))["validation"].keys() == figures.keys()
 
 
 def test_a_map_of_another_exposure_is_refused_unless_forced(run):
-    seen, _ = steps.mock_observation(run)
+    seen, _ = simulate_step.mock_observation(run)
     other = replace(seen, exposure=1.12 * seen.exposure)
     told = r"exposure must be that of the networks' maps within 2%; its mean differs by \+12.0%, .*; --force takes it"
     with pytest.raises(InputError, match=told):
-        steps.infer(run, other)
-    own, forced = steps.infer(run, seen), steps.infer(run, other, force=True)
+        infer_step.infer(run, other)
+    own, forced = infer_step.infer(run, seen), infer_step.infer(run, other, force=True)
     fluxes = [np.sum(posterior.quantiles("flux", [0.5])) for posterior in (own, forced)]
     assert fluxes[1] == pytest.approx(fluxes[0] / 1.12, rel=0.1)  # same photons from more exposure: less flux
-    again = steps.infer(run, replace(seen, exposure=1.01 * seen.exposure))
+    again = infer_step.infer(run, replace(seen, exposure=1.01 * seen.exposure))
     np.testing.assert_array_equal(again.quantiles("flux_fraction", [0.5]), own.quantiles("flux_fraction", [0.5]))
 
 
 def test_force_takes_no_other_region_or_energies(run):
-    seen, _ = steps.mock_observation(run)
+    seen, _ = simulate_step.mock_observation(run)
     with pytest.raises(InputError, match="energy edges must be the model's"):
-        steps.infer(run, replace(seen, energy_edges=seen.energy_edges * 2), force=True)
+        infer_step.infer(run, replace(seen, energy_edges=seen.energy_edges * 2), force=True)
 
 
 def test_maps_beyond_the_memory_allowed_are_read_shard_by_shard(run):
     def taken(limit):
         training = replace(run.settings.training, max_memory=limit)
-        other = Run(run.folder, run.settings.model_copy(update={"training": training}))
-        other.__dict__["model"] = run.model  # not built again
-        return steps._training_maps(other)
+        other = Run(run.folder, run.settings.model_copy(update={"training": training}), run.model)
+        return train_step._training_maps(other)
 
     assert len(taken(1.0).counts) == 128
     stored = taken(1e-6)
@@ -110,7 +112,7 @@ def test_a_run_may_train_on_fresh_maps_and_then_stores_only_those_held_out(tmp_p
         "test", [*CHANGES, "training.source=stream", "training.workers=0", "training.n_validation=50"]
     )
     fresh = Run.create(tmp_path / "run", settings, run.model)
-    steps.simulate(fresh)
+    simulate_step.simulate(fresh)
     assert len(fresh.store) == 128
-    history = steps.train(fresh, only=["spectra"])["spectra"]
+    history = train_step.train(fresh, only=["spectra"])["spectra"]
     assert (history.n_train, history.most_presentations, history.n_validation) == (256, 1, 50)

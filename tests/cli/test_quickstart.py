@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from gcesbi import InputError, SkyModel
-from gcesbi.analysis import steps
+from gcesbi.analysis import infer as infer_step
+from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.cli.quickstart import quickstart
@@ -70,7 +71,7 @@ def test_results_hold_every_method_and_the_truth(run):
     assert set(results["posteriors"]) == {"Poisson fit", "NPTF", "networks"}
     fractions = [v["median"] for v in results["posteriors"]["Poisson fit"]["flux_fraction"].values()]
     assert sum(fractions) == pytest.approx(1, abs=0.1)
-    assert results["truth"]["theta"] == steps.mock_observation(run)[1].theta[0].tolist()
+    assert results["truth"]["theta"] == simulate_step.mock_observation(run)[1].theta[0].tolist()
     assert set(results["evaluation"]["source_counts"]) == {"gce", "disk"}
     assert results["evaluation"]["source_counts"]["gce"]["n_map"] == 128
     assert results["seconds"]["Train the networks"] > 0
@@ -106,7 +107,7 @@ def test_the_report_is_one_file_with_every_section(run):
 
 def test_a_run_opens_again_and_infers_the_same(run):
     opened = Run.open(run.folder)
-    posterior = steps.infer(opened, opened.observation())
+    posterior = infer_step.infer(opened, opened.observation())
     told = json.loads((run.folder / "results.json").read_text())["posteriors"]["networks"]["flux_fraction"]["gce"]
     median = posterior.quantiles("flux_fraction", [0.5])[0, 4]
     assert median == pytest.approx(told["median"], rel=1e-5)
@@ -124,7 +125,7 @@ def test_what_does_not_fit_is_refused(run, tmp_path):
         Run.open(tmp_path)
     empty = Run.create(tmp_path / "new", run.settings, run.model)
     with pytest.raises(InputError, match=r"is not trained \(it holds no spectra.safetensors\)"):
-        steps.load_networks(empty)
+        infer_step.load_networks(empty)
     card = json.loads((tmp_path / "new" / "run.json").read_text())
     (tmp_path / "new" / "run.json").write_text(json.dumps({**card, "model": "0123"}))
     with pytest.raises(InputError, match="was made with model 0123"):
@@ -137,7 +138,7 @@ def test_what_does_not_fit_is_refused(run, tmp_path):
 
     seen, _ = Simulator(part).observe(run.model.prior().draw(1, np.random.default_rng(0))[0])
     with pytest.raises(InputError, match=r"that the networks of .* were trained for"):
-        steps.infer(run, seen)
+        infer_step.infer(run, seen)
 
 
 def test_several_devices_are_refused_before_anything_is_made(tmp_path):
@@ -158,7 +159,7 @@ def test_weights_of_another_model_are_refused(run, tmp_path):
     )
     shutil.copytree(run.folder / "weights", other.folder / "weights")
     with pytest.raises(InputError, match=r"made for another model; sky.gamma: 1.2, now 1.0$"):
-        steps.load_networks(other)
+        infer_step.load_networks(other)
 
 
 def test_cumulative_shares_interpolate_between_edges():

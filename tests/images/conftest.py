@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gcesbi.analysis.image_run import ImageRun
+from gcesbi.analysis.run import Run
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "images.md"
 
@@ -19,4 +19,4 @@ def images_run(tmp_path_factory):
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "images-test" in block]
     folder = tmp_path_factory.mktemp("images") / "run"
     exec(compile(code.replace("runs/images-test", str(folder)), str(DOCUMENT), "exec"), {})
-    return ImageRun.open(folder)
+    return Run.open(folder)

@@ -8,70 +8,83 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from gcesbi.analysis.image_inference import answer_table, infer, likeness
-from gcesbi.analysis.image_run import ALL_NETWORKS, NETWORKS, ImageRun
-from gcesbi.analysis.image_settings import image_preset_names, load_image_settings
-from gcesbi.analysis.image_steps import mock_observation, train, training_settings
-from gcesbi.analysis.template_fits import read_template_fits
+from gcesbi.analysis.evaluate import binned_errors, image_networks, learning_curve
+from gcesbi.analysis.fit import read_template_fits
+from gcesbi.analysis.image_sets import ImageSets
+from gcesbi.analysis.infer_image import infer_image
+from gcesbi.analysis.presets import preset_names
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.settings import load_settings
+from gcesbi.analysis.simulate import mock_image
+from gcesbi.analysis.train_images import train_images, training_settings
 from gcesbi.cli.main import app
 from gcesbi.errors import InputError
 from gcesbi.estimators.images import ShareEstimator
-from gcesbi.evaluation.images import TAUS, judge
+from gcesbi.evaluation.image_answer import likeness
+from gcesbi.evaluation.images import ALL_NETWORKS, SHARES, TAUS, judge
+from gcesbi.report.images import answer_table
 from gcesbi.sky.image import ImageGeometry, ImageRegion
 from gcesbi.sky.observation import Observation
 
 
 def test_presets_load_and_the_papers_has_its_images_and_widths():
-    assert image_preset_names() == ("images", "images-4gev", "images-paper", "images-test")
-    paper = load_image_settings("images-paper")
+    names = [name for name in preset_names() if name.startswith("images")]
+    assert names == ["images", "images-4gev", "images-paper", "images-test"]
+    paper = load_settings("images-paper")
     assert (paper.sky.shape, paper.sky.pixel_size) == ((120, 120), 0.25)
     assert (len(paper.network.widths), min(paper.network.widths), max(paper.network.widths)) == (5, 64, 256)
     assert paper.network.scaling == "maximum"
-    for name in image_preset_names():
-        settings = load_image_settings(name)
+    for name in names:
+        settings = load_settings(name)
         assert settings.training.schedule == "two-step"
         assert settings.training.weight_decay == 0
 
 
 def test_images_that_are_learnt_from_are_not_held_out(images_run):
     wanted = images_run.settings.simulation
-    assert images_run.training == ("snr-10-150", "lorimer-4-150")
-    assert images_run.testing == ("lorimer-10-150",)
-    learnt, held_out = images_run.learnt(), images_run.validation()
+    assert images_run.images.training == ("snr-10-150", "lorimer-4-150")
+    assert images_run.images.testing == ("lorimer-10-150",)
+    learnt, held_out = images_run.images.learnt(), images_run.images.validation()
     assert len(learnt) == 2 * wanted.n_train
     assert len(held_out) == 2 * wanted.n_validation
-    assert len(images_run.test("lorimer-10-150", free=True)) == wanted.n_test
+    assert len(images_run.images.test("lorimer-10-150", free=True)) == wanted.n_test
     assert not set(learnt.theta[:, 0]) & set(held_out.theta[:, 0])
-    first = images_run.validation("snr-10-150")
+    first = images_run.images.validation("snr-10-150")
     np.testing.assert_array_equal(first.counts, held_out.counts[: wanted.n_validation])
-    np.testing.assert_array_equal(images_run.f_src(first), first.theta[:, 0])
+    np.testing.assert_array_equal(images_run.images.f_src(first), first.theta[:, 0])
     assert first.theta.shape[1] == 2
-    assert images_run.validation(free=True).theta.shape[1] == 3
+    assert images_run.images.validation(free=True).theta.shape[1] == 3
 
 
 def test_models_have_images_of_their_own(images_run):
-    shares = [images_run.store(name, free).read(0, 5).theta[:, 0] for name in images_run.training for free in (0, 1)]
+    shares = [
+        images_run.images.store(name, free).read(0, 5).theta[:, 0]
+        for name in images_run.images.training
+        for free in (0, 1)
+    ]
     assert len({float(share[0]) for share in shares}) == 4
 
 
 def test_networks_may_learn_from_mixtures(tmp_path):
     changes = ["interstellar.mix=true", "simulation.n_train=64", "simulation.n_validation=100"]
-    run = ImageRun.create(tmp_path / "run", load_image_settings("images-test", changes))
-    sky = run.settings.sky_of("mixed", free=True)
+    run = Run.create(tmp_path / "run", load_settings("images-test", changes))
+    sky = run.images.sky_of("mixed", free=True)
     assert (sky.interstellar, sky.mixed, sky.gamma) == ("snr-10-150", ("lorimer-4-150",), (1.0, 1.3))
-    assert run.learning == ("mixed",)
-    assert run.n_images() == {"mixed": 328, "snr-10-150": 100, "lorimer-4-150": 100, "lorimer-10-150": 128}
-    assert run.n_images(free=True) == {"mixed": 328, "lorimer-10-150": 128}
-    assert run.seed("lorimer-10-150") == ImageRun(tmp_path, load_image_settings("images-test")).seed("lorimer-10-150")
+    assert run.images.learning == ("mixed",)
+    assert run.images.n_images() == {"mixed": 328, "snr-10-150": 100, "lorimer-4-150": 100, "lorimer-10-150": 128}
+    assert run.images.n_images(free=True) == {"mixed": 328, "lorimer-10-150": 128}
+    assert run.images.seed("lorimer-10-150") == Run(tmp_path, load_settings("images-test")).images.seed(
+        "lorimer-10-150"
+    )
     for name in ("mixed", "snr-10-150"):
-        run.new_store(name).fill(run.simulator(name), run.n_images()[name])
-    held_out, learnt = run.validation(), run.learnt()
-    assert (len(held_out), len(learnt), len(run.validation("snr-10-150"))) == (200, 128, 100)
-    np.testing.assert_array_equal(learnt.counts, run.store("mixed").read(200, 328).counts)
-    np.testing.assert_array_equal(held_out.counts, run.store("mixed").read(0, 200).counts)
-    assert held_out.flux[:, 0].std() > 100 * run.validation("snr-10-150").flux[:, 0].std()
+        run.images.new_store(name).fill(run.images.simulator(name), run.images.n_images()[name])
+    held_out, learnt = run.images.validation(), run.images.learnt()
+    assert (len(held_out), len(learnt), len(run.images.validation("snr-10-150"))) == (200, 128, 100)
+    np.testing.assert_array_equal(learnt.counts, run.images.store("mixed").read(200, 328).counts)
+    np.testing.assert_array_equal(held_out.counts, run.images.store("mixed").read(0, 200).counts)
+    assert held_out.flux[:, 0].std() > 100 * run.images.validation("snr-10-150").flux[:, 0].std()
     with pytest.raises(InputError, match=r"interstellar: must be one of snr-10-150, .*, mixed, got 'nowhere'"):
-        run.store("nowhere")
+        run.images.store("nowhere")
 
 
 def test_every_network_is_stored_with_its_history(images_run):
@@ -79,40 +92,40 @@ def test_every_network_is_stored_with_its_history(images_run):
         assert images_run.weights(name).is_file()
         assert images_run.training_log(name).is_file()
         assert not images_run.checkpoint(name).exists()
-    assert [images_run.network(name).part for name in NETWORKS] == list(NETWORKS)
+    assert [images_run.network(name).part for name in SHARES] == list(SHARES)
 
 
 def test_the_joint_posterior_alone_is_trained_in_its_own_way(tmp_path):
-    run = ImageRun(tmp_path, load_image_settings("images-test", ["joint.max_maps=1500"], seed=4))
+    run = Run(tmp_path, load_settings("images-test", ["joint.max_maps=1500"], seed=4))
     told = {name: training_settings(run, name) for name in ALL_NETWORKS}
     assert {name: each.max_maps for name, each in told.items()} == dict.fromkeys(ALL_NETWORKS, 1248) | {"npe": 1500}
     assert {each.schedule for name, each in told.items() if name != "npe"} == {"two-step"}
     assert told["npe"].schedule == "one-cycle"
     assert {each.seed for each in told.values()} == {4}
-    shorter = ImageRun(tmp_path, load_image_settings("images-test", ["joint.schedule='two-step'"], seed=4))
+    shorter = Run(tmp_path, load_settings("images-test", ["joint.schedule='two-step'"], seed=4))
     assert training_settings(shorter, "npe") == training_settings(shorter, "full")
 
 
 def test_predictions_are_those_of_the_networks_and_their_means(images_run):
-    counts = images_run.test("lorimer-10-150").counts[:7]
-    found = images_run.predict(counts)
-    assert list(found) == [*NETWORKS, "halves", "all"]
+    counts = images_run.images.test("lorimer-10-150").counts[:7]
+    found = image_networks(images_run).predict(counts)
+    assert list(found) == [*SHARES, "halves", "all"]
     np.testing.assert_array_equal(found["left"], images_run.network("left").predict(counts))
-    np.testing.assert_allclose(found["halves"], np.mean([found[name] for name in NETWORKS[1:]], axis=0))
-    np.testing.assert_allclose(found["all"], np.mean([found[name] for name in NETWORKS], axis=0))
+    np.testing.assert_allclose(found["halves"], np.mean([found[name] for name in SHARES[1:]], axis=0))
+    np.testing.assert_allclose(found["all"], np.mean([found[name] for name in SHARES], axis=0))
 
 
 def test_the_largest_prediction_on_validation_images_is_one(images_run):
-    assert images_run.predict(images_run.validation().counts)["full"].max() == 1
+    assert image_networks(images_run).predict(images_run.images.validation().counts)["full"].max() == 1
 
 
 def test_errors_and_evaluation_are_those_of_the_images(images_run):
-    held_out = images_run.validation()
-    missed = np.abs(images_run.predict(held_out.counts)["full"] - images_run.f_src(held_out))
-    errors = images_run.errors()
-    assert set(errors) == {*NETWORKS, "halves", "all"}
+    held_out = images_run.images.validation()
+    missed = np.abs(image_networks(images_run).predict(held_out.counts)["full"] - images_run.images.f_src(held_out))
+    errors = binned_errors(images_run)
+    assert set(errors) == {*SHARES, "halves", "all"}
     assert np.nanmax(errors["full"].errors[3]) == pytest.approx(missed.max())
-    told = images_run.evaluation()
+    told = images_run.read_json("evaluation.json")
     assert set(told["fixed"]) == {"validation", "lorimer-10-150"}
     assert set(told["free"]["lorimer-10-150"]) == {*errors, "quantiles", "npe"}
     assert set(told["fixed"]["lorimer-10-150"]) == {*errors, "quantiles", "npe", "npe_slope"}
@@ -125,18 +138,18 @@ def test_errors_and_evaluation_are_those_of_the_images(images_run):
 
 
 def test_the_learning_curve_ends_at_the_full_network(images_run):
-    curve = images_run.learning_curve()
+    curve = learning_curve(images_run)
     assert curve.n_train == (156, 312)
     assert set(curve.rmse) == {"validation", "lorimer-10-150"}
-    full = images_run.evaluation()["fixed"]["validation"]["full"]["rmse"]
+    full = images_run.read_json("evaluation.json")["fixed"]["validation"]["full"]["rmse"]
     assert curve.rmse["validation"][-1] == pytest.approx(full)
 
 
 def test_an_answer_holds_all_methods_and_caveats(images_run):
-    seen, truth = mock_observation(images_run)
+    seen, truth = mock_image(images_run)
     assert set(truth) == {"f_src", "alpha"}
-    answer = infer(images_run, seen)
-    assert set(answer.f_src) == {*NETWORKS, "halves", "all"}
+    answer = infer_image(images_run, seen)
+    assert set(answer.f_src) == {*SHARES, "halves", "all"}
     assert list(answer.quantiles) == sorted(answer.quantiles)
     assert set(answer.posterior) == {"f_src", "alpha", "gamma"}
     assert 1.0 <= answer.posterior["gamma"][0] <= answer.posterior["gamma"][-1] <= 1.3
@@ -149,11 +162,11 @@ def test_an_answer_holds_all_methods_and_caveats(images_run):
 
 
 def test_an_image_unlike_all_others_is_told(images_run):
-    seen, _ = images_run.simulator("snr-10-150").observe(np.array([0.5, 0.0]), seed=2)
-    assert infer(images_run, seen).p_value > 0.01
+    seen, _ = images_run.images.simulator("snr-10-150").observe(np.array([0.5, 0.0]), seed=2)
+    assert infer_image(images_run, seen).p_value > 0.01
     counts = seen.counts.copy()
     counts[0, :40] *= 5
-    answer = infer(images_run, replace(seen, counts=counts))
+    answer = infer_image(images_run, replace(seen, counts=counts))
     assert answer.p_value < 0.01
     assert "unlike those on which the errors were measured" in answer.caveats[-1]
 
@@ -182,7 +195,7 @@ def test_judging_finds_bias_and_overconfidence():
 
 
 def _observation(images_run, geometry=None, edges=None, region=None, factor=1.0):
-    model = images_run.model(images_run.training[0])
+    model = images_run.images.model(images_run.images.training[0])
     region = (geometry.whole() if geometry else None) or region or model.region
     shape = (1, region.n_pix)
     same = region.geometry == model.region.geometry
@@ -203,19 +216,22 @@ def _observation(images_run, geometry=None, edges=None, region=None, factor=1.0)
 )
 def test_images_of_another_kind_are_refused(images_run, change, message):
     with pytest.raises(InputError, match=message):
-        infer(images_run, _observation(images_run, **change))
+        infer_image(images_run, _observation(images_run, **change))
 
 
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda run: run.network("middle"), "network: must be one of full, left, .*, got 'middle'"),
-        (lambda run: run.validation("lorimer-10-150"), "interstellar: must be one of .* for validation"),
-        (lambda run: run.test("snr-10-150"), "interstellar: must be one of lorimer-10-150 for a test"),
-        (lambda run: run.store("nowhere"), "interstellar: must be one of .*, got 'nowhere'"),
-        (lambda run: run.settings.sky_of("nowhere"), "interstellar: must be one of .*, got 'nowhere'"),
-        (lambda run: run.typed_network("npe", ShareEstimator), "must be of kind 'image_share', got 'image_npe'"),
-        (lambda run: train(run, ["middle"]), "only: must be among full, .*, got 'middle'"),
+        (
+            lambda run: run.network("middle"),
+            "is not trained .it holds no middle.safetensors.; run `gcesbi images train`",
+        ),
+        (lambda run: run.images.validation("lorimer-10-150"), "interstellar: must be one of .* for validation"),
+        (lambda run: run.images.test("snr-10-150"), "interstellar: must be one of lorimer-10-150 for a test"),
+        (lambda run: run.images.store("nowhere"), "interstellar: must be one of .*, got 'nowhere'"),
+        (lambda run: run.images.sky_of("nowhere"), "interstellar: must be one of .*, got 'nowhere'"),
+        (lambda run: run.network("npe", ShareEstimator), "must be of kind 'image_share', got 'image_npe'"),
+        (lambda run: train_images(run, ["middle"]), "only: must be among full, .*, got 'middle'"),
         (lambda run: run.read_json("nothing.json"), "holds no nothing.json; run `gcesbi images train` first"),
     ],
 )
@@ -226,46 +242,48 @@ def test_what_a_run_lacks_is_named(images_run, ask, message):
 
 def test_weights_of_other_images_are_refused(images_run, tmp_path):
     shutil.copytree(images_run.folder, tmp_path / "run")
-    other = ImageRun.open(tmp_path / "run")
-    card = other.place("snr-10-150") / "store.json"
+    other = Run.open(tmp_path / "run")
+    card = other.images.place("snr-10-150") / "store.json"
     told = json.loads(card.read_text())
     card.write_text(json.dumps(told | {"fingerprint": "other"}))
     with pytest.raises(InputError, match="made for another model; fingerprint"):
         other.network("full")
     other.weights("npe").unlink()
-    with pytest.raises(InputError, match=r"holds no npe.safetensors; run `gcesbi images train` first"):
+    with pytest.raises(InputError, match=r"holds no npe\.safetensors\); run `gcesbi images train` first"):
         other.network("npe")
 
 
 def test_a_run_without_its_images_still_answers(images_run, tmp_path):
     shutil.copytree(images_run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("simulations"))
-    bare, counts = ImageRun.open(tmp_path / "run"), images_run.validation().counts[:3]
-    np.testing.assert_array_equal(bare.predict(counts)["all"], images_run.predict(counts)["all"])
+    bare, counts = Run.open(tmp_path / "run"), images_run.images.validation().counts[:3]
+    np.testing.assert_array_equal(
+        image_networks(bare).predict(counts)["all"], image_networks(images_run).predict(counts)["all"]
+    )
 
 
 def test_a_folder_is_made_once_and_not_lost(images_run, tmp_path):
-    settings = load_image_settings("images-test", seed=5)
-    run = ImageRun.create(tmp_path / "new", settings)
-    assert ImageRun.create(tmp_path / "new", settings).settings == run.settings
+    settings = load_settings("images-test", seed=5)
+    run = Run.create(tmp_path / "new", settings)
+    assert Run.begin(tmp_path / "new", settings).settings == run.settings
     with pytest.raises(InputError, match="has other settings; choose another folder or give --overwrite"):
-        ImageRun.create(tmp_path / "new", load_image_settings("images-test", seed=6))
-    again = ImageRun.create(tmp_path / "new", load_image_settings("images-test", seed=6), overwrite=True)
-    assert ImageRun.open(again.folder).settings.seed == 6
+        Run.begin(tmp_path / "new", load_settings("images-test", seed=6))
+    again = Run.create(tmp_path / "new", load_settings("images-test", seed=6), overwrite=True)
+    assert Run.open(again.folder).settings.seed == 6
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(InputError, match="is no run folder, and is not overwritten"):
-        ImageRun.create(tmp_path / "mine", settings, overwrite=True)
+        Run.create(tmp_path / "mine", settings, overwrite=True)
     with pytest.raises(InputError, match=r"is no run folder \(it holds no run.json\)"):
-        ImageRun.open(tmp_path / "mine")
+        Run.open(tmp_path / "mine")
     (again.folder / "run.json").write_text("{}")
-    with pytest.raises(InputError, match="must be that of a run on images, is another or damaged"):
-        ImageRun.open(again.folder)
+    with pytest.raises(InputError, match=r"run\.json is damaged"):
+        Run.open(again.folder)
 
 
 @pytest.mark.parametrize(
     ("preset", "changes", "message"),
     [
-        ("imges", [], "preset: must be one of images, images-4gev, images-paper, images-test or a TOML file"),
+        ("imges", [], "preset: must be one of default, images, .* or a TOML file"),
         ("images", ["sky.shap=[4,4]"], "sky.shap: unknown setting; the nearest valid one is 'shape'"),
         ("images", ["sky.f_src=[0, 1.5]"], r"f_src: must lie in \[0, 1\], got 0.0 to 1.5"),
         ("images", ["sky.f_src=[0.5, 0.5]"], "f_src: must have a range for a network to learn"),
@@ -281,7 +299,7 @@ def test_a_folder_is_made_once_and_not_lost(images_run, tmp_path):
 )
 def test_bad_settings_are_named(preset, changes, message):
     with pytest.raises(InputError, match=message):
-        load_image_settings(preset, changes)
+        load_settings(preset, changes)
 
 
 def test_a_catalogue_without_the_needed_columns_is_refused(tmp_path):
@@ -290,19 +308,21 @@ def test_a_catalogue_without_the_needed_columns_is_refused(tmp_path):
     columns = [fits.Column("GLON", "D", array=[0.0]), fits.Column("GLAT", "D", array=[0.0])]
     table = fits.BinTableHDU.from_columns(columns, name="LAT_Point_Source_Catalog")
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "cat.fits")
-    settings = load_image_settings("images-test", [f"sky.catalogue='{tmp_path / 'cat.fits'}'"])
+    settings = load_settings("images-test", [f"sky.catalogue='{tmp_path / 'cat.fits'}'"])
     with pytest.raises(InputError, match="must hold the column"):
-        settings.build("snr-10-150")
+        ImageSets(tmp_path, settings).model("snr-10-150")
 
 
 def test_a_folder_of_real_images_makes_the_sky(data_folder):
-    settings = load_image_settings("images-4gev", observation=data_folder / "fermi-gc-4gev")
+    settings = load_settings("images-4gev", images=data_folder / "fermi-gc-4gev")
     assert settings.interstellar.training[-1].endswith("gll_iem_v07_gc.fits.gz")
     seen = settings.observation.read()
     assert seen.counts.shape == (3, 6080)
-    assert settings.sky_of("gll_iem_v07_gc").interstellar_map == settings.interstellar.training[-1]
+    assert (
+        ImageSets(data_folder, settings).sky_of("gll_iem_v07_gc").interstellar_map == settings.interstellar.training[-1]
+    )
     with pytest.raises(InputError, match="observation: must be a folder of images, got '/nowhere'"):
-        load_image_settings("images", observation="/nowhere")
+        load_settings("images", images="/nowhere")
 
 
 def test_commands_tell_what_the_steps_found(images_run, tmp_path):
@@ -326,7 +346,7 @@ def test_templates_are_fitted_by_a_command(images_run):
     assert told.exit_code == 0, told.output
     assert "Excess in template fits" in told.output
     fits = read_template_fits(images_run.folder)
-    assert {name: len(each) for name, each in fits.own.items()} == dict.fromkeys(images_run.names, 1)
+    assert {name: len(each) for name, each in fits.own.items()} == dict.fromkeys(images_run.images.names, 1)
     assert not fits.observed
 
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from gcesbi.analysis.image_settings import load_image_settings
-from gcesbi.analysis.template_fits import fit_images, fits_table, read_template_fits
+from gcesbi.analysis.fit import fit_images, read_template_fits
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.settings import load_settings
 from gcesbi.baselines.poisson.halo_slope import fit_slope, halos_of_model
 from gcesbi.errors import InputError
+from gcesbi.report.images import fits_table
 from gcesbi.simulation.image_simulator import ImageSimulator
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 
@@ -14,14 +16,14 @@ SLOPES = (1.0, 1.1, 1.2, 1.3)
 NAMES = ("snr-10-150", "lorimer-4-150")
 
 
-class Run:
+class Images:
     """What a run gives to a template fit: one interstellar model trained on, one tested on."""
 
-    def __init__(self, folder):
-        self.folder, self.settings = folder, load_image_settings("images-test")
-        self.training, self.testing = NAMES[:1], NAMES[1:]
+    training, testing = NAMES[:1], NAMES[1:]
+
+    def __init__(self):
         self.models = {name: ImageSkyModel.preset(shape=(16, 16), pixel_size=0.75, interstellar=name) for name in NAMES}
-        self.images = {
+        self.drawn = {
             name: ImageSimulator(model).sample(3, seed=k) for k, (name, model) in enumerate(self.models.items())
         }
 
@@ -30,16 +32,22 @@ class Run:
 
     def validation(self, name):
         assert name == NAMES[0]
-        return self.images[name]
+        return self.drawn[name]
 
     def test(self, name):
         assert name == NAMES[1]
-        return self.images[name]
+        return self.drawn[name]
+
+
+def run_in(folder):
+    run = Run(folder, load_settings("images-test"))
+    run.__dict__["images"] = Images()
+    return run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return Run(tmp_path_factory.mktemp("run"))
+    return run_in(tmp_path_factory.mktemp("run"))
 
 
 def test_images_are_fitted_with_their_own_model_and_one_with_all(run):
@@ -47,14 +55,16 @@ def test_images_are_fitted_with_their_own_model_and_one_with_all(run):
     assert set(fits.own) == set(fits.other) == set(NAMES)
     assert fits.drawn_from == "lorimer-4-150"
     for name in NAMES:
-        halos, reference = halos_of_model(run.model(name))
+        halos, reference = halos_of_model(run.images.model(name))
         assert len(fits.own[name]) == 2
-        np.testing.assert_array_equal(fits.theta[name], run.images[name].theta[:2])
-        own = fit_slope(run.images[name].counts[1], run.model(name).background_templates, halos, reference, SLOPES)
+        np.testing.assert_array_equal(fits.theta[name], run.images.drawn[name].theta[:2])
+        own = fit_slope(
+            run.images.drawn[name].counts[1], run.images.model(name).background_templates, halos, reference, SLOPES
+        )
         assert fits.own[name][1].cross_section / own.cross_section == pytest.approx(1, rel=1e-6)
         assert fits.own[name][1].test_statistic == pytest.approx(own.test_statistic, rel=1e-6)
-        image = run.images["lorimer-4-150"].counts[0]
-        other = fit_slope(image, run.model(name).background_templates, halos, reference, SLOPES)
+        image = run.images.drawn["lorimer-4-150"].counts[0]
+        other = fit_slope(image, run.images.model(name).background_templates, halos, reference, SLOPES)
         assert fits.other[name].gamma == pytest.approx(other.gamma, abs=1e-6)
     assert fits.other["lorimer-4-150"].gamma == fits.own["lorimer-4-150"][0].gamma
     assert abs(fits.other["snr-10-150"].gamma - fits.other["lorimer-4-150"].gamma) > 0.005
@@ -73,13 +83,13 @@ def test_the_file_gives_back_what_was_fitted(run):
 
 
 def test_the_real_image_is_fitted_with_every_model(run, monkeypatch, tmp_path):
-    seen, _ = ImageSimulator(run.models["snr-10-150"]).observe([0.0, 0.5], seed=9)
-    other = Run(tmp_path)
+    seen, _ = ImageSimulator(run.images.models["snr-10-150"]).observe([0.0, 0.5], seed=9)
+    other = run_in(tmp_path)
     monkeypatch.setattr(type(other.settings.observation), "read", lambda self: seen)
     fits = fit_images(other, n_image=1, gammas=SLOPES)
     for name, fit in read_template_fits(other.folder).observed.items():
-        halos, reference = halos_of_model(other.model(name))
-        alone = fit_slope(seen.counts, other.model(name).background_templates, halos, reference, SLOPES)
+        halos, reference = halos_of_model(other.images.model(name))
+        alone = fit_slope(seen.counts, other.images.model(name).background_templates, halos, reference, SLOPES)
         assert fit.gamma == pytest.approx(alone.gamma, abs=1e-6)
         assert fit.cross_section / alone.cross_section == pytest.approx(1, rel=1e-6)
     own, wrong = (fits.observed[name].profile.largest_log_likelihood for name in NAMES)

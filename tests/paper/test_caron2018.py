@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from gcesbi import InputError
-from gcesbi.analysis.image_run import NETWORKS, ImageRun
-from gcesbi.analysis.image_settings import load_image_settings
-from gcesbi.analysis.template_fits import fit_images, read_template_fits
+from gcesbi.analysis.evaluate import binned_errors, image_networks
+from gcesbi.analysis.fit import fit_images, read_template_fits
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.settings import load_settings
 from gcesbi.estimators import save_estimator
 from gcesbi.estimators.images import ShareEstimator, activations
+from gcesbi.evaluation.images import SHARES
 from gcesbi.validation.binned_errors import BinnedErrors
 
 CHANGES = (
@@ -30,14 +32,15 @@ def tiny(tmp_path_factory):
     """A run whose networks are random but not flat, with all files that a trained run has."""
     from paper.caron2018.collect import collect
 
-    run = ImageRun.create(
-        tmp_path_factory.mktemp("images") / "tiny", load_image_settings("images-test", CHANGES, seed=3)
-    )
+    run = Run.create(tmp_path_factory.mktemp("images") / "tiny", load_settings("images-test", CHANGES, seed=3))
     for name, free, n in (("snr-10-150", False, 164), ("lorimer-4-150", False, 128), ("lorimer-4-150", True, 128)):
-        run.new_store(name, free).fill(run.simulator(name, free), n)
+        run.images.new_store(name, free).fill(run.images.simulator(name, free), n)
     _random_networks(run)
-    held = run.validation()
-    errors = {name: BinnedErrors.measure(each, held.theta[:, 0]) for name, each in run.predict(held.counts).items()}
+    held = run.images.validation()
+    errors = {
+        name: BinnedErrors.measure(each, held.theta[:, 0])
+        for name, each in image_networks(run).predict(held.counts).items()
+    }
     run.write_json("errors.json", {name: each.to_dict() for name, each in errors.items()})
     run.write_json(
         "learning.json", {"n_train": [16, 64], "rmse": {"validation": [0.31, 0.21], "lorimer-4-150": [0.4, 0.3]}}
@@ -50,15 +53,15 @@ def tiny(tmp_path_factory):
 
 def _random_networks(run):
     """Untrained networks whose last layer is scaled so that answers to validation images differ."""
-    model, counts = run.model("snr-10-150"), run.validation().counts
+    model, counts = run.images.model("snr-10-150"), run.images.validation().counts
     run.weights("full").parent.mkdir()
-    for seed, name in enumerate(NETWORKS):
+    for seed, name in enumerate(SHARES):
         network = ShareEstimator(
             model.region,
             model.exposure,
             part=name,
             network=run.settings.network,
-            fingerprint=run.fingerprint(),
+            fingerprint=run.images.fingerprint(),
             seed=seed,
         )
         last = [each for each in network.modules() if isinstance(each, torch.nn.Linear)][-1]
@@ -149,7 +152,7 @@ def test_the_real_image_has_a_panel_and_a_table_where_there_is_one(tiny, tmp_pat
 def test_figure_3_shows_two_images_of_the_testing_model(drawn, tiny):
     shown = [panel.images[0].get_array() for panel in panels(drawn["3"])]
     assert len(shown) == 6
-    held, model = tiny.test("lorimer-4-150"), tiny.model("lorimer-4-150")
+    held, model = tiny.images.test("lorimer-4-150"), tiny.images.model("lorimer-4-150")
     low, high = pair_of(held)
     background = model.background_mean[0].reshape(16, 16)
     np.testing.assert_allclose(shown[0], background)
@@ -169,8 +172,8 @@ def test_figure_3_shows_two_images_of_the_testing_model(drawn, tiny):
 
 def test_figure_5_shows_every_held_out_image_in_every_network(drawn, tiny):
     grid = np.array(panels(drawn["5"])).reshape(2, 6)
-    for row, held in zip(grid, (tiny.validation(), tiny.test("lorimer-4-150")), strict=True):
-        predicted = tiny.predict(held.counts)
+    for row, held in zip(grid, (tiny.images.validation(), tiny.images.test("lorimer-4-150")), strict=True):
+        predicted = image_networks(tiny).predict(held.counts)
         for panel, name in zip(row, METHODS[:6], strict=True):
             points, diagonal = panel.lines
             np.testing.assert_array_equal(points.get_xdata(), held.theta[:, 0])
@@ -185,7 +188,7 @@ def test_figure_5_shows_every_held_out_image_in_every_network(drawn, tiny):
 
 
 def test_figure_7_shows_what_the_convolutions_give(drawn, tiny):
-    held, network = tiny.test("lorimer-4-150"), tiny.network("full")
+    held, network = tiny.images.test("lorimer-4-150"), tiny.network("full")
     counts = held.counts[pair_of(held)]
     shown = [panel.images[0].get_array() for panel in panels(drawn["7"]) if panel.images]
     layers = activations(network, counts)
@@ -205,13 +208,13 @@ def test_figure_7_shows_what_the_convolutions_give(drawn, tiny):
 
 
 def test_figure_8_shows_the_runs_binned_errors(drawn, tiny):
-    found, held = tiny.errors(), tiny.validation()
+    found, held = binned_errors(tiny), tiny.images.validation()
     for panel, name in zip(panels(drawn["8"]), ("full", "halves", "all"), strict=True):
         assert len(panel.patches) == 4
         for k, patch in enumerate(panel.patches):
             np.testing.assert_array_equal(patch.get_data().values, found[name].errors[k])
             np.testing.assert_array_equal(patch.get_data().edges, found[name].edges)
-        predicted = tiny.predict(held.counts)[name]
+        predicted = image_networks(tiny).predict(held.counts)[name]
         np.testing.assert_allclose(panel.lines[0].get_ydata(), np.abs(predicted - held.theta[:, 0]), atol=1e-5)
         assert panel.get_xlabel() == r"predicted $f_\mathrm{src}$"
     legend = drawn["8"].legends[0]
@@ -219,9 +222,9 @@ def test_figure_8_shows_the_runs_binned_errors(drawn, tiny):
 
 
 def test_figure_9_shows_mean_errors_by_slope(drawn, tiny):
-    held = tiny.test("lorimer-4-150", free=True)
+    held = tiny.images.test("lorimer-4-150", free=True)
     (panel,) = panels(drawn["9"])
-    error = tiny.predict(held.counts)["halves"] - held.theta[:, 0]
+    error = image_networks(tiny).predict(held.counts)["halves"] - held.theta[:, 0]
     gamma = held.theta[:, 2]
     edges = np.linspace(gamma.min(), gamma.max(), 5)
     assert len(panel.containers) == 4
@@ -240,7 +243,7 @@ def test_tables_tell_the_numbers_of_the_run(tiny):
     from paper.caron2018.tables import results
 
     text = results({"images": tiny.folder}, "test")
-    fits, errors = read_template_fits(tiny.folder), tiny.errors()["halves"]
+    fits, errors = read_template_fits(tiny.folder), binned_errors(tiny)["halves"]
     assert "| training A | snr, 10 kpc, 150 K | 45.59 |" in text
     other = fits.other["snr-10-150"]
     assert f"| {other.gamma:.3f} ± {other.gamma_error:.3f} |" in text
@@ -330,7 +333,7 @@ def test_runs_that_are_unfit_are_named(tiny, tmp_path, capsys):
     other.mkdir()
     (other / "run.json").write_text(json.dumps({"settings": {"sky": {"kind": "inner-galaxy"}}}))
     assert main([str(other)]) == 2
-    assert "must be that of a run on images, is another or damaged" in capsys.readouterr().err
+    assert "must be that of a run on images, is one on maps" in capsys.readouterr().err
     run = tmp_path / "run"
     shutil.copytree(tiny.folder, run)
     whole = (run / ARCHIVE).read_bytes()
@@ -343,7 +346,7 @@ def test_runs_that_are_unfit_are_named(tiny, tmp_path, capsys):
         Collected.read(run)
     (run / "weights" / "left.safetensors").unlink()
     with pytest.raises(InputError, match=r"holds no left.safetensors"):
-        collect(ImageRun.open(run))
+        collect(Run.open(run))
 
 
 @pytest.mark.usefixtures("unsaved")

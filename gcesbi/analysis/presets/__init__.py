@@ -10,16 +10,15 @@ from typing import Any
 
 from gcesbi.errors import InputError
 
-__all__ = ["apply_changes", "names_in", "read_preset"]
+__all__ = ["apply_changes", "preset_names", "read_preset"]
 
 
-def names_in(kind: str) -> tuple[str, ...]:
-    """Names of the presets of the package, of a kind of run: "maps" or "images"."""
-    names = sorted(p.name.removesuffix(".toml") for p in files(__name__).iterdir() if p.name.endswith(".toml"))
-    return tuple(name for name in names if name.startswith("images") == (kind == "images"))
+def preset_names() -> tuple[str, ...]:
+    """Names of the presets that ship with the package."""
+    return tuple(sorted(p.name.removesuffix(".toml") for p in files(__name__).iterdir() if p.name.endswith(".toml")))
 
 
-def read_preset(preset: str, kind: str) -> dict[str, Any]:
+def read_preset(preset: str) -> dict[str, Any]:
     """Content of a preset of the package, by its name, or of a TOML file, by its path.
 
     Raises
@@ -27,7 +26,7 @@ def read_preset(preset: str, kind: str) -> dict[str, Any]:
     InputError
         If there is none, or it is no TOML file.
     """
-    known = names_in(kind)
+    known = preset_names()
     path = Path(preset) if preset.endswith(".toml") or preset not in known else files(__name__) / f"{preset}.toml"
     if not path.is_file():
         raise InputError(f"preset: must be one of {', '.join(known)} or a TOML file, got {preset!r}")

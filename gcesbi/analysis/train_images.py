@@ -1,4 +1,4 @@
-"""The steps of a run on images, each a function of the run: simulate, train, infer."""
+"""Train the networks of a run on images, and measure how much they learn from how many."""
 
 from __future__ import annotations
 
@@ -8,40 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from gcesbi.analysis.image_run import ALL_NETWORKS, ImageRun
+from gcesbi.analysis.evaluate import evaluate_images
+from gcesbi.analysis.folder import RunFolder
 from gcesbi.errors import InputError
 from gcesbi.estimators import TrainingHistory, TrainingSettings, save_estimator
 from gcesbi.estimators.images import ImageEstimator, ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.estimators.training.loop import remove_checkpoints
-from gcesbi.evaluation.images import evaluate, rmse
+from gcesbi.evaluation.images import ALL_NETWORKS, rmse
 from gcesbi.simulation.simulations import Simulations
-from gcesbi.sky.observation import Observation
 
-__all__ = ["measure_learning", "mock_observation", "simulate", "train", "training_settings"]
-
-_MOCK_STREAM = 2**31
+__all__ = ["measure_learning", "train_images", "training_settings"]
 
 
-def simulate(run: ImageRun, workers: int = 1, progress: bool = False) -> int:
-    """Draw all images that the settings ask for, goes on where it was interrupted; returns their number.
-
-    Parameters
-    ----------
-    run : ImageRun
-    workers : int
-        Threads that draw.
-    progress : bool
-        Show progress bars.
-    """
-    total = 0
-    for free in (False, True):
-        for name, n in run.n_images(free).items():
-            run.new_store(name, free).fill(run.simulator(name, free), n, workers, progress)
-            total += n
-    return total
-
-
-def train(run: ImageRun, only: Sequence[str] | None = None, progress: bool = False) -> dict[str, TrainingHistory]:
+def train_images(
+    run: RunFolder, only: Sequence[str] | None = None, progress: bool = False
+) -> dict[str, TrainingHistory]:
     """Train the networks that are not there yet, or those named, and judge all of them when all are there.
 
     A log of the losses lies beside the weights, as does a checkpoint while training is not over: a training that was
@@ -49,9 +30,9 @@ def train(run: ImageRun, only: Sequence[str] | None = None, progress: bool = Fal
 
     Parameters
     ----------
-    run : ImageRun
+    run : RunFolder
     only : sequence of str, optional
-        Among :data:`gcesbi.analysis.image_run.ALL_NETWORKS`; these are trained, anew if they are there.
+        Among :data:`gcesbi.evaluation.images.ALL_NETWORKS`; these are trained, anew if they are there.
     progress : bool
         Show progress bars.
 
@@ -69,17 +50,16 @@ def train(run: ImageRun, only: Sequence[str] | None = None, progress: bool = Fal
     for name in names:
         free = name == "npe"
         if free not in images:
-            images = {free: (run.learnt(free), run.validation(free=free))}
+            images = {free: (run.images.learnt(free), run.images.validation(free=free))}
         histories[name] = _train_one(run, name, *images[free], progress)
-        run._kept.pop(("network", name), None)
     judged = not names and (run.folder / "evaluation.json").is_file()
     if not judged and all(run.weights(name).is_file() for name in ALL_NETWORKS):
         measure_learning(run, progress)
-        evaluate(run)
+        evaluate_images(run)
     return histories
 
 
-def training_settings(run: ImageRun, name: str) -> TrainingSettings:
+def training_settings(run: RunFolder, name: str) -> TrainingSettings:
     """How a network is trained: the joint posterior for longer, and to the end of a cosine, where settings say so."""
     joint, settings = run.settings.joint, replace(run.settings.training, seed=run.settings.seed)
     if name != "npe":
@@ -87,24 +67,14 @@ def training_settings(run: ImageRun, name: str) -> TrainingSettings:
     return replace(settings, max_maps=joint.max_maps or settings.max_maps, schedule=joint.schedule)
 
 
-def mock_observation(run: ImageRun) -> tuple[Observation, dict[str, float]]:
-    """An image of the first testing model, drawn by the run's seed from a stream of its own, and its parameters."""
-    simulator = run.simulator(run.testing[0])
-    prior = simulator.model.prior()
-    sequence = np.random.SeedSequence(run.settings.seed, spawn_key=(_MOCK_STREAM,))
-    theta = prior.draw(1, np.random.default_rng(sequence))[0]
-    seen, _ = simulator.observe(theta, seed=int(sequence.generate_state(1)[0]))
-    return seen, dict(zip(prior.names, theta.tolist(), strict=True))
-
-
-def measure_learning(run: ImageRun, progress: bool = False) -> None:
+def measure_learning(run: RunFolder, progress: bool = False) -> None:
     """Train the full network on shares of the training images, judge each, and write ``learning.json``.
 
     Every training has as many steps as that of the full network itself: a smaller share is seen more often. With every
     image seen as often instead, the smallest shares would be left with too few steps to learn anything.
     """
-    learnt, held_out = run.learnt(), run.validation()
-    tests = {"validation": held_out, **{name: run.test(name) for name in run.testing}}
+    learnt, held_out = run.images.learnt(), run.images.validation()
+    tests = {"validation": held_out, **{name: run.images.test(name) for name in run.images.testing}}
     found: dict[str, list[float]] = {name: [] for name in tests}
     numbers = []
     for share in (*sorted(run.settings.learning_shares), 1.0):
@@ -112,11 +82,13 @@ def measure_learning(run: ImageRun, progress: bool = False) -> None:
         network = _full(run) if share == 1 else _learnt_from(run, learnt[rows], held_out, progress)
         numbers.append(len(rows))
         for name, images in tests.items():
-            found[name].append(rmse(network.predict(images.counts), run.f_src(images)))
+            found[name].append(rmse(network.predict(images.counts), run.images.f_src(images)))
     run.write_json("learning.json", {"n_train": numbers, "rmse": found})
 
 
-def _train_one(run: ImageRun, name: str, learnt: Simulations, held_out: Simulations, progress: bool) -> TrainingHistory:
+def _train_one(
+    run: RunFolder, name: str, learnt: Simulations, held_out: Simulations, progress: bool
+) -> TrainingHistory:
     network, settings = _untrained(run, name), training_settings(run, name)
     run.weights(name).parent.mkdir(exist_ok=True)
     history = network.fit(
@@ -125,7 +97,7 @@ def _train_one(run: ImageRun, name: str, learnt: Simulations, held_out: Simulati
     if isinstance(network, ShareEstimator):
         network.rescale(held_out.counts)
     if isinstance(network, ShareQuantiles):
-        network.calibrate(held_out.counts, run.f_src(held_out))
+        network.calibrate(held_out.counts, run.images.f_src(held_out))
     if isinstance(network, ImageNpe):
         network.calibrate(held_out.counts, held_out.theta)
         _calibrate_at_slope(run, network)
@@ -134,23 +106,23 @@ def _train_one(run: ImageRun, name: str, learnt: Simulations, held_out: Simulati
     return history
 
 
-def _calibrate_at_slope(run: ImageRun, network: ImageNpe) -> None:
+def _calibrate_at_slope(run: RunFolder, network: ImageNpe) -> None:
     """Where the sky's own slope is one that the joint posterior knows, make the share given that slope true."""
-    gamma = run.settings.known_slope
+    gamma = run.images.known_slope
     if gamma is not None:
-        held_out = run.validation()
-        network.calibrate_at_slope(held_out.counts, run.f_src(held_out), gamma)
+        held_out = run.images.validation()
+        network.calibrate_at_slope(held_out.counts, run.images.f_src(held_out), gamma)
 
 
 def _notes(settings: TrainingSettings, history: TrainingHistory) -> dict[str, Any]:
     return {"seed": settings.seed, "training": asdict(settings), "history": history.to_dict()}
 
 
-def _untrained(run: ImageRun, name: str) -> ImageEstimator:
+def _untrained(run: RunFolder, name: str) -> ImageEstimator:
     settings, free = run.settings, name == "npe"
-    model, joint = run.model(run.learning[0], free), settings.joint
+    model, joint = run.images.model(run.images.learning[0], free), settings.joint
     common: dict[str, Any] = {
-        "fingerprint": run.fingerprint(free),
+        "fingerprint": run.images.fingerprint(free),
         "network": settings.network,
         "seed": settings.seed,
     }
@@ -161,7 +133,7 @@ def _untrained(run: ImageRun, name: str) -> ImageEstimator:
     return ShareEstimator.for_model(model, part=name, **common)
 
 
-def _learnt_from(run: ImageRun, learnt: Simulations, held_out: Simulations, progress: bool) -> ShareEstimator:
+def _learnt_from(run: RunFolder, learnt: Simulations, held_out: Simulations, progress: bool) -> ShareEstimator:
     """The full network, trained on part of the images, in as many steps as on all."""
     settings, full = replace(run.settings.training, seed=run.settings.seed), _full(run)
     network = ShareEstimator(full.region, full.exposure, network=run.settings.network)  # type: ignore[arg-type]
@@ -170,5 +142,5 @@ def _learnt_from(run: ImageRun, learnt: Simulations, held_out: Simulations, prog
     return network
 
 
-def _full(run: ImageRun) -> ShareEstimator:
-    return run.typed_network("full", ShareEstimator)
+def _full(run: RunFolder) -> ShareEstimator:
+    return run.network("full", ShareEstimator)

@@ -1,0 +1,83 @@
+"""Judge the networks of a run on maps of known truth that they never learnt from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.infer import load_networks
+from gcesbi.estimators.images import ImageNpe, ShareEstimator, ShareQuantiles
+from gcesbi.estimators.store import add_notes
+from gcesbi.evaluation.images import SHARES, ImageNetworks, LearningCurve, judge_images
+from gcesbi.evaluation.networks import Evaluation, evaluate_networks
+from gcesbi.simulation import Simulations
+from gcesbi.validation.binned_errors import BinnedErrors
+
+__all__ = ["binned_errors", "evaluate", "evaluate_images", "image_networks", "learning_curve"]
+
+_PRIOR_LABELS = 2048
+
+
+def evaluate(run: RunFolder) -> Evaluation:
+    """Judge both networks on the run's held-out maps, and note the figures beside their weights."""
+    model, seed = run.model, run.settings.seed
+    test = run.store.read(0, run.settings.simulation.n_test)
+    spectra, source_counts = load_networks(run)
+    evaluation = evaluate_networks(model, test, spectra, source_counts, _prior_labels(run), seed=seed)
+    for kind, figures in evaluation.to_dict().items():
+        add_notes(run.weights(kind), {"validation": figures})
+    return evaluation
+
+
+def _prior_labels(run: RunFolder) -> Simulations | None:
+    """Maps that are not held out, for their labels alone; None if the run has not stored any."""
+    first = run.settings.simulation.n_test
+    last = min(len(run.store), first + _PRIOR_LABELS)
+    return run.store.read(first, last) if last - first >= 256 else None
+
+
+def image_networks(run: RunFolder) -> ImageNetworks:
+    """The trained networks of a run on images; refusals are those of :meth:`RunFolder.network`."""
+    shares = {name: run.network(name, ShareEstimator) for name in SHARES}
+    return ImageNetworks(shares, run.network("quantiles", ShareQuantiles), run.network("npe", ImageNpe))
+
+
+def evaluate_images(run: RunFolder) -> dict[str, Any]:
+    """Judge all methods of a trained run on its validation images and on those of every testing model.
+
+    The errors by bin of the prediction are measured too. Both are written into the run's folder.
+
+    Returns
+    -------
+    dict
+        ``["fixed" or "free"]["validation" or a testing model][method]``: the figures of :func:`judge`. Methods are
+        those of :class:`gcesbi.evaluation.images.ImageNetworks`. "fixed": images with the
+        sky's own slope, and ``"npe_slope"``, the joint posterior given that slope; "free": with that of the joint
+        posterior, which only the latter was trained on.
+    """
+    networks, images = image_networks(run), run.images
+    held_out = images.validation()
+    errors = networks.errors(held_out.counts, images.f_src(held_out))
+    run.write_json("errors.json", {name: each.to_dict() for name, each in errors.items()})
+    found: dict[str, Any] = {}
+    for free in (False, True):
+        sets = {"validation": images.validation(free=free)}
+        sets |= {name: images.test(name, free) for name in images.testing}
+        gamma = None if free else images.known_slope
+        found["free" if free else "fixed"] = {
+            name: judge_images(networks, each.counts, images.f_src(each), errors, run.settings.seed, gamma)
+            for name, each in sets.items()
+        }
+    run.write_json("evaluation.json", found)
+    return found
+
+
+def binned_errors(run: RunFolder) -> dict[str, BinnedErrors]:
+    """Stored errors of the predictions by bin, from validation images."""
+    return {name: BinnedErrors.from_dict(told) for name, told in run.read_json("errors.json").items()}
+
+
+def learning_curve(run: RunFolder) -> LearningCurve:
+    """Stored accuracy against the number of training images."""
+    told = run.read_json("learning.json")
+    return LearningCurve(tuple(told["n_train"]), {name: tuple(v) for name, v in told["rmse"].items()})

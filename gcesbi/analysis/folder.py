@@ -1,0 +1,378 @@
+"""A run folder: everything a job wrote, under names that are fixed here and nowhere else.
+
+::
+
+    run.json            settings, version, fingerprint of the model
+    observation.fits    the map that posteriors are conditioned on
+    simulations/        the store of simulated maps, unless `simulation.store` puts it elsewhere; of images the stores
+                        of every interstellar model (:mod:`gcesbi.analysis.image_sets`)
+    weights/            networks (safetensors, with a JSON card and a CSV log of the training beside each)
+    posteriors/         posterior samples of each method (netCDF, read by ArviZ)
+    sky.npz             template maps of a built-in sky, so that the next command need not compute them
+    results.json        every figure that the report shows
+    report.html         the report, one file
+    gate.npz            the test of misspecification, calibrated on fresh maps; gate.json its verdict on the observation
+    validation.*        held-out maps: page (html) and numbers (json), as of the next three
+    mismodel.*          maps of other skies
+    injection.*         populations injected into the observation, and an exactly Poisson sky
+    comparison.*        another run's networks on the same maps
+
+and of images
+
+::
+
+    errors.json         errors by bin of the prediction
+    learning.json       accuracy against the number of training images
+    evaluation.json     accuracy and calibration by method and interstellar model
+    inference.json      answers about an observation
+    template_fits.json  profiles over γ, with the parameters of the images
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from pydantic import ValidationError
+
+from gcesbi.analysis.image_sets import ImageSets
+from gcesbi.analysis.settings import RunSettings, load_settings
+from gcesbi.errors import InputError
+from gcesbi.estimators import Estimator, load_estimator
+from gcesbi.io import read_observation, write_observation
+from gcesbi.io.files import write_atomically
+from gcesbi.posterior import Posterior
+from gcesbi.simulation import SimulationStore, Simulator, SkyModel
+from gcesbi.simulation.sky_settings import InnerGalaxySky
+from gcesbi.simulation.template_maps import TemplateMaps
+from gcesbi.sky import Observation
+
+__all__ = ["KEPT_MAPS", "RunFolder"]
+
+KEPT_MAPS = "sky.npz"
+
+Kind = TypeVar("Kind", bound=Estimator)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder and the settings it was made with.
+
+    Parameters
+    ----------
+    folder : Path
+    settings : RunSettings
+    given : SkyModel, optional
+        The model of those settings, where it is at hand.
+    """
+
+    folder: Path
+    settings: RunSettings
+    given: SkyModel | None = field(default=None, repr=False, compare=False)
+    _read: dict[str, tuple[int, Estimator]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        settings: str | RunSettings = "quick",
+        model: SkyModel | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> Self:
+        """Make the folder of a new run.
+
+        Parameters
+        ----------
+        folder : path
+        settings : str or RunSettings
+            Or the name of a preset.
+        model : SkyModel, optional
+            Of these settings, as for an observation's own region; built from them if not given.
+        overwrite : bool
+            Replace a run that is there.
+
+        Raises
+        ------
+        InputError
+            If the folder exists and `overwrite` is false, or it exists and is no run folder.
+        """
+        folder, chosen = Path(folder), load_settings(settings) if isinstance(settings, str) else settings
+        cls.check_free(folder, overwrite=overwrite)
+        card: dict[str, Any] = {"version": version("gcesbi"), "settings": chosen.model_dump(mode="json")}
+        if not chosen.of_images:
+            model = SkyModel.build(chosen.sky) if model is None else model  # type: ignore[arg-type]
+            card["model"] = model.fingerprint
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        run = cls(folder, chosen, model)
+        run.write_json("run.json", card)
+        if model is not None:
+            run._keep_maps(model)
+        return run
+
+    @classmethod
+    def begin(
+        cls,
+        folder: str | Path,
+        settings: RunSettings,
+        model: SkyModel | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> Self:
+        """The run of these settings in a folder: made, or opened to go on with it, with as many maps as now wanted.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else, or a run of other settings, and `overwrite` is false.
+        """
+        if overwrite or not (Path(folder) / "run.json").is_file():
+            return cls.create(folder, settings, model, overwrite=overwrite)
+        found = cls.open(folder)
+        held, asked = found.settings, settings
+        if held.of_images and held != asked:
+            raise InputError(f"out: {str(folder)!r} has other settings; choose another folder or give --overwrite")
+        for name in ("sky", "seed"):
+            if getattr(held, name) != getattr(asked, name):
+                raise InputError(
+                    f"out: {str(folder)!r} was made with another {name} ({getattr(held, name)}); "
+                    "choose another folder or give --overwrite"
+                )
+        if held.simulation.n_test != asked.simulation.n_test:
+            raise InputError(
+                f"out: {str(folder)!r} holds out {held.simulation.n_test} maps, now {asked.simulation.n_test} are "
+                "asked for: networks would be tested on maps they were trained on; choose another folder or give "
+                "--overwrite"
+            )
+        if asked.simulation.n_train <= held.simulation.n_train:
+            return found
+        card = found.read_json("run.json")
+        card["settings"]["simulation"] = asked.simulation.model_dump(mode="json")
+        found.write_json("run.json", card)
+        return cls.open(folder)
+
+    @staticmethod
+    def check_free(folder: str | Path, *, overwrite: bool = False) -> None:
+        """Raise InputError unless a run may be made in `folder`; call it before long work."""
+        folder = Path(folder)
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+        if not (folder / "run.json").is_file() and overwrite:
+            raise InputError(f"out: {str(folder)!r} is no run folder, and is not overwritten")
+        if not overwrite:
+            raise InputError(f"out: {str(folder)!r} exists; choose another folder or give --overwrite")
+
+    @classmethod
+    def open(cls, folder: str | Path, model: SkyModel | None = None) -> Self:
+        """Open a run that exists; `model` is that of its settings, where it is at hand.
+
+        Raises
+        ------
+        InputError
+            If it is no run folder, or its settings cannot be read: too old ones are named as such, with the command
+            that makes the run anew.
+        """
+        card = Path(folder) / "run.json"
+        if not card.is_file():
+            raise InputError(f"run: {str(folder)!r} is no run folder (it holds no run.json)")
+        try:
+            told = json.loads(card.read_text())
+            made, settings = str(told.get("version")), told["settings"]
+            return cls(Path(folder), RunSettings.model_validate(settings), model)
+        except (json.JSONDecodeError, KeyError, AttributeError) as error:
+            raise InputError(f"run: {card} is damaged ({' '.join(str(error).split())})") from None
+        except ValidationError as error:
+            group = "images simulate" if "interstellar" in settings else "simulate"
+            raise InputError(
+                f"run: {card}, by gcesbi {made}, is damaged or too old for gcesbi {version('gcesbi')} "
+                f"({' '.join(str(error).split())}); make it anew: gcesbi {group} --out {folder} --overwrite"
+            ) from None
+
+    @classmethod
+    def shipped(cls, model: SkyModel, name: str = "default") -> Self | None:
+        """The trained run that ships with the package, to be read where it lies; None if `model` is not its model."""
+        folder = _package_folder(name)
+        if json.loads((folder / "run.json").read_text())["model"] != model.fingerprint:
+            return None
+        return cls.open(folder, model)
+
+    @classmethod
+    def pretrained(cls, folder: str | Path, name: str = "default") -> Self:
+        """A copy, in `folder`, of a trained run that ships with the package; opened again if it is there.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else.
+        """
+        shipped, folder = _package_folder(name), Path(folder)
+        if not (folder / "run.json").is_file():
+            cls.check_free(folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = folder.with_name(f".{folder.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(shipped, partial)
+            partial.replace(folder)
+        elif (folder / "run.json").read_bytes() != (shipped / "run.json").read_bytes():
+            raise InputError(f"run: {str(folder)!r} holds another run than the pretrained one; choose another folder")
+        return cls.open(folder)
+
+    def __repr__(self) -> str:
+        """The run in a few lines."""
+        weights = sorted(path.stem for path in (self.folder / "weights").glob("*.safetensors"))
+        kind, simulation = self.settings.sky.kind, self.settings.simulation
+        return (
+            f"{type(self).__name__}({str(self.folder)!r})\n"
+            f"  sky: {kind}; seed {self.settings.seed}; {simulation.n_train} maps to learn from, "
+            f"{simulation.n_test} held out\n  trained: {', '.join(weights) or 'nothing'}"
+        )
+
+    # -- the sky and its maps --------------------------------------------------------------------------------------
+
+    @cached_property
+    def model(self) -> SkyModel:
+        """The sky model, as given or built again from the settings; maps that take long to compute are kept.
+
+        Raises
+        ------
+        InputError
+            If it is not the model that the run was made with (another version, or other maps in a data folder), or the
+            run is one on images, of which every interstellar model has its own (:attr:`images`).
+        """
+        if self.given is not None:
+            return self.given
+        sky = self.settings.sky
+        if self.settings.of_images:
+            raise InputError(f"run: {str(self.folder)!r} is a run on images, for which see `gcesbi images`")
+        kept = TemplateMaps.load(self.folder / KEPT_MAPS, sky.law()) if isinstance(sky, InnerGalaxySky) else None
+        model = SkyModel.build(sky, kept)  # type: ignore[arg-type]
+        made_with = self.read_json("run.json")["model"]
+        if model.fingerprint != made_with:
+            raise InputError(
+                f"run: {str(self.folder)!r} was made with model {made_with}, now it is {model.fingerprint}"
+            )
+        if kept is None:
+            self._keep_maps(model)
+        return model
+
+    def _keep_maps(self, model: SkyModel) -> None:
+        """Store what the next command need not compute again."""
+        sky = self.settings.sky
+        if not isinstance(sky, InnerGalaxySky) or sky.summed or _package_folder("") in self.folder.resolve().parents:
+            return
+        with suppress(OSError):  # a folder that cannot be written is read all the same
+            TemplateMaps.of(model.diffuse, model.point_source_templates).save(self.folder / KEPT_MAPS, sky.law())
+
+    @cached_property
+    def simulator(self) -> Simulator:
+        """Simulator of the model."""
+        return Simulator(self.model)
+
+    @property
+    def store(self) -> SimulationStore:
+        """The store of simulated maps; it may be empty."""
+        place = self.settings.simulation.store or self.folder / "simulations"
+        return SimulationStore.create(place, self.simulator, self.settings.seed)
+
+    @cached_property
+    def images(self) -> ImageSets:
+        """The images of a run on images, by interstellar model."""
+        if not self.settings.of_images:
+            raise InputError(f"run: {str(self.folder)!r} must be that of a run on images, is one on maps")
+        return ImageSets(self.folder / "simulations", self.settings)
+
+    # -- networks --------------------------------------------------------------------------------------------------
+
+    def weights(self, name: str) -> Path:
+        """Where the weights of an estimator lie."""
+        return self.folder / "weights" / f"{name}.safetensors"
+
+    def training_log(self, name: str) -> Path:
+        """Where the losses of an estimator's training are written, row by row."""
+        return self.folder / "weights" / f"{name}.csv"
+
+    def checkpoint(self, name: str) -> Path:
+        """Where a training that was interrupted goes on."""
+        return self.folder / "weights" / f"{name}.checkpoint"
+
+    def network(self, name: str, kind: type[Kind] = Estimator) -> Kind:  # type: ignore[assignment]
+        """A trained estimator, read once.
+
+        Raises
+        ------
+        InputError
+            If it is not trained, is of another kind, or was trained on other maps.
+        """
+        path = self.weights(name)
+        if not path.is_file():
+            command = "gcesbi images train" if self.settings.of_images else "gcesbi train"
+            raise InputError(
+                f"run: {str(self.folder)!r} is not trained (it holds no {path.name}); run `{command}` first"
+            )
+        written = path.stat().st_mtime_ns
+        if name not in self._read or self._read[name][0] != written:
+            self._read[name] = (written, self._load(path, free=name == "npe"))
+        found = self._read[name][1]
+        if not isinstance(found, kind):
+            raise InputError(f"weights {path}: must be of kind {kind.kind!r}, got {found.kind!r}")
+        return found
+
+    def _load(self, path: Path, free: bool) -> Estimator:
+        if not self.settings.of_images:
+            return load_estimator(path, model=self.model)
+        return load_estimator(path, fingerprint=self.images.fingerprint(free) if self.images.stored(free) else None)
+
+    # -- results ---------------------------------------------------------------------------------------------------
+
+    def write_observation(self, observation: Observation) -> None:
+        """Store the observation."""
+        write_observation(self.folder / "observation.fits", observation, overwrite=True)
+
+    @property
+    def has_observation(self) -> bool:
+        """Whether an observation is stored."""
+        return (self.folder / "observation.fits").is_file()
+
+    def observation(self) -> Observation:
+        """The stored observation."""
+        return read_observation(self.folder / "observation.fits", radius=None, band=None)
+
+    def write_posterior(self, name: str, posterior: Posterior) -> None:
+        """Store samples of a posterior as netCDF."""
+        folder = self.folder / "posteriors"
+        folder.mkdir(exist_ok=True)
+        data = posterior.to_arviz(seed=self.settings.seed)
+        write_atomically(folder / f"{name}.nc", lambda path: data.to_netcdf(str(path)), overwrite=True)
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Content of a JSON file.
+
+        Raises
+        ------
+        InputError
+            If the run has none.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            command = "gcesbi images train" if self.settings.of_images else "gcesbi train"
+            raise InputError(f"run: {str(self.folder)!r} holds no {name}; run `{command}` first")
+        return json.loads(path.read_text())
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Store a JSON file, whole or not at all."""
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        write_atomically(self.folder / name, lambda path: path.write_text(text), overwrite=True)
+
+
+def _package_folder(name: str) -> Path:
+    return Path(str(files("gcesbi") / "pretrained" / name)).resolve()

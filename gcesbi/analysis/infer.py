@@ -1,0 +1,104 @@
+"""Ask the networks of a run about a map."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi.analysis.folder import RunFolder
+from gcesbi.errors import InputError
+from gcesbi.estimators import (
+    PoissonFractionPosterior,
+    SourceCountEstimator,
+    SourceCountPosterior,
+    SpectralEstimator,
+    SpectralPosterior,
+    load_poisson_fraction,
+)
+from gcesbi.posterior import JointPosterior, Posterior
+from gcesbi.simulation import SkyModel
+from gcesbi.simulation.matching import SAME_EXPOSURE
+from gcesbi.sky import Observation
+
+__all__ = ["counts_at_exposure", "infer", "load_networks"]
+
+
+
+def load_networks(run: RunFolder) -> tuple[SpectralEstimator, SourceCountEstimator]:
+    """The run's trained estimators.
+
+    Raises
+    ------
+    InputError
+        If the run is not trained, or its weights belong to another model.
+    """
+    return (
+        run.network(SpectralEstimator.kind, SpectralEstimator),
+        run.network(SourceCountEstimator.kind, SourceCountEstimator),
+    )
+
+
+def infer(run: RunFolder, observation: Observation, *, force: bool = False) -> JointPosterior:
+    """Posterior of the networks on an observation: spectra, source counts, and the Poisson fraction if the run has it.
+
+    Parameters
+    ----------
+    run : RunFolder
+    observation : Observation
+    force : bool
+        Take a map of another exposure too. Its counts are scaled to the exposure of the networks' maps: fluxes are then
+        right, but the map's noise is not what the networks learnt, and their errors are not tested for it.
+
+    Raises
+    ------
+    InputError
+        If the observation's region, energies or exposure are not those that the networks were trained for.
+    """
+    model = run.model
+    if model.for_observation(replace(observation, exposure=_model_exposure(model, observation))) is not model:
+        raise InputError(
+            f"observation: must have the {model.region.n_pix} pixels that the networks of {str(run.folder)!r} were "
+            f"trained for, has {observation.region.n_pix} (mask, radius and band must be the model's)"
+        )
+    seen = counts_at_exposure(model, observation, force)
+    spectra, source_counts = load_networks(run)
+    spectral = SpectralPosterior.of(spectra, seen, model.coordinates, energy_edges=model.energy_edges)
+    rows = [model.names.index(name) for name in model.point_sources]
+    low, flux, high = spectral.quantiles("flux", [0.16, 0.5, 0.84])[:, rows]
+    counts = SourceCountPosterior(source_counts, seen, model.coordinates, flux, template_flux_error=(high - low) / 2)
+    parts: list[Posterior] = [spectral, counts]
+    path = run.weights("poisson_fraction")
+    if path.is_file():
+        network = load_poisson_fraction(path, source_counts)
+        median = counts.curves(0.5)["scd_cdf"][0, model.point_sources.index(network.name)]
+        parts.append(PoissonFractionPosterior(network, median, model.coordinates))
+    return JointPosterior("networks", parts)
+
+
+def _model_exposure(model: SkyModel, observation: Observation) -> NDArray[np.float64]:
+    """The model's exposure where it fits the observation's shape, else the observation's own."""
+    return model.exposure if model.exposure.shape == observation.exposure.shape else observation.exposure
+
+
+def counts_at_exposure(
+    model: SkyModel, observation: Observation, force: bool = False
+) -> NDArray[np.floating | np.integer]:
+    """Counts of an observation, scaled to the model's exposure if it is another one and that is forced.
+
+    Raises
+    ------
+    InputError
+        If the exposure differs by more than :data:`SAME_EXPOSURE` in a pixel, unless forced.
+    """
+    ratio = observation.exposure / model.exposure
+    if np.max(np.abs(ratio - 1)) <= SAME_EXPOSURE:
+        return observation.counts
+    if not force:
+        mean = observation.exposure.mean() / model.exposure.mean() - 1
+        raise InputError(
+            f"observation: exposure must be that of the networks' maps within {SAME_EXPOSURE:.0%}; its mean differs by "
+            f"{mean:+.1%}, single pixels by {ratio.min() - 1:+.1%} to {ratio.max() - 1:+.1%}; --force takes it anyway"
+        )
+    return observation.counts / ratio

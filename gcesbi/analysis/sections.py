@@ -1,0 +1,170 @@
+"""The sections of a run's settings that no lower room defines: typed, checked at construction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from gcesbi.baselines import Ensemble, ModelPriors, NestedSampling, NptfPriors
+from gcesbi.baselines.nptf.priors import PriorChoice
+from gcesbi.baselines.samplers.target import Sampler
+from gcesbi.errors import InputError
+from gcesbi.estimators.neural_posterior_quantities import check_names
+from gcesbi.io import read_observation
+from gcesbi.simulation.image_settings import TESTING, TRAINING
+from gcesbi.simulation.sky_settings import INTERSTELLAR
+from gcesbi.sky import Observation
+
+__all__ = [
+    "MIXED",
+    "InterstellarSettings",
+    "JointSettings",
+    "NeuralPosteriorSettings",
+    "NptfSettings",
+    "ObservationSettings",
+    "Section",
+    "SimulationSettings",
+    "SpectraSettings",
+    "background_name",
+]
+
+Range = tuple[float, float]
+
+MIXED = "mixed"
+"""Name of the images whose interstellar emission is a mixture of the training models'."""
+
+
+def background_name(interstellar: str) -> str:
+    """Short name of an interstellar model: its own, or that of its file without endings."""
+    return interstellar if interstellar in INTERSTELLAR else Path(interstellar).name.split(".")[0]
+
+
+class Section(BaseModel):
+    """A part of the settings: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SimulationSettings(Section):
+    """How many maps, or images of every interstellar model, are drawn. Those held out come first in their store."""
+
+    n_train: int = Field(10_240, ge=64, description="of images: for each training model")
+    n_validation: int = Field(1_024, ge=100, description="images held out of each training model; of maps: none")
+    n_test: int = Field(512, ge=100, description="maps held out; images of a testing model, 1024 by default")
+    store: str | None = Field(None, description="folder or URL (s3://...) of the maps; by default the run folder's own")
+
+
+class SpectraSettings(Section):
+    """What the errors of the spectra network know of each other: see :mod:`gcesbi.estimators.spectra`."""
+
+    covariance: Literal["diagonal", "full", "low_rank"] = "diagonal"
+    rank: int = Field(8, ge=1, description="of the low-rank part, if the covariance has one")
+
+
+class NeuralPosteriorSettings(Section):
+    """A neural posterior of sbi's beside the networks: see :mod:`gcesbi.estimators.neural_posterior`.
+
+    What is trained by name, ``gcesbi train RUN --only npe`` or ``fmpe``, has these sizes and quantities too.
+    """
+
+    kind: Literal["none", "npe", "fmpe"] = Field(
+        "none", description="trained with the networks: a spline flow (npe), by flow matching (fmpe), or none"
+    )
+    quantities: tuple[str, ...] = ("flux_fraction", "scd_mean", "scd_width")
+    hidden: int = Field(64, ge=1, description="width of the density estimator's networks")
+    n_layer: int = Field(5, ge=1, description="spline transforms, or layers of the velocity's network")
+
+    @field_validator("quantities")
+    @classmethod
+    def _check_quantities(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_names(names)
+        return names
+
+
+class NptfSettings(Section):
+    """How the non-Poissonian template fit is sampled, and with which priors: see :mod:`gcesbi.baselines`."""
+
+    priors: Literal["literature", "model"] = Field(
+        "literature", description="literature: broken power laws; model: the networks' own prior, skew normals"
+    )
+    sampler: Literal["nested", "ensemble"] = "nested"
+    max_seconds: float | None = Field(None, gt=0, description="when these are over, keep what there is")
+    n_walkers: int = Field(64, ge=36, multiple_of=2, description="of the ensemble")
+    n_steps: int = Field(1_500, ge=20, description="of the ensemble")
+    n_live: int = Field(1_000, ge=20, description="live points of nested sampling")
+    n_eff: int = Field(4_000, ge=20, description="effective posterior points wanted of nested sampling")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_tempering(cls, values: Any) -> Any:
+        """Stored runs of version 0.1.0 name the settings of a third sampler; nested sampling took its place."""
+        if not isinstance(values, Mapping):
+            return values
+        kept = {key: value for key, value in values.items() if key not in ("n_particles", "n_islands", "n_moves")}
+        return kept | ({"sampler": "nested"} if kept.get("sampler") == "tempering" else {})
+
+    def prior(self) -> PriorChoice:
+        """Priors of the fit."""
+        return ModelPriors() if self.priors == "model" else NptfPriors()
+
+    def sampling(self) -> Sampler:
+        """Sampler of the fit."""
+        if self.sampler == "nested":
+            return NestedSampling(n_live=self.n_live, n_eff=self.n_eff)
+        return Ensemble(n_walkers=self.n_walkers, n_steps=self.n_steps)
+
+
+class InterstellarSettings(Section):
+    """Interstellar models, by name (:class:`gcesbi.simulation.image_settings.ImageSky`) or as FITS cubes."""
+
+    training: tuple[str, ...] = Field(TRAINING, min_length=1, description="networks learn from images of these")
+    testing: tuple[str, ...] = Field(TESTING, min_length=1, description="networks never see images of these")
+    mix: bool = Field(False, description="networks learn from mixtures of the training models, drawn anew every time")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [background_name(each) for each in (*self.training, *self.testing)]
+        if len(set(names)) < len(names):
+            raise InputError(f"interstellar: training and testing must be distinct models, got {', '.join(names)}")
+        if MIXED in names:
+            raise InputError(f"interstellar: {MIXED!r} is the name of mixtures, no model may have it")
+        if self.mix and len(self.training) < 2:
+            raise InputError(f"interstellar.mix: needs two training models at least, got {self.training[0]}")
+        return self
+
+
+class JointSettings(Section):
+    """The joint posterior of all parameters, whose images have a free slope."""
+
+    gamma: Range = Field((1.0, 1.3), description="range of the halo's inner slope")
+    hidden: int = Field(32, ge=1, description="width of the flow's networks")
+    n_layer: int = Field(4, ge=1, description="spline transforms of the flow")
+    max_maps: int | None = Field(None, ge=1, description="images presented; by default as many as to other networks")
+    schedule: Literal["one-cycle", "two-step"] = Field("one-cycle", description="of the learning rate")
+
+
+class ObservationSettings(Section):
+    """A folder of real images: counts cubes ``ccube_NN.fits`` with ``psf_NN.fits``, one NN for each event type."""
+
+    folder: str | None = Field(None, description="no real images without one")
+    component: str = Field("01", description="NN: which event type")
+    radius: float = Field(4.8, gt=0, description="pixels within it of the Galactic Centre are kept, degrees")
+    energy_range: Range = Field((3.98, 19.96), description="energy bins within it are kept, GeV")
+
+    def read(self) -> Observation | None:
+        """The observation, if there is one.
+
+        Raises
+        ------
+        InputError
+            If a file is missing or breaks a rule; the message names it.
+        """
+        if self.folder is None:
+            return None
+        counts, psf = (Path(self.folder) / f"{kind}_{self.component}.fits" for kind in ("ccube", "psf"))
+        return read_observation(
+            counts, self.radius, None, exposure=psf, energy_range=self.energy_range, event_type=self.component
+        )

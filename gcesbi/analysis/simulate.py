@@ -1,0 +1,73 @@
+"""Draw the maps of a run into its stores, and mock observations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.seeds import Purpose, purpose_seed, purpose_sequence
+from gcesbi.simulation import Simulations, SimulationStore, Simulator
+from gcesbi.sky import Observation
+
+__all__ = ["mock_image", "mock_observation", "simulate"]
+
+
+def mock_observation(run: RunFolder) -> tuple[Observation, Simulations]:
+    """An observation drawn from the model's prior by the run's seed, and its labels."""
+    theta = run.model.prior().draw(1, np.random.default_rng(purpose_sequence(run, Purpose.mock)))[0]
+    return run.simulator.observe(theta, seed=purpose_seed(run, Purpose.mock))
+
+
+def mock_image(run: RunFolder) -> tuple[Observation, dict[str, float]]:
+    """An image of the first testing model, drawn by the run's seed, and its parameters."""
+    simulator = run.images.simulator(run.images.testing[0])
+    prior = simulator.model.prior()
+    theta = prior.draw(1, np.random.default_rng(purpose_sequence(run, Purpose.mock)))[0]
+    seen, _ = simulator.observe(theta, seed=purpose_seed(run, Purpose.mock))
+    return seen, dict(zip(prior.names, theta.tolist(), strict=True))
+
+
+def simulate(
+    run: RunFolder,
+    workers: int = 1,
+    progress: bool = False,
+    *,
+    backend: str = "loky",
+    scheduler: str | None = None,
+    repair: bool = False,
+) -> tuple[str, ...]:
+    """Draw the maps that the run's settings ask for, only those held out if it trains on fresh ones; goes on.
+
+    Parameters
+    ----------
+    run : RunFolder
+    workers, progress, backend, scheduler
+        See :meth:`gcesbi.SimulationStore.fill`.
+    repair : bool
+        First read every shard that is there, and draw the damaged ones again.
+
+    Returns
+    -------
+    tuple of str
+        Names of the shards that were repaired.
+    """
+    repaired: list[str] = []
+    for store, simulator, n in _wanted(run):
+        if repair:
+            repaired += store.repair(simulator, workers, progress, backend=backend, scheduler=scheduler)
+        store.fill(simulator, n, workers, progress, backend=backend, scheduler=scheduler)
+    return tuple(repaired)
+
+
+def _wanted(run: RunFolder) -> Iterator[tuple[SimulationStore, Simulator, int]]:
+    """Stores of a run, who draws their maps, and how many they are to hold."""
+    if run.settings.of_images:
+        for free in (False, True):
+            for name, n in run.images.n_images(free).items():
+                yield run.images.new_store(name, free), run.images.simulator(name, free), n
+        return
+    wanted = run.settings.simulation
+    n = wanted.n_test + (wanted.n_train if run.settings.training.source == "store" else 0)
+    yield run.store, run.simulator, n
