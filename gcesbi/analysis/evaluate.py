@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.infer import load_networks
 from gcesbi.estimators.images import ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.estimators.store import add_notes
-from gcesbi.evaluation.images import SHARES, ImageNetworks, LearningCurve, judge_images
+from gcesbi.evaluation.images import SHARES, ImageNetworks, LearningCurve, judge_images, predict_shares
 from gcesbi.evaluation.networks import Evaluation, evaluate_networks
 from gcesbi.simulation import Simulations
 from gcesbi.validation.binned_errors import BinnedErrors
 
-__all__ = ["binned_errors", "evaluate", "evaluate_images", "image_networks", "learning_curve"]
+__all__ = ["binned_errors", "evaluate", "evaluate_images", "image_networks", "learning_curve", "predict"]
 
 _PRIOR_LABELS = 2048
 
@@ -38,8 +41,16 @@ def _prior_labels(run: RunFolder) -> Simulations | None:
 
 def image_networks(run: RunFolder) -> ImageNetworks:
     """The trained networks of a run on images; refusals are those of :meth:`RunFolder.network`."""
-    shares = {name: run.network(name, ShareEstimator) for name in SHARES}
-    return ImageNetworks(shares, run.network("quantiles", ShareQuantiles), run.network("npe", ImageNpe))
+    return ImageNetworks(_shares(run), run.network("quantiles", ShareQuantiles), run.network("npe", ImageNpe))
+
+
+def predict(run: RunFolder, counts: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """f_src of counts by the five networks alone: :func:`gcesbi.evaluation.images.predict_shares`."""
+    return predict_shares(_shares(run), counts)
+
+
+def _shares(run: RunFolder) -> dict[str, ShareEstimator]:
+    return {name: run.network(name, ShareEstimator) for name in SHARES}
 
 
 def evaluate_images(run: RunFolder) -> dict[str, Any]:

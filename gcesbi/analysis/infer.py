@@ -25,7 +25,6 @@ from gcesbi.sky import Observation
 __all__ = ["counts_at_exposure", "infer", "load_networks"]
 
 
-
 def load_networks(run: RunFolder) -> tuple[SpectralEstimator, SourceCountEstimator]:
     """The run's trained estimators.
 

@@ -1,4 +1,4 @@
-"""The command line: thin wrappers of :mod:`gcesbi.analysis.steps` and :mod:`gcesbi.cli.quickstart`.
+"""The command line: thin wrappers of :mod:`gcesbi.analysis` and :mod:`gcesbi.cli.quickstart`.
 
 Bad input ends with exit status 2 and one line on standard error; so does an option that click itself refuses.
 """

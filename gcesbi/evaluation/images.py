@@ -22,7 +22,17 @@ from gcesbi.networks.image import PARTS
 from gcesbi.validation import CalibrationReport
 from gcesbi.validation.binned_errors import BinnedErrors
 
-__all__ = ["ALL_NETWORKS", "SHARES", "TAUS", "ImageNetworks", "LearningCurve", "judge", "judge_images", "rmse"]
+__all__ = [
+    "ALL_NETWORKS",
+    "SHARES",
+    "TAUS",
+    "ImageNetworks",
+    "LearningCurve",
+    "judge",
+    "judge_images",
+    "predict_shares",
+    "rmse",
+]
 
 Array = NDArray[np.float64]
 
@@ -57,6 +67,13 @@ def rmse(prediction: ArrayLike, truth: ArrayLike) -> float:
     return float(np.sqrt(np.mean((np.asarray(prediction) - np.asarray(truth)) ** 2)))
 
 
+def predict_shares(shares: Mapping[str, ShareEstimator], counts: ArrayLike) -> dict[str, Array]:
+    """f_src (n,) of counts (n, n_energy, n_pix) by every network, by the halves' mean and by that of all five."""
+    found = {name: each.predict(counts) for name, each in shares.items()}
+    halves = [each for name, each in found.items() if name != "full"]
+    return {**found, "halves": np.mean(halves, axis=0), "all": np.mean(list(found.values()), axis=0)}
+
+
 @dataclass(frozen=True, eq=False)
 class ImageNetworks:
     """All networks of a run on images.
@@ -75,9 +92,7 @@ class ImageNetworks:
 
     def predict(self, counts: ArrayLike) -> dict[str, Array]:
         """f_src (n,) of counts (n, n_energy, n_pix) by every network, by the halves' mean and by that of all five."""
-        found = {name: each.predict(counts) for name, each in self.shares.items()}
-        halves = [each for name, each in found.items() if name != "full"]
-        return {**found, "halves": np.mean(halves, axis=0), "all": np.mean(list(found.values()), axis=0)}
+        return predict_shares(self.shares, counts)
 
     def errors(self, counts: ArrayLike, f_src: ArrayLike) -> dict[str, BinnedErrors]:
         """Errors of :meth:`predict` by bin of the prediction, from images of known f_src (n,)."""

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out, err = (Console(stderr=stderr, soft_wrap=True, highlight=False) for stderr in (False, True))
     try:
         run = Run.open(given.run)
+        run.images.sky  # noqa: B018 - refuses a run on maps
     except InputError as error:
         err.print(f"error: {error}")
         return 2

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.analysis.evaluate import image_networks
+from gcesbi.analysis.evaluate import predict
 from gcesbi.analysis.run import Run
 from gcesbi.errors import InputError
 from gcesbi.estimators.images import ShareEstimator, activations
@@ -190,7 +190,7 @@ def extremes(images: Simulations) -> list[int]:
 def _packed(kind: str, run: Run, sets: Mapping[str, Simulations]) -> dict[str, Any]:
     content: dict[str, Any] = {kind: np.array([interstellar_label(name) for name in sets])}
     for k, images in enumerate(sets.values()):
-        predicted = image_networks(run).predict(images.counts)
+        predicted = predict(run, images.counts)
         content[f"{kind}_{k}_theta"] = images.theta
         content[f"{kind}_{k}_predicted"] = np.stack([predicted[name] for name in PREDICTIONS])
     return content

@@ -33,7 +33,7 @@ __all__ = ["CAPTION", "NEEDS", "draw"]
 
 def draw(images: Path) -> Figure:
     """Draw from the template fits of an image run."""
-    truth, fits = Run.open(images).settings.sky.gamma[0], read_template_fits(images)
+    truth, fits = Run.open(images).images.sky.gamma[0], read_template_fits(images)
     figure, axes = canvas(1, 4 if fits.observed else 3, height=2.7)
     left, middle, right = axes[0, :3]
     for name, (colour, marker) in method_styles(fits.own).items():

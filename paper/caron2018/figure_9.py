@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 def draw(images: Path) -> Figure:
     """Draw from the images of a run whose slope is free."""
     sets = Collected.read(images).response
-    learnt = Run.open(images).settings.sky.gamma[0]
+    learnt = Run.open(images).images.sky.gamma[0]
     figure, axes = canvas(1, len(sets), height=2.8, sharex=True, sharey=True)
     for panel, held in zip(axes[0], sets, strict=True):
         _panel(panel, held, learnt)

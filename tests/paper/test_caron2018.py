@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gcesbi import InputError
-from gcesbi.analysis.evaluate import binned_errors, image_networks
+from gcesbi.analysis.evaluate import binned_errors, predict
 from gcesbi.analysis.fit import fit_images, read_template_fits
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
@@ -37,10 +37,7 @@ def tiny(tmp_path_factory):
         run.images.new_store(name, free).fill(run.images.simulator(name, free), n)
     _random_networks(run)
     held = run.images.validation()
-    errors = {
-        name: BinnedErrors.measure(each, held.theta[:, 0])
-        for name, each in image_networks(run).predict(held.counts).items()
-    }
+    errors = {name: BinnedErrors.measure(each, held.theta[:, 0]) for name, each in predict(run, held.counts).items()}
     run.write_json("errors.json", {name: each.to_dict() for name, each in errors.items()})
     run.write_json(
         "learning.json", {"n_train": [16, 64], "rmse": {"validation": [0.31, 0.21], "lorimer-4-150": [0.4, 0.3]}}
@@ -173,7 +170,7 @@ def test_figure_3_shows_two_images_of_the_testing_model(drawn, tiny):
 def test_figure_5_shows_every_held_out_image_in_every_network(drawn, tiny):
     grid = np.array(panels(drawn["5"])).reshape(2, 6)
     for row, held in zip(grid, (tiny.images.validation(), tiny.images.test("lorimer-4-150")), strict=True):
-        predicted = image_networks(tiny).predict(held.counts)
+        predicted = predict(tiny, held.counts)
         for panel, name in zip(row, METHODS[:6], strict=True):
             points, diagonal = panel.lines
             np.testing.assert_array_equal(points.get_xdata(), held.theta[:, 0])
@@ -214,7 +211,7 @@ def test_figure_8_shows_the_runs_binned_errors(drawn, tiny):
         for k, patch in enumerate(panel.patches):
             np.testing.assert_array_equal(patch.get_data().values, found[name].errors[k])
             np.testing.assert_array_equal(patch.get_data().edges, found[name].edges)
-        predicted = image_networks(tiny).predict(held.counts)[name]
+        predicted = predict(tiny, held.counts)[name]
         np.testing.assert_allclose(panel.lines[0].get_ydata(), np.abs(predicted - held.theta[:, 0]), atol=1e-5)
         assert panel.get_xlabel() == r"predicted $f_\mathrm{src}$"
     legend = drawn["8"].legends[0]
@@ -224,7 +221,7 @@ def test_figure_8_shows_the_runs_binned_errors(drawn, tiny):
 def test_figure_9_shows_mean_errors_by_slope(drawn, tiny):
     held = tiny.images.test("lorimer-4-150", free=True)
     (panel,) = panels(drawn["9"])
-    error = image_networks(tiny).predict(held.counts)["halves"] - held.theta[:, 0]
+    error = predict(tiny, held.counts)["halves"] - held.theta[:, 0]
     gamma = held.theta[:, 2]
     edges = np.linspace(gamma.min(), gamma.max(), 5)
     assert len(panel.containers) == 4
