@@ -140,7 +140,7 @@ def _begin(folder: Path, settings: RunSettings) -> Run:
         if unlike := differences(plain(run.settings), plain(settings)):
             raise InputError(f"run: {str(folder)!r} was made otherwise; {'; '.join(unlike)}")
     else:
-        run = Run.create(folder, settings, SkyModel.build(settings.sky))
+        run = Run.create(folder, settings, SkyModel.build(settings.sky_of_maps))
     (folder / FOLDER).mkdir(exist_ok=True)
     return run
 
@@ -185,7 +185,7 @@ def observe_folder(data: Path) -> Step:
     """Store the observation of a data folder."""
 
     def do(run: Run) -> None:
-        sky = run.settings.sky
+        sky = run.settings.sky_of_maps
         mask = sky.mask if isinstance(sky, FolderSky) else None
         _observed(run, read_observation(data, sky.radius, sky.band, mask, nside=sky.nside), None)
 
@@ -265,7 +265,7 @@ def mismodel(n_maps: int, workers: int = 1, skies: Sequence[str] = ()) -> Step:
     """Judge the networks on maps of other skies: all variations of the library, or those that are named."""
 
     def do(run: Run) -> None:
-        known = mismodel_steps.variations(run.settings.sky)
+        known = mismodel_steps.variations(run.settings.sky_of_maps)
         chosen = {name: sky for name, sky in known.items() if name in skies or not skies}
         found = mismodel_steps.mismodel(run, chosen, n_maps, workers=workers)
         run.write_json("mismodel.json", found.to_dict())

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from gcesbi import SkyModel, plots, read_observation
+from gcesbi import Region, SkyModel, plots, read_observation
 from gcesbi.baselines import PoissonFit
 
 
@@ -17,7 +17,7 @@ def main(folder: str, target: str) -> None:
     observation = read_observation(folder, mask="3fgl")
     fit = PoissonFit(model, observation).run()
     mean = np.einsum("te,tep->p", fit.spectrum, fit.templates)
-    figure = plots.counts_and_residuals(observation.region, observation.counts.sum(axis=0), mean)
+    figure = plots.counts_and_residuals(Region.of(observation.region), observation.counts.sum(axis=0), mean)
     figure.savefig(target, dpi=110)
 
 

@@ -144,7 +144,7 @@ class PoissonFit:
         InputError
             If a pixel is not in the region, or none is left.
         """
-        region, gone = self.observation.region, np.atleast_1d(np.asarray(pixels, dtype=np.int64))
+        region, gone = Region.of(self.observation.region), np.atleast_1d(np.asarray(pixels, dtype=np.int64))
         stray = np.setdiff1d(gone, region.pixels)
         if stray.size:
             raise InputError(f"pixels: must be NESTED indices of pixels in the region, got {stray[0]}")

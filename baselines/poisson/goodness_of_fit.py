@@ -310,7 +310,7 @@ def goodness_of_fit(
     """
     if n_simulated < 2:
         raise InputError(f"n_simulated: must be at least 2, got {n_simulated}")
-    region, counts = result.fit.observation.region, result.observed
+    region, counts = Region.of(result.fit.observation.region), result.observed
     mean = result.mean.sum(axis=0)
     smoothed = smoothed_significance(counts.sum(axis=0), mean, region, sigma)
     pit = count_pit(counts, result.mean, seed)
@@ -335,7 +335,7 @@ def goodness_of_fit(
 
 def _simulated(result: PoissonFitResult, n: int, seed: int, sigma: float) -> Iterator[tuple[Array, Array, Array]]:
     """Deviance, ln L and largest smoothed significance of maps drawn from the best fit, batch by batch."""
-    kernel = _kernel(result.fit.observation.region, sigma)
+    kernel = _kernel(Region.of(result.fit.observation.region), sigma)
     rng = np.random.default_rng([seed, 1])
     for first in range(0, n, _BATCH):
         maps = rng.poisson(result.mean, (min(_BATCH, n - first), *result.mean.shape))

@@ -109,7 +109,7 @@ class RunFolder:
         cls.check_free(folder, overwrite=overwrite)
         card: dict[str, Any] = {"version": version("gcesbi"), "settings": chosen.model_dump(mode="json")}
         if not chosen.of_images:
-            model = SkyModel.build(chosen.sky) if model is None else model  # type: ignore[arg-type]
+            model = SkyModel.build(chosen.sky_of_maps) if model is None else model
             card["model"] = model.fingerprint
         if folder.exists():
             shutil.rmtree(folder)
@@ -251,11 +251,11 @@ class RunFolder:
         """
         if self.given is not None:
             return self.given
-        sky = self.settings.sky
         if self.settings.of_images:
             raise InputError(f"run: {str(self.folder)!r} is a run on images, for which see `gcesbi images`")
+        sky = self.settings.sky_of_maps
         kept = TemplateMaps.load(self.folder / KEPT_MAPS, sky.law()) if isinstance(sky, InnerGalaxySky) else None
-        model = SkyModel.build(sky, kept)  # type: ignore[arg-type]
+        model = SkyModel.build(sky, kept)
         made_with = self.read_json("run.json")["model"]
         if model.fingerprint != made_with:
             raise InputError(
@@ -267,7 +267,7 @@ class RunFolder:
 
     def _keep_maps(self, model: SkyModel) -> None:
         """Store what the next command need not compute again."""
-        sky = self.settings.sky
+        sky = self.settings.sky_of_maps
         if not isinstance(sky, InnerGalaxySky) or sky.summed or _package_folder("") in self.folder.resolve().parents:
             return
         with suppress(OSError):  # a folder that cannot be written is read all the same

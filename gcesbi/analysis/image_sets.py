@@ -69,9 +69,7 @@ class ImageSets:
     @property
     def sky(self) -> ImageSky:
         """The sky that all have in common."""
-        if not isinstance(self.settings.sky, ImageSky):
-            raise InputError(f"sky: must be one of images, is of kind {self.settings.sky.kind!r}")
-        return self.settings.sky
+        return self.settings.sky_of_images
 
     @property
     def known_slope(self) -> float | None:
@@ -90,8 +88,10 @@ class ImageSets:
             If the model is none of the run's.
         """
         chosen = self.settings.interstellar
-        known = {background_name(each): (each,) for each in (*chosen.training, *chosen.testing)}
-        known |= {MIXED: chosen.training} if chosen.mix else {}  # type: ignore[dict-item]
+        known: dict[str, tuple[str, ...]] = {
+            background_name(each): (each,) for each in (*chosen.training, *chosen.testing)
+        }
+        known |= {MIXED: chosen.training} if chosen.mix else {}
         values: dict[str, Any] = self.sky.model_dump()
         given, *mixed = known[self._known(name)]
         values |= {"interstellar": given} if given in INTERSTELLAR else {"interstellar_map": given}

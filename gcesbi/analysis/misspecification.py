@@ -21,7 +21,7 @@ from gcesbi.evaluation.misspecified_maps import MisspecificationResult
 from gcesbi.evaluation.networks import evaluate_networks
 from gcesbi.evaluation.score_tests import other_skies
 from gcesbi.simulation import Simulations, Simulator, SkyModel
-from gcesbi.simulation.sky_settings import INTERSTELLAR, FolderSky, SkySettings
+from gcesbi.simulation.sky_settings import INTERSTELLAR, FolderSky, InnerGalaxySky
 from gcesbi.sky import Observation
 from gcesbi.validation import Comparison
 from gcesbi.validation.misspecification import GateVerdict, area_under_curve
@@ -82,7 +82,7 @@ def judge(run: RunFolder, observation: Observation, workers: int = 1) -> GateVer
 # -- other skies ----------------------------------------------------------------------------------------------------
 
 
-def variations(sky: SkySettings) -> dict[str, SkySettings]:
+def variations(sky: InnerGalaxySky | FolderSky) -> dict[str, InnerGalaxySky | FolderSky]:
     """Skies that differ from a run's in one belief: interstellar emission, thick disk (1 kpc), NFW of slope 1."""
     if isinstance(sky, FolderSky):
         changes: dict[str, dict[str, Any]] = {
@@ -99,9 +99,9 @@ def variations(sky: SkySettings) -> dict[str, SkySettings]:
     return {name: varied for name, varied in found.items() if varied != sky}
 
 
-def _built(run: RunFolder, skies: Mapping[str, SkySettings] | None = None) -> dict[str, SkyModel]:
+def _built(run: RunFolder, skies: Mapping[str, InnerGalaxySky | FolderSky] | None = None) -> dict[str, SkyModel]:
     """Models of other skies in the run's region, its :func:`variations` by default."""
-    chosen = variations(run.settings.sky) if skies is None else skies
+    chosen = variations(run.settings.sky_of_maps) if skies is None else skies
     return {name: _same_region(SkyModel.build(sky), run.model) for name, sky in chosen.items()}
 
 
@@ -111,7 +111,7 @@ def _same_region(model: SkyModel, nominal: SkyModel) -> SkyModel:
 
 def mismodel(
     run: RunFolder,
-    skies: Mapping[str, SkySettings] | None = None,
+    skies: Mapping[str, InnerGalaxySky | FolderSky] | None = None,
     n_maps: int = 512,
     *,
     observation: Observation | None = None,
@@ -124,7 +124,7 @@ def mismodel(
     Parameters
     ----------
     run : RunFolder
-    skies : mapping of str to SkySettings, optional
+    skies : mapping of str to InnerGalaxySky | FolderSky, optional
         :func:`variations` of the run's sky by default.
     n_maps : int
         Of each sky.

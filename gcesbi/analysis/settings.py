@@ -66,6 +66,32 @@ class RunSettings(Section):
         """Whether the run is one on images of the Galactic Centre."""
         return isinstance(self.sky, ImageSky)
 
+    @property
+    def sky_of_maps(self) -> InnerGalaxySky | FolderSky:
+        """The sky of a run on maps.
+
+        Raises
+        ------
+        InputError
+            If the run is one on images.
+        """
+        if isinstance(self.sky, ImageSky):
+            raise InputError(f"sky: must be one of maps, is of kind {self.sky.kind!r}; see `gcesbi images`")
+        return self.sky
+
+    @property
+    def sky_of_images(self) -> ImageSky:
+        """The sky of a run on images.
+
+        Raises
+        ------
+        InputError
+            If the run is one on maps.
+        """
+        if not isinstance(self.sky, ImageSky):
+            raise InputError(f"sky: must be one of images, is of kind {self.sky.kind!r}")
+        return self.sky
+
     @model_validator(mode="before")
     @classmethod
     def _by_kind(cls, values: Any) -> Any:

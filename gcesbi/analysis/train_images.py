@@ -136,7 +136,7 @@ def _untrained(run: RunFolder, name: str) -> ImageEstimator:
 def _learnt_from(run: RunFolder, learnt: Simulations, held_out: Simulations, progress: bool) -> ShareEstimator:
     """The full network, trained on part of the images, in as many steps as on all."""
     settings, full = replace(run.settings.training, seed=run.settings.seed), _full(run)
-    network = ShareEstimator(full.region, full.exposure, network=run.settings.network)  # type: ignore[arg-type]
+    network = ShareEstimator(full.region, full.exposure, network=run.settings.network)
     network.fit(learnt, settings, held_out, progress=progress)
     network.rescale(held_out.counts)
     return network

@@ -294,7 +294,7 @@ def fit(
         from gcesbi.simulation import SkyModel
 
         with _timer(quiet).step("Build the sky model"):
-            model = SkyModel.build(settings.sky)
+            model = SkyModel.build(settings.sky_of_maps)
         run = Run.create(out, settings, model if given is None else model.for_observation(given), overwrite=overwrite)
         seen = given if given is not None else mock_observation(run)[0]
         run.write_observation(seen)
@@ -353,7 +353,7 @@ def _settings_and_map(
         return load_settings(preset, changes, seed), None
     if not path.is_dir():
         settings = load_settings(preset, changes, seed)
-        sky = settings.sky
+        sky = settings.sky_of_maps
         return settings, read_observation(path, sky.radius, sky.band, nside=sky.nside)
     given: dict[str, Any] = {"kind": "folder", "path": str(path.resolve()), "mask": _mask(mask)}
     settings = load_settings(preset, changes, seed, given | {"diffuse": diffuse or "O"})
@@ -363,7 +363,7 @@ def _settings_and_map(
 def _read_for(settings: RunSettings, path: Path, mask: str) -> Observation:
     from gcesbi.io import read_observation
 
-    sky = settings.sky
+    sky = settings.sky_of_maps
     return read_observation(path, sky.radius, sky.band, _mask(mask) if path.is_dir() else None, nside=sky.nside)
 
 

@@ -89,7 +89,7 @@ def _begin(
     """A run folder with its observation, and the labels of that if it is drawn."""
     Run.check_free(folder, overwrite=overwrite)
     with timer.step("Build the sky model"):
-        model = SkyModel.build(settings.sky)
+        model = SkyModel.build(settings.sky_of_maps)
         if observation is not None:
             model = model.for_observation(observation)
     run = Run.create(folder, settings, model, overwrite=overwrite)

@@ -284,7 +284,7 @@ def _seen(run: Run, path: Path | None, mask: str) -> Observation | None:
     """The map at `path`; else the run's own, if it has one of its model's region."""
     from gcesbi.io import read_observation
 
-    sky = run.settings.sky
+    sky = run.settings.sky_of_maps
     if path is not None:
         chosen = None if mask == "none" or not path.is_dir() else mask
         observation = read_observation(path, sky.radius, sky.band, chosen, nside=sky.nside)

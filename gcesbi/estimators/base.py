@@ -24,7 +24,6 @@ from gcesbi.estimators.training.trainable import Batch, Trainable
 from gcesbi.networks import ChebyshevEncoder, CountsInput, FaceEncoder, MapEmbedding
 from gcesbi.networks.inputs import ENERGIES
 from gcesbi.networks.layers import check_sizes
-from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import Simulator
 from gcesbi.simulation.torch_maps import StoredMaps
@@ -139,13 +138,13 @@ class Estimator(Trainable):
         self.eval()
 
     @classmethod
-    def for_model(cls, model: SkyModel, **settings: Any) -> Self:
-        """An untrained estimator for a model's maps; `settings` are the estimator's other arguments."""
+    def for_model(cls, model: Any, **settings: Any) -> Self:
+        """An untrained estimator for the maps of a SkyModel or ImageSkyModel; `settings` are its other arguments."""
         about = {"fingerprint": model.fingerprint, **cls._labels(model)}
         return cls(model.region, model.exposure, **about | settings)
 
     @classmethod
-    def _labels(cls, model: SkyModel) -> dict[str, Any]:
+    def _labels(cls, model: Any) -> dict[str, Any]:
         """Arguments that say what a model's labels are."""
         return {"names": model.names}
 

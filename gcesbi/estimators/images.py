@@ -164,7 +164,7 @@ class _OfShare(ImageEstimator):
         super().__init__(region, exposure, names, **settings)  # type: ignore[arg-type]
 
     @classmethod
-    def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:  # type: ignore[override]
+    def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:
         return {"names": ("f_src",), "parameters": model.settings.varied}
 
     def targets(self, simulations: Simulations) -> Tensor:
@@ -304,7 +304,7 @@ class ImageNpe(ImageEstimator, NpeEstimator):
         self.register_buffer("levels_at_slope", plain.clone())
 
     @classmethod
-    def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:  # type: ignore[override]
+    def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:
         bounds = {name: getattr(model.settings, name) for name in model.settings.varied}
         return {"names": ("f_src",), "parameters": bounds}
 

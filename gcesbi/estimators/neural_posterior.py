@@ -97,13 +97,13 @@ class NeuralPosteriorEstimator(Estimator):
         super().__init__(region, exposure, names, **common)
 
     @classmethod
-    def for_model(cls, model: SkyModel, quantities: Sequence[str] | None = None, **settings: Any) -> Self:
+    def for_model(cls, model: Any, quantities: Sequence[str] | None = None, **settings: Any) -> Self:
         """An untrained estimator for a model's maps; `settings` are the estimator's other arguments."""
         chosen = {} if quantities is None else {"quantities": quantities}
         return super().for_model(model, **chosen, **settings)
 
     @classmethod
-    def _labels(cls, model: SkyModel) -> dict[str, Any]:
+    def _labels(cls, model: Any) -> dict[str, Any]:
         return {
             "names": model.names,
             "point_sources": model.point_sources,

@@ -22,6 +22,7 @@ from gcesbi.io.files import existing, load_array, naming, write_atomically
 from gcesbi.io.skymaps import SkyMaps, check_mask, map_nside
 from gcesbi.sky.energy import check_energy_edges
 from gcesbi.sky.observation import Observation
+from gcesbi.sky.region import Region
 
 __all__ = ["FOLDER_ENERGY_EDGES", "read_folder", "read_map", "read_mask", "read_template", "write_folder"]
 
@@ -142,7 +143,7 @@ def write_folder(path: str | os.PathLike[str], observation: Observation, *, over
 
 
 def _files(observation: Observation) -> dict[str, NDArray[np.generic]]:
-    region = observation.region
+    region = Region.of(observation.region)
     order = hp.ring2nest(region.nside, np.arange(12 * region.nside**2))
     return {
         "fermidata_counts.npy": region.full_sky(observation.counts, 0)[:, order],

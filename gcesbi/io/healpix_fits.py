@@ -31,6 +31,7 @@ from gcesbi.io.skymaps import SkyMaps, map_nside
 from gcesbi.io.tables import column_of, ebounds, joined_edges, native, opened, unit_factor
 from gcesbi.sky.energy import check_energy_edges
 from gcesbi.sky.observation import Observation, check_counts
+from gcesbi.sky.region import Region
 
 __all__ = ["read_fits", "write_fits"]
 
@@ -120,7 +121,7 @@ def write_fits(path: str | os.PathLike[str], observation: Observation, *, overwr
 
 
 def _healpix_table(name: str, observation: Observation, columns: Sequence[fits.Column]) -> fits.BinTableHDU:
-    region = observation.region
+    region = Region.of(observation.region)
     table = fits.BinTableHDU.from_columns([fits.Column("PIX", "K", array=region.pixels), *columns], name=name)
     cards = {"PIXTYPE": "HEALPIX", "ORDERING": "NESTED", "COORDSYS": "G", "NSIDE": region.nside}
     cards |= {"INDXSCHM": "EXPLICIT", "OBJECT": "PARTIAL", "OBS_NPIX": region.n_pix}

@@ -21,7 +21,7 @@ from gcesbi.report.calibration import (
 )
 from gcesbi.report.html import FigureBlock, Section
 from gcesbi.simulation import Simulations, SkyModel
-from gcesbi.sky import Observation
+from gcesbi.sky import Observation, Region
 
 __all__ = [
     "calibration_mood",
@@ -40,7 +40,7 @@ _TAILS = (0.16, 0.5, 0.84)
 
 def sky_section(observation: Observation, fit: PoissonFitResult) -> Section:
     """The map, and what the Poisson fit leaves of it."""
-    region = observation.region
+    region = Region.of(observation.region)
     mean = np.einsum("te,tep->p", fit.spectrum, fit.templates)
     counts = observation.counts.sum(axis=0)
     return Section(

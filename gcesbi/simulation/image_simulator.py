@@ -71,7 +71,9 @@ class ImageSimulator(Simulator):
 
     draws: ClassVar[int] = DRAWS
 
-    model: ImageSkyModel  # type: ignore[assignment]
+    def __init__(self, model: ImageSkyModel) -> None:
+        self.model: ImageSkyModel = model  # type: ignore[assignment]
+        self._resolved = None
 
     def prepare(self) -> None:
         """Compute what drawing needs; call it once before several threads draw."""

@@ -146,7 +146,7 @@ class ImageModel:
             templates=np.concatenate(counts, axis=-1),
             exposure=images.exposure,
             energy_edges=images.energy_edges,
-            region=images.region,
+            region=ImageRegion.of(images.region),
         )
 
     @property
@@ -180,7 +180,7 @@ class ImageModel:
             model's.
         """
         check_same_energies(observation.energy_edges, self.energy_edges)
-        model = self._cut(observation.region)
+        model = self._cut(ImageRegion.of(observation.region))
         if observation.exposure.shape != model.exposure.shape:
             raise InputError(
                 f"observation: must hold {self.n_part} event types as the model does, "
@@ -227,5 +227,7 @@ def _flux_of(part: Observation, emissions: Mapping[str, Emission | Mapping[str, 
             chosen[name] = emission[part.event_type]
         else:
             raise InputError(f"emissions: {name!r} must hold event type {part.event_type!r}, has {sorted(emission)}")
-    flux = expected_flux(part.region.geometry, part.energy_edges, part.psf, chosen)
-    return part.region.take(flux)
+    region = ImageRegion.of(part.region)
+    if part.psf is None:
+        raise InputError("psf: the observation needs one for each energy bin, has none")
+    return region.take(expected_flux(region.geometry, part.energy_edges, part.psf, chosen))

@@ -16,7 +16,7 @@ from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulator import Simulator
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, make_settings
-from gcesbi.sky import grid_of
+from gcesbi.sky import Region, grid_of
 
 __all__ = ["Recipe", "build_model", "simulator_for"]
 
@@ -87,7 +87,7 @@ def _build(recipe: Recipe) -> Simulator:
 def _simulator(content: dict[str, Any]) -> Simulator:
     model = build_model(content["sky"])
     if isinstance(model, SkyModel):  # images are whole; their geometry follows from the settings
-        wanted = grid_of(content["region"])
+        wanted = Region.of(grid_of(content["region"]))
         model = model if wanted == model.region else model.with_region(wanted)
     return simulator_for(model)
 

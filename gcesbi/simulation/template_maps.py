@@ -45,7 +45,7 @@ class TemplateMaps:
     def of(cls, diffuse: Sequence[DiffuseTemplate], point_sources: Sequence[PointSourceTemplate]) -> TemplateMaps:
         """Those of the templates of a model that was built."""
         poisson = next((each.poisson for each in point_sources if each.poisson is not None), None)
-        counts = {each.name: each.counts for each in (*diffuse, *point_sources)}
+        counts = {each.name: each.counts for each in diffuse} | {each.name: each.counts for each in point_sources}
         return cls(counts, {each.name: each.intensity for each in point_sources}, poisson)
 
     def save(self, path: Path, law: dict[str, Any]) -> None:

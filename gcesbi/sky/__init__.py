@@ -27,5 +27,5 @@ def grid_of(told: dict[str, Any]) -> Region | ImageRegion:
     pixels = pixels_of_runs(told["runs"])
     if "nside" in told:
         return Region(told["nside"], pixels)
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in told["geometry"].items()}
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in told["geometry"].items()}
     return ImageRegion(ImageGeometry(**values), pixels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,19 @@ class Grid(ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Frame and pixels as plain values, for JSON; see :func:`gcesbi.sky.grid_of`."""
+
+    @classmethod
+    def of(cls, grid: Grid) -> Self:
+        """A grid of this kind, as it is.
+
+        Raises
+        ------
+        InputError
+            If it is of another kind.
+        """
+        if not isinstance(grid, cls):
+            raise InputError(f"region: must be a {cls.__name__}, got {grid}")
+        return grid
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Grid):

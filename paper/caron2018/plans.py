@@ -64,7 +64,7 @@ def plans(scale: Scale, data: Path, folder: Path) -> tuple[Plan, ...]:
     sizes, catalogues = SIZES[scale], data.parent / "catalogs"
     catalogue = f'sky.catalogue="{(catalogues / CATALOGUE).as_posix()}"'
     settings = load_settings(sizes.preset, (*sizes.changes, *([catalogue] if sizes.catalogue else [])))
-    shape, pixel = settings.sky.shape, settings.sky.pixel_size
+    shape, pixel = settings.sky_of_images.shape, settings.sky_of_images.pixel_size
     images = Plan(
         name="images",
         about=f"simulated images of {shape[0]} x {shape[1]} pixels of {pixel:g} deg",

@@ -36,7 +36,7 @@ def results(folders: Mapping[str, Path], scale: str = "") -> str:
         return head + "The run `images` is not finished: nothing to tell yet.\n"
     folder = folders["images"]
     run = Run.open(folder)
-    sky, maps = run.settings.sky, run.settings.simulation
+    sky, maps = run.settings.sky_of_images, run.settings.simulation
     learnt = "mixtures of the training models, as many as" if run.settings.interstellar.mix else "images:"
     told = (
         f"Simulated images of {sky.shape[0]} × {sky.shape[1]} pixels of {sky.pixel_size:g}°, seed {run.settings.seed}; "

@@ -71,7 +71,7 @@ class Composition:
 
 def theta(model: SkyModel, composition: Composition) -> NDArray[np.float64]:
     """Parameters (n_parameter,) of a built-in sky of this composition, at the model's nside and time of observation."""
-    scale = (REFERENCE_NSIDE / model.region.nside) ** 2 * model.settings.weeks / REFERENCE_WEEKS  # type: ignore[attr-defined]
+    scale = (REFERENCE_NSIDE / model.region.nside) ** 2 * model.settings.weeks / REFERENCE_WEEKS
     values = {f"{name}_norm": norm * scale for name, norm in composition.norms.items()}
     for name, shape in composition.spectra.items():
         values |= {f"{name}_spectrum_{key}": value for key, value in asdict(shape).items()}
