@@ -2,11 +2,10 @@
 
     python benchmarks/bench_nptf.py [data folder] [reference folder]
 
-Model O, 3FGL mask, 7,749 pixels, excess and disk as point sources with two breaks, the reference's 15-bin PSF
-table, one core.
-The textbook computes x_m anew in every pixel, on a grid of 200 fluxes, and runs k p_k = sum m x_m p_(k-m) as written,
-compiled; "recursion alone" gives it the factorised vectors for nothing. The floor is the time of
-sum_p k_p (k_p + 1) / 2 multiply-adds at the machine's vector rate.
+Model O, 3FGL mask, 7,749 pixels, excess and disk as point sources with two breaks, the reference's 15-bin PSF table,
+one core. The textbook computes x_m anew in every pixel, on a grid of 200 fluxes, and runs k p_k = sum m x_m p_(k-m) as
+written, compiled; "recursion alone" gives it the factorised vectors for nothing. The floor is the time of sum_p k_p
+(k_p + 1) / 2 multiply-adds at the machine's vector rate.
 """
 
 from __future__ import annotations

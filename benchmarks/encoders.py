@@ -5,10 +5,10 @@
 RUN holds stored maps. Three source-count networks, on the face, on the face with means over pixels too
 (``gcesbi.networks.layers``) and on the graph, have the same widths, seeds and maps, and each trains for so many seconds
 of one core: a pilot tells how many maps that makes, and over those its learning rate falls to zero. Time is the
-processor's, so that other jobs on the machine change little.
-The loss is that of training, the Earth mover's pinball loss at random levels, on the held-out maps; CRPS is the mean
-over bins of the continuous ranked probability score of the CDF's values, width the median of their 95 % intervals.
-Errors are those of the mean (or bootstrap standard deviations) over maps; the last lines compare pairs map by map.
+processor's, so that other jobs on the machine change little. The loss is that of training, the Earth mover's pinball
+loss at random levels, on the held-out maps; CRPS is the mean over bins of the continuous ranked probability score of
+the CDF's values, width the median of their 95 % intervals. Errors are those of the mean (or bootstrap standard
+deviations) over maps; the last lines compare pairs map by map.
 """
 
 from __future__ import annotations

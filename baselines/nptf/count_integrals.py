@@ -6,20 +6,16 @@ pixel receives,
 .. math:: X_m = \sum_i \Delta\rho_i \int_0^\infty \frac{dN}{dS}\,\frac{(f_i S)^m e^{-f_i S}}{m!}\,dS, \qquad
           X_\Sigma = \sum_{m\ge1} X_m = \sum_i \Delta\rho_i \int_0^\infty \frac{dN}{dS}\,(1 - e^{-f_i S})\,dS .
 
-With u = f S every segment of a broken power law needs I_m = ∫ (u/r)^{-n} u^m e^{-u}/m! du between f times its breaks,
-r being
-f times its brighter break (its only break for the brightest segment). Integration by parts gives
+With u = f S every segment of a broken power law needs I_m = ∫ (u/r)^{-n} u^m e^{-u}/m! du between f times its breaks, r
+being f times its brighter break (its only break for the brightest segment). Integration by parts gives
 
 .. math:: I_m = \frac{m-n}{m} I_{m-1} + \Big[(a/r)^{-n} P(m; a) - (b/r)^{-n} P(m; b)\Big],
 
-P(m; u) the Poisson probability. Each segment runs it in the direction in which all terms are positive, so that
-nothing cancels: upwards for the brightest (a, ∞); downwards for the faintest (0, b); upwards below and downwards
-above the m at
-which the bracket changes sign for the others. Start values are incomplete gamma functions (series, continued
-fraction, and a
-form that is regular where the order passes through zero), or Gauss-Legendre quadrature where a segment is so narrow
-that
-differences of them would cancel.
+P(m; u) the Poisson probability. Each segment runs it in the direction in which all terms are positive, so that nothing
+cancels: upwards for the brightest (a, ∞); downwards for the faintest (0, b); upwards below and downwards above the m at
+which the bracket changes sign for the others. Start values are incomplete gamma functions (series, continued fraction,
+and a form that is regular where the order passes through zero), or Gauss-Legendre quadrature where a segment is so
+narrow that differences of them would cancel.
 
 Indices may be complex: every step is analytic in n, and an imaginary part of 1e-100 carries the derivative by n
 exactly (complex step; Squire & Trapp 1998).
@@ -354,8 +350,7 @@ def count_vectors(theta: FloatArray, shares: FloatArray, density: FloatArray, ou
     ----------
     theta : array (2 n_break + 2,)
         [A, n_1 .., S_1 ..]: dN/dS = A at the brightest break S_1, indices from bright to faint, breaks descending, in
-        counts.
-        Needs n_1 > 1 and the last index < 2.
+        counts. Needs n_1 > 1 and the last index < 2.
     shares, density : array (n_share,)
         f and Δρ: number of pixels per source that receive the share f of its light.
     """

@@ -54,8 +54,7 @@ def check_theta(theta: ArrayLike, name: str = "theta") -> NDArray[np.float64]:
     """Return [A, n_1 .. n_{b+1}, S_1 .. S_b], b >= 1, as an array; InputError if it is no source-count distribution.
 
     A must not be negative, breaks be positive and descending, n_1 above 1 (the number of sources with a photon is
-    finite)
-    and the last index below 2 (so is the number of photons).
+    finite) and the last index below 2 (so is the number of photons).
     """
     values = np.asarray(theta, dtype=np.float64)
     if values.ndim != 1 or values.size < 4 or values.size % 2:
@@ -175,8 +174,7 @@ class NptfLikelihood:
             Exposure over the mean to which S refers. A source of S counts at the mean gives `exposure_ratio` S counts.
         n_exposure : int
             Pixels are split by exposure into as many groups of equal size; each uses its mean ratio. With one group,
-            the default, the
-            ratio is taken as 1 everywhere, as is customary.
+            the default, the ratio is taken as 1 everywhere, as is customary.
         """
         k, maps = _check_maps(counts, templates)
         shares, density = (np.atleast_2d(table) for table in _check_psf_table(psf_f, psf_df_rho))

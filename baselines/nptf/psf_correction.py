@@ -1,16 +1,14 @@
 r"""PSF correction of the NPTF: how a source's light spreads over pixels, by deterministic quadrature.
 
-ρ(f) df is the expected number of pixels that receive a share of a source's light between f and f + df; Σ f Δρ = 1
-says that no
-light is lost (Malyshev & Hogg 2011, arXiv:1104.0010; Mishra-Sharma, Rodd & Safdi 2017, arXiv:1612.03173).
+ρ(f) df is the expected number of pixels that receive a share of a source's light between f and f + df; Σ f Δρ = 1 says
+that no light is lost (Malyshev & Hogg 2011, arXiv:1104.0010; Mishra-Sharma, Rodd & Safdi 2017, arXiv:1612.03173).
 
 For sources spread evenly, ρ is the mean over pixels of the region of
 
 .. math:: \rho(f) = \int \frac{d\Omega_s}{\Omega_\mathrm{pix}}\,\delta\big(f - f_p(\Omega_s)\big),
 
 over all positions Ω_s around the pixel, so sources outside the region, whose light leaks in, count. The share of a
-pixel
-follows from the PSF's containment C(θ) by a line integral along the pixel's true boundary,
+pixel follows from the PSF's containment C(θ) by a line integral along the pixel's true boundary,
 
 .. math:: f_p = \frac{1}{2\pi} \oint C(\theta)\,d\psi,
 

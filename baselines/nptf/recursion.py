@@ -13,9 +13,8 @@ with λ = μ + Σ_m x_m. Templates factorise, x_m(pixel) = Σ_j T_j(pixel) X_m^{
 depend on the source-count distribution. The derivative needs no second recursion: ∂p_k/∂x_m = p_{k-m} - p_k.
 
 Pixels are sorted by their counts and worked off in blocks of :data:`LANES`, one pixel in each lane of a vector
-register.
-A lane that may leave the range of doubles is done again, alone, with tilted (x_m r^m, r at the saddle point) and
-rescaled terms.
+register. A lane that may leave the range of doubles is done again, alone, with tilted (x_m r^m, r at the saddle point)
+and rescaled terms.
 """
 
 from __future__ import annotations

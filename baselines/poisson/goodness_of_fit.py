@@ -2,8 +2,8 @@ r"""Whether a Poisson fit explains its map, and where it does not.
 
 * **Deviance**, D = 2 Σ k ln(k/μ̂) - (k - μ̂), of counts and fitted mean: :func:`deviance` gives it for many maps, each
   fitted by itself, ``deviance(counts (n, n_energy, n_pix), model) -> (n,)``: 2,000 maps of 7,749 pixels in some
-  seconds of one core.
-  Its law follows from maps drawn from the best fit and fitted again, not from χ², which few counts a pixel do not obey.
+  seconds of one core. Its law follows from maps drawn from the best fit and fitted again, not from χ², which few counts
+  a pixel do not obey.
 * **Residual significance** of every pixel, by the mid-P value of its counts (Lancaster 1961), and of Gaussian-weighted
   neighbourhoods; the law of the largest one comes from the same simulated maps.
 * **PIT** of the counts, F(k - 1) + v P(k) with v ~ U(0, 1) (Smith 1985; Czado et al. 2009): uniform for a right model,

@@ -1,11 +1,11 @@
 """The simulator of Galactic-centre images: parameters in, counts images and labels out, seeded.
 
 An image is Poisson background, plus Poisson light of the smooth share of the excess, plus the photons of sources. Of
-several interstellar models a mixture is drawn for every image.
-Fluxes are drawn from dN/dS until their sum would exceed f_src times the excess' flux; the smooth part carries the rest,
-so that the total is the same in every image of a mixture. A source of flux S gives Poisson(S s_e ε_e) photons in energy
-bin e, s the share of the flux and ε the exposure at its place, each displaced by the bin's point-spread function.
-Sources are placed to five degrees beyond the image's corners: those outside leak in.
+several interstellar models a mixture is drawn for every image. Fluxes are drawn from dN/dS until their sum would exceed
+f_src times the excess' flux; the smooth part carries the rest, so that the total is the same in every image of a
+mixture. A source of flux S gives Poisson(S s_e ε_e) photons in energy bin e, s the share of the flux and ε the exposure
+at its place, each displaced by the bin's point-spread function. Sources are placed to five degrees beyond the image's
+corners: those outside leak in.
 
 Shards, seeds and stores are those of :class:`gcesbi.simulation.simulator.Simulator`.
 """
