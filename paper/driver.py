@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import write_atomically
+from gcesbi.io.files import write_text
 from paper.graph import FigureScript, Paper, Plan, Scale, check, make
 from paper.style import save, styled
 
@@ -132,9 +132,7 @@ def _attempt(do: Callable[[], object], report: Path) -> str | None:
 def _tell_results(
     results: Callable[[Mapping[str, Path], Scale], str], finished: Mapping[str, Path], scale: Scale, path: Path
 ) -> None:
-    text = results(finished, scale)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda target: target.write_text(text), overwrite=True)
+    write_text(path, results(finished, scale))
 
 
 def _draw(paper: Paper, label: str, plans: Mapping[str, Plan], runs: Path, figures: Path, scale: Scale) -> None:
@@ -145,9 +143,7 @@ def _draw(paper: Paper, label: str, plans: Mapping[str, Plan], runs: Path, figur
     stem = figures / f"figure_{label.lower()}"
     with styled():
         save(script.draw(*folders), stem)
-    text = caption(paper, label, script, scale, folders)
-    path = stem.with_suffix(".txt")
-    write_atomically(path, lambda target: target.write_text(text), overwrite=True)
+    write_text(stem.with_suffix(".txt"), caption(paper, label, script, scale, folders))
 
 
 def caption(paper: Paper, label: str, script: FigureScript, scale: Scale, folders: Iterable[Path]) -> str:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.files import differences
-from gcesbi.io.files import write_atomically
+from gcesbi.io.files import write_text
 from paper.origin import origin
 
 __all__ = ["SCALES", "FigureScript", "Paper", "Plan", "Scale", "Step", "check", "make", "write_json"]
@@ -89,7 +89,7 @@ class Plan:
 
 
 class FigureScript(Protocol):
-    """A module that draws one figure."""
+    """A module that draws one figure; these three names are what it declares."""
 
     NEEDS: tuple[str, ...]
     CAPTION: str
@@ -120,9 +120,7 @@ class Paper:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Store a JSON file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    write_atomically(path, lambda target: target.write_text(text), overwrite=True)
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def check(plan: Plan, folder: Path) -> None:

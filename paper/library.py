@@ -43,7 +43,7 @@ from gcesbi.estimators import PoissonFractionPosterior, SourceCountPosterior
 from gcesbi.estimators.files import differences
 from gcesbi.evaluation.networks import TAUS, Evaluation
 from gcesbi.io import read_observation
-from gcesbi.io.files import write_atomically
+from gcesbi.io.files import write_arrays
 from gcesbi.physics.scd import cdf_to_pdf, pdf_to_f2dndf
 from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.report.tables import posterior_figures
@@ -303,18 +303,6 @@ def evaluation_arrays(found: Evaluation) -> dict[str, Array]:
         head = f"source counts/{name}"
         arrays |= {f"{head}/{key}": getattr(each, key) for key in ("sharpness", "semd", "emd")}
     return arrays
-
-
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Store a NumPy archive, whole or not at all."""
-
-    content: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
-
-    def write(target: Path) -> None:
-        with target.open("wb") as file:
-            np.savez_compressed(file, **content)
-
-    write_atomically(path, write, overwrite=True)
 
 
 def describe(model: SkyModel) -> dict[str, Any]:

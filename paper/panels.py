@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,6 +31,7 @@ __all__ = [
     "histograms",
     "intervals",
     "shared_legend",
+    "side_by_side",
     "source_count_grid",
     "thin",
     "views",
@@ -100,6 +101,17 @@ def source_count_grid(
         panel.set_xlabel("")
     finish(figure, axes)
     return figure
+
+
+def side_by_side(*names: str, energies: str, nptf: Literal["own", "first"] | None = None) -> Callable[..., Figure]:
+    """What draws :func:`source_count_grid` of runs, given their folders; with each one's NPTF, or the first's."""
+
+    def draw(*folders: Path) -> Figure:
+        shown = views(dict(zip(names, folders, strict=True)), energies)
+        fitted = {"own": shown, "first": dict.fromkeys(shown, shown[names[0]])}
+        return source_count_grid(shown, nptf=fitted[nptf] if nptf else None)
+
+    return draw
 
 
 def finish(figure: Figure, axes: NDArray[np.object_]) -> None:

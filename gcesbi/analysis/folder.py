@@ -48,7 +48,7 @@ from gcesbi.analysis.settings import RunSettings, load_settings
 from gcesbi.errors import InputError
 from gcesbi.estimators import Estimator, load_estimator
 from gcesbi.io import read_observation, write_observation
-from gcesbi.io.files import write_atomically
+from gcesbi.io.files import write_atomically, write_text
 from gcesbi.posterior import Posterior
 from gcesbi.simulation import SimulationStore, Simulator, SkyModel
 from gcesbi.simulation.sky_settings import InnerGalaxySky
@@ -370,8 +370,7 @@ class RunFolder:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Store a JSON file, whole or not at all."""
-        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-        write_atomically(self.folder / name, lambda path: path.write_text(text), overwrite=True)
+        write_text(self.folder / name, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def _package_folder(name: str) -> Path:

@@ -19,13 +19,7 @@ from torch import Tensor
 from gcesbi.errors import InputError
 from gcesbi.io.files import write_atomically
 
-__all__ = ["check_version", "differences", "read_tensors", "write_tensors", "write_whole"]
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file in one move, replacing what is there; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda partial: partial.write_bytes(data), overwrite=True)
+__all__ = ["check_version", "differences", "read_tensors", "write_tensors"]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

@@ -24,11 +24,12 @@ from safetensors.torch import load, save
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.base import COMMON_IDENTITY, Estimator, digest
-from gcesbi.estimators.files import check_version, differences, write_whole
+from gcesbi.estimators.files import check_version, differences
 from gcesbi.estimators.images import ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.estimators.neural_posterior import FmpeEstimator, NpeEstimator
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
+from gcesbi.io.files import write_bytes
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.rebuild import Recipe
 from gcesbi.sky.region import Region
@@ -96,7 +97,7 @@ def save_estimator(
         "model": None if model is None else Recipe.of(model).to_dict(),
         "notes": dict(notes or {}),
     }
-    write_whole(weights, data)
+    write_bytes(weights, data)
     _write_card(card, text)
     return weights
 
@@ -251,4 +252,4 @@ def _halved(value: torch.Tensor) -> torch.Tensor:
 
 
 def _write_card(card: Path, text: dict[str, Any]) -> None:
-    write_whole(card, (json.dumps(text, indent=1) + "\n").encode())
+    write_bytes(card, (json.dumps(text, indent=1) + "\n").encode())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 
-__all__ = ["existing", "load_array", "naming", "write_atomically"]
+__all__ = ["existing", "load_array", "naming", "write_arrays", "write_atomically", "write_bytes", "write_text"]
 
 
 def existing(path: str | os.PathLike[str], argument: str = "path") -> Path:
@@ -81,3 +82,25 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, overwrite: 
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all, in place of what is there; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda partial: partial.write_bytes(data), overwrite=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as :func:`write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any], save: Callable[..., None] = np.savez_compressed) -> None:
+    """Write a NumPy archive as :func:`write_bytes` does."""
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            save(file, **{name: np.asarray(values) for name, values in arrays.items()})
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, write, overwrite=True)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.io.files import write_atomically
+from gcesbi.io.files import write_arrays
 from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate
 
 __all__ = ["TemplateMaps"]
@@ -53,12 +53,7 @@ class TemplateMaps:
         arrays = {f"counts/{name}": values for name, values in self.counts.items()}
         arrays |= {f"intensity/{name}": values for name, values in self.intensity.items()}
         arrays |= {} if self.poisson is None else {"poisson": self.poisson}
-
-        def write(partial: Path) -> None:
-            with partial.open("wb") as file:
-                np.savez(file, key=np.array(_key(law)), **arrays)  # type: ignore[arg-type]
-
-        write_atomically(path, write, overwrite=True)
+        write_arrays(path, {"key": np.array(_key(law)), **arrays}, np.savez)
 
     @classmethod
     def load(cls, path: Path, law: dict[str, Any]) -> TemplateMaps | None:

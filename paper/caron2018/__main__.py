@@ -20,7 +20,7 @@ from rich.console import Console
 from gcesbi.analysis.fit import TEMPLATE_FITS, fit_images
 from gcesbi.analysis.run import Run
 from gcesbi.errors import InputError
-from gcesbi.io.files import write_atomically
+from gcesbi.io.files import write_text
 from paper.caron2018 import PAPER
 from paper.caron2018.collect import collect
 from paper.caron2018.tables import results
@@ -53,14 +53,12 @@ def draw(run: Run, label: str, out: Path) -> None:
     with styled():
         save(script.draw(run.folder), stem)
     text = f"Figure {label} of {PAPER.title}, redrawn.\n\n{script.CAPTION}\n\n{_about(run)}\n"
-    write_atomically(stem.with_suffix(".txt"), lambda target: target.write_text(text), overwrite=True)
+    write_text(stem.with_suffix(".txt"), text)
 
 
 def tell(run: Run, out: Path) -> None:
     """Write the tables as ``RESULTS.md``."""
-    text = results({"images": run.folder})
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "RESULTS.md", lambda target: target.write_text(text), overwrite=True)
+    write_text(out / "RESULTS.md", results({"images": run.folder}))
 
 
 def _preparations(run: Run) -> dict[str, Callable[[], object]]:

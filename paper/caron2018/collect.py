@@ -21,7 +21,7 @@ from gcesbi.analysis.run import Run
 from gcesbi.errors import InputError
 from gcesbi.estimators.images import ShareEstimator, activations
 from gcesbi.evaluation.images import SHARES
-from gcesbi.io.files import write_atomically
+from gcesbi.io.files import write_arrays
 from gcesbi.simulation.image_settings import TESTING, TRAINING
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.image import ImageGeometry
@@ -163,14 +163,7 @@ def collect(run: Run) -> None:
     sets = {"validation": run.images.validation()} | {name: run.images.test(name) for name in run.images.testing}
     response = {name: run.images.test(name, free=True) for name in run.images.testing}
     content = _packed("sets", run, sets) | _packed("response", run, response) | _pictures(run) | _layers(run)
-
-    def write(target: Path) -> None:
-        with target.open("wb") as file:
-            np.savez_compressed(file, **content)
-
-    path = run.folder / ARCHIVE
-    path.parent.mkdir(exist_ok=True)
-    write_atomically(path, write, overwrite=True)
+    write_arrays(run.folder / ARCHIVE, content)
 
 
 def interstellar_label(name: str) -> str:

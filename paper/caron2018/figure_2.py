@@ -1,7 +1,5 @@
 """Fig. 2: template fits of images, against the inner slope of the excess."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,8 +25,6 @@ CAPTION = (
     "fit, which takes the excess to be smooth. Dotted: the slope of all images. (d) Where the run was made for a real "
     "image: that image, fitted with each interstellar model."
 )
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 
 def draw(images: Path) -> Figure:

@@ -1,7 +1,5 @@
 """Fig. 3: images of the Galactic centre without and with sources."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,6 @@ CAPTION = (
     "expected counts of a smooth excess, and what the two images hold above the expected background, in units of the "
     "square root of the background; beyond ±6 the colours end."
 )
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 Array = NDArray[np.float64]
 

@@ -1,7 +1,5 @@
 """Fig. 5: predicted against true shares of sources, network by network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -19,8 +17,6 @@ CAPTION = (
     "the network of the full image, those of its halves, and the mean of the four halves. Lines: equality; numbers: "
     "the root-mean-square error."
 )
-
-__all__ = ["CAPTION", "NEEDS", "SHOWN", "draw"]
 
 
 def draw(images: Path) -> Figure:

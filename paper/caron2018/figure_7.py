@@ -1,7 +1,5 @@
 """Fig. 7: what the convolutions make of an image."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +18,6 @@ CAPTION = (
     "Colours go from the smallest to the largest value of a filter over the two images, the outermost pixels left "
     "out."
 )
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 Array = NDArray[np.float64]
 

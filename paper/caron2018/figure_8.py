@@ -1,7 +1,5 @@
 """Fig. 8: errors of predictions, from validation images, in ten bins."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +20,6 @@ CAPTION = (
     "error is read off in its bin. Columns: the network of the full image, the mean of the halves, the mean of all "
     "five."
 )
-
-__all__ = ["CAPTION", "LEVELS", "NEEDS", "SHOWN", "draw"]
 
 
 def draw(images: Path) -> Figure:

@@ -1,7 +1,5 @@
 """Fig. 9: how predictions answer to another inner slope than the one that was learnt."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,8 +23,6 @@ CAPTION = (
     "are the error of the mean, the grey band is the standard deviation of single images in the range that holds the "
     "slope that was learnt."
 )
-
-__all__ = ["CAPTION", "NEEDS", "NETWORK", "bins_of_gamma", "draw", "means"]
 
 Array = NDArray[np.float64]
 

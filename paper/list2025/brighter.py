@@ -14,9 +14,10 @@ import numpy as np
 
 from gcesbi.analysis.run import Run
 from gcesbi.estimators import SourceCountEstimator, load_poisson_fraction
+from gcesbi.io.files import write_arrays
 from gcesbi.simulation import Simulations, SkyModel
 from paper.graph import Step
-from paper.library import FOLDER, write_arrays
+from paper.library import FOLDER
 from paper.list2025.mock import Composition, theta
 
 __all__ = ["SHIFTS", "brighter", "moved"]

@@ -1,7 +1,5 @@
 """Fig. 1: source counts of the excess, with energies (mock sky) and without (real map), beside the NPTF."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -9,8 +7,6 @@ from matplotlib.figure import Figure
 from paper.panels import density, finish
 from paper.style import canvas
 from paper.view import RunView
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("ten", "real_o")
 CAPTION = (

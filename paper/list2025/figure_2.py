@@ -1,7 +1,5 @@
 """Fig. 2: how many sources the excess has, and how much of it may be smooth."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,6 @@ from numpy.typing import NDArray
 from gcesbi.plots.style import PALETTE
 from paper.style import canvas, letters
 from paper.view import RunView
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("real_o",)
 CAPTION = (

@@ -1,7 +1,5 @@
 """Fig. S1: spectra of all templates."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -9,8 +7,6 @@ from matplotlib.figure import Figure
 from gcesbi import plots
 from gcesbi.physics.spectra import e2dnde
 from paper.view import RunView
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("ten",)
 CAPTION = (

@@ -1,7 +1,5 @@
 """Fig. S10: the excess' source counts on the real map in four representations."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,6 @@ from gcesbi.plots.source_counts import THRESHOLD_3FGL, dim_to_bright
 from paper.panels import FLUX_UNIT, cumulative, density, finish, thin
 from paper.style import canvas
 from paper.view import RunView
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("real_o",)
 CAPTION = (

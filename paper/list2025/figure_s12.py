@@ -1,7 +1,5 @@
 """Fig. S12: coverage of the source counts on maps of skies that the networks were not trained for."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +10,6 @@ from gcesbi.simulation.sky_settings import INTERSTELLAR
 from paper.panels import coverage_of, draw_curves, shared_legend
 from paper.style import canvas, letters
 from paper.view import RunView
-
-__all__ = ["CAPTION", "NEEDS", "draw", "skies", "title_of"]
 
 NEEDS = ("ten",)
 CAPTION = (

@@ -1,7 +1,5 @@
 """Fig. S13: sharpness and distance of the source counts on maps of other skies."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,6 @@ from paper.list2025.figure_s12 import skies, title_of
 from paper.panels import intervals, shared_legend
 from paper.style import canvas, letters
 from paper.view import RunView
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("ten",)
 CAPTION = (

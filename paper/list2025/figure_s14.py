@@ -1,7 +1,5 @@
 """Fig. S14: energy-dependent against energy-independent networks on the same maps."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +8,6 @@ from matplotlib.figure import Figure
 from gcesbi import plots
 from paper.panels import bare_legend, coverage_of, draw_curves, histograms, views
 from paper.style import canvas, letters
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("ten", "summed")
 CAPTION = (

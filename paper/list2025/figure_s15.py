@@ -1,7 +1,5 @@
 """Fig. S15: errors of energy-dependent against errors of energy-independent networks, map by map."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +9,6 @@ from gcesbi import plots
 from gcesbi.plots.style import PALETTE
 from paper.panels import views
 from paper.style import canvas, letters
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("ten", "summed")
 CAPTION = (

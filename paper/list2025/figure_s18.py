@@ -1,14 +1,6 @@
 """Fig. S18: networks that were trained on jittered spectra."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from matplotlib.figure import Figure
-
-from paper.panels import source_count_grid, views
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
+from paper.panels import side_by_side
 
 NEEDS = ("ten", "jitter")
 CAPTION = (
@@ -16,8 +8,4 @@ CAPTION = (
     "maps whose spectra scatter by 50 % in every energy bin about the skew normals (right). Dashed: the sources "
     "that were drawn."
 )
-
-
-def draw(ten: Path, jitter: Path) -> Figure:
-    """One column a training."""
-    return source_count_grid(views({"nominal": ten, "jittered spectra": jitter}, "several"))
+draw = side_by_side("nominal", "jittered spectra", energies="several")

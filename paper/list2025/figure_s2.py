@@ -1,15 +1,11 @@
 """Fig. S2: flux fractions of all templates on the real map, method by method."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from gcesbi import plots
 from paper.view import RunView
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("real_o",)
 CAPTION = (

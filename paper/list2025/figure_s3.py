@@ -1,7 +1,5 @@
 """Fig. S3: what the networks make of an excess that is exactly Poisson."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -11,8 +9,6 @@ from gcesbi.plots.source_counts import draw_cumulative_source_counts
 from paper.panels import CDF_UNIT, FLUX_RANGE, FLUX_UNIT, THRESHOLD, finish, thin
 from paper.style import canvas
 from paper.view import RunView
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("ten",)
 CAPTION = (

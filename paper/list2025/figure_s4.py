@@ -1,7 +1,5 @@
 """Fig. S4: source counts of the disk on the real map, beside the NPTF."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -9,8 +7,6 @@ from matplotlib.figure import Figure
 from paper.panels import cumulative, density, finish
 from paper.style import canvas
 from paper.view import RunView
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("real_o",)
 CAPTION = (

@@ -1,7 +1,5 @@
 """Fig. S5: coverage of the source counts on held-out maps."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -10,8 +8,6 @@ from gcesbi import plots
 from paper.panels import coverage_of, draw_curves
 from paper.style import canvas, letters
 from paper.view import RunView
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("ten",)
 CAPTION = (

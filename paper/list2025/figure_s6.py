@@ -1,7 +1,5 @@
 """Fig. S6: sharpness of the source counts on held-out maps."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +9,6 @@ from gcesbi import plots
 from paper.panels import histograms
 from paper.style import canvas, letters
 from paper.view import RunView
-
-__all__ = ["CAPTION", "NEEDS", "draw"]
 
 NEEDS = ("ten",)
 CAPTION = (

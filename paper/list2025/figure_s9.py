@@ -1,7 +1,5 @@
 """Fig. S9: a toy: to guess a uniform number. Calibrated is not yet sharp."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -11,8 +9,6 @@ from gcesbi.plots.calibration import draw_histograms
 from gcesbi.validation import calibration_curve, quantiles_covered, sharpness
 from paper.panels import bare_legend, draw_curves, thin
 from paper.style import canvas, letters
-
-__all__ = ["CAPTION", "NEEDS", "draw", "guesses"]
 
 NEEDS = ()
 SEED, N_MAP, NOISE = 9, 2000, 0.1
