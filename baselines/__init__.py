@@ -24,10 +24,10 @@ if TYPE_CHECKING:
         deviant_pixels,
         goodness_of_fit,
     )
+    from gcesbi.baselines.poisson.halo_slope import SlopeFit, fit_slope
     from gcesbi.baselines.poisson.likelihood import poisson_deviance, poisson_log_likelihood
     from gcesbi.baselines.poisson.posterior import ChainSettings, PoissonChainPosterior, PoissonPosterior
     from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
-    from gcesbi.baselines.poisson.profiles import ShapeProfile, compare_templates, shape_profile, slope_by_diffuse_model
     from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
     from gcesbi.baselines.samplers.ensemble import Ensemble
     from gcesbi.baselines.samplers.maximum import Maximum, maximise
@@ -49,7 +49,7 @@ _HOMES = {
     "poisson.likelihood": ("poisson_deviance", "poisson_log_likelihood"),
     "poisson.posterior": ("ChainSettings", "PoissonChainPosterior", "PoissonPosterior"),
     "poisson.priors": ("Fixed", "NormPrior", "UserTemplate"),
-    "poisson.profiles": ("ShapeProfile", "compare_templates", "shape_profile", "slope_by_diffuse_model"),
+    "poisson.halo_slope": ("SlopeFit", "fit_slope"),
     "poisson.spectrum": ("TemplateSpectrum",),
     "samplers.ensemble": ("Ensemble",),
     "samplers.maximum": ("Maximum", "maximise"),
@@ -89,14 +89,14 @@ __all__ = [
     "Sampled",
     "SamplingWarning",
     "ShapePriors",
-    "ShapeProfile",
     "SkewNormals",
+    "SlopeFit",
     "Target",
     "TemplateSpectrum",
     "UserTemplate",
-    "compare_templates",
     "deviance",
     "deviant_pixels",
+    "fit_slope",
     "goodness_of_fit",
     "maximise",
     "nptf_log_likelihood",
@@ -104,8 +104,6 @@ __all__ = [
     "poisson_log_likelihood",
     "psf_correction",
     "run_emcee",
-    "shape_profile",
-    "slope_by_diffuse_model",
 ]
 
 

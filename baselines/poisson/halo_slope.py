@@ -19,7 +19,7 @@ the excess is sources, fitted values scatter by more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,7 +29,6 @@ from scipy.interpolate import CubicSpline
 
 from gcesbi.baselines.poisson.likelihood import check_templates
 from gcesbi.baselines.poisson.optimum import PoissonProblem
-from gcesbi.baselines.poisson.profiles import ShapeProfile
 from gcesbi.errors import InputError
 from gcesbi.physics.dark_matter import Annihilation
 from gcesbi.simulation.image_sky_model import ImageSkyModel
@@ -50,54 +49,76 @@ Halos = Callable[[Array], Array]
 
 @dataclass(frozen=True, eq=False)
 class SlopeFit:
-    """Fits of one image along the inner slope.
+    """Fits of one image along the inner slope: a cubic spline through ln L gives the best slope and its interval.
 
     Attributes
     ----------
-    profile : ShapeProfile
-        Over γ; its norms are those of the excess, (n, 1).
+    gammas : array (n,)
+        Slopes that were fitted, ascending.
+    log_likelihoods : array (n,)
+        With ln k!, all norms fitted.
+    test_statistics : array (n,)
+        2 Δ ln L against no excess.
+    norms, norm_errors : array (n,)
+        Of the excess.
     reference : float, cm³ / s
         <σv> for norm 1.
     """
 
-    profile: ShapeProfile
+    gammas: Array
+    log_likelihoods: Array
+    test_statistics: Array
+    norms: Array
+    norm_errors: Array
     reference: float
 
-    @property
-    def gammas(self) -> Array:
-        """Slopes that were fitted (n,), ascending."""
-        return self.profile.values
+    @cached_property
+    def _log_likelihood(self) -> CubicSpline:
+        return CubicSpline(self.gammas, self.log_likelihoods - self.log_likelihoods.max())
 
-    @property
-    def test_statistics(self) -> Array:
-        """2 Δ ln L against no excess at every slope (n,)."""
-        return self.profile.test_statistic
+    @cached_property
+    def _cross_section(self) -> CubicSpline:
+        return CubicSpline(self.gammas, self.cross_sections)
 
     @property
     def cross_sections(self) -> Array:
         """Best <σv> at every slope (n,), cm³ / s."""
-        return self.profile.norm[:, 0] * self.reference
+        return self.norms * self.reference
 
-    @property
+    @cached_property
     def gamma(self) -> float:
-        """Best slope; see :attr:`at_edge`."""
-        return self.profile.best
-
-    @property
-    def gamma_error(self) -> float:
-        """Half the length of the 68 % interval of γ; NaN where a side does not end."""
-        return self.profile.error
+        """Slope of the largest ln L, between the outermost; see :attr:`at_edge`."""
+        stationary = self._log_likelihood.derivative().roots(extrapolate=False)
+        candidates = np.concatenate([self.gammas[[0, -1]], stationary[np.isfinite(stationary)]])
+        return float(candidates[np.argmax(self._log_likelihood(candidates))])
 
     @property
     def at_edge(self) -> bool:
         """Whether the best slope is the smallest or largest that was fitted: the true best may lie beyond."""
-        return self.profile.at_edge
+        return self.gamma in (self.gammas[0], self.gammas[-1])
+
+    @property
+    def gamma_interval(self) -> tuple[float, float]:
+        """Where ln L has dropped by ½ on either side of the best slope, 68 %; NaN where it has not."""
+        crossings = self._log_likelihood.solve(float(self._log_likelihood(self.gamma)) - 0.5, extrapolate=False)
+        below, above = crossings[crossings < self.gamma], crossings[crossings > self.gamma]
+        return float(below[-1]) if below.size else np.nan, float(above[0]) if above.size else np.nan
+
+    @property
+    def gamma_error(self) -> float:
+        """Half the length of the interval of γ; NaN where a side does not end."""
+        low, high = self.gamma_interval
+        return 0.5 * (high - low)
+
+    @property
+    def log_likelihood(self) -> float:
+        """The log-likelihood at the best slope."""
+        return float(self._log_likelihood(self.gamma) + self.log_likelihoods.max())
 
     @property
     def test_statistic(self) -> float:
         """TS at the best slope."""
-        none = self.profile.log_likelihood[0] - self.profile.test_statistic[0] / 2
-        return 2 * (self.profile.largest_log_likelihood - float(none))
+        return 2 * (self.log_likelihood - float(self.log_likelihoods[0] - self.test_statistics[0] / 2))
 
     @property
     def cross_section(self) -> float:
@@ -107,12 +128,8 @@ class SlopeFit:
     @property
     def cross_section_error(self) -> float:
         """Error of <σv>, that of γ included, cm³ / s; NaN where the interval of γ does not end."""
-        alone = np.interp(self.gamma, self.gammas, self.profile.norm_error[:, 0]) * self.reference
+        alone = np.interp(self.gamma, self.gammas, self.norm_errors) * self.reference
         return float(np.hypot(alone, self._cross_section(self.gamma, 1) * self.gamma_error))
-
-    @cached_property
-    def _cross_section(self) -> CubicSpline:
-        return CubicSpline(self.gammas, self.cross_sections)
 
 
 def fit_slope(
@@ -141,8 +158,9 @@ def fit_slope(
     if where.ndim != 1 or where.size < 4 or np.any(np.diff(where) <= 0):
         raise InputError(f"gammas: must be at least four, ascending, got {where.tolist()}")
     templates = _by_bin(np.asarray(background, dtype=np.float64), counts.shape)
-    coarse = _fit(counts, templates, halos, where)
-    return SlopeFit(_joined(coarse, _fit(counts, templates, halos, _between(coarse))), reference)
+    coarse = _fit(counts, templates, halos, where)  # (5, n): the attributes of a SlopeFit
+    both = np.concatenate([coarse, _fit(counts, templates, halos, _between(where, int(np.argmax(coarse[1]))))], axis=1)
+    return SlopeFit(*both[:, np.argsort(both[0])], reference)
 
 
 def halos_of_model(model: ImageSkyModel) -> tuple[Halos, float]:
@@ -190,10 +208,10 @@ def _by_bin(background: Array, shape: tuple[int, ...]) -> Array:
     return (background[:, None] * bins).reshape(-1, shape[0] * shape[1])
 
 
-def _fit(counts: NDArray[np.integer], background: Array, halos: Halos, gammas: Array) -> ShapeProfile:
+def _fit(counts: NDArray[np.integer], background: Array, halos: Halos, gammas: Array) -> Array:
+    """Slopes, log-likelihoods, TS, norms of the excess and their errors, (5, n)."""
     found = [_fit_one(counts.ravel(), background, halo.ravel()) for halo in halos(gammas)]
-    likelihood, statistic, norm, error = np.array(found).reshape(-1, 4).T
-    return ShapeProfile("gce", gammas, likelihood, statistic, norm[:, None], error[:, None])
+    return np.stack([gammas, *np.array(found).reshape(-1, 4).T])
 
 
 def _fit_one(counts: NDArray[np.integer], background: Array, halo: Array) -> tuple[float, float, float, float]:
@@ -209,15 +227,8 @@ def _fit_one(counts: NDArray[np.integer], background: Array, halo: Array) -> tup
     return best.log_likelihood, 2 * (best.log_likelihood - without.log_likelihood), float(best.norms[-1]), error
 
 
-def _between(profile: ShapeProfile) -> Array:
+def _between(gammas: Array, best: int) -> Array:
     """Slopes in steps of :data:`FINE` from the neighbour below the best one to that above it, those known left out."""
-    best = int(np.argmax(profile.log_likelihood))
-    low, high = profile.values[max(best - 1, 0)], profile.values[min(best + 1, len(profile.values) - 1)]
+    low, high = gammas[max(best - 1, 0)], gammas[min(best + 1, len(gammas) - 1)]
     added = np.linspace(low, high, int(np.ceil((high - low) / FINE - 1e-9)) + 1)
-    return np.array([x for x in added if np.abs(profile.values - x).min() > FINE / 10])
-
-
-def _joined(first: ShapeProfile, second: ShapeProfile) -> ShapeProfile:
-    order = np.argsort(np.concatenate([first.values, second.values]))
-    names: Iterable[str] = ("values", "log_likelihood", "test_statistic", "norm", "norm_error")
-    return ShapeProfile("gce", *(np.concatenate([getattr(p, name) for p in (first, second)])[order] for name in names))
+    return np.array([x for x in added if np.abs(gammas - x).min() > FINE / 10])

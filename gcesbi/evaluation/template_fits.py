@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.baselines.poisson.halo_slope import SlopeFit
-from gcesbi.baselines.poisson.profiles import ShapeProfile
 
 __all__ = ["TemplateFits"]
 
@@ -68,20 +67,21 @@ class TemplateFits:
         return cls(theta, own, stored["drawn_from"], other, observed)
 
 
+_STORED = {
+    "gamma": "gammas",
+    "log_likelihood": "log_likelihoods",
+    "test_statistic": "test_statistics",
+    "norm": "norms",
+    "norm_error": "norm_errors",
+}
+
+
 def _plain(fit: SlopeFit) -> dict[str, Any]:
-    profile = fit.profile
-    return {
-        "cross_section_of_norm_1": fit.reference,
-        "gamma": profile.values.tolist(),
-        "log_likelihood": profile.log_likelihood.tolist(),
-        "test_statistic": profile.test_statistic.tolist(),
-        "norm": profile.norm[:, 0].tolist(),
-        "norm_error": profile.norm_error[:, 0].tolist(),
+    return {"cross_section_of_norm_1": fit.reference} | {
+        key: getattr(fit, name).tolist() for key, name in _STORED.items()
     }
 
 
 def _slope_fit(stored: Mapping[str, Any]) -> SlopeFit:
-    keys = ("gamma", "log_likelihood", "test_statistic")
-    known = [np.array(stored[key], dtype=np.float64) for key in keys]
-    norms = [np.array(stored[key], dtype=np.float64)[:, None] for key in ("norm", "norm_error")]
-    return SlopeFit(ShapeProfile("gce", *known, *norms), float(stored["cross_section_of_norm_1"]))
+    known = (np.array(stored[key], dtype=np.float64) for key in _STORED)
+    return SlopeFit(*known, float(stored["cross_section_of_norm_1"]))

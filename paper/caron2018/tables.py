@@ -49,7 +49,7 @@ def results(folders: Mapping[str, Path], scale: str = "") -> str:
 def table_1(folder: Path) -> str:
     """γ, <σv> and TS by interstellar model."""
     run, fits = Run.open(folder), read_template_fits(folder)
-    right = fits.other[fits.drawn_from].profile.largest_log_likelihood
+    right = fits.other[fits.drawn_from].log_likelihood
     fitted = ("γ", "<σv>", "TS")
     columns = ("interstellar model", "sources, height, T_S", "<σv> put in", *fitted, *fitted, "Δ ln L")
     rows = [
@@ -59,14 +59,14 @@ def table_1(folder: Path) -> str:
             f"{run.images.sky_of(name).halo(1.0).cross_section / UNIT:.2f}",
             *_mean_fit(own),
             *_one_fit(fits.other[name]),
-            f"{fits.other[name].profile.largest_log_likelihood - right:.0f}",
+            f"{fits.other[name].log_likelihood - right:.0f}",
         )
         for name, own in fits.own.items()
     ]
     number = max(len(own) for own in fits.own.values())
     real = [
-        (interstellar_label(name), *_one_fit(fit), f"{fit.profile.largest_log_likelihood - best:.1f}")
-        for best in [max((fit.profile.largest_log_likelihood for fit in fits.observed.values()), default=0.0)]
+        (interstellar_label(name), *_one_fit(fit), f"{fit.log_likelihood - best:.1f}")
+        for best in [max((fit.log_likelihood for fit in fits.observed.values()), default=0.0)]
         for name, fit in fits.observed.items()
     ]
     seen = "\nThe real image; Δ ln L: less that of the best model.\n\n"

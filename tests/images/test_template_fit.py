@@ -62,7 +62,7 @@ def test_each_slope_is_a_poisson_fit():
     found = fitted(known, seen)
     at = int(np.argmin(np.abs(found.gammas - 1.1)))
     fit = PoissonFit(known.model.image_model(1.1), seen).run()
-    assert found.profile.log_likelihood[at] == pytest.approx(fit.log_likelihood, abs=1e-6)
+    assert found.log_likelihoods[at] == pytest.approx(fit.log_likelihood, abs=1e-6)
     assert found.test_statistics[at] == pytest.approx(fit.test_statistic("gce"), abs=1e-5)
     assert found.cross_sections[at] / 45.59e-27 == pytest.approx(fit.norms[-1], rel=1e-6)
 
@@ -122,7 +122,7 @@ def test_energy_bins_share_the_cross_section_but_not_the_background():
     seen, model = image(known, [0.0, 0.0], 3), known.model
     wrong = model.background_templates * np.array([1.25, 0.8])[:, None]  # undone by norms of 0.8 and 1.25
     right, same = fitted(known, seen), fit_slope(seen.counts, wrong, known.halos, known.reference, SLOPES)
-    np.testing.assert_allclose(same.profile.log_likelihood, right.profile.log_likelihood, atol=1e-6)
+    np.testing.assert_allclose(same.log_likelihoods, right.log_likelihoods, atol=1e-6)
     halo = known.halos(np.array([1.1]))[0]
 
     def lost(x):
@@ -131,7 +131,7 @@ def test_energy_bins_share_the_cross_section_but_not_the_background():
 
     best = minimize(lost, np.ones(5), method="L-BFGS-B", bounds=[(0, None)] * 5, options={"ftol": 1e-13})
     at = int(np.argmin(np.abs(right.gammas - 1.1)))
-    assert right.profile.log_likelihood[at] == pytest.approx(-best.fun, abs=1e-3)
+    assert right.log_likelihoods[at] == pytest.approx(-best.fun, abs=1e-3)
     assert right.cross_sections[at] / 45.59e-27 == pytest.approx(best.x[4], rel=1e-3)
 
 

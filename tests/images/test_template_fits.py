@@ -92,7 +92,7 @@ def test_the_real_image_is_fitted_with_every_model(run, monkeypatch, tmp_path):
         alone = fit_slope(seen.counts, other.images.model(name).background_templates, halos, reference, SLOPES)
         assert fit.gamma == pytest.approx(alone.gamma, abs=1e-6)
         assert fit.cross_section / alone.cross_section == pytest.approx(1, rel=1e-6)
-    own, wrong = (fits.observed[name].profile.largest_log_likelihood for name in NAMES)
+    own, wrong = (fits.observed[name].log_likelihood for name in NAMES)
     assert own > wrong
     rows = fits_table(fits).rows
     assert [row[:2] for row in rows[:2]] == [(name, "1 of its own") for name in NAMES]

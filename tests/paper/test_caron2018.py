@@ -244,7 +244,7 @@ def test_tables_tell_the_numbers_of_the_run(tiny):
     assert "| training A | snr, 10 kpc, 150 K | 45.59 |" in text
     other = fits.other["snr-10-150"]
     assert f"| {other.gamma:.3f} ± {other.gamma_error:.3f} |" in text
-    loss = other.profile.largest_log_likelihood - fits.other["lorimer-4-150"].profile.largest_log_likelihood
+    loss = other.log_likelihood - fits.other["lorimer-4-150"].log_likelihood
     assert f"| {other.test_statistic:.0f} | {loss:.0f} |" in text
     k = int(np.argmax(errors.number))
     cells = " | ".join(f"{value:.3f}" for value in errors.errors[:, k])
@@ -257,14 +257,13 @@ def test_tables_tell_the_numbers_of_the_run(tiny):
 
 def test_a_slope_beyond_those_tried_is_a_bound():
     from gcesbi.baselines.poisson.halo_slope import SlopeFit
-    from gcesbi.baselines.poisson.profiles import ShapeProfile
     from paper.caron2018.tables import _one_fit
 
-    gammas, ones = np.array([0.8, 1.0, 1.2, 1.4]), np.ones((4, 1))
-    rising = ShapeProfile("gce", gammas, 50 * gammas, 100 * gammas, ones, 0.1 * ones)
-    assert _one_fit(SlopeFit(rising, 4e-26)) == ("≥ 1.40", "40.0", "140")
-    falling = ShapeProfile("gce", gammas, -50 * gammas, 200 - 100 * gammas, ones, 0.1 * ones)
-    assert _one_fit(SlopeFit(falling, 4e-26)) == ("≤ 0.80", "40.0", "120")
+    gammas, ones = np.array([0.8, 1.0, 1.2, 1.4]), np.ones(4)
+    rising = SlopeFit(gammas, 50 * gammas, 100 * gammas, ones, 0.1 * ones, 4e-26)
+    assert _one_fit(rising) == ("≥ 1.40", "40.0", "140")
+    falling = SlopeFit(gammas, -50 * gammas, 200 - 100 * gammas, ones, 0.1 * ones, 4e-26)
+    assert _one_fit(falling) == ("≤ 0.80", "40.0", "120")
 
 
 @pytest.fixture
