@@ -81,7 +81,9 @@ def what_the_data_say(nptf, posterior):
         edges = nptf.model.scd_edges[1:]
         below = [np.interp(one_photon, edges, cdf) for cdf in posterior.samples["scd_cdf"][:, j]]
         print(f"{name}: share of its sources' flux below one photon {median_and_interval(np.array(below), 2)}")
-    print(f"correlation of smooth and point-source share: {posterior.degeneracy.round(2).tolist()}")
+    shares = (posterior.samples[f"{kind}_flux_fraction"].T for kind in ("poisson", "point_source"))
+    correlation = [round(float(np.corrcoef(*pair)[0, 1]), 2) for pair in zip(*shares, strict=True)]
+    print(f"correlation of smooth and point-source share: {correlation}")
 
 
 def pixels(nptf, posterior, n=12):

@@ -191,11 +191,6 @@ class CalibrationCurve:
         """Coverage less nominal level: negative where over-confident."""
         return self.coverage - self.alphas
 
-    @property
-    def nominal_in_band(self) -> Mask:
-        """Per α, whether the band holds the nominal level; each by itself, so 1 − `level` of them miss by chance."""
-        return (self.low <= self.alphas) & (self.alphas <= self.high)
-
     def at(self, alpha: float) -> tuple[float, float, float]:
         """Coverage, low, high at the nearest α of the curve."""
         at = int(np.argmin(np.abs(self.alphas - alpha)))

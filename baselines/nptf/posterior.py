@@ -85,10 +85,3 @@ class NptfPosterior(SamplePosterior):
     def converged(self) -> bool:
         """Whether nothing speaks against convergence; ``convergence.problems`` lists what does."""
         return self.convergence.converged
-
-    @property
-    def degeneracy(self) -> NDArray[np.float64]:
-        """Correlation of the smooth and the point-source share of each template, (n_ps,); NaN if one is absent."""
-        smooth, sources = self.samples["poisson_flux_fraction"], self.samples["point_source_flux_fraction"]
-        both = (smooth.std(axis=0) > 0) & (sources.std(axis=0) > 0)
-        return np.array([np.corrcoef(smooth[:, j], sources[:, j])[0, 1] if ok else np.nan for j, ok in enumerate(both)])

@@ -3,7 +3,7 @@
 from gcesbi.io.catalog import read_catalogue
 from gcesbi.io.folder import read_map, read_mask, read_template
 from gcesbi.io.image import read_intensity_cube
-from gcesbi.io.irf import read_king_table, read_psf
+from gcesbi.io.irf import read_king_table
 from gcesbi.io.observation import read_observation, write_observation
 from gcesbi.io.skymaps import SkyMaps, degrade, map_nside
 
@@ -17,7 +17,6 @@ __all__ = [
     "read_map",
     "read_mask",
     "read_observation",
-    "read_psf",
     "read_template",
     "write_observation",
 ]

@@ -16,52 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from astropy import units
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.io.files import naming
 from gcesbi.io.tables import column_of, opened, table_of
-from gcesbi.physics.psf import PSF
 from gcesbi.physics.psf_table import COS_THETA_WEIGHTS, KingTable
 
-__all__ = ["read_king_table", "read_psf"]
-
-
-def read_psf(
-    path: str | os.PathLike[str],
-    event_type: str,
-    energy_low: float | units.Quantity,
-    energy_high: float | units.Quantity,
-    *,
-    index: float = 2.0,
-    theta_max: float = 5.0,
-    cos_theta_weights: Sequence[float] = COS_THETA_WEIGHTS,
-) -> PSF:
-    """Read the mean point-spread function of an energy bin.
-
-    Parameters
-    ----------
-    path : path
-        Instrument-response file.
-    event_type : str
-        Such as "PSF3", "FRONT", "EDISP0".
-    energy_low, energy_high : float, GeV, or Quantity
-        Edges of the bin; equal edges give the function at that energy.
-    index : float
-        Spectral index of the detected photons within the bin.
-    theta_max : float, deg
-        Angle of truncation.
-    cos_theta_weights : sequence (n_cos_theta,)
-        Weights of the file's bins of cos θ.
-
-    Raises
-    ------
-    InputError
-        As :func:`read_king_table`, and if the bin is not ordered or not covered by the file.
-    """
-    table = read_king_table(path, event_type, cos_theta_weights)
-    return PSF.from_table(table, energy_low, energy_high, index=index, theta_max=theta_max)
+__all__ = ["read_king_table"]
 
 
 def read_king_table(

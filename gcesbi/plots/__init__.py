@@ -4,7 +4,7 @@ Save one with ``figure.savefig(path)``, or hand it to :class:`gcesbi.report.html
 """
 
 from .calibration import coverage_curves, distance_histogram, pit_histogram, sharpness_histogram
-from .sky import counts_and_residuals, sky_image, sky_map
+from .sky import counts_and_residuals, sky_image
 from .source_counts import THRESHOLD_3FGL, cumulative_source_counts, source_counts
 from .spectra import flux_fractions, spectra
 from .style import PALETTE, Summary, label
@@ -29,7 +29,6 @@ __all__ = [
     "recovered_fluxes",
     "sharpness_histogram",
     "sky_image",
-    "sky_map",
     "source_counts",
     "spectra",
     "training_curves",

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike
 from gcesbi.errors import InputError
 from gcesbi.sky import Region
 
-from .style import Array, blank, check_shape
+from .style import Array, check_shape
 
-__all__ = ["counts_and_residuals", "sky_image", "sky_map"]
+__all__ = ["counts_and_residuals", "sky_image"]
 
 MASKED = "0.82"
 Scale = Literal["linear", "log", "signed"]
@@ -48,30 +48,6 @@ def sky_image(region: Region, values: ArrayLike, n: int = 500) -> tuple[Array, t
     lat = bottom + (np.arange(rows) + 0.5) * (top - bottom) / rows
     at = region.index[hp.ang2pix(region.nside, *np.meshgrid(lon, lat), nest=True, lonlat=True)]
     return np.where(at >= 0, values[at], np.nan), (left, right, bottom, top)
-
-
-def sky_map(
-    region: Region,
-    values: ArrayLike,
-    unit: str = "counts per pixel",
-    title: str = "",
-    scale: Scale = "linear",
-    limits: tuple[float, float] | None = None,
-) -> Figure:
-    """Map of values (n_pix,) on a region; what is masked or outside is grey.
-
-    Parameters
-    ----------
-    unit : str
-        Written along the colour bar.
-    scale : "linear", "log" or "signed"
-        *log* draws values at or below zero in the lowest colour; *signed* is symmetric about a white zero.
-    limits : (low, high), optional
-        Ends of the colours; by default the range of the values, its upper 0.2 % left off.
-    """
-    figure, axes = blank(6.2, 5.2)
-    draw_sky(axes, region, values, unit, title, scale, limits)
-    return figure
 
 
 def counts_and_residuals(region: Region, counts: ArrayLike, model: ArrayLike, title: str = "Model") -> Figure:
@@ -104,7 +80,17 @@ def draw_sky(
     limits: tuple[float, float] | None = None,
     bar: Literal["right", "bottom"] = "right",
 ) -> AxesImage:
-    """Draw a map with its colour bar into a panel of a figure."""
+    """Draw values (n_pix,) of a region with their colour bar into a panel; what is masked or outside is grey.
+
+    Parameters
+    ----------
+    unit : str
+        Written along the colour bar.
+    scale : "linear", "log" or "signed"
+        *log* draws values at or below zero in the lowest colour; *signed* is symmetric about a white zero.
+    limits : (low, high), optional
+        Ends of the colours; by default the range of the values, its upper 0.2 % left off.
+    """
     image, extent = sky_image(region, values)
     low, high = _limits(image[np.isfinite(image)], scale) if limits is None else limits
     if scale == "log":

@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 
 from gcesbi.errors import InputError
-from gcesbi.io.irf import read_king_table, read_psf
+from gcesbi.io.irf import read_king_table
 from gcesbi.physics.psf import PSF
 from gcesbi.physics.psf_table import COS_THETA_WEIGHTS, P8R3_ULTRACLEANVETO_V3_PSF3, KingTable
 
@@ -55,7 +55,7 @@ def test_psf_at_a_node_is_the_king_function_of_its_parameters(tmp_path):
     energy = table.energy[0]
     scale = np.sqrt((0.05 * (energy / 0.1) ** -0.8) ** 2 + 6e-4**2)
     king = PSF.king(table.f_core[0], table.s_core[0], table.g_core[0], table.s_tail[0], table.g_tail[0], scale)
-    psf = read_psf(tmp_path / "irf.fits", "PSF3", energy, energy, cos_theta_weights=WEIGHTS)
+    psf = PSF.from_table(table, energy, energy)
     np.testing.assert_allclose(psf.density([0, 0.1, 1]), king.density([0, 0.1, 1]), rtol=1e-6)
 
 
@@ -87,7 +87,7 @@ def test_other_bad_input(tmp_path):
     with pytest.raises(InputError, match="cos_theta_weights: must not be negative"):
         read_king_table(path, "PSF3", (1, -1, 1))
     with pytest.raises(InputError, match=r"energy: must lie in \[3.162, 31.62\] GeV"):
-        read_psf(path, "PSF3", 2, 20, cos_theta_weights=WEIGHTS)
+        PSF.from_table(read_king_table(path, "PSF3", WEIGHTS), 2, 20)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_built_in_table_is_the_real_average(real_irf):
 
 
 def test_real_psf_of_a_bin_is_the_built_in_one(real_irf):
-    radii = read_psf(real_irf, "PSF3", 2, 20).containment_radius([0.68, 0.95])
+    radii = PSF.from_table(read_king_table(real_irf, "PSF3"), 2, 20).containment_radius([0.68, 0.95])
     np.testing.assert_allclose(radii, PSF.default(2, 20).containment_radius([0.68, 0.95]), rtol=1e-5)
 
 
@@ -115,6 +115,7 @@ def test_real_psf_of_a_bin_is_the_built_in_one(real_irf):
 )
 def test_every_event_type_is_read_and_better_classes_are_sharper(data_folder, letters, types):
     path = data_folder / "irf" / f"psf_P8R3_ULTRACLEANVETO_V3_{letters}.fits"
-    radii = [float(read_psf(path, event_type, 2, 2).containment_radius(0.68)) for event_type in types]
+    tables = (read_king_table(path, event_type) for event_type in types)
+    radii = [float(PSF.from_table(table, 2, 2).containment_radius(0.68)) for table in tables]
     assert radii == sorted(radii, reverse=True)
     assert 0.2 < radii[-1] < radii[0] < 1.2
