@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gcesbi.baselines.nptf.fit import NPTF
-    from gcesbi.baselines.nptf.likelihood import NptfGradient, NptfLikelihood, nptf_log_likelihood
+    from gcesbi.baselines.nptf.likelihood import NptfLikelihood, nptf_log_likelihood
     from gcesbi.baselines.nptf.posterior import NptfPosterior
     from gcesbi.baselines.nptf.priors import ModelPriors, NptfPriors, ShapePriors
     from gcesbi.baselines.nptf.psf_correction import PsfCorrection, psf_correction
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from gcesbi.baselines.poisson.halo_slope import SlopeFit, fit_slope
     from gcesbi.baselines.poisson.likelihood import poisson_deviance, poisson_log_likelihood
-    from gcesbi.baselines.poisson.posterior import ChainSettings, PoissonChainPosterior, PoissonPosterior
+    from gcesbi.baselines.poisson.posterior import PoissonChainPosterior, PoissonPosterior
     from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
     from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
     from gcesbi.baselines.samplers.ensemble import Ensemble
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "nptf.fit": ("NPTF",),
-    "nptf.likelihood": ("NptfGradient", "NptfLikelihood", "nptf_log_likelihood"),
+    "nptf.likelihood": ("NptfLikelihood", "nptf_log_likelihood"),
     "nptf.posterior": ("NptfPosterior",),
     "nptf.priors": ("ModelPriors", "NptfPriors", "ShapePriors"),
     "nptf.psf_correction": ("PsfCorrection", "psf_correction"),
@@ -47,7 +47,7 @@ _HOMES = {
     "poisson.fit": ("PoissonFit", "PoissonFitResult"),
     "poisson.goodness_of_fit": ("DeviantPixel", "GoodnessOfFit", "deviance", "deviant_pixels", "goodness_of_fit"),
     "poisson.likelihood": ("poisson_deviance", "poisson_log_likelihood"),
-    "poisson.posterior": ("ChainSettings", "PoissonChainPosterior", "PoissonPosterior"),
+    "poisson.posterior": ("PoissonChainPosterior", "PoissonPosterior"),
     "poisson.priors": ("Fixed", "NormPrior", "UserTemplate"),
     "poisson.halo_slope": ("SlopeFit", "fit_slope"),
     "poisson.spectrum": ("TemplateSpectrum",),
@@ -64,7 +64,6 @@ __all__ = [
     "BrokenPowerLaws",
     "Chain",
     "ChainConvergence",
-    "ChainSettings",
     "Convergence",
     "DeviantPixel",
     "Ensemble",
@@ -76,7 +75,6 @@ __all__ = [
     "NestedConvergence",
     "NestedSampling",
     "NormPrior",
-    "NptfGradient",
     "NptfLikelihood",
     "NptfPosterior",
     "NptfPriors",

@@ -144,7 +144,7 @@ def main():
         count_vectors(theta, shares, density, vector)
     value = best(lambda: likelihood.evaluate_many(norms, smooth, power_laws, 1), 100)
     three = best(lambda: likelihood.evaluate_many(norms, smooth, skew_normals, 1), 100)
-    gradient = best(lambda: likelihood.gradient(mean, thetas), 50)
+    gradient = best(lambda: likelihood.vector_gradient(mean, power_laws(slice(0, 1))[0]), 50)
     slow = best(lambda: plain(counts, mean, sources, vectors), 10)
     slowest = best(lambda: textbook(counts[::50], mean[::50], sources[:, ::50], np.array(thetas), shares, density), 1)
     work = float(np.sum(counts * (counts + 1)) / 2)

@@ -155,13 +155,9 @@ class CalibrationReport:
     ) -> CalibrationReport:
         """Judge Gaussian predictions; truth, mean and std (n_map, ...), every pair counts."""
         z = z_score(truth, mean, std)
-        covered, every = gaussian_covered(truth, mean, std, ALPHAS), np.ones(z.shape, bool)
-        pairs = _Pairs(
-            alphas=ALPHAS,
-            covered=covered,
-            used=every,
-            held=covered,
-            judged=every,
+        pairs = _all_pairs(
+            ALPHAS,
+            gaussian_covered(truth, mean, std, ALPHAS),
             score=z,
             square=z**2,
             crps=crps_gaussian(truth, mean, std),

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
+from .calibration import plain
 from .checks import check_finite
 from .estimate import Estimate
 
@@ -87,20 +88,8 @@ class ConditionalCalibration:
             "calibrated": self.calibrated,
             "worst": self.worst.name,
             "groups": [
-                {
-                    "name": group.name,
-                    "n_map": group.n_map,
-                    "few_maps": group.few_maps,
-                    **{
-                        key: float(x) if np.isfinite(x) else None
-                        for key, x in zip(
-                            ("value", "low", "high"),
-                            (group.estimate.value, group.estimate.low, group.estimate.high),
-                            strict=True,
-                        )
-                    },
-                }
-                for group in self.groups
+                {"name": each.name, "n_map": each.n_map, "few_maps": each.few_maps, **plain(vars(each.estimate))}
+                for each in self.groups
             ],
         }
 

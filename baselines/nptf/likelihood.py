@@ -27,7 +27,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.baselines.nptf.count_integrals import count_vectors, count_vectors_with_derivatives
+from gcesbi.baselines.nptf.count_integrals import count_vectors
 from gcesbi.baselines.nptf.recursion import (
     STRIDE,
     FloatArray,
@@ -41,7 +41,6 @@ from gcesbi.errors import InputError
 from gcesbi.sky.observation import check_counts
 
 __all__ = [
-    "NptfGradient",
     "NptfLikelihood",
     "VectorGradient",
     "check_theta",
@@ -76,7 +75,7 @@ def check_theta(theta: ArrayLike, name: str = "theta") -> NDArray[np.float64]:
 
 def _check_psf_table(f: ArrayLike, df_rho: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     shares, density = np.asarray(f, dtype=np.float64), np.asarray(df_rho, dtype=np.float64)
-    if shares.shape != density.shape or shares.ndim not in (1, 2) or shares.size == 0:
+    if shares.shape != density.shape or shares.ndim != 1 or shares.size == 0:
         raise InputError(f"psf_f, psf_df_rho: must be vectors of one length, got {shares.shape} and {density.shape}")
     if not np.all((shares > 0) & (shares <= 1)):
         raise InputError(f"psf_f: must lie in (0, 1], got {shares[~((shares > 0) & (shares <= 1))].flat[0]}")
@@ -99,24 +98,6 @@ def _check_values(name: str, values: NDArray[np.float64]) -> None:
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
         raise InputError(f"{name}: must be finite and not negative, got {values[bad][0]} in {bad.sum()} places")
-
-
-@dataclass(frozen=True, eq=False)
-class NptfGradient:
-    """Log-likelihood and its derivatives.
-
-    Attributes
-    ----------
-    value : float
-    by_mean : array (n_pix,)
-        By every pixel's mean of the smooth emission.
-    by_theta : tuple of array
-        By [A, n_1 .., S_1 ..] of every point-source template.
-    """
-
-    value: float
-    by_mean: NDArray[np.float64]
-    by_theta: tuple[NDArray[np.float64], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,42 +133,12 @@ class NptfLikelihood:
     views: tuple[SourceView, ...]
 
     @classmethod
-    def build(
-        cls,
-        counts: ArrayLike,
-        templates: ArrayLike,
-        psf_f: ArrayLike,
-        psf_df_rho: ArrayLike,
-        exposure_ratio: ArrayLike | None = None,
-        n_exposure: int = 1,
-    ) -> NptfLikelihood:
-        """Sort pixels into blocks.
-
-        Parameters
-        ----------
-        counts : array (n_pix,)
-        templates : array (n_ps, n_pix)
-            Point-source templates: dN/dS in a pixel is T times the common one.
-        psf_f, psf_df_rho : array (n_share,) or (n_ps, n_share)
-            Shares of a source's light, and expected number of pixels that receive them.
-        exposure_ratio : array (n_pix,), optional
-            Exposure over the mean to which S refers. A source of S counts at the mean gives `exposure_ratio` S counts.
-        n_exposure : int
-            Pixels are split by exposure into as many groups of equal size; each uses its mean ratio. With one group,
-            the default, the ratio is taken as 1 everywhere, as is customary.
-        """
+    def build(cls, counts: ArrayLike, templates: ArrayLike, psf_f: ArrayLike, psf_df_rho: ArrayLike) -> NptfLikelihood:
+        """Sort pixels of one exposure into blocks; arguments as for :func:`nptf_log_likelihood`."""
         k, maps = _check_maps(counts, templates)
-        shares, density = (np.atleast_2d(table) for table in _check_psf_table(psf_f, psf_df_rho))
-        if len(shares) not in (1, len(maps)):
-            raise InputError(f"psf_f: must hold one table, or one for each of {len(maps)} templates, got {len(shares)}")
-        group, ratio = exposure_groups(exposure_ratio, n_exposure, k.size)
-        rows = np.broadcast_to(np.arange(len(shares)), len(maps))
-        tables = [
-            tuple(np.ascontiguousarray(np.tile(table[row], (len(ratio), 1))) for table in (shares, density))
-            for row in rows
-        ]
-        views = [SourceView(f, rho, ratio, 1.0, int(k.max()) + 1) for f, rho in tables]
-        return cls.of_groups(k, maps, group, views)
+        shares, density = (table[None] for table in _check_psf_table(psf_f, psf_df_rho))
+        view = SourceView(shares, density, np.ones(1), 1.0, int(k.max()) + 1)
+        return cls.of_groups(k, maps, np.zeros(k.size, dtype=np.int64), [view] * len(maps))
 
     @classmethod
     def of_groups(
@@ -239,17 +190,6 @@ class NptfLikelihood:
         """Log-likelihood for the mean of the smooth emission (n_pix,) and n_ps source-count distributions."""
         return float(self.log_probabilities(mean, thetas).sum())
 
-    def gradient(self, mean: ArrayLike, thetas: Sequence[ArrayLike]) -> NptfGradient:
-        """Log-likelihood and its derivatives by mean and thetas, in closed form."""
-        checked = [check_theta(theta) for theta in thetas]
-        vectors = self._vectors(checked, derivatives=True)
-        found = self.vector_gradient(mean, np.ascontiguousarray(vectors[:, :, 0]))
-        by_theta = tuple(
-            np.einsum("gm,gpm->p", found.by_vectors[:, j], vectors[:, j, 1 : 1 + len(theta)])
-            for j, theta in enumerate(checked)
-        )
-        return NptfGradient(found.value, found.by_mean, by_theta)
-
     def vector_gradient(self, mean: ArrayLike, vectors: NDArray[np.float64]) -> VectorGradient:
         """Log-likelihood and its derivatives for vectors X (n_group, n_ps, n_row), in closed form."""
         blocks = self.blocks
@@ -295,25 +235,15 @@ class NptfLikelihood:
                 list(pool.map(work, parts))
         return out
 
-    def _vectors(self, thetas: list[NDArray[np.float64]], derivatives: bool = False) -> NDArray[np.float64]:
-        """X (n_group, n_ps, n) or, with derivatives, (n_group, n_ps, 1 + n_theta, n), zeros at the end."""
+    def _vectors(self, thetas: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """X (n_group, n_ps, n_row), zeros at the end."""
         if len(thetas) != self.n_ps:
             raise InputError(f"thetas: need one for each of {self.n_ps} templates, got {len(thetas)}")
-        n = self.blocks.max_count + 1
-        rows = 1 + max(len(theta) for theta in thetas) if derivatives else 1
-        out = np.zeros((self.n_group, self.n_ps, rows, n + STRIDE))
+        out = np.zeros((self.n_group, self.n_ps, self.n_row))
         for j, (theta, view) in enumerate(zip(thetas, self.views, strict=True)):
             for g, ratio in enumerate(view.ratio):
-                scaled, target = at_exposure(theta, ratio), out[g, j, :, :n]
-                table = (view.shares[g], view.density[g])
-                if derivatives:
-                    count_vectors_with_derivatives(scaled, *table, target[0], target[1 : 1 + len(theta)])
-                    n_break = len(theta) // 2 - 1
-                    target[1] /= ratio
-                    target[1 + len(theta) - n_break : 1 + len(theta)] *= ratio
-                else:
-                    count_vectors(scaled, *table, target[0])
-        return out if derivatives else out[:, :, 0]
+                count_vectors(at_exposure(theta, ratio), view.shares[g], view.density[g], out[g, j, : view.n])
+        return out
 
 
 def _split(n: int, parts: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

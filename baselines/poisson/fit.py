@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from gcesbi.baselines.poisson.intervals import profile_intervals, upper_limits
 from gcesbi.baselines.poisson.likelihood import check_covered, check_templates, log_factorials
 from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
-from gcesbi.baselines.poisson.posterior import ChainSettings, PoissonChainPosterior, PoissonPosterior, sample_chain
+from gcesbi.baselines.poisson.posterior import PoissonChainPosterior, PoissonPosterior, sample_chain
 from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
 from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
 from gcesbi.errors import InputError
@@ -306,7 +306,7 @@ class PoissonFitResult:
     # -- intervals ----------------------------------------------------------------------------------------------
 
     def intervals(self, level: float = 0.6827) -> Array:
-        """Ends of the profile-likelihood intervals, (n_template, [n_energy,] 2); see :mod:`.poisson_intervals`."""
+        """Ends of the profile-likelihood intervals, (n_template, [n_energy,] 2); see :mod:`.intervals`."""
         pairs = zip(self.fit.problems, self.optima, strict=True)
         return self._squeeze(np.stack([profile_intervals(*pair, level) for pair in pairs], axis=1))
 
@@ -365,17 +365,17 @@ class PoissonFitResult:
         """Posterior of fluxes and their fractions under the fit's priors, to second order."""
         return PoissonPosterior(self.coordinates, self.fit.problems, self.optima, self.quantities)
 
-    def sample_posterior(self, settings: ChainSettings | None = None, seed: int = 0) -> PoissonChainPosterior:
-        """Posterior under the fit's priors by emcee, bin by bin, exact also where bins hold few counts."""
-        chosen = settings or ChainSettings()
+    def sample_posterior(self, n_steps: int = 2000, n_walkers: int = 32, seed: int = 0) -> PoissonChainPosterior:
+        """Posterior under the fit's priors by emcee, bin by bin, exact also where bins hold few counts.
+
+        A fifth of the steps is dropped; `n_walkers` must be even, and at least 2 n_template + 2.
+        """
         seeds = [int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(len(self.optima))]
-        chains = [
-            sample_chain(problem, optimum, self.names, chosen, each)
+        chains = tuple(
+            sample_chain(problem, optimum, self.names, n_steps, n_walkers, each)
             for problem, optimum, each in zip(self.fit.problems, self.optima, seeds, strict=True)
-        ]
-        return PoissonChainPosterior(
-            self.coordinates, self.fit.problems, self.optima, self.quantities, tuple(chains), seed
         )
+        return PoissonChainPosterior(self.coordinates, self.fit.problems, self.optima, self.quantities, chains, seed)
 
     def quantities(self, norms: Array) -> dict[str, Array]:
         """Fluxes, their fractions and spectra of norms (n, n_template, n_energy)."""

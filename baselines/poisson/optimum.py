@@ -15,8 +15,7 @@ held at several values, as a profile needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -100,9 +99,6 @@ class Optima:
         values = (self.log_likelihood[i], self.objective[i], self.kkt_residual[i])
         return Optimum(self.norms[i], self.gradient[i], self.information[i], *(float(v) for v in values))
 
-    def __iter__(self) -> Iterator[Optimum]:
-        return (self[i] for i in range(len(self)))
-
 
 def maximise(
     counts: NDArray[np.integer],
@@ -118,15 +114,10 @@ def maximise(
     counts : array (n_pix,)
     templates : array (n_template, n_pix)
         Checked, see :func:`gcesbi.baselines.poisson.likelihood.check_templates`.
-    bounds : array (n_template, 2), optional
-        Lowest (>= 0) and highest norm; equal for a fixed norm. From 0 to infinity by default.
-    centre, width : array (n_template,), optional
-        Gaussian priors on the norms; width inf for none.
+    bounds, centre, width : array (n_template, 2), (n_template,) and (n_template,), optional
+        As for :class:`PoissonProblem`; by default norms are free from 0 to infinity.
     """
-    seen = np.flatnonzero(counts)
-    return _Problem.build(counts[None, seen], templates[:, seen], templates.sum(axis=1), bounds, centre, width).solve(
-        None
-    )[0]
+    return _seen(counts, templates, bounds, centre, width).solve(None)[0]
 
 
 def maximise_many(
@@ -144,8 +135,7 @@ def maximise_many(
     counts : array (n, n_pix) or (n_pix,)
         One map each, or one for all.
     templates : array (n_template, n_pix)
-    bounds : array (n, n_template, 2) or (n_template, 2), optional
-    centre, width : array (n_template,), optional
+    bounds, centre, width : array ([n,] n_template, 2), (n_template,) and (n_template,), optional
         As for :func:`maximise`.
     start : array (n, n_template) or (n_template,), optional
         Where to begin; by default, where the mean of all maps has its maximum.
@@ -196,9 +186,7 @@ class PoissonProblem:
 
     @cached_property
     def _prepared(self) -> _Problem:
-        seen, total = np.flatnonzero(self.counts), self.templates.sum(axis=1)
-        known = (self.bounds, self.centre, self.width)
-        return _Problem.build(self.counts[None, seen], self.templates[:, seen], total, *known)
+        return _seen(self.counts, self.templates, self.bounds, self.centre, self.width)
 
     def evaluate(self, norms: Array) -> tuple[float, Array, Array]:
         """Objective, gradient and information at some norms (n_template,)."""
@@ -208,7 +196,7 @@ class PoissonProblem:
 
     def maximise(self) -> Optimum:
         """The maximum."""
-        return maximise(self.counts, self.templates, self.bounds, self.centre, self.width)
+        return self._prepared.solve(None)[0]
 
     def hold(self, which: NDArray[np.int64], values: Array, start: Array) -> Optima:
         """Maxima with norm `which[i]` held at `values[i]`, each (n,); `start` is (n, n_template) or (n_template,)."""
@@ -290,17 +278,14 @@ class _Problem:
 
     def rows(self, chosen: NDArray[np.int64]) -> _Problem:
         """Some of the likelihoods."""
-        one = len(self.counts) == 1
-        counts, constant = (
-            (self.counts, self.log_factorials)
-            if one
-            else (
-                self.counts[chosen],
-                self.log_factorials[chosen],
-            )
+        own = slice(None) if len(self.counts) == 1 else chosen
+        return replace(
+            self,
+            counts=self.counts[own],
+            low=self.low[chosen],
+            high=self.high[chosen],
+            log_factorials=self.log_factorials[own],
         )
-        shared = (self.templates, self.total, self.pairs)
-        return _Problem(counts, *shared, self.low[chosen], self.high[chosen], self.centre, self.precision, constant)
 
     def value(self, norms: Array) -> tuple[Array, Array]:
         """Objective (n,), -inf where counts meet a mean of zero, and mean (n, n_pix), raised there."""
@@ -370,6 +355,18 @@ class _Problem:
             found[poor] = np.clip(norms[poor] + length[poor, None] * step[poor], part.low, part.high)
             result[poor], mean[poor] = part.value(found[poor])
         return found, result, mean
+
+
+def _seen(
+    counts: NDArray[np.integer],
+    templates: Array,
+    bounds: ArrayLike | None,
+    centre: ArrayLike | None,
+    width: ArrayLike | None,
+) -> _Problem:
+    """The likelihood of one map (n_pix,)."""
+    seen = np.flatnonzero(counts)
+    return _Problem.build(counts[None, seen], templates[:, seen], templates.sum(axis=1), bounds, centre, width)
 
 
 def kkt_residual(norms: Array, gradient: Array, information: Array, low: Array, high: Array) -> Array:

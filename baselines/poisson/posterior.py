@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import time
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -14,14 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
-from gcesbi.baselines.samplers.sampling import Chain, SamplingWarning, diagnose, run_emcee
+from gcesbi.baselines.samplers.sampling import Chain, run_emcee
 from gcesbi.errors import InputError
 from gcesbi.posterior import Coordinates, Posterior, SamplePosterior, check_levels
 
-__all__ = ["ChainSettings", "PoissonChainPosterior", "PoissonPosterior", "log_posterior", "sample_chain"]
+__all__ = ["PoissonChainPosterior", "PoissonPosterior", "log_posterior", "sample_chain"]
 
 _GIBBS_BURN_IN = 50
-_SLICE = 250  # steps between two looks at the clock
 
 Array = NDArray[np.float64]
 Quantities = Callable[[Array], dict[str, Array]]
@@ -111,36 +106,6 @@ class PoissonChainPosterior(SamplePosterior):
         return all(chain.convergence.converged for chain in self.chains)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChainSettings:
-    """How a posterior is sampled.
-
-    Parameters
-    ----------
-    n_steps : int
-        Of every walker, burn-in included.
-    n_walkers : int
-        At least 2 n_template + 2, even.
-    burn_in : float
-        Share of the steps that is dropped.
-    seconds : float
-        For one energy bin; a chain that runs out of time keeps what it has.
-    """
-
-    n_steps: int = 2000
-    n_walkers: int = 32
-    burn_in: float = 0.2
-    seconds: float = math.inf
-
-    def __post_init__(self) -> None:
-        if self.n_steps < 10:
-            raise InputError(f"n_steps: must be at least 10, got {self.n_steps}")
-        if not 0 <= self.burn_in <= 0.5:
-            raise InputError(f"burn_in: must lie in [0, 0.5], got {self.burn_in}")
-        if not self.seconds > 0:
-            raise InputError(f"seconds: must be above zero, got {self.seconds}")
-
-
 def log_posterior(problem: PoissonProblem, norms: Array) -> Array:
     """Ln L without ln k!, plus the Gaussian priors, (n,), of norms (n, n_template); -inf outside the bounds."""
     inside = np.all((norms >= problem.bounds[:, 0]) & (norms <= problem.bounds[:, 1]), axis=1)
@@ -153,18 +118,14 @@ def log_posterior(problem: PoissonProblem, norms: Array) -> Array:
 
 
 def sample_chain(
-    problem: PoissonProblem,
-    optimum: Optimum,
-    names: tuple[str, ...],
-    settings: ChainSettings,
-    seed: int,
+    problem: PoissonProblem, optimum: Optimum, names: tuple[str, ...], n_steps: int, n_walkers: int, seed: int
 ) -> Chain:
     """Chain over the norms of one energy bin that are not fixed, begun from the quadratic posterior.
 
     Warns
     -----
     SamplingWarning
-        If the chain did not converge, or time ran out: it holds what was drawn until then.
+        If the chain did not converge.
     """
     rows = np.flatnonzero(problem.varied)
     if not rows.size:
@@ -175,43 +136,8 @@ def sample_chain(
         norms[:, rows] = points
         return log_posterior(problem, norms)
 
-    start = _truncated_gaussian(optimum, problem.bounds, settings.n_walkers, np.random.default_rng(seed))[:, rows]
-    chosen = tuple(names[i] for i in rows)
-    parts = _slices(log_probability, start, chosen, settings, seed)
-    samples, values = (np.concatenate([getattr(p, name) for p in parts]) for name in ("samples", "log_probability"))
-    first = int(settings.burn_in * len(samples))
-    acceptance = float(np.mean([part.convergence.acceptance for part in parts]))
-    convergence = diagnose(samples[first:], chosen, acceptance)
-    problems = list(convergence.problems)
-    if len(samples) < settings.n_steps:
-        problems.append(f"stopped after {len(samples)} of {settings.n_steps} steps")
-    if problems:
-        warnings.warn(f"Poisson chain: {'; '.join(problems)}", SamplingWarning, stacklevel=2)
-    return Chain(samples[first:], values[first:], convergence)
-
-
-def _slices(
-    log_probability: Callable[[Array], Array],
-    start: Array,
-    names: tuple[str, ...],
-    settings: ChainSettings,
-    seed: int,
-) -> list[Chain]:
-    """Parts of a chain, one after another, until all steps are done, time is up or somebody interrupts."""
-    parts: list[Chain] = []
-    done, begin = 0, time.monotonic()
-    seeds = np.random.SeedSequence(seed).generate_state(-(-settings.n_steps // _SLICE))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SamplingWarning)  # the whole chain is judged, not its parts
-            while done < settings.n_steps and (not parts or time.monotonic() - begin < settings.seconds):
-                n = settings.n_steps - done if settings.n_steps - done < 2 * _SLICE else _SLICE
-                parts.append(run_emcee(log_probability, start, n, int(seeds[len(parts)]), names, 0.0, progress=False))
-                start, done = parts[-1].samples[-1], done + n
-    except KeyboardInterrupt:
-        if not parts:
-            raise
-    return parts
+    start = _truncated_gaussian(optimum, problem.bounds, n_walkers, np.random.default_rng(seed))[:, rows]
+    return run_emcee(log_probability, start, n_steps, seed, [names[i] for i in rows], burn_in=0.2, progress=False)
 
 
 def _truncated_gaussian(optimum: Optimum, bounds: Array, n: int, rng: np.random.Generator) -> Array:

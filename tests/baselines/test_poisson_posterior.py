@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import gamma, kstest, truncnorm
 
 from gcesbi.baselines import Fixed, NormPrior, PoissonFit, SamplingWarning
-from gcesbi.baselines.poisson.posterior import ChainSettings, _between, log_posterior
+from gcesbi.baselines.poisson.posterior import _between, log_posterior
 from gcesbi.errors import InputError
 
 from .conftest import SmallModel, observe
@@ -57,7 +57,7 @@ def test_chain_is_exact_for_few_counts(n):
     """One flat template, flat prior: the norm follows Gamma(n + 1, 1 / S); the quadratic posterior does not."""
     model, observation = few_counts(n)
     result = PoissonFit(model, observation).run()
-    chain = result.sample_posterior(ChainSettings(n_steps=2000, n_walkers=16), seed=3)
+    chain = result.sample_posterior(n_steps=2000, n_walkers=16, seed=3)
     assert chain.converged
     size, law = model.templates.sum(), gamma(n + 1)
     effective = chain.chains[0].convergence.ess[0]
@@ -72,7 +72,7 @@ def test_chain_is_exact_for_few_counts(n):
 def test_chain_agrees_with_the_quadratic_posterior_for_many_counts():
     model = SmallModel.build(n_energy=2, brightness=300.0)
     result = PoissonFit(model, observe(model, seed=4), {"disk": Fixed(5.0)}).run()
-    chain = result.sample_posterior(ChainSettings(n_steps=1500, n_walkers=20), seed=5)
+    chain = result.sample_posterior(n_steps=1500, n_walkers=20, seed=5)
     assert chain.norms.shape[1:] == (4, 2)
     assert np.all(chain.norms[:, 3] == 5.0)
     assert [len(each.convergence.names) for each in chain.chains] == [3, 3]
@@ -85,38 +85,9 @@ def test_chain_agrees_with_the_quadratic_posterior_for_many_counts():
 
 def test_the_same_seed_gives_the_same_chain():
     result = PoissonFit(*few_counts(3)).run()
-    settings = ChainSettings(n_steps=400, n_walkers=8)
     with pytest.warns(SamplingWarning):
-        one, two = (result.sample_posterior(settings, seed=6) for _ in range(2))
+        one, two = (result.sample_posterior(n_steps=400, n_walkers=8, seed=6) for _ in range(2))
     np.testing.assert_array_equal(one.norms, two.norms)
-
-
-def test_a_chain_out_of_time_keeps_what_it_has():
-    result = PoissonFit(*few_counts(3)).run()
-    with pytest.warns(SamplingWarning, match="stopped after 250 of 5000 steps"):
-        chain = result.sample_posterior(ChainSettings(n_steps=5000, n_walkers=8, seconds=1e-6))
-    assert chain.chains[0].samples.shape == (200, 8, 1)
-    assert np.isfinite(chain.norms).all()
-
-
-def test_an_interrupted_chain_keeps_what_it_has(monkeypatch):
-    import gcesbi.baselines.poisson.posterior as module
-
-    calls, run = [], module.run_emcee
-
-    def interrupted(*args, **options):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return run(*args, **options)
-
-    monkeypatch.setattr(module, "run_emcee", interrupted)
-    result = PoissonFit(*few_counts(3)).run()
-    with pytest.warns(SamplingWarning, match="stopped after 500 of 5000 steps"):
-        result.sample_posterior(ChainSettings(n_steps=5000, n_walkers=8))
-    calls[:] = [1, 1]
-    with pytest.raises(KeyboardInterrupt):
-        result.sample_posterior(ChainSettings(n_steps=5000, n_walkers=8))
 
 
 def test_log_posterior_is_the_objective():
@@ -127,19 +98,6 @@ def test_log_posterior_is_the_objective():
     found = log_posterior(problem, norms)
     assert found[0] == pytest.approx(problem.evaluate(norms[0])[0], abs=1e-8)
     assert np.all(np.isneginf(found[1:]))
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"n_steps": 5}, "n_steps: must be at least 10, got 5"),
-        ({"burn_in": 0.9}, r"burn_in: must lie in \[0, 0.5\]"),
-        ({"seconds": 0.0}, "seconds: must be above zero"),
-    ],
-)
-def test_settings_are_checked(settings, message):
-    with pytest.raises(InputError, match=message):
-        ChainSettings(**settings)
 
 
 def test_nothing_to_sample():
