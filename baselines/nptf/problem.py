@@ -131,10 +131,6 @@ class NptfProblem:
         """Log of the prior's density (...), for parameter vectors (..., n_dim)."""
         return self.prior.log_prob(torch.as_tensor(np.asarray(theta, dtype=np.float64))).numpy()
 
-    def sample_prior(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Draw `n` parameter vectors (n, n_dim) from the prior."""
-        return self.prior.draw(n, rng)
-
     # -- likelihood ----------------------------------------------------------------------------------------------
 
     @cached_property

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from gcesbi.baselines.samplers.sampling import Diagnosis
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target
 from gcesbi.errors import InputError
 from gcesbi.io.files import write_atomically
@@ -31,7 +32,7 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class NestedConvergence:
+class NestedConvergence(Diagnosis):
     """How far a nested sampling run came.
 
     Attributes
@@ -60,11 +61,6 @@ class NestedConvergence:
         elif self.explored and self.n_eff < self.wanted:
             found.append(f"time ran out at an effective sample size of {self.n_eff:.0f}, {self.wanted:.0f} were wanted")
         return tuple(found)
-
-    @property
-    def converged(self) -> bool:
-        """Whether nothing speaks against it."""
-        return not self.problems
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from scipy.linalg import cholesky, solve_triangular
 from tqdm import tqdm
 
 from gcesbi.baselines.samplers.maximum import start_points
-from gcesbi.baselines.samplers.sampling import rank_diagnostics, rank_problems
+from gcesbi.baselines.samplers.sampling import Diagnosis, rank_diagnostics, rank_problems
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
 from gcesbi.errors import InputError
 
@@ -37,7 +37,7 @@ _POINTS = 100  # about the maxima, whose covariance is the first
 
 
 @dataclass(frozen=True, eq=False)
-class ChainConvergence:
+class ChainConvergence(Diagnosis):
     """Diagnostics of independent chains.
 
     Attributes
@@ -70,11 +70,6 @@ class ChainConvergence:
         if self.n_divergent:
             found.append(f"{self.n_divergent} steps diverged")
         return tuple(found)
-
-    @property
-    def converged(self) -> bool:
-        """Whether nothing speaks against it."""
-        return not self.problems
 
 
 @dataclass(frozen=True, kw_only=True)

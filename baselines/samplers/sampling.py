@@ -28,6 +28,7 @@ __all__ = [
     "BlockMove",
     "Chain",
     "Convergence",
+    "Diagnosis",
     "SamplingWarning",
     "diagnose",
     "rank_diagnostics",
@@ -42,8 +43,22 @@ class SamplingWarning(UserWarning):
     """A chain did not converge."""
 
 
+class Diagnosis:
+    """What a sampler says of its own convergence."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What speaks against convergence."""
+        raise NotImplementedError
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing does."""
+        return not self.problems
+
+
 @dataclass(frozen=True, eq=False)
-class Convergence:
+class Convergence(Diagnosis):
     """Diagnostics of a chain, after its burn-in.
 
     Attributes
@@ -79,11 +94,6 @@ class Convergence:
             found.append(f"{self.n_steps} steps are below 50 autocorrelation times ({time:.0f}, {self.names[worst]})")
         found += rank_problems(self.names, self.r_hat, self.ess)
         return tuple(found)
-
-    @property
-    def converged(self) -> bool:
-        """Whether nothing speaks against it."""
-        return not self.problems
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,25 +18,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.baselines.samplers.sampling import BlockMove, SamplingWarning
+from gcesbi.baselines.samplers.sampling import BlockMove, Diagnosis, SamplingWarning
 from gcesbi.errors import InputError
 from gcesbi.io.files import write_atomically
 
-__all__ = ["Diagnosis", "Limits", "Sampled", "Sampler", "Target", "load_arrays", "save_arrays"]
+__all__ = ["Limits", "Sampled", "Sampler", "Target", "load_arrays", "save_arrays"]
 
 FloatArray = NDArray[np.float64]
-
-
-class Diagnosis(Protocol):
-    """What a sampler says of its own convergence."""
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """What speaks against convergence."""
-
-    @property
-    def converged(self) -> bool:
-        """Whether nothing does."""
 
 
 @dataclass(frozen=True, eq=False)

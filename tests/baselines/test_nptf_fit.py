@@ -46,7 +46,7 @@ def test_excess_and_disk_roles_can_be_set(model):
     observation = observe(model, seed=3)
     only = NPTF(model, observation, PRIORS, point_sources=("gce",), smooth=("iso", "disk"))
     assert only.names == ("iso_norm", "disk_norm", "gce_ps_norm", "gce_n1", "gce_n2", "gce_S1")
-    theta = only.sample_prior(3, np.random.default_rng(0))
+    theta = only.prior.draw(3, np.random.default_rng(0))
     samples = only.quantities(theta)
     assert samples["flux_fraction"].shape == (3, 4)
     np.testing.assert_array_equal(samples["flux_fraction"][:, 1], 0.0)  # "ic" takes no part
@@ -60,7 +60,7 @@ def test_excess_and_disk_roles_can_be_set(model):
 
 
 def test_prior(nptf):
-    theta = nptf.sample_prior(50, np.random.default_rng(1))
+    theta = nptf.prior.draw(50, np.random.default_rng(1))
     expected = -np.log(nptf.bounds[:, 1] - nptf.bounds[:, 0]).sum()
     np.testing.assert_allclose(nptf.log_prior(theta), expected)
     theta[3, 4] = 2.9
@@ -99,7 +99,7 @@ def test_gradient_agrees_with_differences(nptf):
 
 
 def test_quantities_follow_their_definitions(nptf, model):
-    theta = nptf.sample_prior(5, np.random.default_rng(4))
+    theta = nptf.prior.draw(5, np.random.default_rng(4))
     got = nptf.quantities(theta)
     np.testing.assert_allclose(got["flux_fraction"].sum(axis=1), 1.0)
     spectrum = nptf.sky.spectrum
@@ -174,7 +174,7 @@ def test_slopes_in_the_cube_and_the_maximum(model):
         assert gradient[i] == pytest.approx(slope, rel=1e-6, abs=1e-6)
     found = nptf.maximise(n_start=3)
     assert found.gradient < 0.1
-    assert found.log_likelihood >= nptf.log_likelihood(nptf.sample_prior(200, np.random.default_rng(0))).max()
+    assert found.log_likelihood >= nptf.log_likelihood(nptf.prior.draw(200, np.random.default_rng(0))).max()
     assert found.log_likelihood == pytest.approx(float(nptf.log_likelihood_in_cube(found.u)), abs=1e-9)
 
 

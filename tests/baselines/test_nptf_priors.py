@@ -198,5 +198,5 @@ def test_skew_normals_are_fitted_with_the_networks_priors(n_population):
     assert np.all(np.abs(off.mean(axis=0)) < 4 * off.std(axis=0))
     expected, found = nptf.quantities(theta)["flux_fraction"][0], posterior.samples["flux_fraction"]
     assert np.all(np.abs(found.mean(axis=0) - expected) < 4 * found.std(axis=0))
-    before = nptf.quantities(nptf.sample_prior(500, np.random.default_rng(2)))["flux_fraction"].std(axis=0)
+    before = nptf.quantities(nptf.prior.draw(500, np.random.default_rng(2)))["flux_fraction"].std(axis=0)
     assert np.all(found.std(axis=0)[[0, 1, 4]] < 0.7 * before[[0, 1, 4]])  # pi, ic and the excess
