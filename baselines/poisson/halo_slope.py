@@ -160,7 +160,8 @@ def fit_slope(
     templates = _by_bin(np.asarray(background, dtype=np.float64), counts.shape)
     coarse = _fit(counts, templates, halos, where)  # (5, n): the attributes of a SlopeFit
     both = np.concatenate([coarse, _fit(counts, templates, halos, _between(where, int(np.argmax(coarse[1]))))], axis=1)
-    return SlopeFit(*both[:, np.argsort(both[0])], reference)
+    slopes, likelihoods, statistics, norms, errors = both[:, np.argsort(both[0])]
+    return SlopeFit(slopes, likelihoods, statistics, norms, errors, reference)
 
 
 def halos_of_model(model: ImageSkyModel) -> tuple[Halos, float]:

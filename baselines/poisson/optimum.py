@@ -15,6 +15,7 @@ held at several values, as a profile needs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -98,6 +99,9 @@ class Optima:
     def __getitem__(self, i: int) -> Optimum:
         values = (self.log_likelihood[i], self.objective[i], self.kkt_residual[i])
         return Optimum(self.norms[i], self.gradient[i], self.information[i], *(float(v) for v in values))
+
+    def __iter__(self) -> Iterator[Optimum]:
+        return (self[i] for i in range(len(self)))
 
 
 def maximise(

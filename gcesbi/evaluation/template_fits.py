@@ -83,5 +83,5 @@ def _plain(fit: SlopeFit) -> dict[str, Any]:
 
 
 def _slope_fit(stored: Mapping[str, Any]) -> SlopeFit:
-    known = (np.array(stored[key], dtype=np.float64) for key in _STORED)
-    return SlopeFit(*known, float(stored["cross_section_of_norm_1"]))
+    known = {name: np.array(stored[key], dtype=np.float64) for key, name in _STORED.items()}
+    return SlopeFit(**known, reference=float(stored["cross_section_of_norm_1"]))
