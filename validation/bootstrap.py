@@ -17,7 +17,7 @@ from gcesbi.errors import InputError
 
 from .checks import Array, check_finite
 
-__all__ = ["MIN_MAPS", "binomial_band", "bootstrap_band", "map_weights", "share_band"]
+__all__ = ["MIN_MAPS", "binomial_band", "bootstrap_band", "divide", "map_weights", "share_band"]
 
 #: Below this many maps a result is marked as resting on few maps.
 MIN_MAPS = 100
@@ -57,8 +57,8 @@ def bootstrap_band(
     above = np.tensordot(weights, numerator, axes=1)
     below, above = np.broadcast_arrays(_align(below, above.ndim), above)
     # A draw that holds no pair says nothing; the quotient of the whole stands in for it.
-    total = _divide(numerator.sum(axis=0), _align(denominator, numerator.ndim).sum(axis=0))
-    ratio = np.where(below > 0, _divide(above, below), total)
+    total = divide(numerator.sum(axis=0), _align(denominator, numerator.ndim).sum(axis=0))
+    ratio = np.where(below > 0, divide(above, below), total)
     low, high = np.quantile(ratio, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 
@@ -118,6 +118,7 @@ def _align(values: Array, ndim: int) -> Array:
     return values.reshape(values.shape + (1,) * (ndim - values.ndim))
 
 
-def _divide(above: Array, below: Array) -> Array:
+def divide(above: Array, below: Array) -> Array:
+    """Quotient of two arrays, NaN where `below` is not above zero."""
     above, below = np.broadcast_arrays(above, below)
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)

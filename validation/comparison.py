@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from gcesbi.errors import InputError
 
-from .bootstrap import binomial_band, map_weights
+from .bootstrap import binomial_band, divide, map_weights
 from .calibration import CalibrationReport, plain
 from .checks import Array, check_finite, check_pair, check_taus
 from .coverage import Mask, within
@@ -106,7 +106,7 @@ class Comparison:
             shift=Estimate.mean(shift, open_, seed=seed),
             correlation=error_correlation(medians[0] - values, medians[1] - values, used, seed=seed),
             bin_width_ratio=np.exp(_last_axis_mean(log_ratio, open_)),
-            bin_skill=1 - _divided(*(score.mean(axis=tuple(range(values.ndim - 1))) for score in scores[::-1])),
+            bin_skill=1 - divide(*(score.mean(axis=tuple(range(values.ndim - 1))) for score in scores[::-1])),
         )
 
     @property
@@ -214,8 +214,4 @@ def _correlation(sums: Array) -> Array:
 
 def _last_axis_mean(values: Array, used: Mask) -> Array:
     axes = tuple(range(values.ndim - 1))
-    return _divided(np.where(used, values, 0.0).sum(axis=axes), used.sum(axis=axes).astype(np.float64))
-
-
-def _divided(above: Array, below: Array) -> Array:
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+    return divide(np.where(used, values, 0.0).sum(axis=axes), used.sum(axis=axes).astype(np.float64))

@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from gcesbi.errors import InputError
 
-from .bootstrap import MIN_MAPS, share_band
+from .bootstrap import MIN_MAPS, divide, share_band
 from .checks import Array, check_alphas, check_cdfs, check_finite, check_pair
 from .levels import central_interval
 
@@ -186,11 +186,6 @@ class CalibrationCurve:
         """Whether fewer maps than :data:`~gcesbi.validation.bootstrap.MIN_MAPS` were there: do not judge by it."""
         return self.n_map < MIN_MAPS
 
-    @property
-    def excess(self) -> Array:
-        """Coverage less nominal level: negative where over-confident."""
-        return self.coverage - self.alphas
-
     def at(self, alpha: float) -> tuple[float, float, float]:
         """Coverage, low, high at the nearest α of the curve."""
         at = int(np.argmin(np.abs(self.alphas - alpha)))
@@ -259,4 +254,4 @@ def _share(covered: Mask | Array, used: Mask, axis: tuple[int, ...] | None) -> A
     axis = tuple(range(1, covered.ndim)) if axis is None else axis
     hits = np.where(used, covered, 0.0).sum(axis=axis)
     pairs = np.broadcast_to(used, covered.shape).sum(axis=axis)
-    return np.divide(hits, pairs, out=np.full(hits.shape, np.nan), where=pairs > 0)
+    return divide(hits, pairs)

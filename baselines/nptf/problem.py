@@ -127,10 +127,6 @@ class NptfProblem:
         with np.errstate(divide="ignore"):
             return self.prior.from_uniform(np.array([[0.0], [1.0]]).repeat(len(self.names), axis=1)).T
 
-    def log_prior(self, theta: ArrayLike) -> FloatArray:
-        """Log of the prior's density (...), for parameter vectors (..., n_dim)."""
-        return self.prior.log_prob(torch.as_tensor(np.asarray(theta, dtype=np.float64))).numpy()
-
     # -- likelihood ----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -173,14 +169,6 @@ class NptfProblem:
             self.parameters.smooth_norms(rows), self._lanes, lambda part: self.vectors(rows[part]), self.workers
         )
         return result.reshape(values.shape[:-1])
-
-    def log_probability(self, theta: FloatArray) -> FloatArray:
-        """Log of prior times likelihood (n,), -inf outside the prior."""
-        result = self.log_prior(theta)
-        inside = np.isfinite(result)
-        if inside.any():
-            result[inside] += self.log_likelihood(theta[inside])
-        return np.where(np.isnan(result), -np.inf, result)
 
     def log_likelihood_gradient(self, theta: ArrayLike) -> tuple[float, FloatArray]:
         """Log-likelihood and its gradient (n_dim,) at one parameter vector (n_dim,), in closed form."""

@@ -198,6 +198,13 @@ class PoissonProblem:
         gradient, information = self._prepared.derivatives(norms[None], mean)
         return float(value[0]), gradient[0], information[0]
 
+    def log_posterior(self, norms: Array) -> Array:
+        """Objective (n,) at norms (n, n_template): ln L without ln k!, plus the Gaussian priors; -inf out of bounds."""
+        inside = np.all((norms >= self.bounds[:, 0]) & (norms <= self.bounds[:, 1]), axis=1)
+        value = np.full(len(norms), -np.inf)
+        value[inside] = self._prepared.value(norms[inside])[0]
+        return value
+
     def maximise(self) -> Optimum:
         """The maximum."""
         return self._prepared.solve(None)[0]

@@ -14,7 +14,7 @@ from gcesbi.baselines.samplers.sampling import Chain, run_emcee
 from gcesbi.errors import InputError
 from gcesbi.posterior import Coordinates, Posterior, SamplePosterior, check_levels
 
-__all__ = ["PoissonChainPosterior", "PoissonPosterior", "log_posterior", "sample_chain"]
+__all__ = ["PoissonChainPosterior", "PoissonPosterior", "sample_chain"]
 
 _GIBBS_BURN_IN = 50
 
@@ -106,17 +106,6 @@ class PoissonChainPosterior(SamplePosterior):
         return all(chain.convergence.converged for chain in self.chains)
 
 
-def log_posterior(problem: PoissonProblem, norms: Array) -> Array:
-    """Ln L without ln k!, plus the Gaussian priors, (n,), of norms (n, n_template); -inf outside the bounds."""
-    inside = np.all((norms >= problem.bounds[:, 0]) & (norms <= problem.bounds[:, 1]), axis=1)
-    value = np.full(len(norms), -np.inf)
-    seen = np.flatnonzero(problem.counts)
-    mean = np.maximum(norms[inside] @ problem.templates[:, seen], 1e-300)
-    likelihood = np.log(mean) @ problem.counts[seen] - norms[inside] @ problem.templates.sum(axis=1)
-    value[inside] = likelihood + problem.prior(norms[inside]).sum(axis=1)
-    return value
-
-
 def sample_chain(
     problem: PoissonProblem, optimum: Optimum, names: tuple[str, ...], n_steps: int, n_walkers: int, seed: int
 ) -> Chain:
@@ -134,7 +123,7 @@ def sample_chain(
     def log_probability(points: Array) -> Array:
         norms = np.tile(optimum.norms, (len(points), 1))
         norms[:, rows] = points
-        return log_posterior(problem, norms)
+        return problem.log_posterior(norms)
 
     start = _truncated_gaussian(optimum, problem.bounds, n_walkers, np.random.default_rng(seed))[:, rows]
     return run_emcee(log_probability, start, n_steps, seed, [names[i] for i in rows], burn_in=0.2, progress=False)

@@ -103,23 +103,16 @@ class Chain:
     Attributes
     ----------
     samples : array (n_steps, n_walkers, n_dim)
-    log_probability : array (n_steps, n_walkers)
     convergence : Convergence
     """
 
     samples: NDArray[np.float64]
-    log_probability: NDArray[np.float64]
     convergence: Convergence
 
     @property
     def flat(self) -> NDArray[np.float64]:
         """All samples, (n_steps * n_walkers, n_dim)."""
         return self.samples.reshape(-1, self.samples.shape[-1])
-
-    @property
-    def best(self) -> NDArray[np.float64]:
-        """Sample of the highest log-probability, (n_dim,)."""
-        return self.flat[int(np.argmax(self.log_probability))]
 
 
 class BlockMove(emcee.moves.RedBlueMove):
@@ -224,7 +217,7 @@ def run_emcee(
     convergence = diagnose(samples, tuple(names), float(np.mean(sampler.acceptance_fraction)))
     for problem in convergence.problems:
         warnings.warn(f"chain not converged: {problem}", SamplingWarning, stacklevel=3)
-    return Chain(samples, sampler.get_log_prob(discard=first), convergence)
+    return Chain(samples, convergence)
 
 
 def diagnose(samples: NDArray[np.float64], names: tuple[str, ...], acceptance: float) -> Convergence:

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import gamma, kstest, truncnorm
 
 from gcesbi.baselines import Fixed, NormPrior, PoissonFit, SamplingWarning
-from gcesbi.baselines.poisson.posterior import _between, log_posterior
+from gcesbi.baselines.poisson.posterior import _between
 from gcesbi.errors import InputError
 
 from .conftest import SmallModel, observe
@@ -95,7 +95,7 @@ def test_log_posterior_is_the_objective():
     fit = PoissonFit(model, observe(model, seed=7), {"gce": NormPrior(high=9.0, mean=4.0, sigma=2.0)})
     problem = fit.problems[0]
     norms = np.array([[5.0, 4.0, 3.0, 2.0], [5.0, 4.0, -1.0, 2.0], [5.0, 4.0, 9.5, 2.0]])
-    found = log_posterior(problem, norms)
+    found = problem.log_posterior(norms)
     assert found[0] == pytest.approx(problem.evaluate(norms[0])[0], abs=1e-8)
     assert np.all(np.isneginf(found[1:]))
 

@@ -47,7 +47,7 @@ def test_exact_posterior_with_atoms_has_nominal_coverage_where_the_threshold_has
     error = np.sqrt(ALPHAS * (1 - ALPHAS) / truth.size)
     for used in (None, undecided(curves)):
         found = coverage_with_atoms(truth, curves, TAUS, ALPHAS, used=used)
-        assert np.all(np.abs(found.excess) < 4 * error)
+        assert np.all(np.abs(found.coverage - found.alphas) < 4 * error)
         assert np.all((found.low < found.coverage) & (found.coverage < found.high))
     assert coverage(truth, curves, TAUS, [0.5])[0] < 0.5 - 0.1
 

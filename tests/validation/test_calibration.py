@@ -86,7 +86,9 @@ def test_few_samples_are_judged_by_ranks_which_are_exact(n_sample):
     truth, draws = mean + rng.normal(size=mean.shape), mean + rng.normal(size=(n_sample, *mean.shape))
     report = CalibrationReport.from_samples(truth, draws)
     assert report.judgement == "calibrated", report.verdict
-    np.testing.assert_allclose(report.curve.excess, 0, atol=0.05)  # 4 standard errors of 3,000 pairs are 0.036
+    np.testing.assert_allclose(
+        report.curve.coverage, report.curve.alphas, rtol=0, atol=0.05
+    )  # 4 standard errors of 3,000 pairs are 0.036
     assert CalibrationReport.from_samples(truth, mean + 0.8 * (draws - mean)).judgement == "over-confident"
 
 
