@@ -24,8 +24,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import norm
 
-from gcesbi.analysis.misspecification import variations
 from gcesbi.analysis.run import Run
+from gcesbi.analysis.variations import variations
 from gcesbi.baselines import NPTF
 from gcesbi.baselines.nptf.priors import ModelPriors
 from gcesbi.baselines.nptf.psf_correction import psf_correction

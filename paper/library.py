@@ -30,13 +30,15 @@ from gcesbi.analysis import evaluate as evaluate_step
 from gcesbi.analysis import fit as fit_step
 from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis import injection as injection_steps
-from gcesbi.analysis import misspecification as mismodel_steps
 from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis import train as train_step
+from gcesbi.analysis.gate import calibrate_gate
+from gcesbi.analysis.misspecification import mismodel as judge_skies
 from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
 from gcesbi.analysis.train import TRAINED
+from gcesbi.analysis.variations import variations
 from gcesbi.baselines import NptfPosterior, PoissonFit
 from gcesbi.errors import InputError
 from gcesbi.estimators import PoissonFractionPosterior, SourceCountPosterior
@@ -255,7 +257,7 @@ def gate(n_maps: int, false_alarm: float = 0.01, workers: int = 1) -> Step:
     """Calibrate the gate and ask it about the stored observation."""
 
     def do(run: Run) -> None:
-        found = mismodel_steps.calibrate_gate(run, n_maps, false_alarm, workers)
+        found = calibrate_gate(run, n_maps, false_alarm, workers)
         run.write_json("gate.json", found.verdict(run.observation().counts).to_dict())
 
     return Step(name="gate", do=do, options={"n_maps": n_maps, "false_alarm": false_alarm})
@@ -265,9 +267,9 @@ def mismodel(n_maps: int, workers: int = 1, skies: Sequence[str] = ()) -> Step:
     """Judge the networks on maps of other skies: all variations of the library, or those that are named."""
 
     def do(run: Run) -> None:
-        known = mismodel_steps.variations(run.settings.sky_of_maps)
+        known = variations(run.settings.sky_of_maps)
         chosen = {name: sky for name, sky in known.items() if name in skies or not skies}
-        found = mismodel_steps.mismodel(run, chosen, n_maps, workers=workers)
+        found = judge_skies(run, chosen, n_maps, workers=workers)
         run.write_json("mismodel.json", found.to_dict())
         arrays = {
             f"{sky}/{key}": values

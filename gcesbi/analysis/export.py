@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gcesbi.analysis.folder import KEPT_MAPS, RunFolder
+from gcesbi.analysis.gate import calibrate_gate
 from gcesbi.analysis.infer import load_networks
-from gcesbi.analysis.misspecification import calibrate_gate
 from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 from gcesbi.estimators.store import read_notes, save_estimator
 from gcesbi.evaluation.networks import Evaluation, evaluate_networks

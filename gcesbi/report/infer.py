@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gcesbi.posterior import Posterior
+from gcesbi.estimators import PoissonFractionPosterior
+from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.report.html import Report, Section, TableBlock
 from gcesbi.report.sections import source_count_section, spectra_section
-from gcesbi.report.tables import comparison_table, spectra_table
+from gcesbi.report.tables import comparison_table, posterior_figures, spectra_table
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import GateVerdict
 
-__all__ = ["inference_report"]
+__all__ = ["inference_figures", "inference_report", "statements"]
+
+
+def statements(networks: Posterior) -> tuple[str, ...]:
+    """Sentences that parts of a posterior say of themselves, as of the share of the excess that may be smooth."""
+    parts = networks.parts if isinstance(networks, JointPosterior) else ()
+    return tuple(part.statement() for part in parts if isinstance(part, PoissonFractionPosterior))
+
+
+def inference_figures(posteriors: Mapping[str, Posterior], verdict: GateVerdict) -> dict[str, Any]:
+    """All numbers of an inference, ready for JSON."""
+    return {"posteriors": {n: posterior_figures(p) for n, p in posteriors.items()}, "gate": verdict.to_dict()}
 
 
 def inference_report(
     model: SkyModel,
     posteriors: Mapping[str, Posterior],
     verdict: GateVerdict,
-    statements: tuple[str, ...] = (),
     *,
     subtitle: str = "",
     data: Mapping[str, Any] | None = None,
@@ -34,8 +45,6 @@ def inference_report(
         By method; one is that of the ``networks``, neural posteriors may stand beside.
     verdict : GateVerdict
         Whether the model could have produced the map.
-    statements : tuple of str
-        Further sentences, as of the share of the excess that may be Poisson emission.
     subtitle : str
         Which map, which run.
     data : mapping, optional
@@ -50,7 +59,7 @@ def inference_report(
     return Report(
         title="What do the networks say of this map?",
         subtitle=subtitle,
-        verdict=" ".join((str(verdict), *statements)),
+        verdict=" ".join((str(verdict), *statements(networks))),
         mood="good" if verdict.accepted else "bad",
         summary=comparison_table(posteriors, model.bins),
         sections=(spectra, *counts, _gate_section(verdict)),

@@ -11,7 +11,7 @@ from gcesbi import plots
 from gcesbi.evaluation.injection import Injection
 from gcesbi.evaluation.misspecified_maps import MisspecificationResult
 from gcesbi.evaluation.predictions import TAUS
-from gcesbi.report.html import FigureBlock, Section, TableBlock
+from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
 from gcesbi.report.validation import gate_section
 from gcesbi.simulation import SkyModel
 from gcesbi.validation import CalibrationReport, Comparison, Estimate
@@ -19,6 +19,52 @@ from gcesbi.validation import CalibrationReport, Comparison, Estimate
 __all__ = ["comparison_sections", "injection_section", "mismodel_sections"]
 
 LINE_TAUS = TAUS[[7, 23, 39, 55, 71]]
+
+
+def misspecification_report(found: MisspecificationResult, subtitle: str) -> Report:
+    """The page of networks and gate on maps of other skies."""
+    others = {name: area for name, area in found.area.items() if name != "nominal"}
+    blind = [name for name, area in others.items() if area.low < 0.6]
+    worst = max(
+        (report.dispersion.value, sky, report.name)
+        for sky, evaluation in found.evaluations.items()
+        for report in evaluation.reports
+    )
+    noticed = "The gate notices every one of them." if not blind else f"The gate hardly notices: {', '.join(blind)}."
+    return Report(
+        title="What if the sky is another?",
+        subtitle=subtitle,
+        verdict=f"{len(others)} other skies. Worst error bars, {worst[2]} on {worst[1]}: errors are {worst[0]:.2f} "
+        f"times as large as claimed. {noticed}" + ("" if found.verdict is None else f" {found.verdict}"),
+        mood="caution" if blind else "neutral",
+        sections=mismodel_sections(found),
+        data=found.to_dict(),
+    )
+
+
+def injection_report(model: SkyModel, found: Injection, smooth: NDArray[np.float64], subtitle: str) -> Report:
+    """The page of injected populations, and of an exactly Poisson sky."""
+    told = "; ".join(f"{name} {found.slope(name)}" for name in found.recovered)
+    return Report(
+        title="Is an injected population found?",
+        subtitle=subtitle,
+        verdict=f"Flux recovered per flux injected: {told}.",
+        sections=(injection_section(model, found, smooth),),
+        data={**found.to_dict(), "poisson_excess": smooth.tolist()},
+    )
+
+
+def comparison_report(found: Mapping[str, Comparison], names: tuple[str, str]) -> Report:
+    """The page of two runs' networks on the same maps."""
+    better = [sum(each.better == name for each in found.values()) for name in names]
+    return Report(
+        title="Which networks are better?",
+        subtitle=" and ".join(names),
+        verdict=f"Of {len(found)} quantities {names[0]} has the better score in {better[0]}, "
+        f"{names[1]} in {better[1]}.",
+        sections=comparison_sections(found),
+        data={name: each.to_dict() for name, each in found.items()},
+    )
 
 
 def mismodel_sections(result: MisspecificationResult) -> tuple[Section, ...]:

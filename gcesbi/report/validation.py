@@ -8,9 +8,11 @@ import numpy as np
 
 from gcesbi import plots
 from gcesbi.errors import InputError
+from gcesbi.estimators import TrainingHistory
 from gcesbi.evaluation.networks import Details, Evaluation
 from gcesbi.evaluation.neural_posteriors import NeuralPosteriorEvaluation
-from gcesbi.report.html import FigureBlock, Section, TableBlock
+from gcesbi.report.calibration import calibration_mood, calibration_section, calibration_verdict, training_section
+from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import GateVerdict
 
@@ -71,6 +73,41 @@ def four_questions(evaluation: Evaluation, gate: GateVerdict | None = None) -> T
         tuple(rows),
         "Sets of error bars: one for each template's spectrum and source counts. Sharp: better than the prior, "
         "by CRPS.",
+    )
+
+
+def validation_report(
+    model: SkyModel,
+    evaluation: Evaluation,
+    gate: GateVerdict | None,
+    neural: Mapping[str, NeuralPosteriorEvaluation],
+    histories: Mapping[str, TrainingHistory],
+    subtitle: str,
+) -> Report:
+    """The page of a run's networks on held-out maps, with the gate's verdict on an observation, if it was asked."""
+    details = evaluation.details
+    return Report(
+        title="Are the error bars true?",
+        subtitle=subtitle,
+        verdict=calibration_verdict(evaluation) + ("" if gate is None else f" {gate}"),
+        mood="bad" if gate is not None and not gate.accepted else calibration_mood(evaluation),
+        summary=four_questions(evaluation, gate),
+        sections=(
+            *(() if gate is None else (gate_section(gate),)),
+            calibration_section(evaluation),
+            sharpness_section(evaluation),
+            bins_section(model, evaluation),
+            groups_section(evaluation),
+            *((neural_posterior_section(neural),) if neural else ()),
+            recalibration_section(evaluation),
+            training_section(histories),
+        ),
+        data={
+            **evaluation.to_dict(),
+            "details": None if details is None else details.to_dict(),
+            "gate": None if gate is None else gate.to_dict(),
+            "neural_posteriors": {name: each.to_dict() for name, each in neural.items()},
+        },
     )
 
 

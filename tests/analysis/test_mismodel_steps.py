@@ -15,12 +15,15 @@ from scipy.stats import t as student
 from gcesbi.analysis import evaluate as evaluate_step
 from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis import injection as injection_steps
-from gcesbi.analysis import misspecification as mismodel_steps
 from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis import train as train_step
+from gcesbi.analysis.compare import compare_runs
+from gcesbi.analysis.gate import calibrate_gate, judge
+from gcesbi.analysis.misspecification import mismodel
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.sections import NptfSettings
 from gcesbi.analysis.settings import load_settings
+from gcesbi.analysis.variations import variations
 from gcesbi.baselines.poisson.goodness_of_fit import deviance
 from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms, poisson_fractions
 from gcesbi.cli import main as cli
@@ -74,7 +77,7 @@ def twin(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gate(run):
-    return mismodel_steps.calibrate_gate(run, 1200, 0.02)
+    return calibrate_gate(run, 1200, 0.02)
 
 
 # -- evaluation -----------------------------------------------------------------------------------------------------
@@ -249,7 +252,7 @@ def test_fresh_maps_pass_and_others_do_not(run, gate):
 
 def test_the_gate_is_kept_and_belongs_to_its_weights(run, gate, tmp_path):
     seen = run.observation()
-    assert str(mismodel_steps.judge(run, seen)) == str(gate.verdict(seen.counts))
+    assert str(judge(run, seen)) == str(gate.verdict(seen.counts))
     assert sum(str(name).startswith("towards ") for name in gate.gate.names) == len(gate.others) == 6
     gate.save(tmp_path / "gate.npz")
     spectra, source_counts = infer_step.load_networks(run)
@@ -262,7 +265,7 @@ def test_the_gate_is_kept_and_belongs_to_its_weights(run, gate, tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         MisspecificationTest.load(tmp_path / "gate.npz", run.model, spectra, source_counts)
     with pytest.raises(InputError, match="n_maps: a gate needs at least 1200 maps, got 500"):
-        mismodel_steps.calibrate_gate(run, 500)
+        calibrate_gate(run, 500)
 
 
 # -- other skies ----------------------------------------------------------------------------------------------------
@@ -270,20 +273,20 @@ def test_the_gate_is_kept_and_belongs_to_its_weights(run, gate, tmp_path):
 
 def test_variations_change_one_belief_each():
     sky = InnerGalaxySky(nside=16)
-    found = mismodel_steps.variations(sky)
+    found = variations(sky)
     assert list(found)[-2:] == ["thick disk", "NFW of slope 1"]
     assert len(found) == 6
     assert "interstellar snr-10-150" not in found
     assert found["thick disk"] == sky.model_copy(update={"disk_height": 1.0})
-    folder = mismodel_steps.variations(FolderSky(path="x", diffuse="O"))
+    folder = variations(FolderSky(path="x", diffuse="O"))
     assert [v.diffuse for v in folder.values()] == ["A", "F", "O", "O"]
-    assert list(mismodel_steps.variations(FolderSky(path="x", diffuse="p6v11"))) == ["thick disk", "NFW of slope 1"]
+    assert list(variations(FolderSky(path="x", diffuse="p6v11"))) == ["thick disk", "NFW of slope 1"]
 
 
 def test_mismodelled_maps_are_judged_beside_nominal_ones_of_the_same_brightness(run, gate, twin):
     skies = {"thick disk": InnerGalaxySky(**{**run.settings.sky.model_dump(), "disk_height": 1.0})}
     seen = run.observation()
-    found = mismodel_steps.mismodel(run, skies, 100, observation=seen, twin=twin)
+    found = mismodel(run, skies, 100, observation=seen, twin=twin)
     assert list(found.evaluations) == ["nominal", "thick disk"]
     assert found.area["nominal"].value == pytest.approx(0.5)
     assert found.counts == pytest.approx(seen.counts.sum(), rel=0.15)
@@ -396,7 +399,7 @@ def test_bad_input_is_named(run):
 
 
 def test_the_energy_independent_twin_is_compared_on_the_same_maps(run, twin, tmp_path):
-    found = mismodel_steps.compare_runs(run, twin, ("resolved", "summed"))
+    found = compare_runs(run, twin, ("resolved", "summed"))
     assert len(found) == 8
     each = found["source counts of gce"]
     assert (each.first.name, each.second.name) == ("resolved", "summed")
@@ -407,7 +410,7 @@ def test_the_energy_independent_twin_is_compared_on_the_same_maps(run, twin, tmp
     other = Run(tmp_path, twin.settings)
     other.__dict__["model"] = SkyModel.build(InnerGalaxySky(nside=16, n_energy=2, weeks=30, gamma=1.0))
     with pytest.raises(InputError, match="other: must be a run of model"):
-        mismodel_steps.compare_runs(run, other)
+        compare_runs(run, other)
 
 
 def call(monkeypatch, capfd, *words):

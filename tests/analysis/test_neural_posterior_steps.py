@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from gcesbi.analysis import infer as infer_step
-from gcesbi.analysis import misspecification as mismodel_steps
 from gcesbi.analysis import neural_posteriors as neural_posterior_steps
 from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis import train as train_step
+from gcesbi.analysis.gate import calibrate_gate
 from gcesbi.analysis.neural_posteriors import evaluate_neural_posteriors, infer_neural_posteriors
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings, load_settings
@@ -150,7 +150,7 @@ def test_the_commands_show_and_judge_them(trained, monkeypatch, capfd):
     monkeypatch.setattr(neural_posterior_steps, "SAMPLES", 40)
     trained.write_observation(simulate_step.mock_observation(trained)[0])
     train_step.train(trained, only=["spectra", "source_counts"])
-    mismodel_steps.calibrate_gate(trained, 1200)
+    calibrate_gate(trained, 1200)
     for command in ("infer", "validate"):
         monkeypatch.setattr(sys, "argv", ["gcesbi", command, str(trained.folder), "--quiet"])
         with pytest.raises(SystemExit) as end:

@@ -23,7 +23,7 @@ SMALL = (
 @pytest.fixture(scope="session")
 def tiny_runs(tmp_path_factory):
     """Folder of the finished runs ``several`` and ``one``, and their plans by name."""
-    from gcesbi.analysis import misspecification as mismodel_steps
+    from gcesbi.analysis import variations
     from gcesbi.analysis.settings import load_settings
     from gcesbi.estimators import PoissonFraction
     from paper import library
@@ -50,10 +50,11 @@ def tiny_runs(tmp_path_factory):
             ("one", ("sky.n_energy=1",), (*learn, *asked, library.fit_nptf())),
         )
     }
-    others = mismodel_steps.variations
+    others = variations.variations
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PoissonFraction.fit.__kwdefaults__, "n_step", 40)
-        patch.setattr(mismodel_steps, "variations", lambda sky: {"thick disk": others(sky)["thick disk"]})
+        for module in (variations, library):
+            patch.setattr(module, "variations", lambda sky: {"thick disk": others(sky)["thick disk"]})
         for plan in plans.values():
             make(plan, folder / plan.name)
     assert mock.Composition() == runs.COMPOSITION

@@ -1,0 +1,62 @@
+"""The gate of a run: calibrated on fresh maps of its model, kept in its folder, asked about observations."""
+
+from __future__ import annotations
+
+from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.infer import load_networks
+from gcesbi.analysis.seeds import Purpose, purpose_seed
+from gcesbi.analysis.variations import models_of_variations
+from gcesbi.errors import InputError
+from gcesbi.evaluation.misspecification import MisspecificationTest
+from gcesbi.evaluation.score_tests import other_skies
+from gcesbi.sky import Observation
+from gcesbi.validation.misspecification import GateVerdict
+
+__all__ = ["GATE_MAPS", "calibrate_gate", "judge", "stored_gate"]
+
+GATE_MAPS = 3072
+"""Fresh maps on which a gate is calibrated."""
+
+
+def calibrate_gate(
+    run: RunFolder, n_maps: int = GATE_MAPS, false_alarm: float = 0.01, workers: int = 1, progress: bool = False
+) -> MisspecificationTest:
+    """Draw fresh maps of the run's model, calibrate the gate on them and store it in the run folder.
+
+    The gate looks for the run's :func:`variations` by name, beside all that is strange.
+
+    Parameters
+    ----------
+    run : RunFolder
+        With trained networks.
+    n_maps : int
+        At least 1,200; a false-alarm rate f needs some 30 / f of them.
+    false_alarm : float
+        Rate at which maps of the model are turned away.
+    """
+    if n_maps < 1200:
+        raise InputError(f"n_maps: a gate needs at least 1200 maps, got {n_maps}")
+    networks = load_networks(run)
+    maps = run.simulator.sample(n_maps, purpose_seed(run, Purpose.misspecification), workers, progress)
+    gate = MisspecificationTest.fit(
+        run.model, *networks, maps.counts, false_alarm, other_skies(run.model, models_of_variations(run))
+    )
+    gate.save(run.folder / "gate.npz")
+    return gate
+
+
+def stored_gate(run: RunFolder) -> MisspecificationTest | None:
+    """The run's gate; None if there is none, or if it was made for other weights."""
+    path = run.folder / "gate.npz"
+    if not path.is_file():
+        return None
+    try:
+        return MisspecificationTest.load(path, run.model, *load_networks(run))
+    except InputError:
+        return None
+
+
+def judge(run: RunFolder, observation: Observation, workers: int = 1) -> GateVerdict:
+    """Whether the run's model could have produced an observation; the gate is calibrated at the first call and kept."""
+    gate = stored_gate(run) or calibrate_gate(run, workers=workers)
+    return gate.verdict(observation.counts)

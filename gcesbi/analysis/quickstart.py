@@ -1,0 +1,66 @@
+"""The parts of a quickstart: a run with its map, and the answers of every method about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from gcesbi.analysis.fit import fit_nptf
+from gcesbi.analysis.infer import infer
+from gcesbi.analysis.neural_posteriors import infer_neural_posteriors
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.settings import RunSettings
+from gcesbi.analysis.simulate import mock_observation
+from gcesbi.baselines import NptfPosterior, PoissonFit, PoissonFitResult
+from gcesbi.posterior import Posterior
+from gcesbi.simulation import Simulations, SkyModel
+from gcesbi.sky import Observation
+
+__all__ = ["answers", "begin"]
+
+Step = Callable[..., AbstractContextManager[None]]
+"""Around each step by its name, as to tell its time; ``own_bar=True`` where the step shows its own progress."""
+
+
+def begin(
+    folder: str | Path, settings: RunSettings, observation: Observation | None, overwrite: bool, step: Step
+) -> tuple[Run, Observation, Simulations | None]:
+    """A run folder with its observation, and the labels of that if it is drawn.
+
+    Raises
+    ------
+    InputError
+        If the folder exists, or the observation does not fit the model; nothing is written then.
+    """
+    Run.check_free(folder, overwrite=overwrite)
+    with step("Build the sky model"):
+        model = SkyModel.build(settings.sky_of_maps)
+        if observation is not None:
+            model = model.for_observation(observation)
+    run = Run.create(folder, settings, model, overwrite=overwrite)
+    truth: Simulations | None = None
+    if observation is None:
+        with step("Draw a mock observation"):
+            observation, truth = mock_observation(run)
+    run.write_observation(observation)
+    return run, observation, truth
+
+
+def answers(
+    run: Run, observation: Observation, step: Step, progress: bool = False
+) -> tuple[dict[str, Posterior], PoissonFitResult, NptfPosterior]:
+    """Posteriors of all methods by name, and what the two likelihoods tell beside them."""
+    model, settings = run.model, run.settings
+    with step("Infer"):
+        networks = infer(run, observation)
+    with step("Fit Poisson templates"):
+        fit = PoissonFit(model, observation).run()
+    with step("Fit the NPTF", own_bar=True):
+        nptf = fit_nptf(model, observation, settings.nptf, settings.seed, progress)
+    posteriors: dict[str, Posterior] = {"Poisson fit": fit.posterior(), "NPTF": nptf, "networks": networks}
+    shipped = Run.shipped(model)
+    if shipped is not None:
+        with step("Ask the networks that ship with the package"):
+            posteriors["pretrained"] = infer(shipped, observation)
+    return posteriors | infer_neural_posteriors(run, observation), fit, nptf

@@ -1,0 +1,42 @@
+"""Skies that differ from a run's in one belief, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gcesbi.analysis.folder import RunFolder
+from gcesbi.simulation import SkyModel
+from gcesbi.simulation.sky_settings import INTERSTELLAR, FolderSky, InnerGalaxySky
+
+__all__ = ["Skies", "models_of_variations", "variations"]
+
+Skies = Mapping[str, InnerGalaxySky | FolderSky]
+"""Settings of skies, by name."""
+
+
+def variations(sky: InnerGalaxySky | FolderSky) -> dict[str, InnerGalaxySky | FolderSky]:
+    """Skies that differ from a run's in one belief: interstellar emission, thick disk (1 kpc), NFW of slope 1."""
+    if isinstance(sky, FolderSky):
+        changes: dict[str, dict[str, Any]] = {
+            f"interstellar model {name}": {"diffuse": name} for name in ("O", "A", "F") if name != sky.diffuse
+        }
+        changes |= {"thick disk": {"disk": "z1p0"}, "NFW of slope 1": {"nfw": "g1p0"}}
+        if sky.diffuse == "p6v11":
+            changes = {name: change for name, change in changes.items() if "diffuse" not in change}
+    else:
+        keys = ("cosmic_rays", "halo_height", "spin_temperature")
+        changes = {f"interstellar {name}": dict(zip(keys, meant, strict=True)) for name, meant in INTERSTELLAR.items()}
+        changes |= {"thick disk": {"disk_height": 1.0}, "NFW of slope 1": {"gamma": 1.0}}
+    found = {name: type(sky)(**{**sky.model_dump(), **change}) for name, change in changes.items()}
+    return {name: varied for name, varied in found.items() if varied != sky}
+
+
+def models_of_variations(run: RunFolder, skies: Skies | None = None) -> dict[str, SkyModel]:
+    """Models of other skies in the run's region, its :func:`variations` by default."""
+    chosen = variations(run.settings.sky_of_maps) if skies is None else skies
+    return {name: _same_region(SkyModel.build(sky), run.model) for name, sky in chosen.items()}
+
+
+def _same_region(model: SkyModel, nominal: SkyModel) -> SkyModel:
+    return model if model.region == nominal.region else model.with_region(nominal.region)

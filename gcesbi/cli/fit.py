@@ -1,0 +1,98 @@
+"""The command that fits classical likelihoods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from gcesbi.cli.options import (
+    Diffuse,
+    Fit,
+    Map,
+    Mask,
+    Overwrite,
+    Preset,
+    Quiet,
+    Seed,
+    Set,
+    map_for,
+    settings_and_map,
+    timer,
+)
+
+if TYPE_CHECKING:
+    from gcesbi.analysis.run import Run
+    from gcesbi.posterior import Posterior
+    from gcesbi.sky import Observation
+
+__all__ = ["fit"]
+
+
+def fit(
+    method: Annotated[Fit, typer.Argument(help="Likelihood to fit.")],
+    out: Annotated[Path, typer.Option(help="Run folder: made if new, else its own map is fitted.")],
+    observation: Map = None,
+    diffuse: Diffuse = None,
+    mask: Mask = "3fgl",
+    preset: Preset = "quick",
+    set_: Set = [],  # noqa: B006
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit the Poisson templates or the NPTF to a map, print a table and store the posterior.
+
+    An NPTF that was killed goes on where it was; --set nptf.sampler, nptf.priors and nptf.max_seconds choose how.
+    """
+    from gcesbi.analysis.fit import fit_nptf
+    from gcesbi.analysis.run import Run
+    from gcesbi.analysis.simulate import mock_observation
+    from gcesbi.cli.console import print_problems, print_table
+    from gcesbi.report.tables import comparison_table
+
+    if (out / "run.json").is_file() and not overwrite:
+        run = Run.open(out)
+        seen = map_for(run, observation, mask)
+    else:
+        Run.check_free(out, overwrite=overwrite)
+        settings, given = settings_and_map(preset, set_, seed, observation, diffuse, mask)
+        from gcesbi.simulation import SkyModel
+
+        with timer(quiet).step("Build the sky model"):
+            model = SkyModel.build(settings.sky_of_maps)
+        run = Run.create(out, settings, model if given is None else model.for_observation(given), overwrite=overwrite)
+        seen = given if given is not None else mock_observation(run)[0]
+        run.write_observation(seen)
+    posterior: Posterior
+    if method is Fit.poisson:
+        posterior = _fit_poisson(run, seen)
+    else:
+        checkpoint = run.folder / "nptf.checkpoint.h5"
+        posterior = fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, not quiet, checkpoint)
+        print_problems(Console(), posterior)
+    run.write_posterior(method.value, posterior)
+    print_table(Console(), comparison_table({posterior.method: posterior}, run.model.bins))
+
+
+def _fit_poisson(run: Run, seen: Observation) -> Posterior:
+    """Fit, say what it finds and what speaks against it, and write ``poisson.json`` and ``poisson.html``."""
+    from gcesbi.baselines import PoissonFit, goodness_of_fit
+    from gcesbi.cli.console import print_table
+    from gcesbi.report.html import write_report
+    from gcesbi.report.poisson import deviant_table, goodness_lines, norm_table, poisson_figures, poisson_report
+
+    result = PoissonFit(run.model.for_observation(seen), seen).run()
+    judged = goodness_of_fit(result, seed=run.settings.seed)
+    again = judged.refit() if judged.deviant else None
+    Console().print(f"ln L = {result.log_likelihood:.6f}, KKT residual {result.kkt_residual:.1e}")
+    print_table(Console(), norm_table(result), "Poisson fit")
+    Console().print(goodness_lines(judged, again), highlight=False)
+    if judged.deviant:
+        print_table(Console(), deviant_table(judged), "Deviant pixels")
+    figures = poisson_figures(result, judged, again)
+    run.write_json("poisson.json", figures)
+    write_report(run.folder / "poisson.html", poisson_report(result, judged, again, figures))
+    return result.posterior()

@@ -1,0 +1,73 @@
+"""The command that asks trained networks about a map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gcesbi.cli.options import Map, Mask, Quiet, map_for, opened
+from gcesbi.errors import InputError
+
+__all__ = ["infer"]
+
+PRETRAINED = Path("runs/pretrained")
+"""Where `infer --pretrained` puts its run unless told otherwise."""
+
+
+def infer(
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder; with --pretrained it may be new.", show_default=False)
+    ] = None,
+    observation: Map = None,
+    mask: Mask = "3fgl",
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Ask the networks that ship with the package; needs no training.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Take a map of another exposure too.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask trained networks about a map (the run's own if none is given), print tables and store the posterior.
+
+    The gate says whether the networks' model could have produced the map; it is calibrated at the first call.
+    """
+    from gcesbi.analysis.gate import judge
+    from gcesbi.analysis.infer import infer as ask
+    from gcesbi.analysis.neural_posteriors import infer_neural_posteriors
+    from gcesbi.analysis.run import Run
+    from gcesbi.analysis.simulate import mock_observation
+    from gcesbi.cli.console import print_table
+    from gcesbi.report.html import write_report
+    from gcesbi.report.infer import inference_figures, inference_report, statements
+    from gcesbi.report.tables import comparison_table, spectra_table
+
+    if pretrained:
+        run = Run.pretrained(run or PRETRAINED).folder
+    elif run is None:
+        raise InputError("run: name a run folder, or give --pretrained")
+    found, steps = opened(run, quiet)
+    if pretrained and observation is None and not found.has_observation:
+        found.write_observation(mock_observation(found)[0])
+    seen = map_for(found, observation, mask)
+    with steps.step("Infer"):
+        posteriors = {"networks": ask(found, seen, force=force), **infer_neural_posteriors(found, seen, force=force)}
+    model, networks = found.model, posteriors["networks"]
+    print_table(Console(), comparison_table(posteriors, model.bins))
+    if model.n_energy > 1:
+        print_table(Console(), spectra_table(networks), "E² dN/dE [GeV / cm² / s]")
+    for statement in statements(networks):
+        Console().print(statement)
+    with steps.step("Ask the gate whether it is a map of the model"):
+        verdict = judge(found, seen)
+    Console().print(str(verdict))
+    with steps.step("Write the page"):
+        figures = inference_figures(posteriors, verdict)
+        for name, posterior in posteriors.items():
+            found.write_posterior(name.lower(), posterior)
+            found.write_json(f"posteriors/{name.lower()}.json", figures["posteriors"][name])
+        found.write_json("gate.json", figures["gate"])
+        page = inference_report(model, posteriors, verdict, subtitle=str(found.folder), data=figures)
+        path = write_report(found.folder / "infer.html", page)
+    Console().print(f"report: {path}")

@@ -1,0 +1,118 @@
+"""Commands that make networks: simulate, train, poisson-fraction, export."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gcesbi.cli.options import (
+    CORES,
+    Diffuse,
+    Draw,
+    Mask,
+    Overwrite,
+    Preset,
+    Quiet,
+    RunFolder,
+    Seed,
+    Set,
+    Workers,
+    opened,
+    settings_and_map,
+    timer,
+)
+
+__all__ = ["export", "poisson_fraction", "simulate", "train"]
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(help="Run folder; a simulation that was interrupted there goes on.")],
+    n: Annotated[int | None, typer.Option(help="Training maps, in place of the preset's number.")] = None,
+    observation: Annotated[Path | None, typer.Option(help="Data folder whose sky is simulated.")] = None,
+    diffuse: Diffuse = None,
+    mask: Mask = "3fgl",
+    preset: Preset = "quick",
+    set_: Set = [],  # noqa: B006
+    seed: Seed = None,
+    workers: Annotated[int, typer.Option(help="Processes (or threads) that simulate.")] = CORES,
+    backend: Annotated[
+        Draw | None, typer.Option(help="Who draws; dask if a scheduler is given, else loky.", show_default=False)
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a dask scheduler, tcp://...; its workers must see the run folder.")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Check all shards; draw damaged ones again.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw maps and their labels into a run folder."""
+    from gcesbi.analysis import simulate as simulate_step
+    from gcesbi.analysis.run import Run
+
+    changes = [*set_, *([] if n is None else [f"simulation.n_train={n}"])]
+    settings, _ = settings_and_map(preset, changes, seed, observation, diffuse, mask)
+    made = (out / "run.json").is_file() and not overwrite
+    with nullcontext() if made else timer(quiet).step("Build the sky model"):
+        run = Run.begin(out, settings, overwrite=overwrite)
+    chosen = (backend or (Draw.loky if scheduler is None else Draw.dask)).value
+    repaired = simulate_step.simulate(
+        run, workers, progress=not quiet, backend=chosen, scheduler=scheduler, repair=repair
+    )
+    if repair:
+        Console().print(f"repaired: {', '.join(repaired) or 'nothing was damaged'}")
+    Console().print(f"{len(run.store)} maps in {run.store.url}")
+
+
+def train(
+    run: RunFolder,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Train this network alone: spectra, source_counts, ... Repeatable.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train networks on the maps of a run, or on fresh ones; goes on from a checkpoint where there is one."""
+    from gcesbi.analysis import train as train_step
+    from gcesbi.analysis.run import Run
+    from gcesbi.estimators.training.devices import is_main_process
+
+    console = Console(quiet=Run.open(run).settings.training.devices > 1 and not is_main_process())
+    found, _ = opened(run, quiet, console=console)
+    histories = train_step.train(found, progress=not quiet, only=only or None)
+    for name, history in histories.items():
+        console.print(f"{name}: {history.maps} maps presented, {history.maps_per_second:.0f} a second")
+
+
+def poisson_fraction(
+    run: RunFolder,
+    n: Annotated[int, typer.Option(help="Maps of known Poisson share to draw.", min=128)] = 16_384,
+    workers: Workers = CORES,
+    quiet: Quiet = False,
+) -> None:
+    """Train the network that says how much of the excess may be Poisson emission; `infer` then asks it too."""
+    from gcesbi.analysis.poisson_fraction import train_poisson_fraction
+
+    history = train_poisson_fraction(opened(run, quiet)[0], n, workers, progress=not quiet)
+    Console().print(
+        f"poisson_fraction: {history.n_train} median SCDs; on {history.n_validation} others {history.coverage_90:.1%} "
+        f"inside the 90 % interval, {history.below_95:.1%} below the 95 % limit"
+    )
+
+
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Argument(help="Run folder to make.", show_default=False)],
+    workers: Workers = CORES,
+    quiet: Quiet = False,
+) -> None:
+    """Write a trained run without its maps, networks in half precision, to ship or to share; `infer` takes it."""
+    from gcesbi.analysis.export import export as write
+    from gcesbi.analysis.run import Run
+
+    Run.check_free(out)
+    write(opened(run, quiet)[0], out, workers, progress=not quiet)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    Console().print(f"{size / 1e6:.1f} MB in {out}")
