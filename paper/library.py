@@ -43,7 +43,8 @@ from gcesbi.baselines import NptfPosterior, PoissonFit
 from gcesbi.errors import InputError
 from gcesbi.estimators import PoissonFractionPosterior, SourceCountPosterior
 from gcesbi.estimators.files import differences
-from gcesbi.evaluation.networks import TAUS, Evaluation
+from gcesbi.evaluation.networks import Evaluation
+from gcesbi.evaluation.predictions import TAUS
 from gcesbi.io import read_observation
 from gcesbi.io.files import write_arrays
 from gcesbi.physics.scd import cdf_to_pdf, pdf_to_f2dndf

@@ -14,7 +14,7 @@ from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
 from gcesbi.cli.console import Timer, print_problems, print_table
 from gcesbi.errors import InputError
-from gcesbi.report import sections as pages
+from gcesbi.report.calibration import calibration_verdict
 from gcesbi.report.html import write_report
 from gcesbi.report.quickstart import QuickstartResult
 from gcesbi.sky import Observation
@@ -73,7 +73,7 @@ def quickstart(
         _write(run, result, timer)
     print_table(timer.console, result.table)
     print_problems(timer.console, nptf)
-    timer.console.print(pages.calibration_verdict(evaluation))
+    timer.console.print(calibration_verdict(evaluation))
     timer.console.print(f"Report: {run.folder / 'report.html'}")
     return run
 

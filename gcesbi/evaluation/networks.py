@@ -10,22 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.baselines.poisson.many_maps import poisson_fractions
 from gcesbi.estimators import SourceCountEstimator, SpectralEstimator
 from gcesbi.evaluation.details import Details, details_of
-from gcesbi.evaluation.predictions import TAUS, Predictions, SourceCounts, true_cdf
+from gcesbi.evaluation.predictions import TAUS, Predictions, SourceCounts
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.validation import CalibrationReport, emd, semd
 
-__all__ = [
-    "TAUS",
-    "Details",
-    "Evaluation",
-    "SourceCountEvaluation",
-    "evaluate_networks",
-    "poisson_fractions",
-    "true_cdf",
-]
+__all__ = ["Evaluation", "SourceCountEvaluation", "evaluate_networks"]
 
 Array = NDArray[np.float64]
 

@@ -14,8 +14,9 @@ from gcesbi.baselines import NptfPosterior, PoissonFitResult
 from gcesbi.estimators import TrainingHistory
 from gcesbi.evaluation.networks import Evaluation
 from gcesbi.posterior import QUANTITIES, Posterior
-from gcesbi.report import sections as pages
+from gcesbi.report.calibration import calibration_mood, calibration_section, calibration_verdict, training_section
 from gcesbi.report.html import Report, Section, TableBlock
+from gcesbi.report.sections import sky_section, source_count_section, spectra_section
 from gcesbi.report.tables import comparison_table
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation
@@ -88,15 +89,15 @@ class QuickstartResult:
         return Report(
             title="What makes the Galactic Centre excess?",
             subtitle=_subtitle(self.settings, self.truth),
-            verdict=f"{_finding(networks)} {pages.calibration_verdict(evaluation)}",
-            mood=pages.calibration_mood(evaluation),
+            verdict=f"{_finding(networks)} {calibration_verdict(evaluation)}",
+            mood=calibration_mood(evaluation),
             summary=self.table,
             sections=(
-                pages.sky_section(self.observation, self.fit),
-                pages.spectra_section(model, self.posteriors, self.truth),
-                pages.source_count_section(model, networks, others, self.truth),
-                pages.calibration_section(evaluation),
-                pages.training_section(self.histories),
+                sky_section(self.observation, self.fit),
+                spectra_section(model, self.posteriors, self.truth),
+                source_count_section(model, networks, others, self.truth),
+                calibration_section(evaluation),
+                training_section(self.histories),
                 _how(self.settings, seconds, self.nptf.convergence.problems, model.fingerprint),
             ),
             data=results,

@@ -9,29 +9,15 @@ from numpy.typing import NDArray
 
 from gcesbi import plots
 from gcesbi.baselines import PoissonFitResult
-from gcesbi.evaluation.networks import TAUS
+from gcesbi.evaluation.predictions import TAUS
 from gcesbi.physics.scd import cdf_to_pdf, pdf_to_f2dndf
 from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Posterior
-from gcesbi.report.calibration import (
-    calibration_mood,
-    calibration_section,
-    calibration_verdict,
-    training_section,
-)
 from gcesbi.report.html import FigureBlock, Section
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation, Region
 
-__all__ = [
-    "calibration_mood",
-    "calibration_section",
-    "calibration_verdict",
-    "sky_section",
-    "source_count_section",
-    "spectra_section",
-    "training_section",
-]
+__all__ = ["sky_section", "source_count_section", "spectra_section"]
 
 BAND_TAUS = TAUS[3::8]
 LINE_TAUS = TAUS[[7, 23, 39, 55, 71]]

@@ -9,7 +9,8 @@ import numpy as np
 from gcesbi import plots
 from gcesbi.errors import InputError
 from gcesbi.estimators import TrainingHistory
-from gcesbi.evaluation.networks import Details, Evaluation
+from gcesbi.evaluation.details import Details
+from gcesbi.evaluation.networks import Evaluation
 from gcesbi.evaluation.neural_posteriors import NeuralPosteriorEvaluation
 from gcesbi.report.calibration import calibration_mood, calibration_section, calibration_verdict, training_section
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock

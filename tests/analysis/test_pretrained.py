@@ -11,7 +11,7 @@ from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis.folder import KEPT_MAPS
 from gcesbi.analysis.run import Run
 from gcesbi.cli import main as cli
-from gcesbi.evaluation.networks import TAUS, true_cdf
+from gcesbi.evaluation.predictions import TAUS, true_cdf
 from gcesbi.validation import coverage, gaussian_coverage
 
 K = 4.0
