@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -16,7 +17,17 @@ from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 
-__all__ = ["existing", "load_array", "naming", "write_arrays", "write_atomically", "write_bytes", "write_text"]
+__all__ = [
+    "existing",
+    "load_array",
+    "naming",
+    "reason",
+    "unwritten",
+    "write_arrays",
+    "write_atomically",
+    "write_bytes",
+    "write_text",
+]
 
 
 def existing(path: str | os.PathLike[str], argument: str = "path") -> Path:
@@ -55,6 +66,21 @@ def load_array(path: Path) -> NDArray[np.generic]:
     return values
 
 
+def unwritten(where: str, error: OSError) -> InputError:
+    """What to say of a file that could not be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "make room" if full else "mend this"
+    return InputError(
+        f"{where}: cannot be written ({reason(error)}); what was written before is whole: {hint} and run the same "
+        "command again"
+    )
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, in its own words."""
+    return error.strerror or " ".join(str(error).split()) or type(error).__name__
+
+
 def write_atomically(path: Path, write: Callable[[Path], object], *, overwrite: bool = False) -> None:
     """Let `write` fill a file or folder of another name beside `path`, then rename it to `path`.
 
@@ -64,7 +90,8 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, overwrite: 
     Raises
     ------
     InputError
-        If `path` exists and `overwrite` is false, or its folder does not exist.
+        If `path` exists and `overwrite` is false, its folder does not exist, or the disk is full or refuses otherwise;
+        files that were there are untouched.
     """
     if path.exists() and not overwrite:
         raise InputError(f"path: {str(path)!r} exists, and overwrite is False")
@@ -77,6 +104,8 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, overwrite: 
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        raise unwritten(str(path), error) from None
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 import fsspec
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import write_atomically
+from gcesbi.io.files import reason, unwritten, write_atomically
 
 __all__ = ["Place"]
 
@@ -75,7 +74,7 @@ class Place:
         except FileNotFoundError:
             return set()
         except OSError as error:
-            raise InputError(f"store: {self.url!r} cannot be listed ({_reason(error)})") from None
+            raise InputError(f"store: {self.url!r} cannot be listed ({reason(error)})") from None
 
     def read(self, name: str) -> bytes:
         """Content of a file.
@@ -95,7 +94,7 @@ class Place:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise InputError(f"{self.url}/{name}: cannot be read ({_reason(error)})") from None
+            raise InputError(f"{self.url}/{name}: cannot be read ({reason(error)})") from None
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file, in place of one that is there.
@@ -114,11 +113,7 @@ class Place:
                 files.makedirs(path, exist_ok=True)
                 files.pipe_file(f"{path}/{name}", data)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            hint = "make room and run the same command again" if full else "mend this and run the same command again"
-            raise InputError(
-                f"{self.url}/{name}: cannot be written ({_reason(error)}); what was written before is whole: {hint}"
-            ) from None
+            raise unwritten(f"{self.url}/{name}", error) from None
 
     def sweep(self) -> None:
         """Remove half-written files whose writer is gone: killed on this machine, or not heard of for a day."""
@@ -144,7 +139,3 @@ def _is_alive(host: str, pid: str, path: Path) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or " ".join(str(error).split()) or type(error).__name__

@@ -13,7 +13,7 @@ from psf_oracles import smooth_maps
 from scipy import stats
 
 from gcesbi import Region, Simulator, SkyModel
-from gcesbi.baselines.nptf import psf_correction
+from gcesbi.baselines import psf_correction
 from gcesbi.baselines.nptf.likelihood import NptfLikelihood
 from gcesbi.physics import templates
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
