@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gcesbi.baselines.nptf.energies import EnergyGradient, NptfEnergyLikelihood, nptf_energy_log_likelihood
     from gcesbi.baselines.nptf.fit import NPTF
     from gcesbi.baselines.nptf.likelihood import NptfLikelihood, nptf_log_likelihood
     from gcesbi.baselines.nptf.posterior import NptfPosterior
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from gcesbi.baselines.samplers.target import Limits, Sampled, Target
 
 _HOMES = {
+    "nptf.energies": ("EnergyGradient", "NptfEnergyLikelihood", "nptf_energy_log_likelihood"),
     "nptf.fit": ("NPTF",),
     "nptf.likelihood": ("NptfLikelihood", "nptf_log_likelihood"),
     "nptf.posterior": ("NptfPosterior",),
@@ -66,6 +68,7 @@ __all__ = [
     "ChainConvergence",
     "Convergence",
     "DeviantPixel",
+    "EnergyGradient",
     "Ensemble",
     "Fixed",
     "GoodnessOfFit",
@@ -75,6 +78,7 @@ __all__ = [
     "NestedConvergence",
     "NestedSampling",
     "NormPrior",
+    "NptfEnergyLikelihood",
     "NptfLikelihood",
     "NptfPosterior",
     "NptfPriors",
@@ -97,6 +101,7 @@ __all__ = [
     "fit_slope",
     "goodness_of_fit",
     "maximise",
+    "nptf_energy_log_likelihood",
     "nptf_log_likelihood",
     "poisson_deviance",
     "poisson_log_likelihood",

@@ -355,7 +355,7 @@ def count_vectors(theta: FloatArray, shares: FloatArray, density: FloatArray, ou
         f and Δρ: number of pixels per source that receive the share f of its light.
     """
     n_break = (len(theta) - 2) // 2
-    segments = np.empty((n_break + 1, len(out)))
+    segments = np.empty((n_break + 1, max(len(out), 2)))  # X_Σ needs X_1
     _segments(theta[1 : n_break + 2], theta[n_break + 2 :], shares, density, segments)
     norms = _densities(theta, n_break)
     out[:] = 0.0
@@ -371,7 +371,7 @@ def count_vectors_with_derivatives(
     """As :func:`count_vectors`; also fill derivatives (2 n_break + 2, n) by the entries of theta."""
     n_break = (len(theta) - 2) // 2
     breaks = theta[n_break + 2 :]
-    segments = np.empty((n_break + 1, len(out)), dtype=np.complex128)
+    segments = np.empty((n_break + 1, max(len(out), 2)), dtype=np.complex128)
     _segments(theta[1 : n_break + 2] + 1j * _STEP, breaks, shares, density, segments)
     norms = _densities(theta, n_break)
     out[:] = 0.0

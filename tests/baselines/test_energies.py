@@ -1,0 +1,254 @@
+"""The template fit's likelihood with energies, against reference numbers, a recursion over vectors and an inversion."""
+
+import itertools
+import json
+import warnings
+
+import numpy as np
+import pytest
+from scipy.stats import multinomial
+
+from gcesbi import InputError
+from gcesbi.baselines import nptf_energy_log_likelihood, nptf_log_likelihood
+from gcesbi.baselines.nptf import energies
+from gcesbi.baselines.nptf.count_integrals import count_vectors
+from gcesbi.baselines.nptf.energies import NptfEnergyLikelihood
+
+THETAS = (np.array([0.05, 3.2, 1.4, 6.0]), np.array([0.02, 4.0, 1.6, -1.0, 12.0, 2.0]))
+SPLITS = np.array([[0.5, 0.3, 0.2], [0.1, 0.35, 0.55]])
+SHARES, DENSITY = np.array([0.2, 0.6]), np.array([2.0, 1.0])
+MEAN = np.array([0.7, 0.3, 0.4])
+TEMPLATES = np.array([1.3, 0.8])
+
+
+@pytest.fixture(scope="module")
+def cases(reference_folder):
+    return json.loads((reference_folder / "nptf_energies.json").read_text())["cases"]
+
+
+def arguments(case):
+    return [case[k] for k in ("counts", "mean", "templates", "thetas", "splits", "psf_f", "psf_df_rho")]
+
+
+def log_probability(counts, mean=MEAN, templates=TEMPLATES, thetas=THETAS, splits=SPLITS):
+    """ln p of one pixel."""
+    return nptf_energy_log_likelihood(
+        np.array(counts)[None], mean[None], templates[:, None], thetas, splits, SHARES, DENSITY
+    )
+
+
+def vector(theta, n):
+    out = np.zeros(n + 1)
+    count_vectors(theta, SHARES, DENSITY, out)
+    return out
+
+
+def density(theta, s):
+    """dN/dS of a broken power law, as the likelihood's docstring has it."""
+    n_break = len(theta) // 2 - 1
+    indices, breaks = theta[1 : n_break + 2], theta[n_break + 2 :]
+    value, level = np.where(s >= breaks[0], theta[0] * (s / breaks[0]) ** -indices[0], 0.0), theta[0]
+    for i, top in enumerate(breaks):
+        low = breaks[i + 1] if i + 1 < n_break else 0.0
+        value = np.where((s < top) & (s >= low), level * (s / top) ** -indices[i + 1], value)
+        level *= (low / top) ** -indices[i + 1] if low else 1.0
+    return value
+
+
+def test_reference_numbers(cases):
+    for case in cases:
+        assert nptf_energy_log_likelihood(*arguments(case)) == pytest.approx(case["log_likelihood"], abs=1e-10, rel=0)
+
+
+def test_a_recursion_over_vectors_of_counts():
+    """k_1 p_k = μ_1 p_(k - e_1) + Σ_m m_1 x_m p_(k - m), x_m sources with m photons: by force."""
+    top = 4
+    cells = list(itertools.product(range(top + 1), repeat=3))
+    given = {}
+    for m in cells[1:]:
+        n = sum(m)
+        given[m] = sum(
+            t * vector(theta, 3 * top)[n] * multinomial.pmf(m, n, a)
+            for t, theta, a in zip(TEMPLATES, THETAS, SPLITS, strict=True)
+        )
+    for e in range(3):
+        given[tuple(np.eye(3, dtype=int)[e])] += MEAN[e]
+    lost = MEAN.sum() + sum(t * vector(theta, 1)[0] for t, theta in zip(TEMPLATES, THETAS, strict=True))
+    p = {(0, 0, 0): np.exp(-lost)}
+    for k in cells[1:]:
+        axis = next(e for e in range(3) if k[e])
+        below = (m for m in given if all(a <= b for a, b in zip(m, k, strict=True)) and m[axis])
+        p[k] = sum(m[axis] * x * p[tuple(np.subtract(k, m))] for m, x in ((m, given[m]) for m in below)) / k[axis]
+    for k in cells[::7]:
+        assert log_probability(k) == pytest.approx(np.log(p[k]), abs=1e-11, rel=0)
+
+
+def test_inversion_of_the_generating_function():
+    """Cauchy's integral by FFT, of a generating function that is integrated over dN/dS numerically."""
+    n, splits, mean = 128, np.array([[0.7, 0.3], [0.2, 0.8]]), np.array([0.8, 0.5])
+    t = np.exp(2j * np.pi * np.arange(n) / n)
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    edges = np.log(np.concatenate([np.geomspace(1e-12, 2.0, 40), np.geomspace(2.0, 6.0, 8)[1:], [8.0, 10.0, 12.0]]))
+    edges = np.concatenate([edges, np.log(np.geomspace(12.0, 1e6, 60))[1:]])
+    s = np.exp(((edges[1:] + edges[:-1])[:, None] + np.diff(edges)[:, None] * nodes).ravel() / 2)
+    ds = s * (np.diff(edges)[:, None] * weights).ravel() / 2
+    log_g = mean[0] * (t[:, None] - 1) + mean[1] * (t[None, :] - 1)
+    for template, theta, a in zip(TEMPLATES, THETAS, splits, strict=True):
+        inside = (a[0] * t[:, None] + a[1] * t[None, :] - 1).ravel()
+        for f, rho in zip(SHARES, DENSITY, strict=True):
+            kernel = np.expm1(np.outer(inside, f * s)) @ (density(theta, s) * ds)
+            log_g = log_g + template * rho * kernel.reshape(n, n)
+    p = np.fft.fft2(np.exp(log_g)).real / n**2
+    for k in ((0, 0), (3, 1), (2, 6), (9, 4)):
+        # aliasing: what lies beyond 128 photons, some (12 / 128)^2 of a hundredth of a source
+        assert log_probability(k, mean, splits=splits) == pytest.approx(np.log(p[k]), abs=2e-6, rel=0)
+
+
+def test_probabilities_sum_to_one():
+    theta, mean, splits = (np.array([0.4, 30.0, 1.2, 1.5]),), np.array([0.2, 0.1]), np.array([[0.6, 0.4]])
+    cells = np.array(list(itertools.product(range(24), repeat=2)))
+    likelihood = NptfEnergyLikelihood.build(cells, np.ones((1, len(cells))), SHARES, DENSITY)
+    log_p = likelihood.log_probabilities(np.tile(mean, (len(cells), 1)), theta, splits)
+    assert np.exp(log_p).sum() == pytest.approx(1, abs=1e-10)
+
+
+def test_one_bin_is_the_likelihood_without_energies_also_for_bright_pixels():
+    counts, rng = np.array([0, 3, 40, 119, 121, 300, 900]), np.random.default_rng(3)
+    mean, templates = rng.gamma(2, 20, counts.size), rng.gamma(2, 0.5, (2, counts.size))
+    found = nptf_energy_log_likelihood(
+        counts[:, None], mean[:, None], templates, THETAS, np.ones((2, 1)), SHARES, DENSITY
+    )
+    alone = nptf_log_likelihood(counts, mean, templates, THETAS, SHARES, DENSITY)
+    assert found == pytest.approx(alone, abs=1e-9, rel=0)
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_equal_splits_are_a_multinomial(merged):
+    """Smooth emission and sources of one spectrum: the sum's law times a multinomial, merged or not."""
+    rng = np.random.default_rng(4)
+    share = np.array([0.3, 0.25, 0.45])
+    counts, total = rng.poisson(4.0, (12, 3)), rng.gamma(2, 3, 12)
+    templates = rng.gamma(2, 0.5, (2, 12))
+    splits = np.tile(share, (2, 1)) + (0 if merged else 1e-13 * np.array([[1, -1, 0], [0, 0, 0]]))
+    found = nptf_energy_log_likelihood(counts, total[:, None] * share, templates, THETAS, splits, SHARES, DENSITY)
+    n = counts.sum(axis=1)
+    alone = nptf_log_likelihood(n, total, templates, THETAS, SHARES, DENSITY)
+    assert found == pytest.approx(alone + multinomial.logpmf(counts, n, share).sum(), abs=1e-9, rel=0)
+
+
+def test_three_kinds_of_sources():
+    """A third template, split between two others' spectra in halves that merge with them, changes nothing."""
+    rng = np.random.default_rng(5)
+    counts, mean, templates = rng.poisson(2.0, (5, 3)), rng.gamma(2, 0.5, (5, 3)), rng.gamma(2, 0.5, (2, 5))
+    two = nptf_energy_log_likelihood(counts, mean, templates, THETAS, SPLITS, SHARES, DENSITY)
+    split = SPLITS[[0, 1, 1]] + 1e-14 * np.array([[0, 0, 0], [0, 0, 0], [1, -1, 0]])
+    halves = np.stack([templates[0], 0.4 * templates[1], 0.6 * templates[1]])
+    three = nptf_energy_log_likelihood(counts, mean, halves, (*THETAS, THETAS[1]), split, SHARES, DENSITY)
+    assert three == pytest.approx(two, abs=1e-9, rel=0)
+
+
+def test_tilted_weights_are_the_direct_ones(cases):
+    case = cases[3]
+    likelihood = NptfEnergyLikelihood.build(*(case[k] for k in ("counts", "templates", "psf_f", "psf_df_rho")), 1)
+    direct = likelihood.log_probabilities(case["mean"], case["thetas"], case["splits"])
+    x = np.stack(
+        [
+            np.outer(t, each)
+            for t, each in zip(np.array(case["templates"]), likelihood._vectors(case["thetas"]), strict=True)
+        ],
+        axis=1,
+    )
+    n, a = likelihood.largest, np.array(case["splits"])
+    grid, sigma, log_tau = energies._simplex(n, 1), np.empty(2), np.empty(2)
+    v, f, b = np.empty((2, n + 1)), np.empty((2, n + 1)), np.empty((grid[2][-1], n + 2))
+    for p, (k, mean) in enumerate(zip(likelihood.counts, np.array(case["mean"]), strict=True)):
+        energies._scales(k, mean, x[p], sigma)
+        scale = energies._tilted_weights(k, mean, a, x[p], sigma, v, f, log_tau)
+        value = energies._take_all(k, mean, a, *grid, sigma, v, f, b, np.empty((0, 0, 0)))[0]
+        assert value + scale - x[p, :, 0].sum() == pytest.approx(direct[p], abs=1e-11, rel=0)
+
+
+def test_gradient_by_finite_differences(cases):
+    case = cases[2]
+    mean, splits = np.array(case["mean"]), np.array(case["splits"])
+    thetas = [np.array(theta) for theta in case["thetas"]]
+    likelihood = NptfEnergyLikelihood.build(*(case[k] for k in ("counts", "templates", "psf_f", "psf_df_rho")))
+    found = likelihood.gradient(mean, thetas, splits)
+    assert found.value == pytest.approx(case["log_likelihood"], abs=1e-10, rel=0)
+
+    def slope(change, step):
+        return (likelihood(*change(step)) - likelihood(*change(-step))) / (2 * step)
+
+    for place in ((0, 0), (3, 2), (7, 1)):
+        unit = np.zeros(mean.shape)
+        unit[place] = 1.0
+        expected = slope(lambda h, unit=unit: (mean + h * unit, thetas, splits), 1e-6)
+        assert found.by_mean[place] == pytest.approx(expected, rel=1e-6, abs=1e-7)
+    for j, theta in enumerate(thetas):
+        for i, value in enumerate(theta):
+            unit = np.eye(len(theta))[i] * abs(value)
+
+            def moved(h, j=j, unit=unit):
+                return mean, [t + h * unit if t is thetas[j] else t for t in thetas], splits
+
+            assert found.by_theta[j][i] * abs(value) == pytest.approx(slope(moved, 1e-6), rel=1e-5, abs=1e-6)
+        tangent = np.zeros(splits.shape)
+        tangent[j, :2] = 1.0, -1.0
+        expected = slope(lambda h, tangent=tangent: (mean, thetas, splits + h * tangent), 1e-6)
+        assert found.by_splits[j, :, 0].sum() - found.by_splits[j, :, 1].sum() == pytest.approx(expected, rel=1e-5)
+
+
+def test_splits_of_every_pixel_and_any_number_of_threads():
+    rng = np.random.default_rng(6)
+    counts, mean, templates = rng.poisson(3.0, (9, 3)), rng.gamma(2, 1, (9, 3)), rng.gamma(2, 0.5, (2, 9))
+    splits = rng.dirichlet(np.ones(3), (2, 9))
+    told = [
+        NptfEnergyLikelihood.build(counts, templates, SHARES, DENSITY, workers)(mean, THETAS, splits)
+        for workers in (1, 4)
+    ]
+    pixels = [log_probability(counts[p], mean[p], templates[:, p], THETAS, splits[:, p]) for p in range(len(counts))]
+    assert told == pytest.approx([sum(pixels)] * 2, abs=1e-11, rel=0)
+
+
+def test_impossible_counts_are_minus_infinity_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert log_probability((1, 0, 0), np.zeros(3), np.zeros(2)) == -np.inf
+        assert log_probability((0, 0, 1), np.array([1.0, 1.0, 0.0]), splits=np.array([[0.5, 0.5, 0]] * 2)) == -np.inf
+        assert log_probability((0, 0, 0), np.zeros(3), np.zeros(2)) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"splits": [[0.5, 0.4]]}, "splits: must sum to 1 over energies, one differs by 0.1"),
+        ({"splits": [[1.5, -0.5]]}, "splits: must be finite and not negative, got -0.5"),
+        ({"splits": [[0.5, 0.3, 0.2]]}, r"splits: must have shape \(1, 2\) or \(1, 2, 2\), got \(1, 3\)"),
+        ({"counts": [1, 2]}, r"counts: must have shape \(n_pix, n_energy\), got \(2,\)"),
+        ({"mean": [[1.0, 1.0]]}, r"mean: must have shape \(2, 2\), as counts have, got \(1, 2\)"),
+        ({"templates": [[1.0]]}, r"templates: must have shape \(n_ps, 2\), got \(1, 1\)"),
+        ({"psf_f": [1.5]}, r"psf_f: must lie in \(0, 1\], got 1.5"),
+        ({"thetas": []}, "thetas: need one for each of 1 templates, got 0"),
+        (
+            {
+                "counts": [[0, 1], [9000, 0]],
+                "templates": [[1.0, 1.0]] * 2,
+                "thetas": [THETAS[0]] * 2,
+                "splits": [[0.5, 0.5], [0.4, 0.6]],
+            },
+            "counts: pixel 1 holds 9000 photons; with 2 kinds of spectra of sources memory allows K₀ = 5791",
+        ),
+    ],
+)
+def test_bad_input_is_named(changes, told):
+    values = {
+        "counts": [[1, 2], [0, 1]],
+        "mean": [[1.0, 1.0]] * 2,
+        "templates": [[1.0, 1.0]],
+        "thetas": [THETAS[0]],
+        "splits": [[0.5, 0.5]],
+        "psf_f": [1.0],
+        "psf_df_rho": [1.0],
+    } | changes
+    with pytest.raises(InputError, match=told):
+        nptf_energy_log_likelihood(**values)
