@@ -30,7 +30,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-__all__ = ["LANES", "STRIDE", "PixelBlocks", "log_probabilities", "log_probability_gradients"]
+__all__ = ["LANES", "STRIDE", "PixelBlocks", "log_probabilities", "log_probability_gradients", "saddle_point"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -156,7 +156,7 @@ def _recurse(y: FloatArray, q: FloatArray, sums: FloatArray, k_max: int) -> None
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _saddle_point(y: FloatArray, k: int) -> float:
+def saddle_point(y: FloatArray, k: int) -> float:
     """Logarithm of the r > 0 at which sum_m y_m r^m = k; the sum is convex in log r, Newton starts above the root."""
     rho = np.inf
     for m in range(1, k + 1):
@@ -179,7 +179,7 @@ def _saddle_point(y: FloatArray, k: int) -> float:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _tilted(y: FloatArray, q: FloatArray, k: int) -> tuple[float, float]:
     """Fill q[0 .. k] for y_m r^m, all on one scale; return log r and the logarithm of that scale."""
-    rho = _saddle_point(y, k)
+    rho = saddle_point(y, k)
     for m in range(1, k + 1):
         y[m] = math.exp(math.log(y[m]) + m * rho) if y[m] > 0 else 0.0
     scale = 0.0

@@ -10,7 +10,7 @@ from scipy.stats import multinomial
 
 from gcesbi import InputError
 from gcesbi.baselines import nptf_energy_log_likelihood, nptf_log_likelihood
-from gcesbi.baselines.nptf import energies
+from gcesbi.baselines.nptf import energy_recursion as recursion
 from gcesbi.baselines.nptf.count_integrals import count_vectors
 from gcesbi.baselines.nptf.energies import NptfEnergyLikelihood
 
@@ -159,12 +159,12 @@ def test_tilted_weights_are_the_direct_ones(cases):
         axis=1,
     )
     n, a = likelihood.largest, np.array(case["splits"])
-    grid, sigma, log_tau = energies._simplex(n, 1), np.empty(2), np.empty(2)
-    v, f, b = np.empty((2, n + 1)), np.empty((2, n + 1)), np.empty((grid[2][-1], n + 2))
+    grid, sigma, log_tau = recursion.simplex(n, 1), np.empty(2), np.empty(2)
+    v, f, b = np.empty((2, n + 1)), np.empty((2, n + 1)), np.empty((grid.number[-1], n + 2))
     for p, (k, mean) in enumerate(zip(likelihood.counts, np.array(case["mean"]), strict=True)):
-        energies._scales(k, mean, x[p], sigma)
-        scale = energies._tilted_weights(k, mean, a, x[p], sigma, v, f, log_tau)
-        value = energies._take_all(k, mean, a, *grid, sigma, v, f, b, np.empty((0, 0, 0)))[0]
+        recursion._scales(k, mean, x[p], sigma)
+        scale = recursion._tilted_weights(k, mean, a, x[p], sigma, v, f, log_tau)
+        value = recursion._take_all(k, mean, a, grid, sigma, v, f, b, np.empty((0, 0, 0)))[0]
         assert value + scale - x[p, :, 0].sum() == pytest.approx(direct[p], abs=1e-11, rel=0)
 
 
