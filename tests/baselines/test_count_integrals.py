@@ -99,6 +99,13 @@ def test_sum_over_m_is_the_number_of_sources_that_show():
     assert x[1:].sum() == pytest.approx(x[0], rel=1e-12)
 
 
+@pytest.mark.parametrize("n_break", [1, 2])
+def test_the_sum_alone_is_the_sum_beside_others(n_break):
+    """Of a map without a photon X_Σ is all that is asked for."""
+    theta = [0.05, 3.2, 1.4, 6.0] if n_break == 1 else [0.02, 4.0, 1.6, -1.0, 12.0, 2.0]
+    assert vectors(theta, [0.2, 0.6], [2.0, 1.0], 0)[0] == vectors(theta, [0.2, 0.6], [2.0, 1.0], 5)[0]
+
+
 def test_mean_counts_are_the_first_moment():
     theta = np.array([0.3, 9.0, 1.2, -2.0, 9.0, 0.7])
     x = vectors(theta, [0.25, 0.5], [2.0, 1.0], 3000)

@@ -134,7 +134,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "save", fail)
     obs = Observation(np.ones((1, 1)), np.ones((1, 1)), np.array([2, 20]), Region(1, np.array([0])))
-    with pytest.raises(InputError, match="out: cannot be written .disk full.; what was written before is whole"):
+    with pytest.raises(InputError, match=r"out: cannot be written \(disk full\); what was written before is whole"):
         write_observation(tmp_path / "out", obs)
     assert list(tmp_path.iterdir()) == []
 
