@@ -283,7 +283,7 @@ def nptf_energy_log_likelihood(
     >>> theta = [0.005, 3.0, 1.5, 10.0]
     >>> counts, mean = [[2, 1], [0, 0]], [[1.2, 0.8], [0.5, 0.5]]
     >>> round(nptf_energy_log_likelihood(counts, mean, [[1.0, 0.0]], [theta], [[0.6, 0.4]], [0.5], [2.0]), 4)
-    -3.5342
+    -3.5349
     """
     return NptfEnergyLikelihood.build(counts, templates, psf_f, psf_df_rho)(mean, thetas, splits)
 
