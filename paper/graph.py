@@ -11,7 +11,9 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial, wraps
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -22,7 +24,7 @@ from gcesbi.estimators.files import differences
 from gcesbi.io.files import write_text
 from paper.origin import origin
 
-__all__ = ["SCALES", "FigureScript", "Paper", "Plan", "Scale", "Step", "check", "make", "write_json"]
+__all__ = ["SCALES", "FigureScript", "Paper", "Plan", "Scale", "Step", "check", "make", "step", "write_json"]
 
 Scale = Literal["test", "quick", "default", "paper"]
 TOLD = 3
@@ -47,6 +49,22 @@ class Step:
     name: str
     do: Callable[[Any], object]
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def step(name: str) -> Callable[[Callable[..., object]], Callable[..., Step]]:
+    """Turn a function of a run and of options into one of the options alone, which gives the step."""
+
+    def decorated(do: Callable[..., object]) -> Callable[..., Step]:
+        @wraps(do)
+        def made(*given: Any, **named: Any) -> Step:
+            known = signature(do).bind(None, *given, **named)
+            known.apply_defaults()
+            options = dict([*known.arguments.items()][1:])
+            return Step(name=name, do=partial(do, **options), options=options)
+
+        return made
+
+    return decorated
 
 
 @dataclass(frozen=True, kw_only=True)

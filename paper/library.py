@@ -53,7 +53,7 @@ from gcesbi.report.tables import posterior_figures
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.simulation.sky_settings import FolderSky
 from gcesbi.sky import Observation
-from paper.graph import Plan, Step, write_json
+from paper.graph import Plan, Step, step, write_json
 
 __all__ = [
     "CURVE_TAUS",
@@ -151,9 +151,10 @@ def _begin(folder: Path, settings: RunSettings) -> Run:
 # -- steps ----------------------------------------------------------------------------------------------------------
 
 
-def simulate(workers: int = 1) -> Step:
+@step("simulate")
+def simulate(run: Run) -> None:
     """Draw the maps that the settings ask for."""
-    return Step(name="simulate", do=lambda run: simulate_step.simulate(run, workers, backend="threads"))
+    simulate_step.simulate(run, backend="threads")
 
 
 def train() -> tuple[Step, ...]:
@@ -163,25 +164,19 @@ def train() -> tuple[Step, ...]:
     )
 
 
-def poisson_fraction(n_maps: int, workers: int = 1) -> Step:
+@step("poisson-fraction")
+def poisson_fraction(run: Run, n_maps: int) -> None:
     """Train the network for the Poisson share."""
-    return Step(
-        name="poisson-fraction",
-        do=lambda run: train_poisson_fraction(run, n_maps, workers),
-        options={"n_maps": n_maps},
-    )
+    train_poisson_fraction(run, n_maps)
 
 
-def evaluate() -> Step:
+@step("evaluate")
+def evaluate(run: Run) -> None:
     """Judge both networks on held-out maps."""
-
-    def do(run: Run) -> None:
-        found = evaluate_step.evaluate(run)
-        details = None if found.details is None else found.details.to_dict()
-        run.write_json("validation.json", {**found.to_dict(), "details": details})
-        write_arrays(run.folder / FOLDER / "evaluation.npz", evaluation_arrays(found))
-
-    return Step(name="evaluate", do=do)
+    found = evaluate_step.evaluate(run)
+    details = None if found.details is None else found.details.to_dict()
+    run.write_json("validation.json", {**found.to_dict(), "details": details})
+    write_arrays(run.folder / FOLDER / "evaluation.npz", evaluation_arrays(found))
 
 
 def observe_folder(data: Path) -> Step:
@@ -215,81 +210,61 @@ def observe_like(folder: Path) -> Step:
     return Step(name="observe", do=do, options={"of": folder.name})
 
 
-def infer() -> Step:
+@step("infer")
+def infer(run: Run) -> None:
     """Ask the networks about the stored observation."""
-
-    def do(run: Run) -> None:
-        posterior = infer_step.infer(run, run.observation())
-        run.write_posterior("networks", posterior)
-        write_json(
-            run.folder / FOLDER / "networks.json", {**posterior_figures(posterior, LEVELS), **_shares(posterior)}
-        )
-        write_arrays(run.folder / FOLDER / "curves.npz", _curves(posterior))
-
-    return Step(name="infer", do=do)
+    posterior = infer_step.infer(run, run.observation())
+    run.write_posterior("networks", posterior)
+    write_json(run.folder / FOLDER / "networks.json", {**posterior_figures(posterior, LEVELS), **_shares(posterior)})
+    write_arrays(run.folder / FOLDER / "curves.npz", _curves(posterior))
 
 
-def fit_poisson() -> Step:
+@step("fit-poisson")
+def fit_poisson(run: Run) -> None:
     """Fit Poisson templates to the stored observation."""
-
-    def do(run: Run) -> None:
-        posterior = PoissonFit(run.model, run.observation()).run().posterior()
-        write_json(run.folder / FOLDER / "poisson.json", posterior_figures(posterior, LEVELS))
-
-    return Step(name="fit-poisson", do=do)
+    posterior = PoissonFit(run.model, run.observation()).run().posterior()
+    write_json(run.folder / FOLDER / "poisson.json", posterior_figures(posterior, LEVELS))
 
 
-def fit_nptf() -> Step:
+@step("fit-nptf")
+def fit_nptf(run: Run) -> None:
     """Fit the NPTF to the stored observation; an interrupted fit goes on."""
-
-    def do(run: Run) -> None:
-        checkpoint = run.folder / "nptf.checkpoint.h5"
-        seed = run.settings.seed
-        posterior = fit_step.fit_nptf(run.model, run.observation(), run.settings.nptf, seed, checkpoint=checkpoint)
-        run.write_posterior("nptf", posterior)
-        problems = {"problems": list(posterior.convergence.problems)}
-        write_json(run.folder / FOLDER / "nptf.json", {**posterior_figures(posterior, LEVELS), **problems})
-        write_arrays(run.folder / FOLDER / "nptf.npz", _nptf_arrays(run.model, posterior))
-
-    return Step(name="fit-nptf", do=do)
+    checkpoint = run.folder / "nptf.checkpoint.h5"
+    seed = run.settings.seed
+    posterior = fit_step.fit_nptf(run.model, run.observation(), run.settings.nptf, seed, checkpoint=checkpoint)
+    run.write_posterior("nptf", posterior)
+    problems = {"problems": list(posterior.convergence.problems)}
+    write_json(run.folder / FOLDER / "nptf.json", {**posterior_figures(posterior, LEVELS), **problems})
+    write_arrays(run.folder / FOLDER / "nptf.npz", _nptf_arrays(run.model, posterior))
 
 
-def gate(n_maps: int, false_alarm: float = 0.01, workers: int = 1) -> Step:
+@step("gate")
+def gate(run: Run, n_maps: int, false_alarm: float = 0.01) -> None:
     """Calibrate the gate and ask it about the stored observation."""
-
-    def do(run: Run) -> None:
-        found = calibrate_gate(run, n_maps, false_alarm, workers)
-        run.write_json("gate.json", found.verdict(run.observation().counts).to_dict())
-
-    return Step(name="gate", do=do, options={"n_maps": n_maps, "false_alarm": false_alarm})
+    found = calibrate_gate(run, n_maps, false_alarm)
+    run.write_json("gate.json", found.verdict(run.observation().counts).to_dict())
 
 
-def mismodel(n_maps: int, workers: int = 1, skies: Sequence[str] = ()) -> Step:
+@step("mismodel")
+def mismodel(run: Run, n_maps: int, skies: Sequence[str] = ()) -> None:
     """Judge the networks on maps of other skies: all variations of the library, or those that are named."""
-
-    def do(run: Run) -> None:
-        known = variations(run.settings.sky_of_maps)
-        chosen = {name: sky for name, sky in known.items() if name in skies or not skies}
-        found = judge_skies(run, chosen, n_maps, workers=workers)
-        run.write_json("mismodel.json", found.to_dict())
-        arrays = {
-            f"{sky}/{key}": values
-            for sky, evaluation in found.evaluations.items()
-            for key, values in evaluation_arrays(evaluation).items()
-        }
-        write_arrays(run.folder / FOLDER / "mismodel.npz", arrays)
-
-    return Step(name="mismodel", do=do, options={"n_maps": n_maps, "skies": list(skies)})
+    known = mismodel_steps.variations(run.settings.sky_of_maps)
+    chosen = {name: sky for name, sky in known.items() if name in skies or not skies}
+    found = mismodel_steps.mismodel(run, chosen, n_maps)
+    run.write_json("mismodel.json", found.to_dict())
+    arrays = {
+        f"{sky}/{key}": values
+        for sky, evaluation in found.evaluations.items()
+        for key, values in evaluation_arrays(evaluation).items()
+    }
+    write_arrays(run.folder / FOLDER / "mismodel.npz", arrays)
 
 
-def poisson_excess(n_maps: int) -> Step:
+@step("poisson-excess")
+def poisson_excess(run: Run, n_maps: int) -> None:
     """Reconstruct maps that are exactly Poisson, drawn from the best fit to the stored observation."""
-
-    def do(run: Run) -> None:
-        cdf = injection_steps.poisson_excess(run, run.observation(), n_maps)
-        write_arrays(run.folder / FOLDER / "poisson_excess.npz", {"taus": TAUS, "scd_cdf": cdf})
-
-    return Step(name="poisson-excess", do=do, options={"n_maps": n_maps})
+    cdf = injection_steps.poisson_excess(run, run.observation(), n_maps)
+    write_arrays(run.folder / FOLDER / "poisson_excess.npz", {"taus": TAUS, "scd_cdf": cdf})
 
 
 # -- what figures read ----------------------------------------------------------------------------------------------

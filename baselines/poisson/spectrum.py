@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.physics.spectra import e2dnde
+from gcesbi.sky.energy import EnergyBins
 
 __all__ = ["TemplateSpectrum"]
 
@@ -15,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class TemplateSpectrum:
+class TemplateSpectrum(EnergyBins):
     """What a fit says of one template's flux inside the region.
 
     Attributes
@@ -43,11 +44,6 @@ class TemplateSpectrum:
     solid_angle: float
     level: float
     limit_level: float
-
-    @property
-    def energy(self) -> Array:
-        """Bin centres (geometric mean), (n_energy,), GeV."""
-        return np.sqrt(self.energy_edges[:-1] * self.energy_edges[1:])
 
     def e2dnde(self, per_sr: bool = False) -> dict[str, Array]:
         """E² dN/dE as ``flux``, ``low``, ``high`` and ``upper_limit``, each (n_energy,).

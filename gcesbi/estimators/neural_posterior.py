@@ -21,10 +21,10 @@ from torch import Tensor
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.base import Estimator, NetworkSettings
-from gcesbi.estimators.neural_posterior_expected import expected_quantities
 from gcesbi.estimators.neural_posterior_quantities import NamedQuantities
 from gcesbi.networks import MapEmbedding
 from gcesbi.posterior import Coordinates, SamplePosterior
+from gcesbi.simulation.expected import expected_quantities
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.prior import Prior, Uniform
 from gcesbi.simulation.simulations import Simulations
@@ -49,12 +49,8 @@ class NeuralPosteriorEstimator(Estimator):
         See :class:`gcesbi.estimators.base.Estimator`.
     quantities : sequence of str
         Among :data:`gcesbi.estimators.NEURAL_QUANTITIES`.
-    point_sources : sequence of str
-        Point-source templates, in the order of the simulations' SCDs.
-    flux_bin : sequence of float
-        Centres of the SCD histogram's bins, log₁₀ of photons / cm² / s.
-    parameters : mapping of str to (low, high)
-        Bounds of the model's parameters, ``None`` where there is none.
+    point_sources, flux_bin, parameters
+        See :class:`gcesbi.estimators.neural_posterior_quantities.NamedQuantities`.
     hidden : int
         Width of the density estimator's networks.
     n_layer : int

@@ -77,16 +77,7 @@ class DensityHead(nn.Module):
 
 
 class SplineFlowHead(DensityHead):
-    """A neural spline flow.
-
-    Parameters
-    ----------
-    n_features, n_real : int
-    hidden : int
-        Width of the networks that give the splines' knots.
-    n_layer : int
-        Spline transforms.
-    """
+    """A neural spline flow of `n_layer` transforms; `hidden` is the width of the networks that give their knots."""
 
     def __init__(self, n_features: int, n_real: int, hidden: int, n_layer: int) -> None:
         build = posterior_nn(
@@ -102,16 +93,7 @@ class SplineFlowHead(DensityHead):
 
 
 class FlowMatchingHead(DensityHead):
-    """A velocity field, integrated from noise to the posterior.
-
-    Parameters
-    ----------
-    n_features, n_real : int
-    hidden : int
-        Width of the network that gives the velocity.
-    n_layer : int
-        Its layers.
-    """
+    """A velocity field, integrated from noise to the posterior: a network of `n_layer` layers of width `hidden`."""
 
     def __init__(self, n_features: int, n_real: int, hidden: int, n_layer: int) -> None:
         build = posterior_flow_nn(

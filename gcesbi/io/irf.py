@@ -1,4 +1,4 @@
-"""The point-spread function from the Fermi-LAT's instrument-response files.
+"""King parameters of the point-spread function from the Fermi-LAT's instrument-response files.
 
 A `*_PSF.fits`, `*_FB.fits` or `*_EDISP.fits` file of the LAT's response (versions P8R2, P8R3) holds, for each event
 type, a table `RPSF_type` of King parameters in energy × cos θ and a table `PSF_SCALING_PARAMS_type` with c₀, c₁, β of

@@ -167,19 +167,10 @@ class ChebyshevEncoder(nn.Module):
     ----------
     region : Region
         Any, of any nside of at least 2^k for k widths.
-    n_channel : int
-        Channels of the maps.
-    widths : sequence of int
-        Channels of each level.
-    n_features : int
-        Features returned.
-    depth : int
-        Convolutions per level.
-    norm : {"batch", "instance", "none"}
+    n_channel, widths, n_features, depth, norm, means
+        See :class:`gcesbi.networks.FaceEncoder`.
     n_term : int
         Terms of the Chebyshev series.
-    means : bool
-        Show the dense layer means over pixels before the maxima too, as :class:`gcesbi.networks.FaceEncoder` does.
     """
 
     def __init__(

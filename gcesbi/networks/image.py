@@ -143,10 +143,8 @@ class ImageEncoder(nn.Module):
     Parameters
     ----------
     shape : (n_row, n_col)
-    n_channel : int
-    widths : sequence of int
-        Filters of each convolution.
-    n_features : int
+    n_channel, widths, n_features
+        See :class:`gcesbi.networks.FaceEncoder`; a level is one convolution.
     norm : {"batch", "instance", "none"}
         Before a convolution's output is rectified.
     means : bool

@@ -24,6 +24,12 @@ With them the parameters at 2 GeV are those customary for the single bin 2-20 Ge
 nodes at the arithmetic mean of an energy bin, or interpolation in log E, come no closer in all five at once.
 """
 
+_RULES = {  # of shares, widths and slopes
+    "f": ("lie in [0, 1]", lambda values: (values >= 0) & (values <= 1)),
+    "s": ("be above 0", lambda values: values > 0),
+    "g": ("be above 1", lambda values: values > 1),
+}
+
 
 @dataclass(frozen=True, eq=False)
 class KingTable:
@@ -63,7 +69,10 @@ class KingTable:
             object.__setattr__(self, name, column)
         if self.energy.size < 2 or not (self.energy[0] > 0 and np.all(np.diff(self.energy) > 0)):
             raise InputError(f"energy: must be two or more positive, increasing energies, got {self.energy}")
-        _check_king_parameters(self.f_core, self.s_core, self.g_core, self.s_tail, self.g_tail)
+        for name in self.columns()[1:]:
+            values, (rule, holds) = getattr(self, name), _RULES[name[0]]
+            if not np.all(holds(values)):
+                raise InputError(f"{name}: must {rule}, got {values.tolist()}")
 
     @classmethod
     def columns(cls) -> tuple[str, ...]:
@@ -98,23 +107,6 @@ class KingTable:
             )
         columns = (getattr(self, name) for name in self.columns()[1:])
         return (*(np.interp(energy, self.energy, column) for column in columns), self.scale(energy))
-
-
-def _check_king_parameters(
-    f_core: NDArray[np.float64],
-    s_core: NDArray[np.float64],
-    g_core: NDArray[np.float64],
-    s_tail: NDArray[np.float64],
-    g_tail: NDArray[np.float64],
-) -> None:
-    if not np.all((f_core >= 0) & (f_core <= 1)):
-        raise InputError(f"f_core: must lie in [0, 1], got {f_core.tolist()}")
-    for name, values in (("s_core", s_core), ("s_tail", s_tail)):
-        if not np.all(values > 0):
-            raise InputError(f"{name}: must be above 0, got {values.tolist()}")
-    for name, values in (("g_core", g_core), ("g_tail", g_tail)):
-        if not np.all(values > 1):
-            raise InputError(f"{name}: must be above 1, got {values.tolist()}")
 
 
 P8R3_ULTRACLEANVETO_V3_PSF3 = KingTable.from_rows(

@@ -30,7 +30,6 @@ __all__ = [
     "ScdBins",
     "SkewNormalScd",
     "cdf_to_pdf",
-    "f2dndf_to_pdf",
     "n_sources",
     "pdf_to_cdf",
     "pdf_to_dndf",
@@ -92,9 +91,13 @@ class ScdBins:
 
     def histogram(self, flux: ArrayLike) -> NDArray[np.float64]:
         """SCD histogram p (n_bin,) of the fluxes of drawn sources; zeros if there is no source."""
-        flux = np.asarray(flux, dtype=np.float64)
-        weights = np.bincount(self.index(np.log10(flux)), weights=flux, minlength=len(self)).astype(np.float64)
+        weights = self.flux_in_bins(flux)
         return weights / weights.sum() if weights.sum() > 0 else weights
+
+    def flux_in_bins(self, flux: ArrayLike) -> NDArray[np.float64]:
+        """Summed flux (n_bin,) of drawn sources."""
+        flux = np.asarray(flux, dtype=np.float64)
+        return np.bincount(self.index(np.log10(flux)), weights=flux, minlength=len(self)).astype(np.float64)
 
 
 DEFAULT_BINS = ScdBins()
@@ -118,13 +121,6 @@ def pdf_to_f2dndf(pdf: ArrayLike, total_flux: ArrayLike, bins: ScdBins = DEFAULT
 def pdf_to_dndf(pdf: ArrayLike, total_flux: ArrayLike, bins: ScdBins = DEFAULT_BINS) -> NDArray[np.float64]:
     """dN/dF (..., n_bin) in (photons / cm² / s)⁻¹, from p (..., n_bin) and F_tot (...)."""
     return pdf_to_f2dndf(pdf, total_flux, bins) / bins.flux**2
-
-
-def f2dndf_to_pdf(f2dndf: ArrayLike, bins: ScdBins = DEFAULT_BINS) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Inverse of :func:`pdf_to_f2dndf`: the SCD histogram (..., n_bin) and F_tot (...)."""
-    flux = np.asarray(f2dndf, dtype=np.float64) * bins.width * np.log(10)
-    total = flux.sum(axis=-1)
-    return np.divide(flux, total[..., None], out=np.zeros_like(flux), where=total[..., None] > 0), total
 
 
 def n_sources(pdf: ArrayLike, total_flux: ArrayLike, bins: ScdBins = DEFAULT_BINS) -> NDArray[np.float64]:

@@ -364,22 +364,8 @@ def device_batches(
 ) -> Iterator[MapTensors]:
     """Batches of new maps drawn on a device, without end.
 
-    Parameters are those of :func:`gcesbi.simulation.torch_maps.fresh_batches` for the same seed; photons are others.
-
-    Parameters
-    ----------
-    simulator : Simulator
-    batch_size : int
-    seed : int
-        Each shard is seeded by itself: same seed, same batches on the same kind of device.
-    device : str or torch.device
-    start : int
-        Maps to leave out: a training that has seen so many goes on with the next.
-
-    Yields
-    ------
-    MapTensors
-        `batch_size` maps, float32, on the device.
+    Arguments, and the maps' parameters for a seed, are those of :func:`gcesbi.simulation.torch_maps.fresh_batches`;
+    photons are others. Each shard is seeded by itself: same seed, same batches on the same kind of device.
 
     Raises
     ------

@@ -25,8 +25,7 @@ from gcesbi.errors import InputError
 from gcesbi.physics.source_flux import PowerLawFluxes
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.simulations import Simulations
-from gcesbi.simulation.simulator import Simulator, smallest_counts
-from gcesbi.sky.observation import RadialPSF
+from gcesbi.simulation.simulator import Simulator, displacements, smallest_counts
 
 __all__ = ["ImageSimulator", "ImageSources"]
 
@@ -146,7 +145,7 @@ class ImageSimulator(Simulator):
     @cached_property
     def _radii(self) -> Array:
         """Angles (n_energy, N_TABLE), radians, at containments 1 - (1 - i/(N_TABLE - 1))²."""
-        return np.stack([_radial_table(psf) for psf in self.model.psf])
+        return displacements(self.model.psf, N_TABLE)
 
     @cached_property
     def _edge_exposure(self) -> Array:
@@ -194,11 +193,6 @@ def _fill(law: PowerLawFluxes, target: float, rng: np.random.Generator) -> Array
         left -= total[-1]
 
 
-def _radial_table(psf: RadialPSF) -> Array:
-    share = (1 - np.arange(N_TABLE) / (N_TABLE - 1)) ** 2
-    return np.radians(psf.containment_radius(1 - share))
-
-
 @njit(cache=True, nogil=True)
 def _scatter(
     rng: np.random.Generator,
@@ -233,9 +227,7 @@ def _scatter(
 
 def _histogram(model: ImageSkyModel, flux: Array, smooth: float) -> Array:
     """Share of flux by the flux of sources (n_bin,), smooth emission in the dimmest bin: it is ever dimmer sources."""
-    histogram = np.bincount(model.bins.index(np.log10(flux)), weights=flux, minlength=len(model.bins)).astype(
-        np.float64
-    )
+    histogram = model.bins.flux_in_bins(flux)
     histogram[0] += max(smooth, 0.0)
     total = histogram.sum()
     if not total > 0:

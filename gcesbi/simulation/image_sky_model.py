@@ -35,7 +35,7 @@ from gcesbi.simulation.image_settings import ImageSky
 from gcesbi.simulation.image_templates import ImageModel
 from gcesbi.simulation.prior import Prior, Uniform
 from gcesbi.simulation.sky_settings import make_settings
-from gcesbi.sky import ImageGeometry, ImageRegion, Observation
+from gcesbi.sky import EnergyBins, ImageGeometry, ImageRegion, Observation
 from gcesbi.sky.observation import RadialPSF
 
 __all__ = ["ImageSkyModel"]
@@ -44,7 +44,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ImageSkyModel:
+class ImageSkyModel(EnergyBins):
     """Templates, instrument and prior of images. Build one by :meth:`preset`.
 
     Parameters
@@ -131,19 +131,10 @@ class ImageSkyModel:
         return (*self.background, *self.point_sources)
 
     @property
-    def n_energy(self) -> int:
-        """Number of energy bins."""
-        return len(self.energy_edges) - 1
-
-    @property
     def coordinates(self) -> Coordinates:
         """Labels of the axes of a posterior's quantities."""
-        return Coordinates(
-            template=self.names,
-            energy=tuple(np.sqrt(self.energy_edges[:-1] * self.energy_edges[1:]).tolist()),
-            point_source=self.point_sources,
-            flux_bin=tuple(self.bins.centres.tolist()),
-        )
+        energy, flux = tuple(self.energy.tolist()), tuple(self.bins.centres.tolist())
+        return Coordinates(self.names, energy, self.point_sources, flux)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -26,6 +26,7 @@ from gcesbi.physics.image_psf import ImageSmoother, source_image
 from gcesbi.physics.intensity import SmoothEmission
 from gcesbi.posterior import Coordinates
 from gcesbi.simulation.matching import check_same_energies, check_same_exposure
+from gcesbi.sky.energy import EnergyBins
 from gcesbi.sky.image import ImageGeometry, ImageRegion
 from gcesbi.sky.observation import Observation, ObservationSet, RadialPSF
 
@@ -88,7 +89,7 @@ def _checked(name: str, light: Array) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageModel:
+class ImageModel(EnergyBins):
     """Templates of an image's components: what :class:`gcesbi.baselines.PoissonFit` fits to an image.
 
     Parameters
@@ -150,11 +151,6 @@ class ImageModel:
         )
 
     @property
-    def n_energy(self) -> int:
-        """Number of energy bins."""
-        return len(self.energy_edges) - 1
-
-    @property
     def n_part(self) -> int:
         """Number of event types."""
         return self.exposure.shape[-1] // self.region.n_pix
@@ -167,8 +163,7 @@ class ImageModel:
     @cached_property
     def coordinates(self) -> Coordinates:
         """Labels of the axes of a posterior's quantities."""
-        centres = np.sqrt(self.energy_edges[:-1] * self.energy_edges[1:])
-        return Coordinates(template=self.names, energy=tuple(centres.tolist()), point_source=(), flux_bin=())
+        return Coordinates(self.names, tuple(self.energy.tolist()), point_source=(), flux_bin=())
 
     def for_observation(self, observation: Observation | ObservationSet) -> ImageModel:
         """The model in the region of an observation.

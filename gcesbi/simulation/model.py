@@ -36,7 +36,7 @@ from gcesbi.simulation.matching import check_same_energies, check_same_exposure
 from gcesbi.simulation.prior import Marginal, Prior, Uniform
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, make_settings
 from gcesbi.simulation.template_maps import TemplateMaps
-from gcesbi.sky import Observation, Region
+from gcesbi.sky import EnergyBins, Observation, Region
 
 __all__ = ["Emission", "SkyModel"]
 
@@ -66,7 +66,7 @@ class Emission:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SkyModel:
+class SkyModel(EnergyBins):
     """Templates, instrument and priors of one patch of the sky. Build one by :meth:`preset` or :meth:`from_folder`.
 
     Parameters
@@ -206,11 +206,6 @@ class SkyModel:
         """Names of the point-source templates."""
         return tuple(t.name for t in self.point_source_templates)
 
-    @property
-    def n_energy(self) -> int:
-        """Number of energy bins."""
-        return len(self.energy_edges) - 1
-
     @cached_property
     def inside(self) -> NDArray[np.int64]:
         """Positions of the region's pixels in the patch, (n_pix,)."""
@@ -259,12 +254,8 @@ class SkyModel:
     @property
     def coordinates(self) -> Coordinates:
         """Labels of the axes of a posterior's quantities."""
-        return Coordinates(
-            template=self.names,
-            energy=tuple(np.sqrt(self.energy_edges[:-1] * self.energy_edges[1:]).tolist()),
-            point_source=self.point_sources,
-            flux_bin=tuple(self.bins.centres.tolist()),
-        )
+        energy, flux = tuple(self.energy.tolist()), tuple(self.bins.centres.tolist())
+        return Coordinates(self.names, energy, self.point_sources, flux)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -38,14 +38,9 @@ class Uniform:
         return constraints.interval(self.low, self.high)
 
     @property
-    def mean(self) -> float:
-        """Mean."""
-        return (self.low + self.high) / 2
-
-    @property
-    def variance(self) -> float:
-        """Variance."""
-        return (self.high - self.low) ** 2 / 12
+    def moments(self) -> tuple[float, float]:
+        """Mean and variance."""
+        return (self.low + self.high) / 2, (self.high - self.low) ** 2 / 12
 
     def from_uniform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         """Inverse distribution function."""
@@ -75,14 +70,9 @@ class Normal:
         return constraints.real
 
     @property
-    def mean(self) -> float:
-        """Mean."""
-        return self.centre
-
-    @property
-    def variance(self) -> float:
-        """Variance."""
-        return self.scale**2
+    def moments(self) -> tuple[float, float]:
+        """Mean and variance."""
+        return self.centre, self.scale**2
 
     def from_uniform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         """Inverse distribution function."""
@@ -110,14 +100,9 @@ class ChiSquared:
         return constraints.positive
 
     @property
-    def mean(self) -> float:
-        """Mean."""
-        return self.scale
-
-    @property
-    def variance(self) -> float:
-        """Variance."""
-        return 2 * self.scale**2
+    def moments(self) -> tuple[float, float]:
+        """Mean and variance."""
+        return self.scale, 2 * self.scale**2
 
     def from_uniform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         """Inverse distribution function."""
@@ -163,12 +148,12 @@ class Prior(Distribution):
     @property
     def mean(self) -> torch.Tensor:
         """Means (n_parameter,)."""
-        return torch.tensor([m.mean for m in self.marginals])
+        return torch.tensor([m.moments[0] for m in self.marginals])
 
     @property
     def variance(self) -> torch.Tensor:
         """Variances (n_parameter,)."""
-        return torch.tensor([m.variance for m in self.marginals])
+        return torch.tensor([m.moments[1] for m in self.marginals])
 
     def sample(self, sample_shape: Sequence[int] = ()) -> torch.Tensor:
         """Draw from the prior with torch's generator: (*sample_shape, n_parameter)."""

@@ -7,7 +7,7 @@ for, and map i is the same in every sample of the same seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -22,18 +22,18 @@ from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
 from gcesbi.errors import InputError
-from gcesbi.physics.scd import SkewNormalScd
 from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
 from gcesbi.physics.smoothing import smooth
 from gcesbi.simulation import kernels
 from gcesbi.simulation.components import PointSourceTemplate
 from gcesbi.simulation.draws import alias_table
+from gcesbi.simulation.expected import expected_sources
 from gcesbi.simulation.model import Emission, SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.healpix import xy_of_pixel
-from gcesbi.sky.observation import Observation
+from gcesbi.sky.observation import Observation, RadialPSF
 
-__all__ = ["SHARD", "Simulator", "smallest_counts"]
+__all__ = ["SHARD", "Simulator", "displacements", "smallest_counts"]
 
 SHARD = 128
 _N_TABLE = 2049
@@ -45,6 +45,12 @@ def smallest_counts(counts: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
     """Counts in the smallest unsigned integer type that holds them all."""
     largest = int(counts.max(initial=0))
     return counts.astype(np.min_scalar_type(largest))
+
+
+def displacements(psf: Sequence[RadialPSF], n: int) -> NDArray[np.float64]:
+    """Angles (n_energy, n), radians, beyond which shares (1 - i / (n - 1))² of the light lie."""
+    share = (1 - np.arange(n) / (n - 1)) ** 2
+    return np.radians([each.containment_radius(1 - share) for each in psf])
 
 
 class Simulator:
@@ -99,7 +105,7 @@ class Simulator:
         for i in range(n):
             self._draw_one(rng, emission, i, counts[i], label[i], n_sources[i])
         if model.expected_labels:
-            label, n_sources = self._expected(emission)
+            label, n_sources = expected_sources(model, emission)
         label[:, :, 0] += emission.poisson  # the limit of ever dimmer sources
         flux = np.concatenate(
             [
@@ -112,20 +118,6 @@ class Simulator:
         scd = np.divide(label, total, out=np.zeros_like(label), where=total > 0)
         scd[total[..., 0] == 0, 0] = 1.0  # no source at all: as dim as can be
         return Simulations(np.array(theta, dtype=np.float64), smallest_counts(counts), flux, scd, n_sources)
-
-    def _expected(self, emission: Emission) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean flux in every flux bin (n, n_source, n_bin), and mean number of sources (n, n_source)."""
-        model, at = self.model, 0
-        label = np.zeros((len(emission.populations), len(self._templates), len(model.bins)))
-        n_sources = np.zeros(label.shape[:2])
-        for j, template in enumerate(self._templates):
-            for _ in template.populations:
-                for i, (xi, omega2, a, flux) in enumerate(emission.populations[:, at]):
-                    scd = SkewNormalScd(xi, max(omega2, SMALLEST_OMEGA2), a, flux, model.flux_cut, n_node=4001)
-                    label[i, j] += flux * scd.histogram(model.bins)
-                    n_sources[i, j] += scd.n_sources
-                at += 1
-        return label, n_sources
 
     def shard(self, k: int, seed: int) -> Simulations:
         """Shard `k` of a sample: :data:`SHARD` maps with parameters from the prior."""
@@ -187,8 +179,7 @@ class Simulator:
     def sky(self) -> kernels.Sky:
         """Pixels, exposure and PSF in the kernels' form."""
         model = self.model
-        share = (1 - np.arange(_N_TABLE) / (_N_TABLE - 1)) ** 2
-        radii = np.stack([np.radians(psf.containment_radius(1 - share)) for psf in model.psf])
+        radii = displacements(model.psf, _N_TABLE)
         return kernels.Sky(
             nside=model.region.nside,
             where=xy_of_pixel(model.region.nside, model.patch.pixels),

@@ -142,14 +142,10 @@ class SimulationStore:
         simulator : Simulator
             Of the store's model.
         n : int
-        workers : int
-            Threads or processes. Memory grows with them, not with n.
+        workers, backend, scheduler
+            See :func:`gcesbi.simulation.parallel.draw_shards`. Memory grows with workers, not with n.
         progress : bool
             Show how many maps are there, rate and time left.
-        backend : {"threads", "loky", "dask"}
-            See :mod:`gcesbi.simulation.parallel`.
-        scheduler : str, optional
-            Address of dask's scheduler.
 
         Raises
         ------

@@ -220,14 +220,11 @@ def cut_batches(shards: Iterable[MapTensors], size: int, skip: int) -> Iterator[
     held: MapTensors | None = None
     for shard in shards:
         fresh = shard.float().rows(slice(skip, None))
-        held, skip = fresh if held is None else MapTensors(*map(_cat, zip(held, fresh, strict=True))), 0
+        held = fresh if held is None else MapTensors(*(torch.cat(pair) for pair in zip(held, fresh, strict=True)))
+        skip = 0
         while len(held.theta) >= size:
             yield held.rows(slice(size))
             held = held.rows(slice(size, None))
-
-
-def _cat(pair: tuple[Tensor, Tensor]) -> Tensor:
-    return torch.cat(pair)
 
 
 def _same(item: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from gcesbi.sky.energy import check_energy_edges, log_energy_edges
+from gcesbi.sky.energy import EnergyBins, check_energy_edges, log_energy_edges
 from gcesbi.sky.grid import Grid, pixels_of_runs
 from gcesbi.sky.image import ImageGeometry, ImageRegion
 from gcesbi.sky.observation import Observation, ObservationSet
 from gcesbi.sky.region import Region, glon_glat
 
 __all__ = [
+    "EnergyBins",
     "Grid",
     "ImageGeometry",
     "ImageRegion",

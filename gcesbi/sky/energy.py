@@ -8,7 +8,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
-__all__ = ["check_energy_edges", "log_energy_edges"]
+__all__ = ["EnergyBins", "check_energy_edges", "log_energy_edges"]
+
+
+class EnergyBins:
+    """What follows for anything that has edges of energy bins (n_energy + 1,), GeV."""
+
+    energy_edges: NDArray[np.float64]
+
+    @property
+    def n_energy(self) -> int:
+        """Number of energy bins."""
+        return len(self.energy_edges) - 1
+
+    @property
+    def energy(self) -> NDArray[np.float64]:
+        """Bin centres (geometric mean), (n_energy,), GeV."""
+        return np.sqrt(self.energy_edges[:-1] * self.energy_edges[1:])
 
 
 def check_energy_edges(edges: ArrayLike | units.Quantity) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.sky.energy import check_energy_edges
+from gcesbi.sky.energy import EnergyBins, check_energy_edges
 from gcesbi.sky.grid import Grid
 
 __all__ = ["Observation", "ObservationSet", "RadialPSF", "check_counts", "check_exposure"]
@@ -61,7 +61,7 @@ def check_exposure(exposure: ArrayLike, name: str = "exposure") -> Array:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Observation:
+class Observation(EnergyBins):
     """A counts map or image that posteriors are conditioned on.
 
     Parameters
@@ -107,11 +107,6 @@ class Observation:
             f"Observation({self.counts.sum()} photons in {self.n_energy} bins, {self.energy_edges[0]:.4g} to "
             f"{self.energy_edges[-1]:.4g} GeV, on {self.region})"
         )
-
-    @property
-    def n_energy(self) -> int:
-        """Number of energy bins."""
-        return len(self.energy_edges) - 1
 
     def cut(self, region: Grid) -> Observation:
         """The same observation in fewer pixels.

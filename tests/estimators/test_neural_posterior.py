@@ -19,10 +19,10 @@ from gcesbi.estimators import (
     map_embedding,
     save_estimator,
 )
-from gcesbi.estimators.neural_posterior_expected import expected_quantities
 from gcesbi.physics.scd import ScdBins
 from gcesbi.posterior import Coordinates, Posterior
 from gcesbi.report.tables import comparison_table
+from gcesbi.simulation.expected import expected_quantities
 from gcesbi.simulation.simulations import Simulations
 
 SMALL = NetworkSettings(widths=(8,), n_features=16)

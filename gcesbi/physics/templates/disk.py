@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.physics.templates.line_of_sight import axisymmetric_integral, check_positive
-from gcesbi.physics.templates.pixel_average import SkyTable
+from gcesbi.physics.templates.pixel_average import TabulatedTemplate
 
 __all__ = ["Disk"]
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Disk:
+class Disk(TabulatedTemplate):
     """Double-exponential disk.
 
     Parameters
@@ -49,7 +49,3 @@ class Disk:
     def intensity(self, glon: ArrayLike, glat: ArrayLike) -> Array:
         """∫ n ds (kpc) towards glon, glat (n,), degrees."""
         return axisymmetric_integral(self.density, glon, glat, self.r_sun)
-
-    def map(self, nside: int, pixels: ArrayLike | None = None) -> Array:
-        """Intensity averaged over NESTED pixels (all by default): array (n_pix,), kpc."""
-        return SkyTable(self.intensity).average(nside, pixels)

@@ -25,7 +25,7 @@ from gcesbi.errors import InputError
 from gcesbi.physics.templates.cosmic_rays import CosmicRays, HaloTable
 from gcesbi.physics.templates.gas import ATOMIC, MOLECULAR, thick_line_correction
 from gcesbi.physics.templates.line_of_sight import axisymmetric_integral
-from gcesbi.physics.templates.pixel_average import SkyTable
+from gcesbi.physics.templates.pixel_average import TabulatedTemplate
 from gcesbi.physics.templates.radiation import radiation_energy_density
 
 __all__ = ["InverseCompton", "PionDecay"]
@@ -37,7 +37,7 @@ LOSS_LENGTH = 1.3
 
 
 @dataclass(frozen=True)
-class PionDecay:
+class PionDecay(TabulatedTemplate):
     """Decay of neutral pions, and bremsstrahlung.
 
     Parameters
@@ -76,13 +76,9 @@ class PionDecay:
         local = float(ATOMIC.density(np.array(self.r_sun), np.array(0.0)))
         return thick_line_correction(column, local, self.spin_temperature) * atomic + molecular
 
-    def map(self, nside: int, pixels: ArrayLike | None = None) -> Array:
-        """Intensity averaged over NESTED pixels (all by default): array (n_pix,)."""
-        return SkyTable(self.intensity).average(nside, pixels)
-
 
 @dataclass(frozen=True)
-class InverseCompton:
+class InverseCompton(TabulatedTemplate):
     """Inverse Compton scattering of starlight, infrared light and the microwave background.
 
     Parameters
@@ -111,7 +107,3 @@ class InverseCompton:
         light = radiation_energy_density(*np.meshgrid(radius, height, indexing="ij"), self.r_sun)
         emissivity = HaloTable(electrons.density(radius, height) * light, self.halo_height)
         return axisymmetric_integral(emissivity, glon, glat, self.r_sun)
-
-    def map(self, nside: int, pixels: ArrayLike | None = None) -> Array:
-        """Intensity averaged over NESTED pixels (all by default): array (n_pix,)."""
-        return SkyTable(self.intensity).average(nside, pixels)

@@ -7,6 +7,7 @@ are divided further, so that work goes where the function is steep and nowhere e
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import healpy as hp
@@ -17,7 +18,7 @@ from scipy.interpolate import RectBivariateSpline
 from gcesbi.errors import InputError
 from gcesbi.sky.region import check_nside
 
-__all__ = ["SkyTable", "check_pixels", "pixel_average"]
+__all__ = ["SkyTable", "TabulatedTemplate", "check_pixels", "pixel_average"]
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.int64]
@@ -131,3 +132,15 @@ class SkyTable:
     def average(self, nside: int, pixels: ArrayLike | None) -> Array:
         """Mean over each NESTED pixel (all by default), (n_pix,)."""
         return pixel_average(self, nside, check_pixels(nside, pixels))
+
+
+class TabulatedTemplate(ABC):
+    """A template whose intensity is tabulated to be averaged."""
+
+    @abstractmethod
+    def intensity(self, glon: ArrayLike, glat: ArrayLike) -> Array:
+        """Intensity (n,) towards glon, glat (n,), degrees."""
+
+    def map(self, nside: int, pixels: ArrayLike | None = None) -> Array:
+        """Intensity averaged over NESTED pixels (all by default): array (n_pix,)."""
+        return SkyTable(self.intensity).average(nside, pixels)

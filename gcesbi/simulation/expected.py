@@ -1,7 +1,7 @@
 """What parameters mean: the fluxes, SCDs and numbers of sources that are expected for θ, before anything is drawn.
 
-It turns posterior samples of θ into the quantities that other methods state. They are expectations, as a likelihood's
-are; labels that count the sources drawn scatter about them.
+They turn posterior samples of θ into the quantities that other methods state, and label maps where a model asks for it.
+They are expectations, as a likelihood's are; labels that count the sources drawn scatter about them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gcesbi.physics.scd import SkewNormalScd, n_sources, pdf_to_cdf
 from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
 from gcesbi.simulation.model import Emission, SkyModel
 
-__all__ = ["expected_quantities"]
+__all__ = ["expected_quantities", "expected_sources"]
 
 
 def expected_quantities(model: SkyModel, theta: ArrayLike) -> dict[str, NDArray[np.float64]]:
@@ -24,7 +24,7 @@ def expected_quantities(model: SkyModel, theta: ArrayLike) -> dict[str, NDArray[
     if model.resolved is not None:
         return expected_quantities(model.resolved, theta)
     emission, n_diffuse = model.emission(theta), len(model.diffuse)
-    binned = _flux_in_bins(model, emission)
+    binned, _ = expected_sources(model, emission, n_node=1001)
     binned[:, :, 0] += emission.poisson
     smooth = (emission.norms[:, :n_diffuse] * model.flux_per_norm[:n_diffuse]).sum(axis=-1)
     sources = binned.sum(axis=-1)
@@ -39,12 +39,19 @@ def expected_quantities(model: SkyModel, theta: ArrayLike) -> dict[str, NDArray[
     }
 
 
-def _flux_in_bins(model: SkyModel, emission: Emission) -> NDArray[np.float64]:
-    """Expected flux of every template's sources in every flux bin, (n, n_point_source, n_bin)."""
+def expected_sources(
+    model: SkyModel, emission: Emission, n_node: int = 4001
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean flux in every flux bin (n, n_point_source, n_bin), and mean number of sources (n, n_point_source).
+
+    `n_node` is that of :class:`gcesbi.physics.scd.SkewNormalScd`.
+    """
     owner = [j for j, each in enumerate(model.point_source_templates) for _ in each.populations]
-    binned = np.zeros((len(emission.populations), len(model.point_sources), len(model.bins)))
+    flux_in_bins = np.zeros((len(emission.populations), len(model.point_sources), len(model.bins)))
+    number = np.zeros(flux_in_bins.shape[:2])
     for i, populations in enumerate(emission.populations):
         for j, (xi, omega2, a, flux) in zip(owner, populations, strict=True):
-            scd = SkewNormalScd(xi, max(omega2, SMALLEST_OMEGA2), a, flux, model.flux_cut, n_node=1001)
-            binned[i, j] += flux * scd.histogram(model.bins)
-    return binned
+            scd = SkewNormalScd(xi, max(omega2, SMALLEST_OMEGA2), a, flux, model.flux_cut, n_node)
+            flux_in_bins[i, j] += flux * scd.histogram(model.bins)
+            number[i, j] += scd.n_sources
+    return flux_in_bins, number
