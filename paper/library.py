@@ -248,9 +248,9 @@ def gate(run: Run, n_maps: int, false_alarm: float = 0.01) -> None:
 @step("mismodel")
 def mismodel(run: Run, n_maps: int, skies: Sequence[str] = ()) -> None:
     """Judge the networks on maps of other skies: all variations of the library, or those that are named."""
-    known = mismodel_steps.variations(run.settings.sky_of_maps)
+    known = variations(run.settings.sky_of_maps)
     chosen = {name: sky for name, sky in known.items() if name in skies or not skies}
-    found = mismodel_steps.mismodel(run, chosen, n_maps)
+    found = judge_skies(run, chosen, n_maps)
     run.write_json("mismodel.json", found.to_dict())
     arrays = {
         f"{sky}/{key}": values
