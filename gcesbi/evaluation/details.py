@@ -149,7 +149,7 @@ def details_of(known: Predictions, prior: Simulations | None = None, seed: int =
 
 
 def _prior_curves(known: Predictions, prior: Simulations) -> dict[str, Array]:
-    """Quantile curves (n_tau, n_bin) of who has seen no map."""
+    """Quantile curves (n_tau, n_bin) of the prior, which is all that is known before a map is seen."""
     cdfs = true_cdf(prior.scd)
     counts = {each.name: prior_quantiles(cdfs[:, j], TAUS, True) for j, each in enumerate(known.source_counts)}
     return counts | {

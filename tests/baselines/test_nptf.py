@@ -156,7 +156,7 @@ def generating_function(shape, t):
     scd = BrokenPowerLaw(1.0, tuple(shape[: n_break + 1]), tuple(shape[n_break + 1 :]))
     nodes, weights = np.polynomial.legendre.leggauss(12)
     edges = [np.log(1e-12), *np.log(sorted(scd.breaks)), np.log(scd.breaks[0]) + 40 / (shape[0] - 1)]
-    pieces = np.concatenate([np.linspace(a, b, max(2, int((b - a) / 0.05)) + 1) for a, b in pairwise(edges)])
+    pieces = np.concatenate([np.linspace(a, b, max(2, int((b - a) / 0.1)) + 1) for a, b in pairwise(edges)])
     half = np.diff(pieces)[:, None] / 2
     s = np.exp(pieces[:-1, None] + half * (1 + nodes)).ravel()
     number = (half * weights).ravel() * s * scd.density(s)
@@ -170,11 +170,12 @@ def generating_function(shape, t):
 def test_hard_points_agree_with_the_inverted_generating_function(name):
     """ln L of a map by a Fourier sum over a circle, at corners of the parameter space.
 
-    The sum mixes in the probability of 2,048 more photons; within the unit circle it does so 10⁻¹² times less.
+    The sum mixes in the probability of 2,048 more photons; within the unit circle it does so 10⁻¹² times less. Half the
+    circle tells the other.
     """
     shape = HARD[name]
     radius = 1e-12 ** (1 / 2048)
-    t = radius * np.exp(2j * np.pi * np.arange(2048) / 2048)
+    t = radius * np.exp(2j * np.pi * np.arange(1025) / 2048)
     exponent, photons = generating_function(shape, t)
     theta = [8.0 / photons, *shape]
     counts = np.array([0, 2, 9, 30, 5, 12, 0])
@@ -183,7 +184,7 @@ def test_hard_points_agree_with_the_inverted_generating_function(name):
     expected = 0.0
     for k, mu, weight in zip(counts, mean, template, strict=True):
         values = np.exp(mu * (t - 1) + weight * theta[0] * exponent)
-        expected += np.log(np.fft.fft(values).real[k] / t.size) - k * np.log(radius)
+        expected += np.log(np.fft.hfft(values, 2048)[k] / 2048) - k * np.log(radius)
     got = nptf_log_likelihood(counts, mean, [template], [theta], F, RHO)
     assert got == pytest.approx(expected, abs=1e-6)
 
