@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from gcesbi.baselines.nptf.recursion import saddle_point
+from gcesbi.baselines.nptf.recursion import saddle_point, tilted
 
 __all__ = ["LOG_FACTORIALS", "Simplex", "gradients", "log_probabilities", "simplex"]
 
@@ -100,26 +100,9 @@ def _direct_weights(x: Array, n: int, sigma: float, v: Array, f: Array) -> None:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _tilted_law(x: Array, n: int, centre: float, v: Array) -> tuple[float, float]:
     """Fill v so that e^λ P(n) = e^scale v_n τ^n, with v about as large at 0 as at `centre`; return scale and ln τ."""
-    y = np.zeros(n + 1)
-    rho = 0.0
-    if np.any(x[1 : n + 1] > 0):
-        for m in range(1, n + 1):
-            y[m] = m * x[m]
-        rho = saddle_point(y, max(int(centre), 1))
-        for m in range(1, n + 1):
-            y[m] = math.exp(math.log(y[m]) + m * rho) if y[m] > 0 else 0.0
-    scale = 0.0
-    v[0] = 1.0
-    for i in range(1, n + 1):
-        total = 0.0
-        for m in range(1, i + 1):
-            total += y[m] * v[i - m]
-        v[i] = total / i
-        if v[i] > 1e200:
-            scale += math.log(1e200)
-            for j in range(i + 1):
-                v[j] *= 1e-200
-    return scale, -rho
+    y = x[: n + 1] * np.arange(n + 1)
+    rho = saddle_point(y, max(int(centre), 1)) if np.any(y[1:] > 0) else 0.0
+    return tilted(y, v, n, rho), -rho
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

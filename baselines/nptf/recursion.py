@@ -30,7 +30,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-__all__ = ["LANES", "STRIDE", "PixelBlocks", "log_probabilities", "log_probability_gradients", "saddle_point"]
+__all__ = ["LANES", "STRIDE", "PixelBlocks", "log_probabilities", "log_probability_gradients", "saddle_point", "tilted"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -177,9 +177,8 @@ def saddle_point(y: FloatArray, k: int) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _tilted(y: FloatArray, q: FloatArray, k: int) -> tuple[float, float]:
-    """Fill q[0 .. k] for y_m r^m, all on one scale; return log r and the logarithm of that scale."""
-    rho = saddle_point(y, k)
+def tilted(y: FloatArray, q: FloatArray, k: int, rho: float) -> float:
+    """Fill q[0 .. k] for y_m r^m, rho = log r, on one scale; return the logarithm of the scale. y is overwritten."""
     for m in range(1, k + 1):
         y[m] = math.exp(math.log(y[m]) + m * rho) if y[m] > 0 else 0.0
     scale = 0.0
@@ -193,7 +192,7 @@ def _tilted(y: FloatArray, q: FloatArray, k: int) -> tuple[float, float]:
             scale += math.log(1e200)
             for j in range(i + 1):
                 q[j] *= 1e-200
-    return rho, scale
+    return scale
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -203,7 +202,8 @@ def _tilted_log_probability(y: FloatArray, q: FloatArray, k: int, total: float) 
         return -total, 0.0
     if not np.any(y[1 : k + 1] > 0):
         return (np.nan if np.any(np.isnan(y[1 : k + 1])) else -np.inf), 0.0
-    rho, scale = _tilted(y, q, k)
+    rho = saddle_point(y, k)
+    scale = tilted(y, q, k, rho)
     return math.log(q[k]) + scale - k * rho - total, rho
 
 
