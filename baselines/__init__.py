@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from gcesbi.baselines.nptf.energies import EnergyGradient, NptfEnergyLikelihood, nptf_energy_log_likelihood
     from gcesbi.baselines.nptf.fit import NPTF
     from gcesbi.baselines.nptf.likelihood import NptfLikelihood, nptf_log_likelihood
-    from gcesbi.baselines.nptf.posterior import NptfPosterior
     from gcesbi.baselines.nptf.priors import ModelPriors, NptfPriors, ShapePriors
     from gcesbi.baselines.nptf.psf_correction import PsfCorrection, psf_correction
+    from gcesbi.baselines.nptf.sampled_posterior import NptfPosterior
     from gcesbi.baselines.nptf.scd_family import BrokenPowerLaws
     from gcesbi.baselines.nptf.skew_normal_family import SkewNormals
     from gcesbi.baselines.poisson.fit import PoissonFit, PoissonFitResult
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from gcesbi.baselines.poisson.halo_slope import SlopeFit, fit_slope
     from gcesbi.baselines.poisson.likelihood import poisson_deviance, poisson_log_likelihood
-    from gcesbi.baselines.poisson.posterior import PoissonChainPosterior, PoissonPosterior
+    from gcesbi.baselines.poisson.norm_posteriors import PoissonChainPosterior, PoissonPosterior
     from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
     from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
     from gcesbi.baselines.samplers.ensemble import Ensemble
@@ -41,7 +41,7 @@ _HOMES = {
     "nptf.energies": ("EnergyGradient", "NptfEnergyLikelihood", "nptf_energy_log_likelihood"),
     "nptf.fit": ("NPTF",),
     "nptf.likelihood": ("NptfLikelihood", "nptf_log_likelihood"),
-    "nptf.posterior": ("NptfPosterior",),
+    "nptf.sampled_posterior": ("NptfPosterior",),
     "nptf.priors": ("ModelPriors", "NptfPriors", "ShapePriors"),
     "nptf.psf_correction": ("PsfCorrection", "psf_correction"),
     "nptf.scd_family": ("BrokenPowerLaws",),
@@ -49,7 +49,7 @@ _HOMES = {
     "poisson.fit": ("PoissonFit", "PoissonFitResult"),
     "poisson.goodness_of_fit": ("DeviantPixel", "GoodnessOfFit", "deviance", "deviant_pixels", "goodness_of_fit"),
     "poisson.likelihood": ("poisson_deviance", "poisson_log_likelihood"),
-    "poisson.posterior": ("PoissonChainPosterior", "PoissonPosterior"),
+    "poisson.norm_posteriors": ("PoissonChainPosterior", "PoissonPosterior"),
     "poisson.priors": ("Fixed", "NormPrior", "UserTemplate"),
     "poisson.halo_slope": ("SlopeFit", "fit_slope"),
     "poisson.spectrum": ("TemplateSpectrum",),

@@ -31,7 +31,7 @@ from gcesbi.baselines.nptf.priors import ModelPriors
 from gcesbi.baselines.nptf.psf_correction import psf_correction
 from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms
 from gcesbi.evaluation.matched_maps import at_composition
-from gcesbi.evaluation.score_tests import other_skies, scores_towards
+from gcesbi.evaluation.score_tests import alternatives, scores_towards
 from gcesbi.io import read_observation
 from gcesbi.simulation import Simulator, SkyModel
 from gcesbi.validation.misspecification import area_under_curve
@@ -79,7 +79,7 @@ def main():
     seen = read_observation(arguments.observation, sky.radius, sky.band, "3fgl", nside=sky.nside)
     others = {name: SkyModel.build(varied) for name, varied in variations(sky).items()}
     others = {name: m if m.region == model.region else m.with_region(model.region) for name, m in others.items()}
-    looks = other_skies(model, others)
+    looks = alternatives(model, others)
     theta, maps = drawn(model, model, seen, arguments.maps, rng)
     own = scores(looks, maps, model)
     print("| sky | known | smooth | score |\n|---|---|---|---|")

@@ -10,7 +10,7 @@ needs neither model nor network:
 ``poisson.json``       the Poisson fit, as ``networks.json``
 ``nptf.json/npz``      the NPTF, as ``networks.json``, and 68 % bands of its F² dN/dF
 ``evaluation.npz``     held-out maps: coverage curves, sharpness, (signed) Earth mover's distances
-``mismodel.npz``       the same for maps of other skies
+``misspecification.npz``       the same for misspecified maps
 ``poisson_excess.npz`` median quantiles of the source counts of exactly Poisson maps
 =====================  ==================================================================================
 """
@@ -33,7 +33,7 @@ from gcesbi.analysis import injection as injection_steps
 from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis import train as train_step
 from gcesbi.analysis.gate import calibrate_gate
-from gcesbi.analysis.misspecification import mismodel as judge_skies
+from gcesbi.analysis.misspecification import evaluate_misspecified
 from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
@@ -65,7 +65,7 @@ __all__ = [
     "gate",
     "infer",
     "library_plan",
-    "mismodel",
+    "misspecification",
     "observe_folder",
     "observe_like",
     "observe_theta",
@@ -245,19 +245,19 @@ def gate(run: Run, n_maps: int, false_alarm: float = 0.01) -> None:
     run.write_json("gate.json", found.verdict(run.observation().counts).to_dict())
 
 
-@step("mismodel")
-def mismodel(run: Run, n_maps: int, skies: Sequence[str] = ()) -> None:
-    """Judge the networks on maps of other skies: all variations of the library, or those that are named."""
+@step("misspecification")
+def misspecification(run: Run, n_maps: int, skies: Sequence[str] = ()) -> None:
+    """Judge the networks on misspecified maps: all variations of the library, or those that are named."""
     known = variations(run.settings.sky_of_maps)
     chosen = {name: sky for name, sky in known.items() if name in skies or not skies}
-    found = judge_skies(run, chosen, n_maps)
-    run.write_json("mismodel.json", found.to_dict())
+    found = evaluate_misspecified(run, chosen, n_maps)
+    run.write_json("misspecification.json", found.to_dict())
     arrays = {
         f"{sky}/{key}": values
         for sky, evaluation in found.evaluations.items()
         for key, values in evaluation_arrays(evaluation).items()
     }
-    write_arrays(run.folder / FOLDER / "mismodel.npz", arrays)
+    write_arrays(run.folder / FOLDER / "misspecification.npz", arrays)
 
 
 @step("poisson-excess")

@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.baselines.nptf.posterior import NptfPosterior, nptf_quantities
 from gcesbi.baselines.nptf.problem import NptfProblem
+from gcesbi.baselines.nptf.sampled_posterior import NptfPosterior, nptf_quantities
 from gcesbi.baselines.samplers.maximum import Maximum, maximise
 from gcesbi.baselines.samplers.nested import NestedSampling
 from gcesbi.baselines.samplers.target import Limits, Sampler

@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.baselines.poisson.intervals import profile_intervals, upper_limits
 from gcesbi.baselines.poisson.likelihood import check_covered, check_templates, log_factorials
+from gcesbi.baselines.poisson.norm_posteriors import PoissonChainPosterior, PoissonPosterior, sample_chain
 from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
-from gcesbi.baselines.poisson.posterior import PoissonChainPosterior, PoissonPosterior, sample_chain
 from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
 from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
 from gcesbi.errors import InputError

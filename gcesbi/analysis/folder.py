@@ -13,7 +13,7 @@
     report.html         the report, one file
     gate.npz            the test of misspecification, calibrated on fresh maps; gate.json its verdict on the observation
     validation.*        held-out maps: page (html) and numbers (json), as of the next three
-    mismodel.*          maps of other skies
+    misspecification.*  misspecified maps
     injection.*         populations injected into the observation, and an exactly Poisson sky
     comparison.*        another run's networks on the same maps
 

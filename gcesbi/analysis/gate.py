@@ -8,7 +8,7 @@ from gcesbi.analysis.seeds import Purpose, purpose_seed
 from gcesbi.analysis.variations import models_of_variations
 from gcesbi.errors import InputError
 from gcesbi.evaluation.misspecification import MisspecificationTest
-from gcesbi.evaluation.score_tests import other_skies
+from gcesbi.evaluation.score_tests import alternatives
 from gcesbi.sky import Observation
 from gcesbi.validation.misspecification import GateVerdict
 
@@ -39,7 +39,7 @@ def calibrate_gate(
     networks = load_networks(run)
     maps = run.simulator.sample(n_maps, purpose_seed(run, Purpose.misspecification), workers, progress)
     gate = MisspecificationTest.fit(
-        run.model, *networks, maps.counts, false_alarm, other_skies(run.model, models_of_variations(run))
+        run.model, *networks, maps.counts, false_alarm, alternatives(run.model, models_of_variations(run))
     )
     gate.save(run.folder / "gate.npz")
     return gate

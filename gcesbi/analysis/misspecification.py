@@ -1,4 +1,4 @@
-"""Networks of a run, and its gate, on maps of other skies; seeds are their own: no map was seen in training."""
+"""Networks of a run, and its gate, on misspecified maps; seeds are their own: no map was seen in training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gcesbi.simulation import Simulations, Simulator, SkyModel
 from gcesbi.sky import Observation
 from gcesbi.validation.misspecification import area_under_curve
 
-__all__ = ["mismodel"]
+__all__ = ["evaluate_misspecified"]
 
 _TWINS = ("networks", "twin")
 
 
-def mismodel(
+def evaluate_misspecified(
     run: RunFolder,
     skies: Skies | None = None,
     n_maps: int = 512,
@@ -32,7 +32,7 @@ def mismodel(
     workers: int = 1,
     progress: bool = False,
 ) -> MisspecificationResult:
-    """Judge a trained run, and its gate, on maps of other skies.
+    """Judge a trained run, and its gate, on misspecified maps.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ def variations(sky: InnerGalaxySky | FolderSky) -> dict[str, InnerGalaxySky | Fo
 
 
 def models_of_variations(run: RunFolder, skies: Skies | None = None) -> dict[str, SkyModel]:
-    """Models of other skies in the run's region, its :func:`variations` by default."""
+    """Models of skies in the run's region, its :func:`variations` by default."""
     chosen = variations(run.settings.sky_of_maps) if skies is None else skies
     return {name: _same_region(SkyModel.build(sky), run.model) for name, sky in chosen.items()}
 

@@ -94,8 +94,9 @@ def gate(
         Console().print(str(verdict))
 
 
-@validate_app.command("mismodel", epilog="Example: gcesbi validate mismodel runs/a --n 512")
-def mismodel(
+@validate_app.command("mismodel", hidden=True)  # its name in version 0.1
+@validate_app.command("misspecification", epilog="Example: gcesbi validate misspecification runs/a --n 512")
+def misspecification(
     run: RunFolder,
     observation: Map = None,
     mask: Mask = "3fgl",
@@ -106,20 +107,22 @@ def mismodel(
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Judge a run on maps of other skies: interstellar models, a thick disk, an NFW of slope 1.
+    """Judge a run on misspecified maps: interstellar models, a thick disk, an NFW of slope 1.
 
     With an observation, the run's own if it has one, every template of the maps is as bright as on it; the gate is
     asked about it too.
     """
-    from gcesbi.analysis.misspecification import mismodel as judge_skies
+    from gcesbi.analysis.misspecification import evaluate_misspecified
     from gcesbi.report.misspecification import misspecification_report
 
     tried, steps = opened(run, quiet)
     seen = map_of_model(tried, observation, mask)
     second = None if twin is None else opened(twin, quiet=True)[0]
-    with steps.step("Judge the networks on other skies", own_bar=True):
-        found = judge_skies(tried, n_maps=n, observation=seen, twin=second, workers=workers, progress=not quiet)
-    write_page(tried, "mismodel", misspecification_report(found, str(tried.folder)), steps)
+    with steps.step("Judge the networks on misspecified maps", own_bar=True):
+        found = evaluate_misspecified(
+            tried, n_maps=n, observation=seen, twin=second, workers=workers, progress=not quiet
+        )
+    write_page(tried, "misspecification", misspecification_report(found, str(tried.folder)), steps)
 
 
 @validate_app.command("inject", epilog="Example: gcesbi validate inject runs/a --observation data/fermi-573w")

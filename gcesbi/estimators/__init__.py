@@ -2,6 +2,7 @@
 
 from gcesbi.estimators.base import Estimator, NetworkSettings
 from gcesbi.estimators.map_flux import flux_error, total_flux
+from gcesbi.estimators.network_posteriors import SourceCountPosterior, SpectralPosterior
 from gcesbi.estimators.neural_posterior import (
     FmpeEstimator,
     NeuralPosteriorEstimator,
@@ -16,7 +17,6 @@ from gcesbi.estimators.poisson_fraction import (
     PoissonFractionPosterior,
     load_poisson_fraction,
 )
-from gcesbi.estimators.posterior import SourceCountPosterior, SpectralPosterior
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator, SpectralPrediction
 from gcesbi.estimators.store import load_estimator, read_notes, save_estimator

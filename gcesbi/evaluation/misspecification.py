@@ -1,7 +1,7 @@
 """Whether the training model could have produced a map: statistics of the map, and a gate calibrated on fresh maps.
 
-The statistics are of what a Poisson fit leaves (:mod:`gcesbi.evaluation.residuals`), score tests of other skies that
-are known by name (:mod:`gcesbi.evaluation.score_tests`), and of the networks' embeddings
+The statistics are of what a Poisson fit leaves (:mod:`gcesbi.evaluation.residuals`), score tests of alternative skies
+by name (:mod:`gcesbi.evaluation.score_tests`), and of the networks' embeddings
 (:class:`gcesbi.validation.misspecification.EmbeddingReference`). Bright point sources move most of them, and how many
 there are is what the model leaves open: maps are compared with those to which the networks give the same answers
 (:class:`gcesbi.validation.misspecification.Gate`), which is a posterior predictive check.
@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from gcesbi.errors import InputError
 from gcesbi.estimators import Estimator, SourceCountEstimator, SpectralEstimator
 from gcesbi.evaluation.residuals import FIT_STATISTICS, fit_statistics
-from gcesbi.evaluation.score_tests import OtherSky
+from gcesbi.evaluation.score_tests import Alternative
 from gcesbi.io.files import write_atomically
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import EMBEDDING_STATISTICS, EmbeddingReference, Gate, GateVerdict
@@ -53,7 +53,7 @@ class MisspecificationTest:
     source_counts : SourceCountEstimator
     reference : EmbeddingReference
     gate : Gate
-    others : tuple of OtherSky
+    others : tuple of Alternative
         Skies that it looks for by name.
     """
 
@@ -62,7 +62,7 @@ class MisspecificationTest:
     source_counts: SourceCountEstimator
     reference: EmbeddingReference
     gate: Gate
-    others: tuple[OtherSky, ...] = ()
+    others: tuple[Alternative, ...] = ()
 
     @classmethod
     def fit(
@@ -72,7 +72,7 @@ class MisspecificationTest:
         source_counts: SourceCountEstimator,
         counts: ArrayLike,
         false_alarm: float = 0.01,
-        others: Sequence[OtherSky] = (),
+        others: Sequence[Alternative] = (),
     ) -> MisspecificationTest:
         """Calibrate on maps (n, n_energy, n_pix) of the model that training never saw.
 
@@ -156,8 +156,8 @@ class MisspecificationTest:
         return cls(model, spectra, source_counts, reference, gate, others)
 
 
-def _stored_sky(arrays: dict[str, NDArray], i: int) -> OtherSky:
-    return OtherSky(str(arrays[f"other_{i}_name"]), arrays[f"other_{i}_rows"], arrays[f"other_{i}_change"])
+def _stored_sky(arrays: dict[str, NDArray], i: int) -> Alternative:
+    return Alternative(str(arrays[f"other_{i}_name"]), arrays[f"other_{i}_rows"], arrays[f"other_{i}_change"])
 
 
 def gate_identity(model: SkyModel, *estimators: Estimator) -> str:
@@ -188,7 +188,7 @@ def _all_statistics(
     spectra: SpectralEstimator,
     source_counts: SourceCountEstimator,
     reference: EmbeddingReference,
-    others: Sequence[OtherSky],
+    others: Sequence[Alternative],
     counts: NDArray,
 ) -> Array:
     known = reference.statistics(_both(spectra, source_counts, counts))

@@ -14,7 +14,7 @@ __all__ = ["MisspecificationResult"]
 
 @dataclass(frozen=True, eq=False)
 class MisspecificationResult:
-    """A trained run on maps of other skies.
+    """A trained run on misspecified maps.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from scipy.special import gammaincc, xlogy
 
 from gcesbi.baselines.poisson.likelihood import log_factorials
 from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms
-from gcesbi.evaluation.score_tests import BRIGHT, OtherSky, scores_towards
+from gcesbi.evaluation.score_tests import BRIGHT, Alternative, scores_towards
 from gcesbi.simulation import SkyModel
 from gcesbi.sky.region import Region
 
@@ -42,7 +42,7 @@ FIT_STATISTICS = {
 """Names of the statistics of a fit's residuals, and whether small values are as suspicious as large ones."""
 
 
-def fit_statistics(counts: ArrayLike, model: SkyModel, others: Sequence[OtherSky] = (), batch: int = 128) -> Array:
+def fit_statistics(counts: ArrayLike, model: SkyModel, others: Sequence[Alternative] = (), batch: int = 128) -> Array:
     """Statistics (n, n_statistic) of maps (n, n_energy, n_pix): :data:`FIT_STATISTICS`, then one for each other sky."""
     maps = np.asarray(counts)
     parts = []

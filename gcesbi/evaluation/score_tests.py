@@ -1,4 +1,4 @@
-"""Other skies by name: whether a map would be fitted better by their templates.
+"""Alternative skies by name: whether a map would be fitted better by their templates.
 
 Statistics that look for anything see little of a change of the interstellar model, which moves many pixels by a few
 per cent each. Who names the change may look for it alone: the score test (Rao 1948) is locally the most powerful. With
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from gcesbi.simulation import SkyModel
 
-__all__ = ["BRIGHT", "OtherSky", "other_skies", "scores_towards"]
+__all__ = ["BRIGHT", "Alternative", "alternatives", "scores_towards"]
 
 Array = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ _SAME = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class OtherSky:
+class Alternative:
     """What a sky changes.
 
     Parameters
@@ -54,7 +54,7 @@ class OtherSky:
     change: NDArray[np.float16]
 
 
-def other_skies(model: SkyModel, others: Mapping[str, SkyModel]) -> tuple[OtherSky, ...]:
+def alternatives(model: SkyModel, others: Mapping[str, SkyModel]) -> tuple[Alternative, ...]:
     """Differences of models, by name, from a model of the same region and template names, where there are any."""
     found = []
     for name, other in others.items():
@@ -62,18 +62,18 @@ def other_skies(model: SkyModel, others: Mapping[str, SkyModel]) -> tuple[OtherS
         change = same_flux - model.templates
         rows = np.flatnonzero(np.abs(change).sum(axis=(1, 2)) > _SAME * model.templates.sum(axis=(1, 2)))
         if rows.size:
-            found.append(OtherSky(name, rows, change[rows].astype(np.float16)))
+            found.append(Alternative(name, rows, change[rows].astype(np.float16)))
     return tuple(found)
 
 
 def scores_towards(
-    others: Sequence[OtherSky], counts: NDArray[np.integer], norms: Array, means: Array, model: SkyModel
+    others: Sequence[Alternative], counts: NDArray[np.integer], norms: Array, means: Array, model: SkyModel
 ) -> Array:
     """Score tests (n, n_other) of maps (n, n_energy, n_pix), from the model's fits to them.
 
     Parameters
     ----------
-    others : sequence of OtherSky
+    others : sequence of Alternative
     counts, means : array (n, n_energy, n_pix)
     norms : array (n, n_template, n_energy)
     model : SkyModel

@@ -1,4 +1,4 @@
-"""What the reports say of other skies, injected populations, and two runs side by side."""
+"""What the reports say of misspecified maps, injected populations, and two runs side by side."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gcesbi.report.validation import gate_section
 from gcesbi.simulation import SkyModel
 from gcesbi.validation import CalibrationReport, Comparison, Estimate
 
-__all__ = ["comparison_sections", "injection_section", "mismodel_sections"]
+__all__ = ["comparison_sections", "injection_section", "misspecification_sections"]
 
 LINE_TAUS = TAUS[[7, 23, 39, 55, 71]]
 
 
 def misspecification_report(found: MisspecificationResult, subtitle: str) -> Report:
-    """The page of networks and gate on maps of other skies."""
+    """The page of networks and gate on misspecified maps."""
     others = {name: area for name, area in found.area.items() if name != "nominal"}
     blind = [name for name, area in others.items() if area.low < 0.6]
     worst = max(
@@ -34,10 +34,10 @@ def misspecification_report(found: MisspecificationResult, subtitle: str) -> Rep
     return Report(
         title="What if the sky is another?",
         subtitle=subtitle,
-        verdict=f"{len(others)} other skies. Worst error bars, {worst[2]} on {worst[1]}: errors are {worst[0]:.2f} "
-        f"times as large as claimed. {noticed}" + ("" if found.verdict is None else f" {found.verdict}"),
+        verdict=f"{len(others)} misspecified skies. Worst error bars, {worst[2]} on {worst[1]}: errors are "
+        f"{worst[0]:.2f} times as large as claimed. {noticed}" + ("" if found.verdict is None else f" {found.verdict}"),
         mood="caution" if blind else "neutral",
-        sections=mismodel_sections(found),
+        sections=misspecification_sections(found),
         data=found.to_dict(),
     )
 
@@ -67,8 +67,8 @@ def comparison_report(found: Mapping[str, Comparison], names: tuple[str, str]) -
     )
 
 
-def mismodel_sections(result: MisspecificationResult) -> tuple[Section, ...]:
-    """A run on maps of other skies: what becomes of its error bars, whether the gate notices, and its twin's fate."""
+def misspecification_sections(result: MisspecificationResult) -> tuple[Section, ...]:
+    """A run on misspecified maps: what becomes of its error bars, whether the gate notices, and its twin's fate."""
     drawn = "as bright as the observation, template by template" if result.verdict else "of the whole prior"
     errors = Section(
         "Error bars under another sky",

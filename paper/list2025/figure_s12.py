@@ -22,7 +22,7 @@ CAPTION = (
 
 def skies(view: RunView) -> list[str]:
     """Names of the skies, the nominal one first."""
-    return list(view.json("mismodel.json")["skies"])
+    return list(view.json("misspecification.json")["skies"])
 
 
 def title_of(sky: str) -> str:
@@ -38,7 +38,7 @@ def title_of(sky: str) -> str:
 def draw(ten: Path) -> Figure:
     """Excess and disk, a line a sky."""
     view = RunView.open(ten, "several")
-    stored = view.arrays("mismodel")
+    stored = view.arrays("misspecification")
     figure, axes = canvas(1, 2, height=3.9)
     for panel, name in zip(axes[0], ("gce", "disk"), strict=True):
         curves = {title_of(sky): coverage_of(stored, f"{sky}/source counts/{name}") for sky in skies(view)}

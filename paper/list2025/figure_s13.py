@@ -1,4 +1,4 @@
-"""Fig. S13: sharpness and distance of the source counts on maps of other skies."""
+"""Fig. S13: sharpness and distance of the source counts on misspecified maps."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from paper.view import RunView
 
 NEEDS = ("ten",)
 CAPTION = (
-    "Networks that know the nominal sky alone, on maps of other skies (see Fig. S12): median and central 68 % "
+    "Networks that know the nominal sky alone, on misspecified maps (see Fig. S12): median and central 68 % "
     "over maps of (a) the width of the 95 % interval of the CDF, mean over flux bins, and (b) the signed Earth "
     "mover's distance of the median: shifted from the nominal row to the left, sources are taken for dimmer than "
     "they are."
@@ -23,7 +23,7 @@ CAPTION = (
 def draw(ten: Path) -> Figure:
     """One row a sky."""
     view = RunView.open(ten, "several")
-    stored, rows = view.arrays("mismodel"), skies(view)
+    stored, rows = view.arrays("misspecification"), skies(view)
     kinds = {plots.label(name): f"source counts/{name}" for name in ("gce", "disk")}
     figure, axes = canvas(1, 2, height=0.8 + 0.3 * len(rows), sharey=True)
     widths = {k: [np.mean(stored[f"{sky}/{key}/sharpness"], axis=1) for sky in rows] for k, key in kinds.items()}

@@ -289,7 +289,7 @@ _STEPS = (
     "evaluate",
     "poisson-fraction",
     "gate",
-    "mismodel",
+    "misspecification",
     "fit-nptf",
 )
 

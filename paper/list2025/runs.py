@@ -43,11 +43,11 @@ class Sizes:
         Of the preset, for all runs.
     real_nside : int
         Of the runs on the real map.
-    poisson_fraction, gate, mismodel, poisson_excess, brighter : int
+    poisson_fraction, gate, misspecification, poisson_excess, brighter : int
         Maps for the network of the Poisson share, the gate, every other sky, the exactly Poisson sky, and every mock of
         a brighter excess.
     skies : tuple of str
-        Other skies, by their names in :func:`gcesbi.analysis.misspecification.variations`; all if none is named.
+        Misspecified skies, by their names in :func:`gcesbi.analysis.misspecification.variations`; all if none is named.
     """
 
     preset: str
@@ -55,7 +55,7 @@ class Sizes:
     real_nside: int
     poisson_fraction: int
     gate: int
-    mismodel: int
+    misspecification: int
     poisson_excess: int = 100
     brighter: int = 64
     skies: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ SIZES: dict[Scale, Sizes] = {
         real_nside=16,
         poisson_fraction=128,
         gate=1200,
-        mismodel=100,
+        misspecification=100,
         poisson_excess=8,
         brighter=8,
         skies=("thick disk",),
@@ -98,17 +98,17 @@ SIZES: dict[Scale, Sizes] = {
         real_nside=64,  # at 32 pixels hold up to 1,312 counts, and the NPTF takes 15 times as long
         poisson_fraction=2048,
         gate=1200,
-        mismodel=128,
+        misspecification=128,
         skies=("interstellar lorimer-4-150", "thick disk", "NFW of slope 1"),
     ),
-    "default": Sizes(preset="default", real_nside=64, poisson_fraction=16_384, gate=3072, mismodel=512),
+    "default": Sizes(preset="default", real_nside=64, poisson_fraction=16_384, gate=3072, misspecification=512),
     "paper": Sizes(
         preset="paper",
         changes=("training.workers=8",),
         real_nside=128,
         poisson_fraction=65_536,
         gate=6144,
-        mismodel=2048,
+        misspecification=2048,
     ),
 }
 
@@ -128,7 +128,7 @@ def _mock_plans(sizes: Sizes, folder: Path) -> tuple[Plan, ...]:
         library.fit_poisson(),
         library.poisson_excess(sizes.poisson_excess),
         library.gate(sizes.gate),
-        library.mismodel(sizes.mismodel, skies=sizes.skies),
+        library.misspecification(sizes.misspecification, skies=sizes.skies),
     )
     ten = (*learn, _mock(), *share, library.infer(), *known)
     twin = (*learn, same_map, *share, library.infer())

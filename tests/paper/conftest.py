@@ -40,7 +40,7 @@ def tiny_runs(tmp_path_factory):
         *asked,
         library.poisson_excess(4),
         library.gate(1200),
-        library.mismodel(100),
+        library.misspecification(100),
     )
     # a mock of one bin stands for the real map: figures read files alone, and the truth is taken out of them
     plans = {

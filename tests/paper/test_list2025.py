@@ -195,8 +195,8 @@ def test_the_toy_is_calibrated_unless_over_confident():
     assert np.median(high - low) == pytest.approx(2 * 0.984 * NOISE, rel=0.02)
 
 
-def test_other_skies_are_named_and_the_nominal_one_comes_first(drawn, view):
-    arrays = view.arrays("mismodel")
+def test_misspecified_skies_are_named_and_the_nominal_one_comes_first(drawn, view):
+    arrays = view.arrays("misspecification")
     assert {"calibrated", "nominal", "thick disk"} <= texts(drawn["S12"])
     nominal = panels(drawn["S12"])[0].lines[1]
     assert nominal.get_ydata() == pytest.approx(arrays["nominal/source counts/gce/coverage"])

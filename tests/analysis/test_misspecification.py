@@ -1,4 +1,4 @@
-"""A small trained run: its validation page, the gate, other skies, injections, two runs side by side."""
+"""A small trained run: its validation page, the gate, misspecified skies, injections, two runs side by side."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis import train as train_step
 from gcesbi.analysis.compare import compare_runs
 from gcesbi.analysis.gate import calibrate_gate, judge
-from gcesbi.analysis.misspecification import mismodel
+from gcesbi.analysis.misspecification import evaluate_misspecified
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.sections import NptfSettings
 from gcesbi.analysis.settings import load_settings
@@ -34,10 +34,10 @@ from gcesbi.evaluation.matched_maps import at_composition, fitted_fluxes
 from gcesbi.evaluation.misspecification import MisspecificationTest
 from gcesbi.evaluation.networks import Evaluation
 from gcesbi.evaluation.residuals import FIT_STATISTICS, fit_statistics
-from gcesbi.evaluation.score_tests import other_skies, scores_towards
+from gcesbi.evaluation.score_tests import alternatives, scores_towards
 from gcesbi.plots import recovered_fluxes
 from gcesbi.report.calibration import calibration_mood, calibration_verdict
-from gcesbi.report.misspecification import comparison_sections, mismodel_sections
+from gcesbi.report.misspecification import comparison_sections, misspecification_sections
 from gcesbi.simulation import Simulator, SkyModel
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky
 from gcesbi.validation import CalibrationReport
@@ -64,7 +64,7 @@ def trained(folder, *changes):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    run = trained(tmp_path_factory.mktemp("mismodel") / "run")
+    run = trained(tmp_path_factory.mktemp("misspecification") / "run")
     run.write_observation(simulate_step.mock_observation(run)[0])
     return run
 
@@ -168,7 +168,7 @@ def test_statistics_are_those_of_their_definitions(run):
 @pytest.fixture(scope="module")
 def others(run):
     thick = InnerGalaxySky(**{**run.settings.sky.model_dump(), "disk_height": 1.0})
-    return other_skies(run.model, {"thick disk": SkyModel.build(thick), "the same": run.model})
+    return alternatives(run.model, {"thick disk": SkyModel.build(thick), "the same": run.model})
 
 
 def test_a_sky_differs_in_the_templates_it_changes(run, others):
@@ -268,7 +268,7 @@ def test_the_gate_is_kept_and_belongs_to_its_weights(run, gate, tmp_path):
         calibrate_gate(run, 500)
 
 
-# -- other skies ----------------------------------------------------------------------------------------------------
+# -- misspecified skies --------------------------------------------------------------------------------------------
 
 
 def test_variations_change_one_belief_each():
@@ -283,10 +283,10 @@ def test_variations_change_one_belief_each():
     assert list(variations(FolderSky(path="x", diffuse="p6v11"))) == ["thick disk", "NFW of slope 1"]
 
 
-def test_mismodelled_maps_are_judged_beside_nominal_ones_of_the_same_brightness(run, gate, twin):
+def test_misspecified_maps_are_judged_beside_nominal_ones_of_the_same_brightness(run, gate, twin):
     skies = {"thick disk": InnerGalaxySky(**{**run.settings.sky.model_dump(), "disk_height": 1.0})}
     seen = run.observation()
-    found = mismodel(run, skies, 100, observation=seen, twin=twin)
+    found = evaluate_misspecified(run, skies, 100, observation=seen, twin=twin)
     assert list(found.evaluations) == ["nominal", "thick disk"]
     assert found.area["nominal"].value == pytest.approx(0.5)
     assert found.counts == pytest.approx(seen.counts.sum(), rel=0.15)
@@ -298,7 +298,7 @@ def test_mismodelled_maps_are_judged_beside_nominal_ones_of_the_same_brightness(
     assert each.correlation.value < 1
     data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert data["skies"]["thick disk"]["twin"]["source counts of disk"]["verdict"].startswith("networks: ")
-    titles = [section.title for section in mismodel_sections(found)]
+    titles = [section.title for section in misspecification_sections(found)]
     assert titles[0] == "Is it a map of the model?"
     assert titles[-1] == "The twin on the same maps"
 
@@ -508,7 +508,7 @@ def test_injections_and_inference_by_command(monkeypatch, capfd, run):
     assert json.loads((run.folder / "gate.json").read_text())["false_alarm"] == 0.02
 
 
-@pytest.mark.parametrize("command", ["run", "gate", "mismodel", "inject", "compare"])
+@pytest.mark.parametrize("command", ["run", "gate", "misspecification", "inject", "compare"])
 def test_help_has_examples(monkeypatch, capfd, command):
     status, out, _ = call(monkeypatch, capfd, "validate", command, "--help")
     assert status == 0

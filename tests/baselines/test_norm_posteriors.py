@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import gamma, kstest, truncnorm
 
 from gcesbi.baselines import Fixed, NormPrior, PoissonFit, SamplingWarning
-from gcesbi.baselines.poisson.posterior import _between
+from gcesbi.baselines.poisson.norm_posteriors import _between
 from gcesbi.errors import InputError
 
 from .conftest import SmallModel, observe
