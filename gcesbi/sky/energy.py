@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from astropy import units
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.sky.quantity import Scalar, Values, in_unit, number_in
 
 __all__ = ["EnergyBins", "check_energy_edges", "log_energy_edges"]
 
@@ -27,15 +27,15 @@ class EnergyBins:
         return np.sqrt(self.energy_edges[:-1] * self.energy_edges[1:])
 
 
-def check_energy_edges(edges: ArrayLike | units.Quantity) -> NDArray[np.float64]:
+def check_energy_edges(edges: Values) -> NDArray[np.float64]:
     """Edges (n_energy + 1,) in GeV, from plain numbers in GeV or a Quantity.
 
     Raises
     ------
     InputError
-        If there are fewer than two edges, or they are not finite, positive and increasing.
+        If there are fewer than two edges, or they are not finite, positive and increasing, or no energies.
     """
-    values = np.asarray(edges.to_value("GeV") if isinstance(edges, units.Quantity) else edges, dtype=np.float64)
+    values = in_unit(edges, "GeV", "energy_edges")
     if values.ndim != 1 or values.size < 2:
         raise InputError(f"energy_edges: must be a vector of at least two edges, got shape {values.shape}")
     if not (np.isfinite(values).all() and values[0] > 0 and np.all(np.diff(values) > 0)):
@@ -43,8 +43,11 @@ def check_energy_edges(edges: ArrayLike | units.Quantity) -> NDArray[np.float64]
     return values
 
 
-def log_energy_edges(n_energy: int, low: float = 2.0, high: float = 20.0) -> NDArray[np.float64]:
+def log_energy_edges(n_energy: int, low: Scalar = 2.0, high: Scalar = 20.0) -> NDArray[np.float64]:
     """Edges (n_energy + 1,) of equal bins in log E from `low` to `high`, GeV."""
     if n_energy < 1:
         raise InputError(f"n_energy: must be at least 1, got {n_energy}")
-    return check_energy_edges(np.geomspace(low, high, n_energy + 1))
+    ends = number_in(low, "GeV", "low"), number_in(high, "GeV", "high")
+    if not 0 < ends[0] < ends[1] < np.inf:
+        raise InputError(f"low, high: must ascend from above 0 GeV, got {ends[0]} and {ends[1]}")
+    return check_energy_edges(np.geomspace(*ends, n_energy + 1))

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.sky.grid import Grid
+from gcesbi.sky.quantity import Direction, Scalar, direction, number_in
 
 __all__ = ["ImageGeometry", "ImageRegion", "angular_distance"]
 
@@ -217,15 +218,17 @@ class ImageGeometry:
 
     def disc(
         self,
-        radius: float,
-        centre: tuple[float, float] = (0.0, 0.0),
-        min_latitude: float = 0.0,
+        radius: Scalar,
+        centre: Direction = (0.0, 0.0),
+        min_latitude: Scalar = 0.0,
         mask: ArrayLike | None = None,
     ) -> ImageRegion:
-        """Pixels whose middles lie within `radius` of `centre` and at |b| > `min_latitude`, degrees, and not masked.
+        """Pixels whose middles lie within `radius` of `centre` and at |b| > `min_latitude`, and are not masked.
 
         Parameters
         ----------
+        radius, min_latitude : float, deg, or Quantity
+        centre : (glon, glat), deg, or SkyCoord
         mask : array (n_lat, n_lon), optional
             True where a pixel is masked.
 
@@ -234,6 +237,8 @@ class ImageGeometry:
         InputError
             If the radius is not above 0, the mask has another shape, or no pixel is left.
         """
+        radius, min_latitude = number_in(radius, "deg", "radius"), number_in(min_latitude, "deg", "min_latitude")
+        centre = direction(centre)
         if not radius > 0:
             raise InputError(f"radius: must be above 0 degrees, got {radius}")
         glon, glat = self.glon_glat()

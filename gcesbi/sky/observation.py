@@ -7,11 +7,13 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+from astropy import units
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.sky.energy import EnergyBins, check_energy_edges
 from gcesbi.sky.grid import Grid
+from gcesbi.sky.quantity import Values, in_unit
 
 __all__ = ["Observation", "ObservationSet", "RadialPSF", "check_counts", "check_exposure"]
 
@@ -37,10 +39,16 @@ class RadialPSF(Protocol):
         ...
 
 
-def check_counts(counts: ArrayLike, name: str = "counts") -> NDArray[np.int64]:
-    """Counts as 64-bit integers; raise InputError if any is NaN, negative or fractional."""
-    values = np.asarray(counts)
-    if not np.issubdtype(values.dtype, np.integer):
+MAX_COUNTS = 2**53
+"""Above it floating-point numbers are no longer whole ones; a pixel holds less."""
+
+
+def check_counts(counts: Values, name: str = "counts") -> NDArray[np.int64]:
+    """Counts as 64-bit integers; raise InputError if any is NaN, negative, fractional or beyond `MAX_COUNTS`."""
+    values = np.asarray(_plain(counts, name))
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{name}: must be numbers, got {values.dtype}")
+    if values.dtype.kind == "f":
         if not np.isfinite(values).all():
             raise InputError(f"{name}: must be finite, got {np.count_nonzero(~np.isfinite(values))} NaN or infinite")
         fractional = values != np.rint(values)
@@ -48,12 +56,23 @@ def check_counts(counts: ArrayLike, name: str = "counts") -> NDArray[np.int64]:
             raise InputError(f"{name}: must be whole numbers, got {values[fractional].flat[0]}")
     if values.size and values.min() < 0:
         raise InputError(f"{name}: must not be negative, got {values.min()}")
+    if values.size and values.max() >= MAX_COUNTS:
+        raise InputError(f"{name}: must be below 2^53 in every pixel, got {values.max():.6g}")
     return values.astype(np.int64)
 
 
-def check_exposure(exposure: ArrayLike, name: str = "exposure") -> Array:
-    """Exposure in cm² s; raise InputError unless it is finite and above zero everywhere."""
-    values = np.asarray(exposure, dtype=np.float64)
+def _plain(counts: Values, name: str) -> ArrayLike:
+    """Counts without their unit, which may be photons, counts or none."""
+    if not isinstance(counts, units.Quantity):
+        return counts
+    if counts.unit not in (units.photon, units.count, units.dimensionless_unscaled):
+        raise InputError(f"{name}: must be in photons or counts, or without a unit, got {str(counts.unit)!r}")
+    return counts.value
+
+
+def check_exposure(exposure: Values, name: str = "exposure") -> Array:
+    """Exposure in cm² s, from numbers in it or a Quantity; InputError unless it is finite and above zero everywhere."""
+    values = in_unit(exposure, "cm2 s", name)
     if not np.isfinite(values).all() or np.any(values <= 0):
         bad = np.count_nonzero(~(values > 0) | ~np.isfinite(values))
         raise InputError(f"{name}: must be above zero inside the region, is not in {bad} of {values.size} values")
@@ -68,6 +87,7 @@ class Observation(EnergyBins):
     ----------
     counts : array (n_energy, n_pix), photons
     exposure : array (n_energy, n_pix), cm² s
+        In the unit stated here if plain numbers; a Quantity is converted. So are energies.
     energy_edges : array (n_energy + 1,), GeV
     region : Grid
         A :class:`gcesbi.sky.Region` of HEALPix pixels, or an :class:`gcesbi.sky.ImageRegion`.
@@ -80,7 +100,7 @@ class Observation(EnergyBins):
     ------
     InputError
         If counts are negative, fractional or NaN, exposure is not above zero, edges do not increase,
-        or shapes disagree.
+        a unit is of another kind, or shapes disagree.
     """
 
     counts: NDArray[np.int64]

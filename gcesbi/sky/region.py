@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.sky.grid import Grid
+from gcesbi.sky.quantity import Direction, Scalar, direction, number_in
 
-__all__ = ["Region", "check_nside", "glon_glat", "in_disc", "norm_disc"]
+__all__ = ["Region", "check_band", "check_nside", "check_radius", "glon_glat", "in_disc", "norm_disc"]
 
 NORM_RADIUS, NORM_LATITUDE = 30.0, 2.0
 """Norms of templates are means over the disc of this radius about the Galactic Centre, above this |b|; degrees."""
@@ -31,6 +32,22 @@ def check_nside(nside: int) -> int:
     return int(nside)
 
 
+def check_radius(radius: Scalar) -> float:
+    """Radius of a disc, degrees, from a number or a Quantity; InputError unless it lies in (0, 180]."""
+    value = number_in(radius, "deg", "radius")
+    if not 0 < value <= 180:
+        raise InputError(f"radius: must lie in (0, 180] degrees, got {value}")
+    return value
+
+
+def check_band(band: Scalar, name: str = "band") -> float:
+    """Latitude below which pixels are left out, degrees; InputError unless it lies in [0, 90)."""
+    value = number_in(band, "deg", name)
+    if not 0 <= value < 90:
+        raise InputError(f"{name}: must lie in [0, 90) degrees, got {value}")
+    return value
+
+
 def glon_glat(nside: int, pixels: ArrayLike | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Galactic longitude in (-180, 180] and latitude of pixel centres (NESTED; all pixels by default), degrees."""
     pixels = np.arange(hp.nside2npix(nside)) if pixels is None else np.asarray(pixels)
@@ -39,17 +56,21 @@ def glon_glat(nside: int, pixels: ArrayLike | None = None) -> tuple[NDArray[np.f
 
 
 def in_disc(
-    nside: int, radius: float, min_latitude: float = 0.0, centre: tuple[float, float] = (0.0, 0.0)
+    nside: int,
+    radius: float,
+    min_latitude: float = 0.0,
+    centre: tuple[float, float] = (0.0, 0.0),
+    pixels: NDArray[np.int64] | None = None,
 ) -> NDArray[np.bool_]:
-    """Full-sky NESTED mask of the pixels whose centres lie within `radius` of `centre` and at |b| > `min_latitude`.
+    """Whether centres of `pixels` (NESTED; default all) lie within `radius` of `centre` and at |b| > `min_latitude`.
 
     A `min_latitude` of 0 cuts nothing, not even the pixels centred on the plane.
     """
-    pixels = np.arange(hp.nside2npix(nside))
+    pixels = np.arange(hp.nside2npix(nside)) if pixels is None else pixels
     vectors = np.stack(hp.pix2vec(nside, pixels, nest=True), axis=-1)
     towards = hp.ang2vec(*centre, lonlat=True)
     near = vectors @ towards > np.cos(np.radians(radius))
-    return near & (np.abs(glon_glat(nside)[1]) > min_latitude) if min_latitude else near
+    return near & (np.abs(glon_glat(nside, pixels)[1]) > min_latitude) if min_latitude else near
 
 
 def norm_disc(nside: int) -> NDArray[np.int64]:
@@ -85,27 +106,28 @@ class Region(Grid):
     def disc(
         cls,
         nside: int,
-        radius: float = 25.0,
-        min_latitude: float = 2.0,
-        centre: tuple[float, float] = (0.0, 0.0),
+        radius: Scalar = 25.0,
+        min_latitude: Scalar = 2.0,
+        centre: Direction = (0.0, 0.0),
         mask: ArrayLike | None = None,
     ) -> Region:
-        """Disc of `radius` (degrees) about `centre` (glon, glat), at |b| > `min_latitude`, less masked pixels.
+        """Disc of `radius` about `centre`, at |b| > `min_latitude`, less masked pixels.
 
         Parameters
         ----------
+        radius, min_latitude : float, deg, or Quantity
+        centre : (glon, glat), deg, or SkyCoord
         mask : array (12 nside²,), optional
             NESTED; true where a pixel is masked.
 
         Raises
         ------
         InputError
-            If the mask has another size, or no pixel is left.
+            If an angle is out of range or none, the mask has another size, or no pixel is left.
         """
         check_nside(nside)
-        if not 0 < radius <= 180:
-            raise InputError(f"radius: must lie in (0, 180] degrees, got {radius}")
-        inside = in_disc(nside, radius, min_latitude, centre)
+        radius, min_latitude = check_radius(radius), check_band(min_latitude, "min_latitude")
+        inside = in_disc(nside, radius, min_latitude, direction(centre))
         if mask is not None:
             mask = np.asarray(mask)
             if mask.shape != inside.shape:
