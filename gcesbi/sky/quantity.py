@@ -36,7 +36,7 @@ def in_unit(values: Values, unit: str, name: str) -> NDArray[np.float64]:
         if several or isinstance(getattr(values, "unit", None), units.UnitBase):
             return np.asarray(units.Quantity(values).to_value(unit), dtype=np.float64)
         plain = np.asarray(values)
-        if plain.dtype.kind not in "biufO":
+        if plain.dtype.kind not in "biuf":
             raise TypeError(plain.dtype)
         return plain.astype(np.float64)
     except units.UnitConversionError:
