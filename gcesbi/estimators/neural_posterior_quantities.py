@@ -16,7 +16,6 @@ of 10 % on s.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +29,7 @@ from torch import Tensor
 from torch.distributions import biject_to, constraints
 from torch.distributions.transforms import Transform
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, nearest
 from gcesbi.simulation.simulations import Simulations
 
 __all__ = ["NEURAL_QUANTITIES", "NamedQuantities", "check_names", "scd_moments"]
@@ -219,9 +218,7 @@ def check_names(names: Sequence[str]) -> None:
         raise InputError(f"quantities: must be distinct, at least one, got {tuple(names)}")
     for name in names:
         if name not in NEURAL_QUANTITIES:
-            near = difflib.get_close_matches(name, NEURAL_QUANTITIES, n=1, cutoff=0.3)
-            hint = f"the nearest valid one is {near[0]!r}" if near else f"valid ones are {', '.join(NEURAL_QUANTITIES)}"
-            raise InputError(f"quantities: {name!r} is unknown; {hint}")
+            raise InputError(f"quantities: {name!r} is unknown; {nearest(name, NEURAL_QUANTITIES)}")
 
 
 def _bounded(low: float | None, high: float | None) -> constraints.Constraint:

@@ -1,7 +1,7 @@
 """Reading and writing: maps, observations, instrument responses."""
 
 from gcesbi.io.catalog import read_catalogue
-from gcesbi.io.folder import read_map, read_mask, read_template
+from gcesbi.io.folder import read_map, read_mask, read_template, templates_in
 from gcesbi.io.image import read_intensity_cube
 from gcesbi.io.irf import read_king_table
 from gcesbi.io.observation import read_observation, write_observation
@@ -18,5 +18,6 @@ __all__ = [
     "read_mask",
     "read_observation",
     "read_template",
+    "templates_in",
     "write_observation",
 ]

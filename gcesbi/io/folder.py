@@ -1,33 +1,33 @@
-"""The NumPy folder layout of the public 573-week Fermi-LAT maps (Leane & Slatyer 2020, arXiv:2002.12370).
+"""Folders of NumPy maps, as those of the public 573-week Fermi-LAT data (Leane & Slatyer 2020, arXiv:2002.12370).
 
 Every file is a full-sky HEALPix map in RING order, Galactic, of shape (12 nside²,) or (n_energy, 12 nside²):
 `fermidata_counts.npy`, `fermidata_exposure.npy` (cm² s), `fermidata_pscmask_3fgl.npy` and `_4fgl.npy` (1 where
 masked), `template_NAME.npy` (expected counts). What is read is returned in NESTED order. Two files are this library's
 own addition, read where present: `fermidata_energy_edges.npy` (GeV) and `fermidata_unobserved.npy` (1 where nothing
-was measured).
+was measured). The same maps in 40 energy bins have files of other names (:mod:`gcesbi.io.layouts`); of those the bins
+from 2 to 20 GeV are read unless others are asked for, and masks of several bins are joined.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import healpy as hp
 import numpy as np
-from astropy import units
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.io.files import existing, load_array, naming, write_atomically
+from gcesbi.io.layouts import EBINS, PLAIN, FolderLayout, layout_of
 from gcesbi.io.skymaps import SkyMaps, check_mask, map_nside
-from gcesbi.sky.energy import check_energy_edges
+from gcesbi.sky.energy import bins_within, check_energy_edges
 from gcesbi.sky.observation import Observation
+from gcesbi.sky.quantity import Values
 from gcesbi.sky.region import Region
 
-__all__ = ["FOLDER_ENERGY_EDGES", "read_folder", "read_map", "read_mask", "read_template", "write_folder"]
-
-FOLDER_ENERGY_EDGES = (2.0, 20.0)
-"""The energy bin, GeV, of a folder that holds no `fermidata_energy_edges.npy`."""
+__all__ = ["read_folder", "read_map", "read_mask", "read_template", "templates_in", "write_folder"]
 
 
 def read_map(folder: str | os.PathLike[str], stem: str, nside: int | None = None) -> NDArray[np.float64]:
@@ -60,19 +60,30 @@ def read_map(folder: str | os.PathLike[str], stem: str, nside: int | None = None
     return values.astype(np.float64)[..., hp.nest2ring(have, np.arange(12 * have**2))]
 
 
-def read_template(folder: str | os.PathLike[str], name: str, nside: int | None = None) -> NDArray[np.float64]:
-    """Read `folder/template_NAME.npy`: expected counts, (12 nside²,) or (n_energy, 12 nside²), NESTED.
+def templates_in(folder: str | os.PathLike[str]) -> dict[str, bool]:
+    """Names of a folder's templates, and whether they have the point-spread function applied."""
+    folder = existing(folder, "folder")
+    layout = layout_of(folder)
+    return {name: not name.startswith(layout.without_psf) for name in layout.templates_in(folder)}
+
+
+def read_template(
+    folder: str | os.PathLike[str], name: str, nside: int | None = None, energy_range: Values | None = None
+) -> NDArray[np.float64]:
+    """Read a folder's template by its name: expected counts, (12 nside²,) or (n_energy, 12 nside²), NESTED.
+
+    Names are those of ``template_NAME.npy`` (:func:`templates_in`), "Opi" and "Oic", say, in both layouts. Of several
+    energy bins those within `energy_range` are read, GeV; by default those of :func:`read_folder`.
 
     Raises
     ------
     InputError
         As :func:`read_map`, and if a value is negative or not finite.
     """
-    path = existing(folder, "folder") / f"template_{name}.npy"
-    if not path.is_file():
-        have = sorted(found.stem.removeprefix("template_") for found in path.parent.glob("template_*.npy"))
-        raise InputError(f"template: must be one of those in {str(path.parent)!r}, {have}, got {name!r}")
-    values = read_map(folder, path.stem, nside)
+    folder = existing(folder, "folder")
+    layout = layout_of(folder)
+    path = _named(folder, name, layout.templates_in(folder), "template")
+    values = _in_range(folder, layout, read_map(folder, path.stem, nside), energy_range)
     bad = ~np.isfinite(values) | (values < 0)
     if bad.any():
         raise InputError(
@@ -81,42 +92,70 @@ def read_template(folder: str | os.PathLike[str], name: str, nside: int | None =
     return values
 
 
-def read_mask(folder: str | os.PathLike[str], catalogue: str) -> NDArray[np.bool_]:
-    """Read `folder/fermidata_pscmask_CATALOGUE.npy`: (12 nside²,) NESTED, true where masked."""
-    path = existing(folder, "folder") / f"fermidata_pscmask_{catalogue}.npy"
-    if not path.is_file():
-        start = "fermidata_pscmask_"
-        have = sorted(found.stem.removeprefix(start) for found in path.parent.glob(f"{start}*.npy"))
-        raise InputError(f"mask: must be one of those in {str(path.parent)!r}, {have}, got {catalogue!r}")
-    return check_mask(read_map(folder, path.stem), str(path))
+def read_mask(folder: str | os.PathLike[str], catalogue: str, energy_range: Values | None = None) -> NDArray[np.bool_]:
+    """Read a folder's mask, of "3fgl" or "4fgl": (12 nside²,) NESTED, true where masked in any bin that is read."""
+    folder = existing(folder, "folder")
+    layout = layout_of(folder)
+    path = _named(folder, catalogue, layout.masks_in(folder), "mask")
+    values = np.atleast_2d(_in_range(folder, layout, read_map(folder, path.stem), energy_range))
+    if layout is EBINS:
+        values = np.where((values > 0) & (values < 1), 1, values)
+    return np.stack([check_mask(row, str(path)) for row in values]).any(axis=0)
 
 
-def read_folder(folder: str | os.PathLike[str], energy_edges: ArrayLike | units.Quantity | None = None) -> SkyMaps:
-    """Read counts and exposure of a folder; `energy_edges` (n_energy + 1,), GeV, overrules the folder's own.
+def read_folder(
+    folder: str | os.PathLike[str], energy_edges: Values | None = None, energy_range: Values | None = None
+) -> SkyMaps:
+    """Read counts and exposure of a folder.
+
+    Parameters
+    ----------
+    folder : path
+    energy_edges : array (n_energy + 1,), GeV, optional
+        In place of the folder's own.
+    energy_range : (low, high), GeV, optional
+        Bins within it are kept; by default all, of the maps in 40 bins those from 2 to 20 GeV.
 
     Raises
     ------
     InputError
-        If a file is missing, a map's size is no HEALPix size, counts are negative, fractional or NaN, or
-        shapes disagree.
+        If a file is missing, a map's size is no HEALPix size, counts are negative, fractional or NaN, shapes
+        disagree, or no bin lies within the range.
     """
     folder = existing(folder)
-    counts = np.atleast_2d(read_map(folder, "fermidata_counts"))
-    exposure = np.atleast_2d(read_map(folder, "fermidata_exposure"))
+    layout = layout_of(folder)
+    counts = np.atleast_2d(read_map(folder, layout.counts))
+    exposure = np.atleast_2d(read_map(folder, layout.exposure))
     observed = np.ones(counts.shape[-1], dtype=bool)
     if (folder / "fermidata_unobserved.npy").is_file():
         nside = map_nside(counts.shape[-1], "counts")
         unobserved = read_map(folder, "fermidata_unobserved", nside)
         observed = ~check_mask(unobserved, str(folder / "fermidata_unobserved.npy"))
-    edges = _folder_edges(folder) if energy_edges is None else energy_edges
-    names = (str(folder / f"fermidata_{name}.npy") for name in ("counts", "exposure"))
-    return SkyMaps(counts, exposure, edges, observed, *names)
+    edges = _folder_edges(folder, layout) if energy_edges is None else energy_edges
+    names = (str(folder / f"{stem}.npy") for stem in (layout.counts, layout.exposure))
+    maps = SkyMaps(counts, exposure, edges, observed, *names)
+    return maps.within(layout.energy_range if energy_range is None else energy_range)
 
 
-def _folder_edges(folder: Path) -> NDArray[np.float64]:
+def _named(folder: Path, name: str, files: Mapping[str, Path], argument: str) -> Path:
+    if name not in files:
+        raise InputError(f"{argument}: must be one of those in {str(folder)!r}, {sorted(files)}, got {name!r}")
+    return files[name]
+
+
+def _in_range(
+    folder: Path, layout: FolderLayout, values: NDArray[np.float64], energy_range: Values | None
+) -> NDArray[np.float64]:
+    """Rows of a map (n_energy, n_pix) that are read; a map (n_pix,) as it is."""
+    wanted = layout.energy_range if energy_range is None else energy_range
+    edges = _folder_edges(folder, layout)
+    return values[bins_within(edges, wanted)] if values.ndim == 2 and len(values) == len(edges) - 1 else values
+
+
+def _folder_edges(folder: Path, layout: FolderLayout) -> NDArray[np.float64]:
     path = folder / "fermidata_energy_edges.npy"
     if not path.is_file():
-        return check_energy_edges(FOLDER_ENERGY_EDGES)
+        return check_energy_edges(layout.energy_edges)
     with naming(path):
         return check_energy_edges(load_array(path))
 
@@ -146,8 +185,8 @@ def _files(observation: Observation) -> dict[str, NDArray[np.generic]]:
     region = Region.of(observation.region)
     order = hp.ring2nest(region.nside, np.arange(12 * region.nside**2))
     return {
-        "fermidata_counts.npy": region.full_sky(observation.counts, 0)[:, order],
-        "fermidata_exposure.npy": region.full_sky(observation.exposure, 0)[:, order],
+        f"{PLAIN.counts}.npy": region.full_sky(observation.counts, 0)[:, order],
+        f"{PLAIN.exposure}.npy": region.full_sky(observation.exposure, 0)[:, order],
         "fermidata_unobserved.npy": (region.index < 0)[order].astype(np.int64),
         "fermidata_energy_edges.npy": observation.energy_edges,
     }

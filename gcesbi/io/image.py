@@ -20,7 +20,7 @@ from gcesbi.io.files import existing, naming, write_atomically
 from gcesbi.io.tables import column_of, ebounds, joined_edges, opened, table_of
 from gcesbi.physics.image_psf import PsfTable, TabulatedPSF
 from gcesbi.physics.intensity import IntensityCube, IsotropicSpectrum
-from gcesbi.sky.energy import check_energy_edges
+from gcesbi.sky.energy import bins_within, check_energy_edges
 from gcesbi.sky.image import ImageGeometry, ImageRegion
 from gcesbi.sky.observation import Observation, RadialPSF, check_counts
 
@@ -59,7 +59,7 @@ def read_cube(
         If anything read breaks a rule; the message names file, argument, rule and value.
     """
     cube, edges, geometry = read_counts_cube(path)
-    kept = _bins_within(edges, energy_range)
+    kept = bins_within(edges, energy_range)
     region = geometry.disc(180.1 if radius is None else radius, centre, band or 0.0, mask)
     psf: tuple[RadialPSF, ...] | None = None
     if exposure is None:
@@ -217,17 +217,3 @@ def _energies(tables: fits.HDUList) -> Array:
                 if name in table.columns.names:
                     return np.asarray(table.data[name], dtype=np.float64)
     raise InputError(f"must list its energies in a table ENERGIES or *_BANDS, has {[hdu.name for hdu in tables[1:]]}")
-
-
-def _bins_within(edges: Array, energy_range: tuple[float, float] | None) -> slice:
-    if energy_range is None:
-        return slice(0, len(edges) - 1)
-    low, high = energy_range
-    tolerance = 1e-3
-    kept = np.flatnonzero((edges[:-1] >= low * (1 - tolerance)) & (edges[1:] <= high * (1 + tolerance)))
-    if not kept.size:
-        raise InputError(
-            f"energy_range: must hold at least one of the bins from {edges[0]:.6g} to {edges[-1]:.6g} GeV, "
-            f"got {low} to {high}"
-        )
-    return slice(int(kept[0]), int(kept[-1]) + 1)

@@ -65,7 +65,7 @@ def read_observation(
     centre : (glon, glat), deg
         Of the disc of `radius` that is kept of a counts cube.
     energy_range : (low, high), GeV, optional
-        Energy bins of a counts cube within it are kept; all by default.
+        Energy bins within it are kept; all by default, of the folder in 40 bins those from 2 to 20 GeV.
     index : float
         Spectral index with which a table's exposure and point-spread function are averaged over a bin.
     event_type : str
@@ -87,7 +87,7 @@ def read_observation(
             raise InputError(
                 f"exposure: must be None for the folder {str(path)!r}, which has its own, got {exposure!r}"
             )
-        maps = read_folder(path, energy_edges)
+        maps = read_folder(path, energy_edges, energy_range)
     elif holds_cube(path):
         if nside is not None or energy_edges is not None or isinstance(mask, str):
             raise InputError(
@@ -105,8 +105,8 @@ def read_observation(
             event_type=event_type,
         )
     else:
-        maps = read_fits(path, exposure, energy_edges=energy_edges, seed=seed)
-    return maps.cut(radius, band, _mask(path, mask), nside)
+        maps = read_fits(path, exposure, energy_edges=energy_edges, seed=seed).within(energy_range)
+    return maps.cut(radius, band, _mask(path, mask, energy_range), nside)
 
 
 def write_observation(path: str | os.PathLike[str], observation: Observation, *, overwrite: bool = False) -> None:
@@ -130,11 +130,13 @@ def write_observation(path: str | os.PathLike[str], observation: Observation, *,
         raise InputError(f"path: must end in one of {_FITS_ENDINGS}, or have no ending for a folder, got {str(path)!r}")
 
 
-def _mask(path: Path, mask: str | ArrayLike | None) -> NDArray[np.bool_] | None:
+def _mask(
+    path: Path, mask: str | ArrayLike | None, energy_range: tuple[float, float] | None
+) -> NDArray[np.bool_] | None:
     if mask is None:
         return None
     if not isinstance(mask, str):
         return check_mask(mask)
     if not path.is_dir():
         raise InputError(f"mask: must be None or an array for the FITS file {str(path)!r}, got {mask!r}")
-    return read_mask(path, mask)
+    return read_mask(path, mask, energy_range)

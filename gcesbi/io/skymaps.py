@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import healpy as hp
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.io.files import naming
-from gcesbi.sky.energy import check_energy_edges
+from gcesbi.sky.energy import bins_within, check_energy_edges
 from gcesbi.sky.observation import Observation, check_counts, check_exposure
+from gcesbi.sky.quantity import Values
 from gcesbi.sky.region import Region, check_nside, glon_glat, in_disc
 
 __all__ = ["SkyMaps", "check_mask", "degrade", "map_nside"]
@@ -115,6 +116,19 @@ class SkyMaps:
     def nside(self) -> int:
         """HEALPix resolution."""
         return int(hp.npix2nside(self.counts.shape[-1]))
+
+    def within(self, energy_range: Values | None) -> Self:
+        """The maps of the energy bins within (low, high), GeV; all for None.
+
+        Raises
+        ------
+        InputError
+            If no bin lies within.
+        """
+        edges = check_energy_edges(self.energy_edges)
+        kept = bins_within(edges, energy_range)
+        edges = edges[kept.start : kept.stop + 1]
+        return replace(self, counts=self.counts[kept], exposure=self.exposure[kept], energy_edges=edges)
 
     def cut(
         self,

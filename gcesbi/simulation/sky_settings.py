@@ -7,14 +7,13 @@ From :class:`InnerGalaxySky` every template is computed; from :class:`FolderSky`
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, nearest
 
 __all__ = [
     "INTERSTELLAR",
@@ -138,9 +137,7 @@ def check_keys(kind: Any, values: Mapping[str, Any], section: str = "") -> None:
     known = list(inspect.signature(kind).parameters)
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.3)
-            hint = f"the nearest valid one is {near[0]!r}" if near else f"valid ones are {', '.join(known)}"
-            raise InputError(f"{section}{key}: unknown setting; {hint}")
+            raise InputError(f"{section}{key}: unknown setting; {nearest(key, known)}")
 
 
 def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from gcesbi.errors import InputError
 from gcesbi.sky.quantity import Scalar, Values, in_unit, number_in
 
-__all__ = ["EnergyBins", "check_energy_edges", "log_energy_edges"]
+__all__ = ["EnergyBins", "bins_within", "check_energy_edges", "log_energy_edges"]
+
+_TOLERANCE = 1e-3  # of an edge, when bins are asked for by a range
 
 
 class EnergyBins:
@@ -41,6 +43,29 @@ def check_energy_edges(edges: Values) -> NDArray[np.float64]:
     if not (np.isfinite(values).all() and values[0] > 0 and np.all(np.diff(values) > 0)):
         raise InputError(f"energy_edges: must be positive and increasing, in GeV, got {values.tolist()}")
     return values
+
+
+def bins_within(edges: NDArray[np.float64], energy_range: Values | None) -> slice:
+    """Bins that lie within a range (low, high), GeV, up to a thousandth of an edge; all for None.
+
+    Raises
+    ------
+    InputError
+        If the range is no pair, or there is no such bin.
+    """
+    if energy_range is None:
+        return slice(0, len(edges) - 1)
+    ends = in_unit(energy_range, "GeV", "energy_range")
+    if ends.shape != (2,):
+        raise InputError(f"energy_range: must be (low, high) in GeV, got {ends.tolist()}")
+    low, high = ends * (1 - _TOLERANCE, 1 + _TOLERANCE)
+    kept = np.flatnonzero((edges[:-1] >= low) & (edges[1:] <= high))
+    if not kept.size:
+        raise InputError(
+            f"energy_range: must hold at least one of the bins from {edges[0]:.6g} to {edges[-1]:.6g} GeV, "
+            f"got {ends[0]:.6g} to {ends[1]:.6g}"
+        )
+    return slice(int(kept[0]), int(kept[-1]) + 1)
 
 
 def log_energy_edges(n_energy: int, low: Scalar = 2.0, high: Scalar = 20.0) -> NDArray[np.float64]:
