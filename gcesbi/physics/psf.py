@@ -29,6 +29,9 @@ from gcesbi.physics.psf_table import P8R3_ULTRACLEANVETO_V3_PSF3, KingTable
 
 __all__ = ["PSF"]
 
+_N_GRID, _N_NEWTON = 512, 10
+_EPSILON = float(np.finfo(np.float64).eps)
+
 Angle: TypeAlias = ArrayLike | units.Quantity
 
 
@@ -215,15 +218,20 @@ class PSF:
         return (1 + ratio) ** -self.gammas @ peaks / (self._contained(self._versine_max) @ self.weights)
 
     def _versine_of(self, level: NDArray[np.float64]) -> NDArray[np.float64]:
-        """1 - cos θ at a containment, by bisection in the chord."""
+        """1 - cos θ at a containment, by Newton's method.
+
+        Containment is concave in 1 - cos θ: steps end short of the root, and from there creep up to it.
+        """
         if not np.all((level >= 0) & (level <= 1)):
             raise InputError(f"level: must lie in [0, 1], got {level[~((level >= 0) & (level <= 1))][0]}")
-        low, high = np.zeros_like(level), np.full_like(level, np.sqrt(self._versine_max))
-        for _ in range(60):
-            middle = (low + high) / 2
-            short = self._containment(middle**2) < level
-            low, high = np.where(short, middle, low), np.where(short, high, middle)
-        return np.select([level == 0, level == 1], [0.0, self._versine_max], high**2)
+        grid = np.linspace(0, np.sqrt(self._versine_max), _N_GRID) ** 2
+        versine = np.interp(level, self._containment(grid), grid)
+        for _ in range(_N_NEWTON):
+            short = level - self._containment(versine)
+            if np.all(np.abs(short) <= np.minimum(1e-13 * level, 2 * _EPSILON)):
+                break
+            versine = np.clip(versine + short / (2 * np.pi * self._density(versine)), 0.0, self._versine_max)
+        return np.select([level == 0, level == 1], [0.0, self._versine_max], versine)
 
 
 def _in_unit(value: ArrayLike | units.Quantity, unit: str) -> NDArray[np.float64]:

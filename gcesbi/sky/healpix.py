@@ -12,7 +12,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["pixel_of", "position_in", "xy_of_pixel"]
+__all__ = ["BELT", "pixel_of", "position_in", "ring_and_column", "xy_of_pixel"]
+
+BELT = 2.0 / 3.0
+"""|z| at which the equatorial belt, where rings are turns of one pixel about the poles, meets the polar caps."""
 
 _RING = np.array([2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4], dtype=np.float64)
 _PHI = np.array([1, 3, 5, 7, 0, 2, 4, 6, 1, 3, 5, 7], dtype=np.float64)
@@ -72,6 +75,17 @@ def pixel_of(nside: int, z: float, phi: float) -> int:  # pragma: no cover - com
         else:
             face, x, y = sector + 8, jp, jm
     return face * nside * nside + _spread(x) + 2 * _spread(y)
+
+
+@njit(cache=True)
+def ring_and_column(nside: int, z: float, phi: float) -> tuple[int, int]:  # pragma: no cover - compiled
+    """Ring, 0 at z = 2/3, and column within it, 0 .. 4 nside - 1, of a direction of the belt; phi in [0, 2π)."""
+    base = nside * (0.5 + phi * (2.0 / math.pi))
+    rise = nside * z * 0.75
+    jp = int(base - rise)
+    jm = int(base + rise)
+    ring = nside + jp - jm
+    return ring, (jp + jm - nside + 1 + (ring & 1)) >> 1
 
 
 @njit(cache=True)
