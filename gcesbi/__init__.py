@@ -19,13 +19,20 @@ if TYPE_CHECKING:
     from gcesbi.cli.quickstart import quickstart
     from gcesbi.errors import InputError
     from gcesbi.estimators import FmpeEstimator, NpeEstimator, SourceCountEstimator, SpectralEstimator, load_estimator
-    from gcesbi.io import read_observation, write_observation
+    from gcesbi.io import data, read_observation, write_observation
     from gcesbi.posterior import Posterior
     from gcesbi.simulation import Prior, Simulations, SimulationStore, Simulator, SkyModel
     from gcesbi.sky import Observation, Region
 
 __version__ = version("gcesbi")
 
+_MODULES = {
+    "baselines": "baselines",
+    "data": "io.data",
+    "estimators": "estimators",
+    "plots": "plots",
+    "validation": "validation",
+}
 _HOMES = {
     "analysis.run": ("Run",),
     "analysis.settings": ("load_settings",),
@@ -55,6 +62,7 @@ __all__ = [
     "SpectralEstimator",
     "__version__",
     "baselines",
+    "data",
     "estimators",
     "load_estimator",
     "load_settings",
@@ -68,8 +76,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """A public name, from the module that holds it."""
-    if name in ("baselines", "estimators", "plots", "validation"):
-        return import_module(f"gcesbi.{name}")
+    if name in _MODULES:
+        return import_module(f"gcesbi.{_MODULES[name]}")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"gcesbi.{home}"), name)

@@ -28,6 +28,7 @@ from gcesbi.analysis.sections import (
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, TrainingSettings
 from gcesbi.estimators.images import ImageNetworkSettings
+from gcesbi.io.data import located
 from gcesbi.simulation.image_settings import TRAINING, ImageSky
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, check_keys, make_settings
 
@@ -181,6 +182,7 @@ def load_settings(
 
 def _for_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Sections of settings for a folder of real images."""
+    folder = located(folder, "observation")
     if not folder.is_dir():
         raise InputError(f"observation: must be a folder of images, got {str(folder)!r}")
     interstellar = dict(values.get("interstellar", {}))

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from gcesbi.cli.data import data_app
 from gcesbi.cli.fit import fit
 from gcesbi.cli.images import images_app
 from gcesbi.cli.infer import infer
@@ -76,6 +77,7 @@ app.command(epilog="Example: gcesbi export runs/default small/default")(export)
 app.command(epilog="Example: gcesbi fit poisson --observation data/fermi-573w --diffuse O --out runs/fit")(fit)
 app.add_typer(validate_app, name="validate")
 app.add_typer(images_app, name="images")
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:

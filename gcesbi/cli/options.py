@@ -64,7 +64,8 @@ Workers = Annotated[int, typer.Option(help="Threads that simulate.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 Map = Annotated[
-    Path | None, typer.Option("--observation", help="Data folder or HEALPix FITS file; a mock if not given.")
+    Path | None,
+    typer.Option("--observation", help="Data folder, its name, or HEALPix FITS file; a mock if not given."),
 ]
 Diffuse = Annotated[str | None, typer.Option(help="Interstellar model of a data folder: O, A, F or p6v11.")]
 Mask = Annotated[str, typer.Option(help="Source mask of a data folder: 3fgl, 4fgl or none.")]
@@ -96,11 +97,13 @@ def settings_and_map(
     """Settings, and the map they are for: of the folder's own sky if `path` is a data folder."""
     from gcesbi.analysis.settings import load_settings
     from gcesbi.io import read_observation
+    from gcesbi.io.data import located
 
     if path is None:
         if diffuse is not None:
             raise InputError(f"diffuse: needs --observation with a data folder, got {diffuse!r} without")
         return load_settings(preset, changes, seed), None
+    path = located(path, "observation")
     if not path.is_dir():
         settings = load_settings(preset, changes, seed)
         sky = settings.sky_of_maps
@@ -112,7 +115,9 @@ def settings_and_map(
 
 def _read_for(settings: RunSettings, path: Path, mask: str) -> Observation:
     from gcesbi.io import read_observation
+    from gcesbi.io.data import located
 
+    path = located(path, "observation")
     sky = settings.sky_of_maps
     return read_observation(path, sky.radius, sky.band, _mask(mask) if path.is_dir() else None, nside=sky.nside)
 

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +23,15 @@ __all__ = [
     "load_array",
     "naming",
     "reason",
+    "sweep",
     "unwritten",
     "write_arrays",
     "write_atomically",
     "write_bytes",
     "write_text",
 ]
+
+_STALE = 86_400.0  # seconds after which another machine's half-written file counts as left behind
 
 
 def existing(path: str | os.PathLike[str], argument: str = "path") -> Path:
@@ -111,6 +115,26 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, overwrite: 
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove half-written files whose writer is gone: killed on this machine, or not heard of for a day."""
+    for path in folder.glob(".*@*.partial.*"):
+        host, _, pid = path.name.partition("@")[2].partition(".partial.")[0].rpartition("-")
+        if not _is_alive(host, pid, path):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(host: str, pid: str, path: Path) -> bool:
+    if host != socket.gethostname() or not pid.isdigit():
+        return path.exists() and time.time() - path.stat().st_mtime < _STALE
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import existing, load_array, naming, write_atomically
+from gcesbi.io.data.fetching import located
+from gcesbi.io.files import load_array, naming, write_atomically
 from gcesbi.io.layouts import EBINS, PLAIN, FolderLayout, layout_of
 from gcesbi.io.skymaps import SkyMaps, check_mask, map_nside
 from gcesbi.sky.energy import bins_within, check_energy_edges
@@ -50,7 +51,7 @@ def read_map(folder: str | os.PathLike[str], stem: str, nside: int | None = None
     InputError
         If the file is missing or no NumPy file, or the map's size is no HEALPix size or another than that of `nside`.
     """
-    path = existing(folder, "folder") / f"{stem}.npy"
+    path = located(folder, "folder") / f"{stem}.npy"
     values = load_array(path)
     if values.ndim not in (1, 2) or 0 in values.shape:
         raise InputError(f"{path}: must have shape (12 nside²,) or (n_energy, 12 nside²), got {values.shape}")
@@ -62,7 +63,7 @@ def read_map(folder: str | os.PathLike[str], stem: str, nside: int | None = None
 
 def templates_in(folder: str | os.PathLike[str]) -> dict[str, bool]:
     """Names of a folder's templates, and whether they have the point-spread function applied."""
-    folder = existing(folder, "folder")
+    folder = located(folder, "folder")
     layout = layout_of(folder)
     return {name: not name.startswith(layout.without_psf) for name in layout.templates_in(folder)}
 
@@ -80,7 +81,7 @@ def read_template(
     InputError
         As :func:`read_map`, and if a value is negative or not finite.
     """
-    folder = existing(folder, "folder")
+    folder = located(folder, "folder")
     layout = layout_of(folder)
     path = _named(folder, name, layout.templates_in(folder), "template")
     values = _in_range(folder, layout, read_map(folder, path.stem, nside), energy_range)
@@ -94,7 +95,7 @@ def read_template(
 
 def read_mask(folder: str | os.PathLike[str], catalogue: str, energy_range: Values | None = None) -> NDArray[np.bool_]:
     """Read a folder's mask, of "3fgl" or "4fgl": (12 nside²,) NESTED, true where masked in any bin that is read."""
-    folder = existing(folder, "folder")
+    folder = located(folder, "folder")
     layout = layout_of(folder)
     path = _named(folder, catalogue, layout.masks_in(folder), "mask")
     values = np.atleast_2d(_in_range(folder, layout, read_map(folder, path.stem), energy_range))
@@ -122,7 +123,7 @@ def read_folder(
         If a file is missing, a map's size is no HEALPix size, counts are negative, fractional or NaN, shapes
         disagree, or no bin lies within the range.
     """
-    folder = existing(folder)
+    folder = located(folder)
     layout = layout_of(folder)
     counts = np.atleast_2d(read_map(folder, layout.counts))
     exposure = np.atleast_2d(read_map(folder, layout.exposure))

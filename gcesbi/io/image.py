@@ -16,7 +16,8 @@ from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import existing, naming, write_atomically
+from gcesbi.io.data.fetching import located
+from gcesbi.io.files import naming, write_atomically
 from gcesbi.io.tables import column_of, ebounds, joined_edges, opened, table_of
 from gcesbi.physics.image_psf import PsfTable, TabulatedPSF
 from gcesbi.physics.intensity import IntensityCube, IsotropicSpectrum
@@ -191,7 +192,7 @@ def read_isotropic_spectrum(path: str | os.PathLike[str]) -> IsotropicSpectrum:
     InputError
         If the file is missing, or its lines are not two or three numbers.
     """
-    path = existing(path)
+    path = located(path)
     try:
         rows = np.loadtxt(path, ndmin=2)
     except ValueError as error:

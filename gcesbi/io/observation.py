@@ -10,7 +10,7 @@ from astropy import units
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import existing
+from gcesbi.io.data.fetching import located
 from gcesbi.io.folder import read_folder, read_mask, write_folder
 from gcesbi.io.healpix_fits import read_fits, write_fits
 from gcesbi.io.image import holds_cube, read_cube, write_cube
@@ -43,8 +43,9 @@ def read_observation(
     Parameters
     ----------
     path : path
-        A folder (:mod:`gcesbi.io.folder`), a HEALPix FITS file (:mod:`gcesbi.io.healpix_fits`), or a counts cube, an
-        image for every energy bin (:mod:`gcesbi.io.image`); its header tells which.
+        A folder (:mod:`gcesbi.io.folder`), the name of one that can be fetched ("fermi-573w"; :mod:`gcesbi.io.data`),
+        a HEALPix FITS file (:mod:`gcesbi.io.healpix_fits`), or a counts cube, an image for every energy bin
+        (:mod:`gcesbi.io.image`); its header tells which.
     radius : float, deg, or None
         Pixels with centres within it of the Galactic Centre are kept; None keeps all.
     band : float, deg, or None
@@ -81,7 +82,7 @@ def read_observation(
     InputError
         If anything read breaks a rule; the message names file, argument, rule and value.
     """
-    path = existing(path)
+    path = located(path)
     if path.is_dir():
         if exposure is not None:
             raise InputError(

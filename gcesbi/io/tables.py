@@ -13,7 +13,8 @@ from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import existing, naming
+from gcesbi.io.data.fetching import located
+from gcesbi.io.files import naming
 
 __all__ = ["column_of", "ebounds", "joined_edges", "native", "opened", "table_of", "unit_factor"]
 
@@ -23,7 +24,7 @@ Array = NDArray[np.float64]
 @contextmanager
 def opened(path: Path, argument: str = "path") -> Iterator[fits.HDUList]:
     """Open a FITS file that must be there; one that is none, or is cut short, is bad input. Errors within name it."""
-    path = existing(path, argument)
+    path = located(path, argument)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="(?s).*(truncated|non-standard|corrupt).*")

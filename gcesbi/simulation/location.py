@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +9,9 @@ from pathlib import Path
 import fsspec
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import reason, unwritten, write_atomically
+from gcesbi.io.files import reason, sweep, unwritten, write_atomically
 
 __all__ = ["Place"]
-
-_STALE = 86_400.0  # seconds after which another machine's half-written file counts as left behind
 
 
 @dataclass(frozen=True)
@@ -116,26 +111,11 @@ class Place:
             raise unwritten(f"{self.url}/{name}", error) from None
 
     def sweep(self) -> None:
-        """Remove half-written files whose writer is gone: killed on this machine, or not heard of for a day."""
+        """Remove half-written files of a local folder whose writer is gone (:func:`gcesbi.io.files.sweep`)."""
         if self.is_local:
-            for path in Path(self.url).glob(".*@*.partial.*"):
-                host, _, pid = path.name.partition("@")[2].partition(".partial.")[0].rpartition("-")
-                if not _is_alive(host, pid, path):
-                    path.unlink(missing_ok=True)
+            sweep(Path(self.url))
 
     @cached_property
     def _remote(self) -> tuple[fsspec.AbstractFileSystem, str]:
         files, path = fsspec.core.url_to_fs(self.url)
         return files, str(path)
-
-
-def _is_alive(host: str, pid: str, path: Path) -> bool:
-    if host != socket.gethostname() or not pid.isdigit():
-        return path.exists() and time.time() - path.stat().st_mtime < _STALE
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -321,7 +321,7 @@ def test_a_folder_of_real_images_makes_the_sky(data_folder):
     assert (
         ImageSets(data_folder, settings).sky_of("gll_iem_v07_gc").interstellar_map == settings.interstellar.training[-1]
     )
-    with pytest.raises(InputError, match="observation: must be a folder of images, got '/nowhere'"):
+    with pytest.raises(InputError, match="observation: must be an existing file or folder, got '/nowhere'"):
         load_settings("images", images="/nowhere")
 
 

@@ -1,0 +1,177 @@
+"""Data on this machine: where they lie, whether they are what they should be, and downloads of what is missing.
+
+Data lie in ``$GCESBI_DATA``, else in the platform's cache folder, each in the folder of its name. ``$GCESBI_DATA_URL``
+is the address of a mirror that serves such a folder; it takes the place of the sources that the registry knows.
+
+A file that is there is used if its check is right, and is never replaced. One that is downloaded is checked before it
+gets its name, so that whoever looks sees all of it or nothing, and processes that fetch at a time do no harm.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+import pooch
+import requests
+from tqdm import tqdm
+
+from gcesbi.errors import InputError, nearest
+from gcesbi.io.data.registry import DataEntry, DataFile, describe, names
+from gcesbi.io.files import reason, sweep, unwritten, write_atomically
+
+__all__ = ["fetch", "located", "where"]
+
+
+def where(name: str) -> Path:
+    """Folder of data, whether they are there or not.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown.
+    """
+    given = os.environ.get("GCESBI_DATA")
+    return (Path(given).expanduser() if given else Path(pooch.os_cache("gcesbi"))) / describe(name).name
+
+
+def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
+    """Check the files of data that are there, and download those that are not.
+
+    Parameters
+    ----------
+    name : str
+        Of data (:func:`names`), or of one file of theirs, "catalogs/gll_psc_v27.fit.gz", say.
+    url : str, optional
+        Address of a mirror: files are looked for at URL/NAME/FILE. By default ``$GCESBI_DATA_URL``, and without it the
+        sources that the registry knows.
+    progress : bool
+        Show a bar for every download, on a terminal.
+
+    Returns
+    -------
+    Path
+        The folder, or the file.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown; a file that is there has other content (it is named, and left alone); one that is
+        missing cannot be had (the message says what to put where); or the folder cannot be written.
+    """
+    data, _, file = name.partition("/")
+    entry, folder = describe(data), where(data)
+    wanted = (entry.file(file),) if file else entry.files
+    missing = [each for each in wanted if not _is_there(folder / each.name, each, data)]
+    if missing:
+        _download(entry, folder, missing, url, progress)
+    return folder / file
+
+
+def located(path: str | os.PathLike[str], argument: str = "path") -> Path:
+    """A path that exists; else what a data name stands for, NAME or NAME/FILE, fetched if need be.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or as :func:`fetch`.
+    """
+    found = Path(path)
+    if found.exists():
+        return found
+    if found.parts and found.parts[0] in names():
+        return fetch(found.as_posix())
+    hint = "" if found.parent.parts else f", or the name of data ({nearest(found.name, names())})"
+    raise InputError(f"{argument}: must be an existing file or folder, got {str(found)!r}{hint}")
+
+
+def _is_there(path: Path, file: DataFile, name: str) -> bool:
+    """Whether a file is there; InputError if it is another."""
+    try:
+        state = path.stat()
+        found = _digest(path, file, state.st_size, state.st_mtime_ns)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InputError(f"data {name}: {path} cannot be read ({reason(error)})") from None
+    if found != file.digest:
+        raise InputError(
+            f"data {name}: {path} is not the file meant, it is damaged or another ({_told(file)}, got {found}); "
+            f"move it away and run `gcesbi data fetch {name}`"
+        )
+    return True
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, file: DataFile, size: int, changed: int) -> str:
+    """Digest of a file, which is read again when its size or time has changed."""
+    return file.digest_of(path)
+
+
+def _told(file: DataFile) -> str:
+    return f"{'SHA-256' if file.algorithm == 'sha256' else 'git blob SHA-1'} must be {file.digest}"
+
+
+class _Refused(Exception):
+    """Why an address did not give a file."""
+
+
+def _download(entry: DataEntry, folder: Path, files: Sequence[DataFile], url: str | None, progress: bool) -> None:
+    mirror = url or os.environ.get("GCESBI_DATA_URL")
+    addresses = (f"{mirror.rstrip('/')}/{entry.name}",) if mirror else entry.addresses
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritten(str(folder), error) from None
+    sweep(folder)
+    try:
+        for file in files:
+            _download_file(entry, file, addresses, folder / file.name, progress)
+    except InputError:
+        if made:
+            with suppress(OSError):  # it holds what came before
+                folder.rmdir()
+        raise
+
+
+def _download_file(entry: DataEntry, file: DataFile, addresses: Sequence[str], path: Path, progress: bool) -> None:
+    """Download a file from the first address that gives it."""
+
+    def write(partial: Path) -> None:
+        failures = []
+        for address in addresses:
+            try:
+                return _get(f"{address}/{file.name}", partial, file, progress)
+            except _Refused as error:
+                failures.append(f"{address}/{file.name}: {error}")
+        raise InputError(
+            f"data {entry.name}: {file.name} cannot be downloaded ({'; '.join(failures)}); put it, from "
+            f"{entry.source}, into {path.parent}, or name a mirror by GCESBI_DATA_URL"
+        )
+
+    write_atomically(path, write, overwrite=True)
+
+
+def _get(address: str, partial: Path, file: DataFile, progress: bool) -> None:
+    bar = tqdm(desc=file.name, unit="B", unit_scale=True, leave=False, disable=None if progress else True)
+    with bar:
+        try:
+            headers = {"Accept-Encoding": "identity"}  # the bytes as they are
+            pooch.HTTPDownloader(progressbar=bar, chunk_size=2**18, headers=headers)(address, str(partial), None)
+        except requests.HTTPError as error:
+            raise _Refused(f"{error.response.status_code} {error.response.reason}") from None
+        except requests.Timeout:
+            raise _Refused("no answer in time") from None
+        except requests.ConnectionError:
+            raise _Refused("no connection") from None
+        except requests.exceptions.ChunkedEncodingError:
+            raise _Refused("cut short") from None
+        except requests.RequestException as error:
+            raise _Refused(" ".join(str(error).split())) from None
+    found = file.digest_of(partial)
+    if found != file.digest:
+        raise _Refused(f"not the file meant, {_told(file)}, got {found}")
