@@ -157,8 +157,14 @@ def _download_file(entry: DataEntry, file: DataFile, addresses: Sequence[str], p
 
 
 def _get(address: str, partial: Path, file: DataFile, progress: bool) -> None:
-    bar = tqdm(desc=file.name, unit="B", unit_scale=True, leave=False, disable=None if progress else True)
-    with bar:
+    with tqdm(
+        desc=file.name,
+        total=file.size or 1,  # until the server tells
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=None if progress else True,
+    ) as bar:
         try:
             headers = {"Accept-Encoding": "identity"}  # the bytes as they are
             pooch.HTTPDownloader(progressbar=bar, chunk_size=2**18, headers=headers)(address, str(partial), None)
