@@ -8,6 +8,8 @@ ARGS ?=
 
 SCALE ?= quick
 
+export OMP_WAIT_POLICY ?= passive  # threads that wait sleep, so that other processes get on
+
 .PHONY: paper quickstart test bench lint types format clean install
 
 quickstart: $(READY)  ## the whole job on a mock map; ARGS="--seed 3" passes options on

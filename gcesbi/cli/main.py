@@ -6,6 +6,7 @@ Bad input ends with exit status 2 and one line on standard error; so does an opt
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,8 @@ from gcesbi.cli.fit import fit
 from gcesbi.cli.images import images_app
 from gcesbi.cli.infer import infer
 from gcesbi.cli.networks import export, poisson_fraction, simulate, train
-from gcesbi.cli.options import CORES, Diffuse, Map, Mask, Overwrite, Preset, Quiet, Seed, Set, Workers, settings_and_map
+from gcesbi.cli.options import Diffuse, Map, Mask, Overwrite, Preset, Quiet, Seed, Set, Workers, settings_and_map
+from gcesbi.cli.process import CORES, set_threads
 from gcesbi.cli.validate import validate_app
 from gcesbi.errors import InputError
 
@@ -43,8 +45,12 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Cores for each computation of networks; OMP_NUM_THREADS, else all, if not given."),
+    ] = None,
 ) -> None:
-    pass
+    set_threads(threads)
 
 
 @app.command(epilog="Example: gcesbi quickstart --out runs/mine --seed 3")
@@ -82,6 +88,7 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Run the command line; bad input is one line and exit status 2, a training that diverged one line and status 1."""
+    warnings.formatwarning = lambda message, *_: f"gcesbi: warning: {' '.join(str(message).split())}\n"
     try:
         app()
     except (InputError, ArithmeticError) as error:

@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from gcesbi.cli.options import (
-    CORES,
     Diffuse,
     Draw,
     Mask,
@@ -25,6 +24,7 @@ from gcesbi.cli.options import (
     settings_and_map,
     timer,
 )
+from gcesbi.cli.process import CORES
 
 __all__ = ["export", "poisson_fraction", "simulate", "train"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from gcesbi.sky import Observation
 
 __all__ = [
-    "CORES",
     "Diffuse",
     "Draw",
     "Fit",
@@ -70,8 +68,6 @@ Map = Annotated[
 Diffuse = Annotated[str | None, typer.Option(help="Interstellar model of a data folder: O, A, F or p6v11.")]
 Mask = Annotated[str, typer.Option(help="Source mask of a data folder: 3fgl, 4fgl or none.")]
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
-
-CORES = os.cpu_count() or 1
 
 
 def opened(folder: Path, quiet: bool, *, console: Console | None = None) -> tuple[Run, Timer]:

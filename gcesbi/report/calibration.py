@@ -156,11 +156,17 @@ def training_section(histories: Mapping[str, TrainingHistory]) -> Section:
             f"Loss of the {name} network against the number of maps presented.",
             f"{history.maps:,} maps presented, each {history.presentations:.1f} times on average and none more than "
             f"{history.most_presentations} times, at {history.maps_per_second:.0f} a second. Held-out loss should "
-            "follow the training loss down.",
+            "follow the training loss down." + _cut_short(history),
         )
         for name, history in histories.items()
     )
     return Section("Training", "", blocks)
+
+
+def _cut_short(history: TrainingHistory) -> str:
+    if not history.ran_out_of_time:
+        return ""
+    return f" Time ran out: {history.maps_wanted:,} were to be presented, and the network has learnt less than meant."
 
 
 def _losses(history: TrainingHistory) -> Figure:

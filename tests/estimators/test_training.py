@@ -269,7 +269,8 @@ def test_patience_stops_and_keeps_the_best_weights(toy, few):
     estimator = toy.spectra()
     history = estimator.fit(few, settings, validation=wrong)
     assert history.stopped_early
-    assert history.maps < 20_000
+    assert not history.ran_out_of_time
+    assert history.maps < 20_000 < history.maps_wanted + 64
     losses = history.validation_loss
     assert len(losses) == int(np.argmin(losses)) + 1 + 3
     with torch.no_grad():
@@ -278,7 +279,9 @@ def test_patience_stops_and_keeps_the_best_weights(toy, few):
 
 
 def test_time_limit_ends_training(toy, few):
-    history = toy.spectra().fit(few, replace(toy.settings, max_maps=10**9, max_seconds=0.5))
+    with pytest.warns(UserWarning, match=r"training.max_seconds \(0.5 s\) ran out after \d+ of \d{9,} maps"):
+        history = toy.spectra().fit(few, replace(toy.settings, max_maps=10**9, max_seconds=0.5))
+    assert history.ran_out_of_time
     assert 0 < history.maps < 10**6
     assert 0.5 <= history.seconds < 10
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -369,7 +370,7 @@ class _Loop:
         self._save(weights)
         self._restore(weights)
         seen, n_map = state.step * self.batch_size, self.source.n_map
-        return TrainingHistory(
+        history = TrainingHistory(
             train_loss=tuple(state.train_loss),
             validation_loss=tuple(state.validation_loss),
             maps_at=tuple(state.maps_at),
@@ -381,7 +382,15 @@ class _Loop:
             seconds=state.seconds,
             precision=chosen_precision(self.settings.precision),
             stopped_early=stopped,
+            maps_wanted=self.n_step * self.batch_size,
         )
+        if history.ran_out_of_time and self.fabric.is_global_zero:
+            warnings.warn(
+                f"{self.given.kind}: training.max_seconds ({self.settings.max_seconds:g} s) ran out after {seen} of "
+                f"{history.maps_wanted} maps; the network has learnt less than it was meant to",
+                stacklevel=2,
+            )
+        return history
 
     def _keep(self) -> None:
         """Remember the present weights as good: their loss was finite."""

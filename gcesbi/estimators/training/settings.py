@@ -172,6 +172,8 @@ class TrainingHistory:
         Wall-clock time of the steps, validation included; of all runs, when resumed.
     precision : str
     stopped_early : bool
+    maps_wanted : int or None
+        Maps that `max_maps` and `max_presentations` asked for; not known of trainings of version 0.1.0.
     """
 
     train_loss: tuple[float, ...]
@@ -185,6 +187,7 @@ class TrainingHistory:
     seconds: float
     precision: str
     stopped_early: bool
+    maps_wanted: int | None = None
 
     def followed_by(self, other: TrainingHistory) -> TrainingHistory:
         """The history of both trainings, of which the other one went on with the weights of this."""
@@ -199,7 +202,13 @@ class TrainingHistory:
             max_presentations=self.max_presentations,
             seconds=self.seconds + other.seconds,
             stopped_early=self.stopped_early,
+            maps_wanted=None if None in (self.maps_wanted, other.maps_wanted) else self.maps_wanted + other.maps_wanted,
         )
+
+    @property
+    def ran_out_of_time(self) -> bool:
+        """Whether `max_seconds` ended the training before all maps were presented."""
+        return self.maps_wanted is not None and self.maps < self.maps_wanted and not self.stopped_early
 
     @property
     def maps_per_second(self) -> float:
@@ -218,6 +227,6 @@ class TrainingHistory:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingHistory:
         """The history that :meth:`to_dict` gave, from JSON too."""
-        own = ((field.name, values[field.name]) for field in fields(cls))
+        own = ((field.name, values[field.name]) for field in fields(cls) if field.name in values)
         known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in own}
         return cls(**known)
