@@ -4,14 +4,20 @@ nautilus (Lange 2023, arXiv:2306.16923) fills ever higher iso-likelihood shells,
 networks, and weighs all points by the shells' volumes. Points of the exploration, which chose the bounds, are dropped
 at the end, so that evidence and posterior are unbiased; its error is that of importance sampling, 1 / √N_eff in ln Z.
 
-A checkpoint (HDF5) is written beside the last one and renamed, so that a kill at any moment leaves a whole file.
+A checkpoint is HDF5 with its checksum behind it, written beside the last one and renamed, so that a kill at any moment
+leaves a whole file. HDF5 itself works in memory alone: on a full disk it ends the process, and some file systems know
+none of its locks.
 """
 
 from __future__ import annotations
 
+import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +27,7 @@ from tqdm import tqdm
 from gcesbi.baselines.samplers.sampling import Diagnosis
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target
 from gcesbi.errors import InputError
-from gcesbi.io.files import write_atomically
+from gcesbi.io.files import naming, reason, sealed, unsealed, write_bytes
 
 if TYPE_CHECKING:
     import nautilus
@@ -95,11 +101,11 @@ class NestedSampling:
     def sample(self, target: Target, seed: int, limits: Limits | None = None) -> Sampled:
         """Draw from the posterior; ln Z with its error."""
         limits = limits or Limits()
-        path, identity = limits.checkpoint, ""
+        path, identity, stored = limits.checkpoint, "", None
         if path is not None:
             identity = target.identity(self, seed)
-            _check_checkpoint(path, identity)
-        sampler = self._sampler(target, seed, path)
+            stored = _stored(path, identity)
+        sampler = self._sampler(target, seed, path, stored)
         finished = False
         with tqdm(disable=not limits.progress, desc="nested sampling", unit=" evaluations") as bar:
             while not finished and (limits.left > 0 or sampler.n_like == 0):
@@ -115,20 +121,26 @@ class NestedSampling:
                 bar.update(int(sampler.n_like) - bar.n)
         return self._result(sampler, seed)
 
-    def _sampler(self, target: Target, seed: int, path: Path | None) -> nautilus.Sampler:
+    def _sampler(self, target: Target, seed: int, path: Path | None, stored: bytes | None) -> nautilus.Sampler:
         from nautilus import Sampler
 
-        sampler = Sampler(
-            _identity,
-            target.finite,
-            n_dim=target.n_dim,
-            n_live=self.n_live,
-            n_networks=self.n_networks,
-            n_batch=self.batch,
-            vectorized=True,
-            seed=seed,
-            filepath=path,
-        )
+        with _in_memory(io.BytesIO(stored or b"")), naming(f"checkpoint {path}"):
+            try:
+                sampler = Sampler(
+                    _identity,
+                    target.finite,
+                    n_dim=target.n_dim,
+                    n_live=self.n_live,
+                    n_networks=self.n_networks,
+                    n_batch=self.batch,
+                    vectorized=True,
+                    seed=seed,
+                    filepath=None if stored is None else path,
+                )
+            except (KeyError, ValueError, TypeError, OSError) as error:
+                if stored is None:
+                    raise
+                raise InputError(f"was written by another version of nautilus ({error!r}); remove it") from None
         sampler.filepath = None  # read if it was there; from now on written whole, by us
         return sampler
 
@@ -155,24 +167,47 @@ def _identity(u: FloatArray) -> FloatArray:
     return u
 
 
+@contextmanager
+def _in_memory(buffer: io.BytesIO) -> Iterator[None]:
+    """Let nautilus, which opens files by ``h5py.File(path, mode)``, read and write these bytes instead."""
+    import h5py
+    from nautilus import sampler as module
+
+    def opened(path: object, mode: str = "r") -> h5py.File:
+        return h5py.File(buffer, "r" if mode == "r" else "w")
+
+    module.h5py = SimpleNamespace(File=opened)
+    try:
+        yield
+    finally:
+        module.h5py = h5py
+
+
 def _store(sampler: nautilus.Sampler, path: Path, identity: str) -> None:
     import h5py
 
-    def write(partial: Path) -> None:
-        sampler.write(partial)
-        with h5py.File(partial, "a") as file:
-            file.attrs["identity"] = identity
+    buffer = io.BytesIO()
+    with _in_memory(buffer):
+        sampler.write(path.with_name(f".memory{path.suffix}"))
+    with h5py.File(buffer, "a") as file:
+        file.attrs["identity"] = identity
+    write_bytes(path, sealed(buffer.getvalue()))
 
-    write_atomically(path, write, overwrite=True)
 
-
-def _check_checkpoint(path: Path, identity: str) -> None:
+def _stored(path: Path, identity: str) -> bytes | None:
+    """HDF5 of a checkpoint, None where there is none."""
     if path.suffix not in (".h5", ".hdf5"):
         raise InputError(f"checkpoint: must end in .h5 or .hdf5 for nested sampling, got {str(path)!r}")
     if not path.exists():
-        return
+        return None
     import h5py
 
-    with h5py.File(path, "r") as file:
+    with naming(f"checkpoint {path}"):
+        try:
+            data = unsealed(path.read_bytes())
+        except OSError as error:
+            raise InputError(f"cannot be read ({reason(error)})") from None
+    with h5py.File(io.BytesIO(data), "r") as file:
         if file.attrs.get("identity") != identity:
             raise InputError(f"checkpoint: {str(path)!r} belongs to another likelihood, sampler or seed; remove it")
+    return data

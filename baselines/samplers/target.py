@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gcesbi.baselines.samplers.sampling import BlockMove, Diagnosis, SamplingWarning
 from gcesbi.errors import InputError
-from gcesbi.io.files import write_atomically
+from gcesbi.io.files import naming, read_arrays, write_arrays
 
 __all__ = ["Limits", "Sampled", "Sampler", "Target", "load_arrays", "save_arrays"]
 
@@ -134,12 +134,7 @@ class Sampler(Protocol):
 
 def save_arrays(path: Path, identity: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Store arrays in one NumPy archive, whole or not at all."""
-
-    def write(partial: Path) -> None:
-        with partial.open("wb") as file:
-            np.savez(file, identity=np.array(identity), **arrays)  # type: ignore[arg-type]
-
-    write_atomically(path, write, overwrite=True)
+    write_arrays(path, {"identity": np.array(identity), **arrays}, np.savez)
 
 
 def load_arrays(path: Path | None, identity: str) -> dict[str, NDArray[Any]] | None:
@@ -148,12 +143,12 @@ def load_arrays(path: Path | None, identity: str) -> dict[str, NDArray[Any]] | N
     Raises
     ------
     InputError
-        If it belongs to another likelihood, sampler or seed.
+        If it is damaged, or belongs to another likelihood, sampler or seed.
     """
     if path is None or not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = dict(archive)
+    with naming("checkpoint"):
+        arrays = read_arrays(path)
     if str(arrays.pop("identity", "")) != identity:
         raise InputError(f"checkpoint: {str(path)!r} belongs to another likelihood, sampler or seed; remove it")
     return arrays

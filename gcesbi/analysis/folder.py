@@ -2,7 +2,8 @@
 
 ::
 
-    run.json            settings, version, fingerprint of the model
+    run.json            settings, version, fingerprint of the model and the region that it is analysed in
+    run.lock            held by the process that writes here, which run.writer names (:mod:`gcesbi.analysis.keeping`)
     observation.fits    the map that posteriors are conditioned on
     simulations/        the store of simulated maps, unless `simulation.store` puts it elsewhere; of images the stores
                         of every interstellar model (:mod:`gcesbi.analysis.image_sets`)
@@ -33,7 +34,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -43,17 +44,18 @@ from typing import Any, Self, TypeVar
 
 from pydantic import ValidationError
 
+from gcesbi.analysis import keeping
 from gcesbi.analysis.image_sets import ImageSets
 from gcesbi.analysis.settings import RunSettings, load_settings
 from gcesbi.errors import InputError
 from gcesbi.estimators import Estimator, load_estimator
-from gcesbi.io import read_observation, write_observation
-from gcesbi.io.files import write_atomically, write_text
+from gcesbi.io import read_observation, write_netcdf, write_observation
+from gcesbi.io.files import make_folder, naming, read_json, write_atomically, write_text
 from gcesbi.posterior import Posterior
 from gcesbi.simulation import SimulationStore, Simulator, SkyModel
 from gcesbi.simulation.sky_settings import InnerGalaxySky
 from gcesbi.simulation.template_maps import TemplateMaps
-from gcesbi.sky import Observation
+from gcesbi.sky import Observation, Region, grid_of
 
 __all__ = ["KEPT_MAPS", "RunFolder"]
 
@@ -103,21 +105,24 @@ class RunFolder:
         Raises
         ------
         InputError
-            If the folder exists and `overwrite` is false, or it exists and is no run folder.
+            If the folder exists and `overwrite` is false, it holds anything that no run wrote, which is kept, or
+            another process writes it.
         """
         folder, chosen = Path(folder), load_settings(settings) if isinstance(settings, str) else settings
         cls.check_free(folder, overwrite=overwrite)
         card: dict[str, Any] = {"version": version("gcesbi"), "settings": chosen.model_dump(mode="json")}
         if not chosen.of_images:
             model = SkyModel.build(chosen.sky_of_maps) if model is None else model
-            card["model"] = model.fingerprint
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-        run = cls(folder, chosen, model)
-        run.write_json("run.json", card)
-        if model is not None:
-            run._keep_maps(model)
+            card |= {"model": model.fingerprint, "region": model.region.describe()}
+        make_folder(folder)
+        with keeping.only_writer(folder):
+            cls.check_free(folder, overwrite=overwrite)
+            if not keeping.is_empty(folder):
+                keeping.clear(folder)
+            run = cls(folder, chosen, model)
+            run.write_json(keeping.CARD, card)
+            if model is not None:
+                run._keep_maps(model)
         return run
 
     @classmethod
@@ -134,43 +139,33 @@ class RunFolder:
         Raises
         ------
         InputError
-            If the folder holds something else, or a run of other settings, and `overwrite` is false.
+            If the folder holds something else, or a run whose maps are of other settings, and `overwrite` is false.
         """
-        if overwrite or not (Path(folder) / "run.json").is_file():
+        if overwrite or not (Path(folder) / keeping.CARD).is_file():
             return cls.create(folder, settings, model, overwrite=overwrite)
-        found = cls.open(folder)
-        held, asked = found.settings, settings
-        if held.of_images and held != asked:
-            raise InputError(f"out: {str(folder)!r} has other settings; choose another folder or give --overwrite")
-        for name in ("sky", "seed"):
-            if getattr(held, name) != getattr(asked, name):
-                raise InputError(
-                    f"out: {str(folder)!r} was made with another {name} ({getattr(held, name)}); "
-                    "choose another folder or give --overwrite"
-                )
-        if held.simulation.n_test != asked.simulation.n_test:
-            raise InputError(
-                f"out: {str(folder)!r} holds out {held.simulation.n_test} maps, now {asked.simulation.n_test} are "
-                "asked for: networks would be tested on maps they were trained on; choose another folder or give "
-                "--overwrite"
-            )
-        if asked.simulation.n_train <= held.simulation.n_train:
-            return found
-        card = found.read_json("run.json")
-        card["settings"]["simulation"] = asked.simulation.model_dump(mode="json")
-        found.write_json("run.json", card)
-        return cls.open(folder)
+        found = cls.open(folder, model)
+        found.adopt(found.settings.continued(settings, f"out: {str(folder)!r}"))
+        return cls.open(folder, model)
+
+    def adopt(self, settings: RunSettings) -> None:
+        """Store other settings of the same run; see :meth:`RunSettings.continued`."""
+        if settings != self.settings:
+            with self.writing():
+                self.write_json(keeping.CARD, self._card | {"settings": settings.model_dump(mode="json")})
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Be the one process that writes here: :func:`gcesbi.analysis.keeping.only_writer`."""
+        return keeping.only_writer(self.folder)
 
     @staticmethod
     def check_free(folder: str | Path, *, overwrite: bool = False) -> None:
         """Raise InputError unless a run may be made in `folder`; call it before long work."""
         folder = Path(folder)
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        if not folder.exists() or keeping.is_empty(folder):
             return
-        if not (folder / "run.json").is_file() and overwrite:
-            raise InputError(f"out: {str(folder)!r} is no run folder, and is not overwritten")
         if not overwrite:
             raise InputError(f"out: {str(folder)!r} exists; choose another folder or give --overwrite")
+        keeping.check_ours(folder)
 
     @classmethod
     def open(cls, folder: str | Path, model: SkyModel | None = None) -> Self:
@@ -182,16 +177,17 @@ class RunFolder:
             If it is no run folder, or its settings cannot be read: too old ones are named as such, with the command
             that makes the run anew.
         """
-        card = Path(folder) / "run.json"
+        card = Path(folder) / keeping.CARD
         if not card.is_file():
-            raise InputError(f"run: {str(folder)!r} is no run folder (it holds no run.json)")
+            raise InputError(f"run: {str(folder)!r} is no run folder (it holds no {keeping.CARD})")
+        with naming("run"):
+            told = read_json(card)
+        made, settings = str(told.get("version")), told.get("settings")
+        if not isinstance(settings, dict):
+            raise InputError(f"run: {card} is damaged (it holds no settings)")
         try:
-            told = json.loads(card.read_text())
-            made, settings = str(told.get("version")), told["settings"]
             return cls(Path(folder), RunSettings.model_validate(settings), model)
-        except (json.JSONDecodeError, KeyError, AttributeError) as error:
-            raise InputError(f"run: {card} is damaged ({' '.join(str(error).split())})") from None
-        except ValidationError as error:
+        except (ValidationError, TypeError, AttributeError, RecursionError) as error:
             group = "images simulate" if "interstellar" in settings else "simulate"
             raise InputError(
                 f"run: {card}, by gcesbi {made}, is damaged or too old for gcesbi {version('gcesbi')} "
@@ -202,7 +198,7 @@ class RunFolder:
     def shipped(cls, model: SkyModel, name: str = "default") -> Self | None:
         """The trained run that ships with the package, to be read where it lies; None if `model` is not its model."""
         folder = _package_folder(name)
-        if json.loads((folder / "run.json").read_text())["model"] != model.fingerprint:
+        if read_json(folder / keeping.CARD)["model"] != model.fingerprint:
             return None
         return cls.open(folder, model)
 
@@ -216,14 +212,12 @@ class RunFolder:
             If the folder holds something else.
         """
         shipped, folder = _package_folder(name), Path(folder)
-        if not (folder / "run.json").is_file():
+        card = keeping.CARD
+        if not (folder / card).is_file():
             cls.check_free(folder)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            partial = folder.with_name(f".{folder.name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(shipped, partial)
-            partial.replace(folder)
-        elif (folder / "run.json").read_bytes() != (shipped / "run.json").read_bytes():
+            make_folder(folder.parent)
+            write_atomically(folder, lambda partial: shutil.copytree(shipped, partial), overwrite=True)
+        elif (folder / card).read_bytes() != (shipped / card).read_bytes():
             raise InputError(f"run: {str(folder)!r} holds another run than the pretrained one; choose another folder")
         return cls.open(folder)
 
@@ -256,7 +250,9 @@ class RunFolder:
         sky = self.settings.sky_of_maps
         kept = TemplateMaps.load(self.folder / KEPT_MAPS, sky.law()) if isinstance(sky, InnerGalaxySky) else None
         model = SkyModel.build(sky, kept)
-        made_with = self.read_json("run.json")["model"]
+        if "region" in self._card and (region := self._region()) != model.region:
+            model = model.with_region(region)
+        made_with = self._card.get("model")
         if model.fingerprint != made_with:
             raise InputError(
                 f"run: {str(self.folder)!r} was made with model {made_with}, now it is {model.fingerprint}"
@@ -264,6 +260,17 @@ class RunFolder:
         if kept is None:
             self._keep_maps(model)
         return model
+
+    @property
+    def _card(self) -> dict[str, Any]:
+        return read_json(self.folder / keeping.CARD)
+
+    def _region(self) -> Region:
+        """The region that the run's model is analysed in, such as that of its observation."""
+        try:
+            return Region.of(grid_of(self._card["region"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"run: {self.folder / keeping.CARD} is damaged (region: {error})") from None
 
     def _keep_maps(self, model: SkyModel) -> None:
         """Store what the next command need not compute again."""
@@ -349,10 +356,8 @@ class RunFolder:
 
     def write_posterior(self, name: str, posterior: Posterior) -> None:
         """Store samples of a posterior as netCDF."""
-        folder = self.folder / "posteriors"
-        folder.mkdir(exist_ok=True)
         data = posterior.to_arviz(seed=self.settings.seed)
-        write_atomically(folder / f"{name}.nc", lambda path: data.to_netcdf(str(path)), overwrite=True)
+        write_netcdf(self.folder / "posteriors" / f"{name}.nc", {group: data[group] for group in data.groups()})
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Content of a JSON file.
@@ -360,13 +365,14 @@ class RunFolder:
         Raises
         ------
         InputError
-            If the run has none.
+            If the run has none, or it is damaged.
         """
         path = self.folder / name
         if not path.is_file():
             command = "gcesbi images train" if self.settings.of_images else "gcesbi train"
             raise InputError(f"run: {str(self.folder)!r} holds no {name}; run `{command}` first")
-        return json.loads(path.read_text())
+        with naming("run"):
+            return read_json(path)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Store a JSON file, whole or not at all."""

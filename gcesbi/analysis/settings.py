@@ -27,6 +27,7 @@ from gcesbi.analysis.sections import (
 )
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, TrainingSettings
+from gcesbi.estimators.files import differences
 from gcesbi.estimators.images import ImageNetworkSettings
 from gcesbi.io.data import located
 from gcesbi.simulation.image_settings import TRAINING, ImageSky
@@ -93,6 +94,32 @@ class RunSettings(Section):
             raise InputError(f"sky: must be one of images, is of kind {self.sky.kind!r}")
         return self.sky
 
+    def continued(self, asked: RunSettings, where: str) -> RunSettings:
+        """Settings of a run of these when it goes on with those `asked` for.
+
+        What its maps are drawn from is settled, and images are settled altogether; the number of training maps may
+        grow; all else is as now asked.
+
+        Raises
+        ------
+        InputError
+            If something that is settled is asked to be otherwise; begins with `where`.
+        """
+        unlike = differences(self.model_dump(mode="json"), asked.model_dump(mode="json"))
+        settled = ("sky", "seed", "simulation.store", "simulation.n_validation")
+        kept = [each for each in unlike if self.of_images or asked.of_images or each.startswith(settled)]
+        advice = "choose another folder or give --overwrite"
+        if kept:
+            raise InputError(f"{where} was made with another {'; '.join(kept)}; {advice}")
+        here, now = self.simulation, asked.simulation
+        if here.n_test != now.n_test:
+            raise InputError(
+                f"{where} holds out {here.n_test} maps, now {now.n_test} are asked for: networks would be tested on "
+                f"maps they were trained on; {advice}"
+            )
+        grown = now.model_copy(update={"n_train": max(here.n_train, now.n_train)})
+        return asked.model_copy(update={"simulation": grown})
+
     @model_validator(mode="before")
     @classmethod
     def _by_kind(cls, values: Any) -> Any:
@@ -132,7 +159,7 @@ class RunSettings(Section):
 
 
 def load_settings(
-    preset: str = "quick",
+    preset: str | RunSettings = "quick",
     changes: Iterable[str] = (),
     seed: int | None = None,
     sky: Mapping[str, Any] | None = None,
@@ -144,8 +171,8 @@ def load_settings(
 
     Parameters
     ----------
-    preset : str
-        Name of a preset, or path of a TOML file.
+    preset : str or RunSettings
+        Name of a preset, or path of a TOML file; or settings that are there.
     changes : iterable of str
         Each ``"section.key=value"``, the value as TOML writes it.
     seed : int, optional
@@ -163,14 +190,17 @@ def load_settings(
     InputError
         If the preset, a key (the nearest valid one is named) or a value is not valid.
     """
-    values = read_preset(preset)
+    values = read_preset(preset) if isinstance(preset, str) else preset.model_dump(mode="json")
     if sky is not None:
         values["sky"] = dict(sky)
+    _check_sections(values)
     if images is not None:
         values |= _for_folder(values, Path(images))
     apply_changes(values, changes, seed)
-    given = values.setdefault("sky", {}).setdefault("kind", kind)
-    if given not in _SKIES:
+    values.setdefault("sky", {})
+    _check_sections(values)
+    given = values["sky"].setdefault("kind", kind)
+    if not isinstance(given, str) or given not in _SKIES:
         raise InputError(f"sky.kind: must be one of {', '.join(_SKIES)}, got {given!r}")
     kinds = {n: f.annotation for n, f in RunSettings.model_fields.items() if n not in ("seed", "learning_shares")}
     kinds |= {"sky": _SKIES[given], "network": ImageNetworkSettings if given == IMAGES else NetworkSettings}
@@ -178,6 +208,13 @@ def load_settings(
         if section in kinds and isinstance(content, Mapping):
             check_keys(kinds[section], content, f"{section}.")
     return make_settings(RunSettings, values)
+
+
+def _check_sections(values: Mapping[str, Any]) -> None:
+    sections = RunSettings.model_fields.keys() - {"seed", "learning_shares"}
+    for name in sections & values.keys():
+        if not isinstance(values[name], Mapping):
+            raise InputError(f"{name}: must be a section, of settings {name}.key = value, got {values[name]!r}")
 
 
 def _for_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from gcesbi.estimators import (
     SourceCountEstimator,
     SpectralEstimator,
     TrainingHistory,
+    TrainingSettings,
     read_notes,
     save_estimator,
 )
@@ -20,6 +22,7 @@ from gcesbi.estimators.neural_posterior import NeuralPosteriorEstimator
 from gcesbi.estimators.store import KINDS, kinds_of
 from gcesbi.estimators.training.devices import is_main_process
 from gcesbi.estimators.training.loop import remove_checkpoints
+from gcesbi.io.files import make_folder
 from gcesbi.simulation import Simulations, Simulator
 from gcesbi.simulation.torch_maps import StoredMaps
 
@@ -32,7 +35,8 @@ TRAINED = (SpectralEstimator.kind, SourceCountEstimator.kind)
 def train(run: RunFolder, progress: bool = False, only: Sequence[str] | None = None) -> dict[str, TrainingHistory]:
     """Train estimators on all stored maps but the held-out ones, or on fresh maps, and store their weights.
 
-    A log of the losses lies beside the weights, as does a checkpoint while training is not over.
+    A log of the losses lies beside the weights, as does a checkpoint while training is not over. What was trained just
+    so, on these maps by these settings, is not trained again.
 
     Parameters
     ----------
@@ -46,7 +50,12 @@ def train(run: RunFolder, progress: bool = False, only: Sequence[str] | None = N
     Raises
     ------
     InputError
-        If a kind is unknown, or maps are missing.
+        If a kind is unknown, maps are missing, or another process writes the run.
+
+    Returns
+    -------
+    dict of str to TrainingHistory
+        By kind; of what was trained before too.
     """
     kinds = tuple(dict.fromkeys(_wanted(run) if only is None else only))
     settings, model = run.settings, run.model
@@ -54,21 +63,46 @@ def train(run: RunFolder, progress: bool = False, only: Sequence[str] | None = N
     for kind in kinds:
         if kind not in known:
             raise InputError(f"only: must be among {', '.join(known)}, got {kind!r}")
-    training = replace(settings.training, seed=settings.seed)
-    maps = _training_maps(run)
-    histories = {}
-    for kind in kinds:
-        estimator = _untrained(run, kind)
-        run.weights(kind).parent.mkdir(exist_ok=True)
-        history = estimator.fit(
-            maps, training, progress=progress, checkpoint=run.checkpoint(kind), log=run.training_log(kind)
-        )
-        notes = {"seed": settings.seed, "training": asdict(training), "history": history.to_dict()}
-        if is_main_process():
-            save_estimator(estimator, run.weights(kind), notes, model=model)
-            remove_checkpoints(run.checkpoint(kind))
-        histories[kind] = history
-    return histories
+    main = is_main_process(settings.training.devices)
+    with run.writing() if main else nullcontext():
+        return {kind: _train_one(run, kind, progress, main) for kind in kinds}
+
+
+def _train_one(run: RunFolder, kind: str, progress: bool, main: bool) -> TrainingHistory:
+    estimator, training = _untrained(run, kind), replace(run.settings.training, seed=run.settings.seed)
+    history = _finished(run, kind, estimator, training)
+    if history is None:
+        make_folder(run.weights(kind).parent)
+        where = {"checkpoint": run.checkpoint(kind), "log": run.training_log(kind)}
+        history = estimator.fit(_training_maps(run), training, progress=progress, **where)
+        if main:
+            made_of = {"seed": run.settings.seed, "training": asdict(training), "maps": _maps_of(run)}
+            notes = {**made_of, "history": history.to_dict()}
+            save_estimator(estimator, run.weights(kind), notes, model=run.model)
+    if main:
+        remove_checkpoints(run.checkpoint(kind))
+    return history
+
+
+def _finished(run: RunFolder, kind: str, estimator: Estimator, training: TrainingSettings) -> TrainingHistory | None:
+    """What the training of stored weights did, if it was just this training."""
+    if not run.weights(kind).is_file():
+        return None
+    try:
+        stored, notes = run.network(kind), read_notes(run.weights(kind))
+        made_by = TrainingSettings(**notes["training"])
+        same = (made_by.law(), made_by.head_maps) == (training.law(), training.head_maps)
+        if same and stored.identity() == estimator.identity() and notes["maps"] == _maps_of(run):
+            return TrainingHistory.from_dict(notes["history"])
+    except (InputError, KeyError, TypeError):  # damaged, or of another version: it is made anew
+        pass
+    return None
+
+
+def _maps_of(run: RunFolder) -> list[int]:
+    """First and last of the stored maps that a run trains on; none of them where it trains on fresh ones."""
+    wanted = run.settings.simulation
+    return [] if run.settings.training.source == "stream" else [wanted.n_test, wanted.n_test + wanted.n_train]
 
 
 def _wanted(run: RunFolder) -> tuple[str, ...]:
@@ -94,9 +128,8 @@ def _training_maps(run: RunFolder) -> Simulations | StoredMaps | Simulator:
     settings = run.settings
     if settings.training.source == "stream":
         return run.simulator
-    n_test, n_train = settings.simulation.n_test, settings.simulation.n_train
-    stored = StoredMaps(run.store, n_test, n_test + n_train)
-    gibibytes = n_train * run.model.exposure.size * 2 / 2**30  # counts take two bytes
+    stored = StoredMaps(run.store, *_maps_of(run))
+    gibibytes = settings.simulation.n_train * run.model.exposure.size * 2 / 2**30  # counts take two bytes
     return run.store.read(stored.start, stored.stop) if gibibytes <= settings.training.max_memory else stored
 
 

@@ -15,6 +15,7 @@ from gcesbi.estimators import TrainingHistory, TrainingSettings, save_estimator
 from gcesbi.estimators.images import ImageEstimator, ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.estimators.training.loop import remove_checkpoints
 from gcesbi.evaluation.images import ALL_NETWORKS, rmse
+from gcesbi.io.files import make_folder
 from gcesbi.simulation.simulations import Simulations
 
 __all__ = ["measure_learning", "train_images", "training_settings"]
@@ -45,6 +46,11 @@ def train_images(
     for name in names:
         if name not in ALL_NETWORKS:
             raise InputError(f"only: must be among {', '.join(ALL_NETWORKS)}, got {name!r}")
+    with run.writing():
+        return _train(run, names, progress)
+
+
+def _train(run: RunFolder, names: Sequence[str], progress: bool) -> dict[str, TrainingHistory]:
     images: dict[bool, tuple[Simulations, Simulations]] = {}
     histories = {}
     for name in names:
@@ -90,7 +96,7 @@ def _train_one(
     run: RunFolder, name: str, learnt: Simulations, held_out: Simulations, progress: bool
 ) -> TrainingHistory:
     network, settings = _untrained(run, name), training_settings(run, name)
-    run.weights(name).parent.mkdir(exist_ok=True)
+    make_folder(run.weights(name).parent)
     history = network.fit(
         learnt, settings, held_out, progress=progress, checkpoint=run.checkpoint(name), log=run.training_log(name)
     )

@@ -5,6 +5,7 @@ Bad input ends with exit status 2 and one line on standard error; so does an opt
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from importlib.metadata import version
@@ -87,10 +88,29 @@ app.add_typer(data_app, name="data")
 
 
 def main() -> None:
-    """Run the command line; bad input is one line and exit status 2, a training that diverged one line and status 1."""
+    """Run the command line: bad input, or a file that cannot be read or written, is one line and exit status 2.
+
+    A training that diverged is one line and status 1.
+    """
     warnings.formatwarning = lambda message, *_: f"gcesbi: warning: {' '.join(str(message).split())}\n"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console that knows no Greek letters shows other ones
+            stream.reconfigure(errors="replace")
     try:
         app()
-    except (InputError, ArithmeticError) as error:
-        sys.stderr.write(f"gcesbi: error: {' '.join(str(error).split())}\n")
-        sys.exit(2 if isinstance(error, InputError) else 1)
+    except InputError as error:
+        _end(str(error), 2)
+    except ArithmeticError as error:
+        _end(str(error), 1)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _end(f"{where}{error.strerror or error}", 2)
+    except MemoryError as error:
+        _end(f"memory: there is not enough ({error})", 2)
+
+
+def _end(message: str, status: int) -> None:
+    sys.stderr.write(f"gcesbi: error: {' '.join(message.split())}\n")
+    sys.exit(status)

@@ -1,33 +1,36 @@
 """How estimators are stored: tensors with a JSON header in one safetensors file, written whole; no pickle.
 
-What a file was made for and what it is to be used for are compared entry by entry, and it must be of this version of
-the library, by its first two numbers.
+The header holds the SHA-256 of everything else, by which a file that was cut or altered anywhere is known. What a file
+was made for and what it is to be used for are compared entry by entry, and it must be of this version of the library,
+by its first two numbers.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import write_atomically
+from gcesbi.io.files import reason, write_bytes
 
 __all__ = ["check_version", "differences", "read_tensors", "write_tensors"]
+
+_DIGEST = "sha256"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors under a header of JSON-ready values in one move, replacing what is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    held = {name: value.contiguous() for name, value in tensors.items()}
+    held = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     told = {name: json.dumps(value) for name, value in header.items()}
-    write_atomically(path, lambda partial: save_file(held, partial, metadata=told), overwrite=True)
+    write_bytes(path, save(held, told | {_DIGEST: _digest(held, told)}))
 
 
 def read_tensors(path: Path, entries: tuple[str, ...], must: str) -> tuple[dict[str, Tensor], list[Any]]:
@@ -43,21 +46,38 @@ def read_tensors(path: Path, entries: tuple[str, ...], must: str) -> tuple[dict[
     Raises
     ------
     InputError
-        If it is no whole safetensors file whose header has the entries.
+        If it is no whole safetensors file whose header has the entries, or not as it was written.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        return tensors, [json.loads(header[name]) for name in entries]
-    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
-        raise InputError(f"{must} ({error})") from error
+        data = path.read_bytes()
+        tensors, header = load(data), _header(data)
+        wanted = [json.loads(header[name]) for name in entries]
+    except OSError as error:
+        raise InputError(f"{must} ({reason(error)})") from None
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError, RuntimeError) as error:
+        raise InputError(f"{must} ({' '.join(str(error).split())})") from None
+    if header.pop(_DIGEST, None) != _digest(tensors, header):
+        raise InputError(f"{must} (checksum differs: truncated or altered, or written before there were checksums)")
+    return tensors, wanted
+
+
+def _header(data: bytes) -> dict[str, str]:
+    """The texts in the header of a safetensors file: eight bytes of length, then JSON."""
+    size = int.from_bytes(data[:8], "little")
+    return dict(json.loads(data[8 : 8 + size])["__metadata__"])
+
+
+def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
+    """SHA-256 of the header's entries and of every tensor's name, type, shape and bytes."""
+    found = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
+    found.update(save({name: tensors[name] for name in sorted(tensors)}))
+    return found.hexdigest()
 
 
 def check_version(found: str, what: str) -> None:
     """Raise InputError unless a file is from this version of the library."""
     here = version("gcesbi")
-    if found.split(".")[:2] != here.split(".")[:2]:
+    if str(found).split(".")[:2] != here.split(".")[:2]:
         raise InputError(f"{what}: made by gcesbi {found}, this is gcesbi {here}; train it again")
 
 

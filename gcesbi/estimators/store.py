@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from gcesbi.errors import InputError
@@ -51,6 +53,7 @@ KINDS: dict[str, type[Estimator]] = {
 """Kinds of estimators, of maps and of images, by the names under which they are stored."""
 
 _RETIRED = {ShareQuantiles.kind: {"n_bin"}}  # what cards of older files say beyond what is said today
+_CHECKSUM = "checksum"  # of a card, over all else in it; cards of 0.1.0 had none
 _HALF_FROM = 1024  # numbers in a tensor
 _HALF_RANGE = (2.0**-14, 65504.0)  # normal numbers of float16
 
@@ -147,9 +150,11 @@ def load_estimator(
     stored, data = _read_card(card), _read_bytes(weights)
     if hashlib.sha256(data).hexdigest() != stored["digest"]:
         raise InputError(f"weights {weights}: must be the whole file that {card.name} describes; truncated or changed")
-    tensors = load(data)
-    pixels, own_exposure = tensors.pop("pixels").numpy(), tensors.pop("exposure").double().numpy()
-    estimator = _empty(KINDS[stored["identity"]["kind"]], stored["identity"], pixels, own_exposure)
+    with _whole(weights):
+        tensors = load(data)
+        pixels, own_exposure = tensors.pop("pixels").numpy(), tensors.pop("exposure").double().numpy()
+        estimator = _empty(KINDS[stored["identity"]["kind"]], stored["identity"], pixels, own_exposure)
+        estimator.load_state_dict({name.removeprefix("weights/"): value for name, value in tensors.items()})
     if model is not None:
         region, exposure, fingerprint = model.region, model.exposure, model.fingerprint
     if unlike := _other_settings(stored.get("model"), model):
@@ -157,7 +162,6 @@ def load_estimator(
     wanted = _wanted(estimator, region, exposure, names, fingerprint)
     if unlike := differences(stored["identity"], wanted):
         raise InputError(f"weights {weights}: made for another model; {'; '.join(unlike)}")
-    estimator.load_state_dict({name.removeprefix("weights/"): value for name, value in tensors.items()})
     return estimator.eval()
 
 
@@ -169,6 +173,16 @@ def read_notes(path: str | Path) -> dict[str, Any]:
 def kinds_of(region: Region) -> dict[str, type[Estimator]]:
     """Kinds of estimators of maps on such a grid, by name."""
     return {name: kind for name, kind in KINDS.items() if isinstance(region, kind.grid)}
+
+
+@contextmanager
+def _whole(weights: Path) -> Iterator[None]:
+    """Say in one line what of a card or of weights breaks what builds an estimator from them."""
+    try:
+        yield
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"weights {weights}: the card beside them is damaged ({told})") from None
 
 
 def _empty(
@@ -224,14 +238,17 @@ def _read_card(card: Path) -> dict[str, Any]:
         stored = json.loads(_read_bytes(card))
         found, identity = stored["version"], stored["identity"]
         kind = identity["kind"]
-        stored["digest"], stored["notes"]
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
+        checksum = stored.pop(_CHECKSUM, None)
+        stored["digest"], dict(stored["notes"]), dict(identity["network"])
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"estimator {card}: must be the JSON card of an estimator ({error})") from error
     check_version(found, f"estimator {card}")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise InputError(f"estimator {card}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    if checksum not in (None, _checksum(stored)):
+        raise InputError(f"estimator {card}: checksum differs, it was altered")
     stored["identity"] = {name: value for name, value in identity.items() if name not in _RETIRED.get(kind, ())}
     return stored
 
@@ -252,4 +269,9 @@ def _halved(value: torch.Tensor) -> torch.Tensor:
 
 
 def _write_card(card: Path, text: dict[str, Any]) -> None:
-    write_bytes(card, (json.dumps(text, indent=1) + "\n").encode())
+    text = {name: value for name, value in text.items() if name != _CHECKSUM}
+    write_bytes(card, (json.dumps(text | {_CHECKSUM: _checksum(text)}, indent=1) + "\n").encode())
+
+
+def _checksum(text: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()

@@ -23,7 +23,7 @@ from gcesbi.errors import InputError
 from gcesbi.estimators import Estimator, SourceCountEstimator, SpectralEstimator
 from gcesbi.evaluation.residuals import FIT_STATISTICS, fit_statistics
 from gcesbi.evaluation.score_tests import Alternative
-from gcesbi.io.files import write_atomically
+from gcesbi.io.files import read_arrays, write_arrays
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import EMBEDDING_STATISTICS, EmbeddingReference, Gate, GateVerdict
 
@@ -121,12 +121,7 @@ class MisspecificationTest:
             for key, value in vars(sky).items()
         }
         arrays: dict[str, Any] = {**self.gate.arrays(), **reference, **others, "identity": identity}
-
-        def write(target: Path) -> None:
-            with target.open("wb") as file:
-                np.savez_compressed(file, **arrays)
-
-        write_atomically(Path(path), write, overwrite=True)
+        write_arrays(Path(path), arrays)
 
     @classmethod
     def load(
@@ -140,8 +135,7 @@ class MisspecificationTest:
             If it is no gate, or one of another model or of other weights.
         """
         try:
-            with np.load(Path(path), allow_pickle=False) as stored:
-                arrays = dict(stored)
+            arrays = read_arrays(Path(path))
             identity = str(arrays.pop("identity"))
             kept: dict[str, Any]
             kept = {name.removeprefix("reference_"): arrays.pop(name) for name in list(arrays) if "reference_" in name}
@@ -149,7 +143,7 @@ class MisspecificationTest:
             n_other = sum(name.endswith("_change") for name in arrays)
             others = tuple(_stored_sky(arrays, i) for i in range(n_other))
             gate = Gate.from_arrays(arrays)
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (ValueError, KeyError, TypeError, IndexError) as error:
             raise InputError(f"gate {path}: cannot be read ({' '.join(str(error).split())})") from None
         if identity != gate_identity(model, spectra, source_counts):
             raise InputError(f"gate {path}: was made for another model or other weights")

@@ -1,12 +1,17 @@
-"""Files and folders: what must be there, what must not, and writing without leaving half a file."""
+"""Files and folders: what must be there, what must not, reading what may be damaged, writing without half a file."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 import socket
+import struct
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +26,14 @@ from gcesbi.errors import InputError
 __all__ = [
     "existing",
     "load_array",
+    "make_folder",
     "naming",
+    "read_arrays",
+    "read_json",
     "reason",
+    "sealed",
     "sweep",
+    "unsealed",
     "unwritten",
     "write_arrays",
     "write_atomically",
@@ -32,6 +42,7 @@ __all__ = [
 ]
 
 _STALE = 86_400.0  # seconds after which another machine's half-written file counts as left behind
+_SEAL = 64  # digits of a SHA-256
 
 
 def existing(path: str | os.PathLike[str], argument: str = "path") -> Path:
@@ -68,6 +79,45 @@ def load_array(path: Path) -> NDArray[np.generic]:
         kind = values.dtype if isinstance(values, np.ndarray) else "an archive"
         raise InputError(f"{path}: must be a NumPy file of plain real numbers, got {kind}")
     return values
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays of a NumPy archive; the zip format's own checksums tell whether they are as they were written.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is no whole archive of plain arrays.
+    """
+    damaged = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, KeyError, RuntimeError, MemoryError)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if isinstance(archive, np.ndarray):
+                raise ValueError("is a single array")
+            return dict(archive)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from None
+    except (*damaged, AttributeError, TypeError, SyntaxError) as error:
+        raise InputError(f"{path}: must be a whole NumPy archive ({' '.join(str(error).split())})") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of a JSON file that holds an object.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds none.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is damaged ({' '.join(str(error).split())})") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: is damaged (must hold a JSON object, got {type(found).__name__})")
+    return found
 
 
 def unwritten(where: str, error: OSError) -> InputError:
@@ -137,9 +187,35 @@ def _is_alive(host: str, pid: str, path: Path) -> bool:
     return True
 
 
+def sealed(data: bytes) -> bytes:
+    """Bytes with their SHA-256 behind them, in 64 digits, as the last of a file."""
+    return data + hashlib.sha256(data).hexdigest().encode()
+
+
+def unsealed(data: bytes) -> bytes:
+    """The bytes that :func:`sealed` was given.
+
+    Raises
+    ------
+    InputError
+        If they are not as they were.
+    """
+    if len(data) <= _SEAL or sealed(data[:-_SEAL]) != data:
+        raise InputError("is damaged (truncated or altered: checksum differs)")
+    return data[:-_SEAL]
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where there is none; InputError if that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: no such folder can be made ({reason(error)})") from None
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file, whole or not at all, in place of what is there; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, lambda partial: partial.write_bytes(data), overwrite=True)
 
 
@@ -155,5 +231,5 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], save: Callable[..., None
         with partial.open("wb") as file:
             save(file, **{name: np.asarray(values) for name, values in arrays.items()})
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, write, overwrite=True)

@@ -145,6 +145,9 @@ def _in_processes(job: ShardJob, shards: Sequence[int], workers: int) -> Iterato
             deaths += 1
             if deaths == _ATTEMPTS:
                 raise _dying(f"processes died {deaths} times in a row") from None
+        except BaseException:  # a signal, a full disk: nobody waits for what is still being drawn
+            pool.shutdown(wait=False, kill_workers=True)
+            raise
 
 
 def _in_turn(submit: Callable[[int], Future[int]], shards: Sequence[int], ahead: int) -> Iterator[int]:

@@ -8,7 +8,6 @@ Zstandard, which takes Poisson counts below the entropy of their histogram. Any 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from dataclasses import asdict, dataclass, fields, replace
@@ -21,10 +20,11 @@ from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from gcesbi.errors import InputError
+from gcesbi.io.files import sealed, unsealed
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import smallest_counts
 
-__all__ = ["SCHEMA", "Stamp", "decode_shard", "encode_shard", "is_intact"]
+__all__ = ["SCHEMA", "Stamp", "decode_shard", "encode_shard"]
 
 SCHEMA = 2
 _FIELDS = tuple(field.name for field in fields(Simulations))
@@ -81,8 +81,7 @@ def decode_shard(data: bytes, stamp: Stamp) -> Simulations:
     InputError
         If the file is damaged, or was not drawn from what `stamp` says.
     """
-    if not is_intact(data):
-        raise InputError("is damaged (truncated or altered: checksum differs)")
+    unsealed(data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         make = default_buffer_prototype().buffer.from_bytes
         entries = {name: make(archive.read(name)) for name in archive.namelist()}
@@ -93,11 +92,6 @@ def decode_shard(data: bytes, stamp: Stamp) -> Simulations:
     return Simulations(*(_array(group, name) for name in _FIELDS))
 
 
-def is_intact(data: bytes) -> bool:
-    """Whether a file is as it was written."""
-    return len(data) > _DIGEST and hashlib.sha256(data[:-_DIGEST]).hexdigest().encode() == data[-_DIGEST:]
-
-
 def _archive(entries: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -106,8 +100,7 @@ def _archive(entries: dict[str, bytes]) -> bytes:
             info.create_system, info.external_attr = 3, 0o644 << 16
             archive.writestr(info, content)
         archive.comment = b"0" * _DIGEST
-    data = buffer.getvalue()[:-_DIGEST]
-    return data + hashlib.sha256(data).hexdigest().encode()
+    return sealed(buffer.getvalue()[:-_DIGEST])
 
 
 def _array(group: zarr.Group, name: str) -> NDArray:

@@ -7,7 +7,6 @@ depend on the sky's settings alone, so a run keeps them: its commands then start
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.io.files import write_arrays
+from gcesbi.errors import InputError
+from gcesbi.io.files import read_arrays, write_arrays
 from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate
 
 __all__ = ["TemplateMaps"]
@@ -59,11 +59,10 @@ class TemplateMaps:
     def load(cls, path: Path, law: dict[str, Any]) -> TemplateMaps | None:
         """Read them; None if there are none that can be read, or those of other settings or another version."""
         try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                if str(file["key"]) != _key(law):
-                    return None
-                named = {name: file[name] for name in file}
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+            named = read_arrays(path)
+        except InputError:
+            return None
+        if str(named.pop("key", "")) != _key(law):
             return None
         counts, intensity = (
             {name.partition("/")[2]: values for name, values in named.items() if name.startswith(kind)}

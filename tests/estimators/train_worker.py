@@ -41,7 +41,7 @@ def train(estimator, folder, devices=1):
         max_maps=960, batch_size=32, precision="float32", checkpoint_every=3, log_every=4, devices=devices
     )
     history = estimator.fit(simulate(), settings, checkpoint=folder / "run.ckpt", log=folder / "log.csv")
-    if is_main_process():
+    if is_main_process(devices):
         save_file({name: value.contiguous() for name, value in estimator.state_dict().items()}, folder / "weights")
         (folder / "history.json").write_text(json.dumps(history.to_dict()))
 

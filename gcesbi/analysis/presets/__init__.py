@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gcesbi.errors import InputError
+from gcesbi.io.files import reason
 
 __all__ = ["apply_changes", "preset_names", "read_preset"]
 
@@ -31,8 +32,10 @@ def read_preset(preset: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"preset: must be one of {', '.join(known)} or a TOML file, got {preset!r}")
     try:
-        return tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # TOML is UTF-8, whatever the locale is
+    except OSError as error:
+        raise InputError(f"preset {preset}: cannot be read ({reason(error)})") from None
+    except (ValueError, RecursionError) as error:
         raise InputError(f"preset {preset}: is no TOML file ({error})") from None
 
 
@@ -56,7 +59,7 @@ def _apply_change(values: dict[str, Any], change: str) -> None:
     key, equals, value = change.partition("=")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = value.strip()
     if not equals or not key.strip():
         raise InputError(f"set: must read section.key=value, got {change!r}")

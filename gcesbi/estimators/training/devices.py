@@ -48,18 +48,22 @@ def launch(devices: int, precision: str) -> Any:
     """
     from lightning.fabric import Fabric
     from lightning.fabric.plugins import MixedPrecision, Precision
+    from lightning.fabric.plugins.environments import LightningEnvironment
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     half = chosen_precision(precision) == "bfloat16"
-    plugin = MixedPrecision("bf16-mixed", device) if half else Precision()
-    fabric = Fabric(accelerator=device, devices=devices, strategy="ddp" if devices > 1 else "auto", plugins=[plugin])
-    if devices > 1:
-        fabric.launch()
+    plugins: list[Any] = [MixedPrecision("bf16-mixed", device) if half else Precision()]
+    if devices == 1:  # whatever launcher this process comes from: SLURM's tasks or torchrun's ranks are not ours
+        return Fabric(accelerator=device, devices=1, strategy="auto", plugins=[*plugins, LightningEnvironment()])
+    fabric = Fabric(accelerator=device, devices=devices, strategy="ddp", plugins=plugins)
+    fabric.launch()
     return fabric
 
 
-def is_main_process() -> bool:
-    """Whether this process is the one that writes files and speaks."""
+def is_main_process(devices: int) -> bool:
+    """Whether this process is the one that writes files and speaks, of a training on so many devices."""
+    if devices == 1:
+        return True
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     return getattr(rank_zero_only, "rank", 0) == 0

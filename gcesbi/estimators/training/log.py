@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import NamedTuple
+
+from gcesbi.io.files import write_text
 
 __all__ = ["LogRow", "TrainingLog"]
 
@@ -47,14 +50,14 @@ class TrainingLog:
         self.path = path
         if path is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        found = list(csv.reader(path.read_text().splitlines()[1:])) if path.exists() else []
-        kept = [row for row in found if len(row) == len(LogRow._fields) and int(row[0]) <= step]
-        with path.open("w", newline="") as file:
-            csv.writer(file).writerows([LogRow._fields, *kept])
+        found = path.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if path.exists() else []
+        rows = [row for row in csv.reader(found) if len(row) == len(LogRow._fields) and row[0].isdigit()]
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([LogRow._fields, *(row for row in rows if int(row[0]) <= step)])
+        write_text(path, text.getvalue())
 
     def write(self, row: LogRow) -> None:
         """Append a row."""
         if self.path is not None:
-            with self.path.open("a", newline="") as file:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerow(row)

@@ -9,6 +9,9 @@ On several devices every process computes its share of each batch, gradients are
 are those of the whole batch: the same training as on one device, up to rounding, up to random draws of loss and
 dropout, and up to batch normalisation on the CPU, whose statistics are those of one process' share.
 
+Ctrl-C and SIGTERM end a training on one device at the end of its step, with a checkpoint; on several devices the last
+checkpoint is what is left.
+
 Why not ``lightning.Trainer``: it was tried (2.6.6). Weights are the same, whole or killed and resumed. But where a
 checkpoint and a validation fall on one step, its checkpoint comes first and the resumed run skips the validation, so
 that early stopping and history are not those of an uninterrupted run; its ``CSVLogger`` deletes the log of the run
@@ -43,6 +46,7 @@ from gcesbi.estimators.training.batches import (
 )
 from gcesbi.estimators.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from gcesbi.estimators.training.devices import chosen_precision, launch, with_shared_statistics
+from gcesbi.estimators.training.interrupt import Interrupt
 from gcesbi.estimators.training.log import LogRow, TrainingLog
 from gcesbi.estimators.training.seeds import Purpose, seed_for
 from gcesbi.estimators.training.settings import PARTS, TrainingHistory, TrainingSettings
@@ -195,7 +199,8 @@ class _Loop:
             try:
                 self._start()
                 self._open_log(log, before)
-                return self._train()
+                with Interrupt() as interrupt:
+                    return self._train(interrupt)
             finally:
                 self.source.close()
 
@@ -245,7 +250,7 @@ class _Loop:
 
     # -- steps ----------------------------------------------------------------------------------------------------
 
-    def _train(self) -> TrainingHistory:
+    def _train(self, interrupt: Interrupt) -> TrainingHistory:
         state, settings = self.state, self.settings
         began = time.monotonic() - state.seconds
         stopped = self._impatient()
@@ -258,9 +263,12 @@ class _Loop:
             stopped = self._impatient()
             if ends or state.step % settings.log_every == 0:
                 self._write_log(loss)
-            if state.step % settings.checkpoint_every == 0:
+            stops = interrupt.asked is not None and self.fabric.world_size == 1
+            if state.step % settings.checkpoint_every == 0 or stops:
                 self._keep()
                 self._save(self.good)
+            if stops:
+                interrupt.obey()
         state.seconds = time.monotonic() - began
         return self._finish(stopped)
 

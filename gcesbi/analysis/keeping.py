@@ -1,0 +1,128 @@
+"""Whose a run folder is: which files runs write, so that no other is ever removed, and who writes there now.
+
+A folder is a run's by its marker, a ``run.json`` with the settings of a run. It is replaced only if every file in it
+has a name that runs give to files. It has one writer: while a process writes it holds the lock ``run.lock``, which the
+system takes back when the process ends, however it ends; ``run.writer`` names the process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from gcesbi.errors import InputError
+from gcesbi.estimators.store import KINDS
+from gcesbi.evaluation.images import ALL_NETWORKS
+from gcesbi.io.files import read_json, write_text
+
+__all__ = ["CARD", "check_ours", "clear", "is_empty", "only_writer"]
+
+CARD = "run.json"
+_LOCK, _WRITER = "run.lock", "run.writer"
+_PAGES = "validation|mismodel|injection|comparison"
+_NETWORKS = "|".join(sorted({*KINDS, *ALL_NETWORKS, "poisson_fraction"}))
+_METHODS = "poisson|nptf|networks|pretrained|npe|fmpe"
+_OURS = re.compile(
+    rf"run\.(json|lock|writer)|observation\.fits|sky\.npz|(results|inference)\.json|(report|infer)\.html"
+    rf"|gate\.(npz|json)|poisson\.(json|html)|nptf\.checkpoint\.h5|(errors|learning|evaluation|template_fits)\.json"
+    rf"|({_PAGES})\.(html|json)"
+    rf"|weights(/({_NETWORKS})\.(safetensors|json|csv|checkpoint(\.head)?))?"
+    rf"|posteriors(/({_METHODS})\.(nc|json))?"
+    r"|simulations(/[\w.+-]+-(fixed|free))?(/(store\.json|\d{5,}\.zip))?"
+)
+_PARTIAL = re.compile(r"(?P<folder>(.*/)?)\.[0-9a-f]{8}@[^/]*\.partial\.(?P<name>[^/]+)")
+
+
+def _is_marked(folder: Path) -> bool:
+    """Whether a folder holds the card of a run."""
+    try:
+        card = read_json(folder / CARD)
+    except InputError:
+        return False
+    return "version" in card and isinstance(card.get("settings"), dict)
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing, or nothing but the lock of who is about to write there."""
+    return folder.is_dir() and all(path.name in (_LOCK, _WRITER) for path in folder.iterdir())
+
+
+def _strangers(folder: Path) -> list[str]:
+    """Files and folders in a folder that no run writes, by their paths in it."""
+    found = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")))
+    return [name for name in found if not _OURS.fullmatch(_whole(name))]
+
+
+def check_ours(folder: Path) -> None:
+    """Raise InputError unless a folder is a run's, and holds nothing else."""
+    if not _is_marked(folder):
+        raise InputError(f"out: {str(folder)!r} is no run folder, and is not overwritten")
+    if others := _strangers(folder):
+        named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+        raise InputError(f"out: {str(folder)!r} holds what no run wrote, and is not overwritten: {named}")
+
+
+def clear(folder: Path) -> None:
+    """Remove what a run wrote, but for the lock; raise InputError, and keep all, if there is anything else."""
+    check_ours(folder)
+    for path in sorted(folder.rglob("*"), key=lambda path: (path == folder / CARD, -len(path.parts))):  # the card last
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        elif path.name not in (_LOCK, _WRITER):
+            path.unlink()
+
+
+def _whole(name: str) -> str:
+    """The name that a half-written file would have had."""
+    partial = _PARTIAL.fullmatch(name)
+    return name if partial is None else partial["folder"] + partial["name"]
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Be the one process that writes a run folder; this process may enter again.
+
+    Where no lock can be had (a folder that cannot be written, a file system without locks) nobody is kept out.
+
+    Raises
+    ------
+    InputError
+        If another process writes it, which is named.
+    """
+    lock = FileLock(folder.resolve() / _LOCK, timeout=0, is_singleton=True, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        held = f"run: {str(folder)!r} is being written by {_writer(folder)}"
+        raise InputError(f"{held}; wait until it has ended") from None
+    except (OSError, NotImplementedError):
+        yield
+        return
+    try:
+        if lock.lock_counter == 1:
+            with suppress(InputError):
+                write_text(folder / _WRITER, f"process {os.getpid()} on {socket.gethostname()} ({_command()})\n")
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            with suppress(OSError):
+                (folder / _WRITER).unlink(missing_ok=True)
+        lock.release()
+
+
+def _writer(folder: Path) -> str:
+    try:
+        return (folder / _WRITER).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return "another process"
+
+
+def _command() -> str:
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:3]])

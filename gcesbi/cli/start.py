@@ -1,0 +1,55 @@
+"""Where the command begins: it can be stopped from here on, also while the rest of the library is still being imported.
+
+Ctrl-C and SIGTERM end it with one line, whatever it was about to do, and the customary exit status 128 + signal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+__all__ = ["Stopped", "main"]
+
+
+class Stopped(BaseException):
+    """A signal asked the command to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def main() -> None:
+    """Run the command line until it ends or is stopped."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        from gcesbi.cli.main import main as run
+
+        run()
+    except BaseException as error:
+        if not _asked:
+            raise
+        del error
+    if _asked:
+        _leave(_asked[0])
+
+
+_asked: list[int] = []
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    _asked.append(number)
+    raise Stopped(number)
+
+
+def _leave(number: int) -> None:
+    """Say how to go on, and end at once: threads that still work on something have nothing half-written to lose."""
+    words = sys.argv[1:]
+    again = "run it again with --overwrite" if words[:1] == ["quickstart"] else "the same command goes on"
+    name = "interrupted" if number == signal.SIGINT else "terminated"
+    line = f"\ngcesbi: {name}; what was written is whole, {again}: gcesbi {' '.join(words)}\n"
+    os.write(2, line.encode(errors="replace"))
+    os._exit(128 + number)
