@@ -18,12 +18,12 @@ the whole map) and :mod:`gcesbi.baselines.nptf.recursion` (from x_m = Σ_j T_j X
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from joblib import cpu_count
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
@@ -217,9 +217,9 @@ class NptfLikelihood:
         vectors : callable
             Gives X (n_part, n_group, n_ps, n_row) of a part of the parameter vectors; called in each thread.
         workers : int, optional
-            Number of threads; all cores by default.
+            Number of threads; all cores that this process may use by default.
         """
-        n_worker = min(workers or os.cpu_count() or 1, max(len(norms), 1))
+        n_worker = min(workers or cpu_count(), max(len(norms), 1))
         parts = [slice(*pair) for pair in zip(*_split(len(norms), n_worker), strict=True)]
         out = np.empty(len(norms))
         blocks = self.blocks

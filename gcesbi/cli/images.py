@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+from gcesbi.cli.process import CORES
 
 if TYPE_CHECKING:
     from gcesbi.analysis.run import Run
@@ -40,7 +41,7 @@ def simulate(
     ] = "images",
     set_: Annotated[list[str], typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")] = [],  # noqa: B006 - typer's way
     seed: Annotated[int | None, typer.Option(help="Seed of everything random; the preset's if not given.")] = None,
-    workers: Annotated[int, typer.Option(help="Threads that simulate.", min=1)] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option(help="Threads that simulate.", min=1)] = CORES,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that exists.")] = False,
     quiet: Quiet = False,
 ) -> None:
