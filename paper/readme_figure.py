@@ -1,6 +1,6 @@
 """Draw the README's picture: the real 573-week map, the best Poisson fit and what it leaves.
 
-python paper/readme_figure.py ../shared/data/fermi-573w docs/figures/real_map.png
+python paper/readme_figure.py fermi-573w docs/figures/real_map.png
 """
 
 import sys
