@@ -25,7 +25,6 @@ from gcesbi.errors import InputError
 
 __all__ = [
     "existing",
-    "load_array",
     "make_folder",
     "naming",
     "read_arrays",
@@ -60,25 +59,6 @@ def naming(where: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(str(error) if str(error).startswith(str(where)) else f"{where}: {error}") from None
-
-
-def load_array(path: Path) -> NDArray[np.generic]:
-    """Load a `.npy` file of plain numbers, never a pickle.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, is no `.npy` file, or holds no numbers.
-    """
-    existing(path, "file")
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: must be a NumPy file of plain numbers ({' '.join(str(error).split())})") from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
-        kind = values.dtype if isinstance(values, np.ndarray) else "an archive"
-        raise InputError(f"{path}: must be a NumPy file of plain real numbers, got {kind}")
-    return values
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.io.data.fetching import located
-from gcesbi.io.files import load_array, naming, write_atomically
+from gcesbi.io.exposure import ExposureMaps
+from gcesbi.io.files import naming, write_atomically
+from gcesbi.io.healpix_table import HealpixMaps, map_nside, nested_pixels
 from gcesbi.io.layouts import EBINS, PLAIN, FolderLayout, layout_of
-from gcesbi.io.skymaps import SkyMaps, check_mask, map_nside
+from gcesbi.io.reading import load_array
+from gcesbi.io.skymaps import SkyMaps, check_mask
 from gcesbi.sky.energy import bins_within, check_energy_edges
 from gcesbi.sky.observation import Observation
 from gcesbi.sky.quantity import Values
@@ -58,7 +61,7 @@ def read_map(folder: str | os.PathLike[str], stem: str, nside: int | None = None
     have = map_nside(values.shape[-1], str(path))
     if nside is not None and have != nside:
         raise InputError(f"{path}: nside: must be that of the counts, {nside}, got {have}")
-    return values.astype(np.float64)[..., hp.nest2ring(have, np.arange(12 * have**2))]
+    return values.astype(np.float64)[..., nested_pixels(have, "RING")]
 
 
 def templates_in(folder: str | os.PathLike[str]) -> dict[str, bool]:
@@ -120,21 +123,24 @@ def read_folder(
     Raises
     ------
     InputError
-        If a file is missing, a map's size is no HEALPix size, counts are negative, fractional or NaN, shapes
-        disagree, or no bin lies within the range.
+        If a file is missing, a map's size is no HEALPix size, counts are negative or fractional, shapes disagree, or
+        no bin lies within the range.
     """
     folder = located(folder)
     layout = layout_of(folder)
     counts = np.atleast_2d(read_map(folder, layout.counts))
     exposure = np.atleast_2d(read_map(folder, layout.exposure))
-    observed = np.ones(counts.shape[-1], dtype=bool)
-    if (folder / "fermidata_unobserved.npy").is_file():
-        nside = map_nside(counts.shape[-1], "counts")
-        unobserved = read_map(folder, "fermidata_unobserved", nside)
-        observed = ~check_mask(unobserved, str(folder / "fermidata_unobserved.npy"))
+    nside = map_nside(counts.shape[-1], layout.counts)
+    pixels = np.arange(counts.shape[-1])
+    unobserved = folder / "fermidata_unobserved.npy"
+    if unobserved.is_file():
+        pixels = np.flatnonzero(~check_mask(read_map(folder, unobserved.stem, nside), str(unobserved)))
     edges = _folder_edges(folder, layout) if energy_edges is None else energy_edges
-    names = (str(folder / f"{stem}.npy") for stem in (layout.counts, layout.exposure))
-    maps = SkyMaps(counts, exposure, edges, observed, *names)
+    names = [str(folder / f"{stem}.npy") for stem in (layout.counts, layout.exposure)]
+    every = np.arange(exposure.shape[-1])
+    known = HealpixMaps(map_nside(every.size, names[1]), every, exposure, "G", names[1])
+    seen = HealpixMaps(nside, pixels, counts[:, pixels], "G", names[0])
+    maps = SkyMaps(seen, ExposureMaps(known, names[1]), edges)
     return maps.within(layout.energy_range if energy_range is None else energy_range)
 
 

@@ -2,13 +2,15 @@
 
 Counts cubes are those of the Fermi tools (``gtbin``): plate carrée in Galactic coordinates, energies in the table
 ``EBOUNDS``, in the unit that its columns state (keV as a rule). Tables of the point-spread function are those of
-``gtpsf``: energies in MeV, angles in degrees, and the exposure at the centre, which stands for the whole image.
-Intensity cubes hold dN/dE per MeV at energies listed in a table ``ENERGIES`` or ``*_BANDS``, in MeV.
+``gtpsf``: energies in MeV and angles in degrees unless they state a unit, and the exposure at the centre, which stands
+for the whole image. Intensity cubes (MapCube) hold dN/dE at energies listed in a table ``ENERGIES`` or ``*_BANDS``, in
+the unit of BUNIT, per cm² s sr MeV without one. Images may have longitude rising either way.
 """
 
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +18,21 @@ from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.io.data.fetching import located
+from gcesbi.io.exposure import ExposureMaps
 from gcesbi.io.files import naming, write_atomically
-from gcesbi.io.tables import column_of, ebounds, joined_edges, opened, table_of
+from gcesbi.io.reading import check_number, load_rows
+from gcesbi.io.sky_image import image_of, upright
+from gcesbi.io.tables import axis_table, column_of, ebounds, opened, scale_to, table_of, values_in
 from gcesbi.physics.image_psf import PsfTable, TabulatedPSF
 from gcesbi.physics.intensity import IntensityCube, IsotropicSpectrum
 from gcesbi.sky.energy import bins_within, check_energy_edges
 from gcesbi.sky.image import ImageGeometry, ImageRegion
 from gcesbi.sky.observation import Observation, RadialPSF, check_counts
+from gcesbi.sky.quantity import Direction, Scalar, Values
 
 __all__ = [
     "holds_cube",
+    "holds_psf",
     "read_counts_cube",
     "read_cube",
     "read_intensity_cube",
@@ -40,17 +46,17 @@ Array = NDArray[np.float64]
 
 def read_cube(
     path: str | os.PathLike[str],
-    exposure: str | os.PathLike[str] | None = None,
+    exposure: str | os.PathLike[str] | ExposureMaps | None = None,
     *,
-    radius: float | None = None,
-    centre: tuple[float, float] = (0.0, 0.0),
-    band: float | None = None,
+    radius: Scalar | None = None,
+    centre: Direction = (0.0, 0.0),
+    band: Scalar | None = None,
     mask: ArrayLike | None = None,
-    energy_range: tuple[float, float] | None = None,
+    energy_range: Values | None = None,
     index: float = 2.4,
     event_type: str = "",
 ) -> Observation:
-    """Read a counts cube, with its own exposure or that of a table of the point-spread function.
+    """Read a counts cube, with its own exposure, exposure maps, or that of a table of the point-spread function.
 
     Arguments are those of :func:`gcesbi.read_observation`.
 
@@ -59,28 +65,35 @@ def read_cube(
     InputError
         If anything read breaks a rule; the message names file, argument, rule and value.
     """
-    cube, edges, geometry = read_counts_cube(path)
-    kept = bins_within(edges, energy_range)
+    cube, every, geometry = read_counts_cube(path)
+    kept = bins_within(every, energy_range)
+    edges = every[kept.start : kept.stop + 1]
     region = geometry.disc(180.1 if radius is None else radius, centre, band or 0.0, mask)
     psf: tuple[RadialPSF, ...] | None = None
     if exposure is None:
         exposed, observed, psf = _own_exposure(Path(path), kept)
         region = ImageRegion(geometry, np.intersect1d(region.pixels, np.flatnonzero(observed)))
         seen = region.take(exposed)
+    elif isinstance(exposure, ExposureMaps):
+        seen = exposure.on(every).at(*region.glon_glat(), edges, index)
+        if np.isnan(seen).any():
+            bad = np.count_nonzero(np.isnan(seen).any(axis=0))
+            raise InputError(f"{exposure.source}: exposure: must cover the region, does not in {bad} pixels")
     else:
         table = read_psf_table(exposure)
-        bins = list(zip(edges[:-1][kept], edges[1:][kept], strict=True))
+        bins = list(pairwise(edges))
         with naming(exposure):
             psf = tuple(table.mean(low, high, index) for low, high in bins)
             seen = np.array([table.mean_exposure(low, high, index) for low, high in bins])[:, None]
-    return Observation(
-        counts=region.take(cube[kept]),
-        exposure=seen * np.ones(region.n_pix),
-        energy_edges=np.append(edges[:-1][kept], edges[1:][kept][-1]),
-        region=region,
-        psf=psf,
-        event_type=event_type,
-    )
+    with naming(path):
+        return Observation(
+            counts=check_counts(region.take(cube[kept])),
+            exposure=seen * np.ones(region.n_pix),
+            energy_edges=edges,
+            region=region,
+            psf=psf,
+            event_type=event_type,
+        )
 
 
 def _own_exposure(path: Path, kept: slice) -> tuple[Array, Array, tuple[RadialPSF, ...] | None]:
@@ -88,10 +101,16 @@ def _own_exposure(path: Path, kept: slice) -> tuple[Array, Array, tuple[RadialPS
     with opened(path) as tables:
         if "EXPOSURE" not in tables:
             raise InputError("exposure: must name a table of the point-spread function; the cube holds none")
-        exposure = np.asarray(tables["EXPOSURE"].data, dtype=np.float64)[kept]
+        hdu = tables["EXPOSURE"]
+        image, _ = upright(np.asarray(hdu.data, dtype=np.float64), hdu.header)
+        if image.shape != np.shape(tables[0].data):
+            raise InputError(f"EXPOSURE: must have the counts' shape {np.shape(tables[0].data)}, got {image.shape}")
+        exposure = image[kept]
         psf = None
         if "PSF_BINS" in tables:
             theta, density = (column_of(tables["PSF_BINS"], name) for name in ("Theta", "Psf"))
+            if density.ndim != 2 or density.shape[1] != len(image):
+                raise InputError(f"PSF_BINS: Psf must have {len(image)} numbers in every row, got {density.shape}")
             psf = tuple(TabulatedPSF(theta, values) for values in density.T[kept])
     return exposure, np.all(exposure > 0, axis=0), psf
 
@@ -129,12 +148,13 @@ def holds_cube(path: Path) -> bool:
         return tables[0].header.get("NAXIS", 0) > 0
 
 
-def read_counts_cube(path: str | os.PathLike[str]) -> tuple[NDArray[np.int64], Array, ImageGeometry]:
+def read_counts_cube(path: str | os.PathLike[str]) -> tuple[NDArray[np.generic], Array, ImageGeometry]:
     """Read a counts cube.
 
     Returns
     -------
     counts : array (n_energy, n_lat, n_lon)
+        Not finite where a pixel holds nothing.
     energy_edges : array (n_energy + 1,), GeV
     geometry : ImageGeometry
 
@@ -145,11 +165,25 @@ def read_counts_cube(path: str | os.PathLike[str]) -> tuple[NDArray[np.int64], A
     """
     path = Path(path)
     with opened(path) as tables:
-        image = _cube(tables)
-        edges = check_energy_edges(joined_edges(table_of(tables, "EBOUNDS")))
-        if len(edges) - 1 != len(image.data):
-            raise InputError(f"EBOUNDS: must have a row for each of {len(image.data)} images, has {len(edges) - 1}")
-        return check_counts(np.asarray(image.data)), edges, ImageGeometry.from_header(image.header)
+        shape = np.shape(tables[0].data)
+        if len(shape) != 3:
+            raise InputError(f"first image: must have three axes, (energy, latitude, longitude), got shape {shape}")
+        check_number(int(np.prod(shape, dtype=np.float64)), "first image")
+        counts, header = upright(np.asarray(tables[0].data), tables[0].header)
+        edges, energies = axis_table(tables)
+        if edges is None and energies is None:
+            raise InputError(f"must hold the table EBOUNDS, has {[hdu.name for hdu in tables[1:]]}")
+        edges = check_energy_edges(energies if edges is None else edges)
+        if len(edges) - 1 != len(counts):
+            raise InputError(f"EBOUNDS: must have a row for each of {len(counts)} images, has {len(edges) - 1}")
+        check_counts(counts[np.isfinite(counts)])
+        return counts, edges, ImageGeometry.from_header(header)
+
+
+def holds_psf(path: str | os.PathLike[str]) -> bool:
+    """Whether a FITS file holds a table of the point-spread function."""
+    with opened(Path(path), "exposure") as tables:
+        return "PSF" in tables
 
 
 def read_psf_table(path: str | os.PathLike[str]) -> PsfTable:
@@ -162,26 +196,35 @@ def read_psf_table(path: str | os.PathLike[str]) -> PsfTable:
     """
     path = Path(path)
     with opened(path) as tables:
-        energy, exposure, values = (column_of(table_of(tables, "PSF"), name) for name in ("Energy", "Exposure", "Psf"))
-        theta = column_of(table_of(tables, "THETA"), "Theta")
-        return PsfTable(energy / 1e3, exposure, theta, values)
+        table, angles = table_of(tables, "PSF"), table_of(tables, "THETA")
+        energy = values_in(table, "Energy", "GeV", "MeV")
+        exposure = values_in(table, "Exposure", "cm2 s", "cm2 s")
+        values = values_in(table, "Psf", "sr-1", "sr-1")
+        return PsfTable(energy, exposure, values_in(angles, "Theta", "deg", "deg"), values)
 
 
 def read_intensity_cube(path: str | os.PathLike[str]) -> IntensityCube:
-    """Read images of dN/dE (photons / cm² / s / sr / MeV) at several energies, such as those of gll_iem.
+    """Read images of dN/dE (photons / cm² / s / sr / MeV unless BUNIT says otherwise) at several energies: a MapCube.
 
     Raises
     ------
     InputError
-        If the file is missing or no such cube, or a value is not above zero.
+        If the file is missing or no such cube, or a value is negative.
     """
     path = Path(path)
     with opened(path) as tables:
-        image = _cube(tables)
-        energy = _energies(tables)
-        return IntensityCube(
-            energy / 1e3, np.asarray(image.data, dtype=np.float64) * 1e3, ImageGeometry.from_header(image.header)
-        )
+        if tables[0].header.get("NAXIS") != 3:
+            raise InputError(f"first image: must have three axes, (energy, latitude, longitude), has {tables[0].shape}")
+        edges, energies = axis_table(tables)
+        if energies is None:
+            what = "is in bins (EBOUNDS)" if edges is not None else f"has {[hdu.name for hdu in tables[1:]]}"
+            raise InputError(f"must list its energies in a table ENERGIES or *_BANDS, {what}")
+        image = image_of(tables[0])
+        if image.frame != "G":
+            raise InputError("CTYPE1, CTYPE2: must be GLON-CAR and GLAT-CAR, got equatorial ones")
+        stated = str(tables[0].header.get("BUNIT", "")).strip() or "cm-2 s-1 sr-1 MeV-1"
+        scale = scale_to(stated, "cm-2 s-1 sr-1 GeV-1", "BUNIT")
+        return IntensityCube(energies, image.values * scale, image.geometry)
 
 
 def read_isotropic_spectrum(path: str | os.PathLike[str]) -> IsotropicSpectrum:
@@ -192,29 +235,9 @@ def read_isotropic_spectrum(path: str | os.PathLike[str]) -> IsotropicSpectrum:
     InputError
         If the file is missing, or its lines are not two or three numbers.
     """
-    path = located(path)
-    try:
-        rows = np.loadtxt(path, ndmin=2)
-    except ValueError as error:
-        raise InputError(f"{path}: must hold lines of energy, intensity, error ({error})") from None
-    if rows.shape[1] < 2:
-        raise InputError(f"{path}: must hold lines of energy, intensity, error, has {rows.shape[1]} column")
+    path = Path(path)
+    rows = load_rows(path, "energy, intensity, error")
+    if rows.shape[1] not in (2, 3):
+        raise InputError(f"{path}: must hold lines of energy, intensity, error, has {rows.shape[1]} column(s)")
     with naming(path):
         return IsotropicSpectrum(rows[:, 0] / 1e3, rows[:, 1] * 1e3)
-
-
-def _cube(tables: fits.HDUList) -> fits.PrimaryHDU:
-    shape = None if tables[0].data is None else tables[0].data.shape
-    if shape is None or len(shape) != 3:
-        raise InputError(f"first image: must have three axes, (energy, latitude, longitude), got shape {shape}")
-    return tables[0]
-
-
-def _energies(tables: fits.HDUList) -> Array:
-    """Energies of an intensity cube, MeV."""
-    for table in tables[1:]:
-        if table.name == "ENERGIES" or table.name.endswith("_BANDS"):
-            for name in ("Energy", "ENERGY", "ENERGY_TRUE"):
-                if name in table.columns.names:
-                    return np.asarray(table.data[name], dtype=np.float64)
-    raise InputError(f"must list its energies in a table ENERGIES or *_BANDS, has {[hdu.name for hdu in tables[1:]]}")

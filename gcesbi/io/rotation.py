@@ -1,4 +1,4 @@
-"""Full-sky maps brought from another frame to Galactic coordinates, at the same nside.
+"""Maps brought from another frame to Galactic coordinates, at the same nside, in the pixels that they hold.
 
 Pixels of two frames do not coincide. Exposure is smooth and interpolated. Counts must stay whole numbers and stay
 Poisson: every photon is placed at random within its pixel (at the centre of one of 256 sub-pixels, with a seed) and
@@ -13,49 +13,84 @@ import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["counts_to_galactic", "exposure_to_galactic", "observed_in_galactic"]
+from gcesbi.io.reading import check_number
+
+__all__ = ["counts_to_galactic", "interpolate_in_galactic", "observed_in_galactic", "places_of"]
 
 _SUBPIXELS = 256
 _CORNERS = 16
 
+Array = NDArray[np.float64]
+Pixels = NDArray[np.int64]
 
-def counts_to_galactic(counts: NDArray[np.int64], frame: str, seed: int) -> NDArray[np.int64]:
-    """Counts (n_energy, 12 nside²) of `frame` ("C", "E" or "G"), NESTED, photon by photon in Galactic pixels."""
+
+def places_of(pixels: Pixels, wanted: Pixels) -> Pixels:
+    """Positions (...) of pixels `wanted` (...) among ascending `pixels` (n_pix,); -1 where they are not."""
+    if pixels.size == 0:
+        return np.full(np.shape(wanted), -1)
+    at = np.minimum(np.searchsorted(pixels, wanted), pixels.size - 1)
+    return np.where(pixels[at] == wanted, at, -1)
+
+
+def counts_to_galactic(
+    nside: int, pixels: Pixels, counts: NDArray[np.int64], frame: str, seed: int
+) -> tuple[Pixels, NDArray[np.int64]]:
+    """Galactic pixels (n,) with light, and counts (n_energy, n) in them, photon by photon; all NESTED.
+
+    Parameters
+    ----------
+    pixels : array (n_pix,)
+        Of `frame` ("C", "E" or "G").
+    counts : array (n_energy, n_pix)
+
+    Raises
+    ------
+    InputError
+        If there are more photons than fit into memory.
+    """
+    check_number(int(counts.sum(dtype=np.float64)), "counts in another frame")
     rng = np.random.default_rng(seed)
-    n_pix = counts.shape[-1]
-    nside = hp.npix2nside(n_pix)
-    rotated = np.empty_like(counts)
-    for energy, row in enumerate(counts):
-        photons = np.repeat(np.arange(n_pix), row)
+    found = []
+    for row in counts:
+        photons = np.repeat(pixels, row)
         fine = photons * _SUBPIXELS + rng.integers(_SUBPIXELS, size=photons.size)
-        theta, phi = hp.pix2ang(nside * int(np.sqrt(_SUBPIXELS)), fine, nest=True)
-        theta, phi = _rotate(theta, phi, frame, "G")
-        rotated[energy] = np.bincount(hp.ang2pix(nside, theta, phi, nest=True), minlength=n_pix)
-    return rotated
+        found.append(_pixels_in(nside, *_directions(nside, fine, _SUBPIXELS), frame, "G"))
+    lit = np.unique(np.concatenate(found))
+    return lit, np.stack([np.bincount(places_of(lit, each), minlength=lit.size) for each in found])
 
 
-def exposure_to_galactic(exposure: NDArray[np.float64], frame: str) -> NDArray[np.float64]:
-    """Map (n_energy, 12 nside²) of `frame`, NESTED, interpolated bilinearly at the centres of Galactic pixels."""
-    nside = hp.npix2nside(exposure.shape[-1])
-    theta, phi = hp.pix2ang(nside, np.arange(exposure.shape[-1]), nest=True)
-    theta, phi = _rotate(theta, phi, "G", frame)
-    return np.stack([hp.get_interp_val(row, theta, phi, nest=True) for row in exposure])
+def interpolate_in_galactic(nside: int, pixels: Pixels, values: Array, frame: str, wanted: Pixels) -> Array:
+    """Maps (n_map, n_pix) of `frame` at Galactic pixels' centres (n,): (n_map, n), NaN where a pixel is missing."""
+    theta, phi = _rotate(*hp.pix2ang(nside, wanted, nest=True), "G", frame)
+    if wanted.size == 0:
+        return np.empty((len(values), 0))
+    neighbours, weights = hp.get_interp_weights(nside, theta, phi, nest=True)
+    at = places_of(pixels, neighbours)
+    return np.stack([np.sum(np.where(at < 0, np.nan, row[at]) * weights, axis=0) for row in values])
 
 
-def observed_in_galactic(observed: NDArray[np.bool_], frame: str) -> NDArray[np.bool_]:
-    """Galactic pixels (12 nside²,), NESTED, of whose 16 sub-pixels all lie in observed pixels of `frame`."""
-    if observed.all():
-        return observed
-    nside = hp.npix2nside(observed.size)
-    theta, phi = hp.pix2ang(nside * int(np.sqrt(_CORNERS)), np.arange(observed.size * _CORNERS), nest=True)
-    theta, phi = _rotate(theta, phi, "G", frame)
-    seen = observed[hp.ang2pix(nside, theta, phi, nest=True)]
-    return seen.reshape(-1, _CORNERS).all(axis=1)
+def observed_in_galactic(nside: int, pixels: Pixels, frame: str) -> Pixels:
+    """Galactic pixels (n,), NESTED, of whose 16 sub-pixels all lie in observed `pixels` of `frame`."""
+    if pixels.size == 12 * nside**2:
+        return pixels
+    fine = (pixels[:, None] * _CORNERS + np.arange(_CORNERS)).ravel()
+    candidates = np.unique(_pixels_in(nside, *_directions(nside, fine, _CORNERS), frame, "G"))
+    corners = (candidates[:, None] * _CORNERS + np.arange(_CORNERS)).ravel()
+    seen = places_of(pixels, _pixels_in(nside, *_directions(nside, corners, _CORNERS), "G", frame)) >= 0
+    return candidates[seen.reshape(-1, _CORNERS).all(axis=1)]
 
 
-def _rotate(
-    theta: NDArray[np.float64], phi: NDArray[np.float64], source: str, target: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _directions(nside: int, fine: Pixels, division: int) -> tuple[Array, Array]:
+    """Colatitude and longitude, radians, of sub-pixels, `division` to a pixel."""
+    theta, phi = hp.pix2ang(nside * int(np.sqrt(division)), fine, nest=True)
+    return theta, phi
+
+
+def _pixels_in(nside: int, theta: Array, phi: Array, source: str, target: str) -> Pixels:
+    return np.asarray(hp.ang2pix(nside, *_rotate(theta, phi, source, target), nest=True), dtype=np.int64)
+
+
+def _rotate(theta: Array, phi: Array, source: str, target: str) -> tuple[Array, Array]:
     """Colatitude and longitude, radians, of points given in `source`, in `target`."""
     if theta.size == 0:
         return theta, phi

@@ -1,30 +1,24 @@
-"""Full-sky maps as a reader hands them on: NESTED, Galactic, energies first; and their cut to a region."""
+"""Maps of the sky as a reader hands them on, in the pixels that it found; and their cut to a region."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-import healpy as hp
 import numpy as np
-from astropy import units
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.io.exposure import ExposureMaps
 from gcesbi.io.files import naming
+from gcesbi.io.healpix_table import HealpixMaps, map_nside
+from gcesbi.io.rotation import places_of
 from gcesbi.sky.energy import bins_within, check_energy_edges
 from gcesbi.sky.observation import Observation, check_counts, check_exposure
-from gcesbi.sky.quantity import Values
-from gcesbi.sky.region import Region, check_nside, glon_glat, in_disc
+from gcesbi.sky.quantity import Direction, Scalar, Values, direction
+from gcesbi.sky.region import Region, check_band, check_nside, check_radius, glon_glat, in_disc
 
-__all__ = ["SkyMaps", "check_mask", "degrade", "map_nside"]
-
-
-def map_nside(n_pix: int, where: str) -> int:
-    """Nside of a full-sky map of `n_pix` pixels; InputError, naming `where`, if no power of two gives that size."""
-    if n_pix < 12 or not hp.isnpixok(n_pix) or not hp.isnsideok(hp.npix2nside(n_pix), nest=True):
-        raise InputError(f"{where}: must have a HEALPix size, 12 nside² with nside a power of two, got {n_pix} pixels")
-    return int(hp.npix2nside(n_pix))
+__all__ = ["SkyMaps", "check_mask", "degrade"]
 
 
 def degrade(values: ArrayLike, nside: int, how: str = "sum") -> NDArray[Any]:
@@ -66,56 +60,36 @@ def check_mask(mask: ArrayLike, where: str = "mask") -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, eq=False)
 class SkyMaps:
-    """Counts and exposure over the full sky, as read and not yet cut to a region.
+    """Counts and exposure in some pixels of the sky, as read and not yet cut to a region.
 
     Parameters
     ----------
-    counts : array (n_energy, 12 nside²), photons
-        NESTED, Galactic.
-    exposure : array (n_energy, 12 nside²), cm² s
-        NESTED, Galactic.
+    counts : HealpixMaps
+        Maps (n_energy, n_pix) of photons, Galactic, in the pixels that were observed.
+    exposure : ExposureMaps
+        Without energies of their own, they have those of the counts.
     energy_edges : array (n_energy + 1,), GeV
-    observed : array (12 nside²,), bool
-        False where the file holds nothing.
-    counts_source, exposure_source : str
-        The files the two were read from, for messages.
 
     Raises
     ------
     InputError
-        If counts are negative, fractional or NaN where observed, edges do not increase, or shapes disagree.
+        If counts are negative or fractional, edges do not increase, or there are not as many bins as maps.
     """
 
-    counts: NDArray[Any]
-    exposure: NDArray[np.float64]
-    energy_edges: ArrayLike | units.Quantity
-    observed: NDArray[np.bool_]
-    counts_source: str
-    exposure_source: str
+    counts: HealpixMaps
+    exposure: ExposureMaps
+    energy_edges: Values
 
     def __post_init__(self) -> None:
-        nside = map_nside(self.counts.shape[-1], f"{self.counts_source}: counts")
-        with naming(self.counts_source):
+        with naming(self.counts.source):
             edges = check_energy_edges(self.energy_edges)
-        if len(edges) - 1 != len(self.counts):
-            raise InputError(
-                f"{self.counts_source}: energy_edges: must be one more than the {len(self.counts)} maps of counts, "
-                f"got {len(edges)}"
-            )
-        if self.exposure.shape[-1] != self.counts.shape[-1]:
-            have = map_nside(self.exposure.shape[-1], f"{self.exposure_source}: exposure")
-            raise InputError(
-                f"{self.exposure_source}: exposure: must have the nside of the counts, {nside}, got {have}"
-            )
-        counts = check_counts(np.where(self.observed, self.counts, 0), f"{self.counts_source}: counts")
-        object.__setattr__(self, "counts", counts)
-        object.__setattr__(self, "exposure", _exposure_in_bins(self.exposure, len(counts), self.exposure_source))
+            n_map = len(self.counts.values)
+            if len(edges) - 1 != n_map:
+                raise InputError(f"energy_edges: must be {n_map + 1} for {n_map} maps of counts, got {len(edges)}")
+            for row in self.counts.values:
+                check_counts(row[np.isfinite(row)])
         object.__setattr__(self, "energy_edges", edges)
-
-    @property
-    def nside(self) -> int:
-        """HEALPix resolution."""
-        return int(hp.npix2nside(self.counts.shape[-1]))
+        object.__setattr__(self, "exposure", self.exposure.on(edges))
 
     def within(self, energy_range: Values | None) -> Self:
         """The maps of the energy bins within (low, high), GeV; all for None.
@@ -127,70 +101,91 @@ class SkyMaps:
         """
         edges = check_energy_edges(self.energy_edges)
         kept = bins_within(edges, energy_range)
-        edges = edges[kept.start : kept.stop + 1]
-        return replace(self, counts=self.counts[kept], exposure=self.exposure[kept], energy_edges=edges)
+        counts = replace(self.counts, values=self.counts.values[kept])
+        return replace(self, counts=counts, energy_edges=edges[kept.start : kept.stop + 1])
 
     def cut(
         self,
-        radius: float | None = 25.0,
-        band: float | None = 2.0,
+        radius: Scalar | None = 25.0,
+        band: Scalar | None = 2.0,
         mask: NDArray[np.bool_] | None = None,
         nside: int | None = None,
+        *,
+        centre: Direction = (0.0, 0.0),
+        index: float = 2.4,
+        event_type: str = "",
     ) -> Observation:
-        """Observation within `radius` of the Galactic Centre, at |b| > `band`, outside `mask`, at `nside`.
+        """Observation within `radius` of `centre`, at |b| > `band`, outside `mask`, at `nside`.
 
         Parameters
         ----------
-        radius, band : float, deg, or None
+        radius, band : float, deg, Quantity, or None
             None: no cut. (A band of 0 leaves out pixels whose centres lie exactly on the Galactic plane.)
         mask : array (12 n²,), bool
             NESTED; true where masked. n is at least `nside`.
         nside : int, optional
-            At most the maps' own, which is the default.
+            At most the maps' own, which is the default. A pixel is kept if all its fine pixels are observed.
+        centre : (glon, glat), deg, or SkyCoord
+        index : float
+            Of the spectrum with which exposure is averaged over a bin.
+        event_type : str
+            Name of the events.
 
         Raises
         ------
         InputError
-            If no pixel is left, or exposure is not above zero in the region.
+            If no pixel is left, counts are not finite there, or exposure is not above zero there.
         """
-        nside = self.nside if nside is None else nside
-        counts, exposure = degrade(self.counts, nside, "sum"), degrade(self.exposure, nside, "mean")
-        inside = ~degrade(~self.observed, nside, "any") & _within(nside, radius, band)
+        maps = self.counts
+        nside = maps.nside if nside is None else check_nside(nside)
+        if nside > maps.nside:
+            raise InputError(f"nside: must be at most the map's own, {maps.nside}, got {nside}")
+        edges = check_energy_edges(self.energy_edges)
+        kept = self._whole(nside)
+        kept = kept[_within(nside, kept, radius, band, direction(centre))]
         if mask is not None:
             if mask.size < 12 * nside**2:
-                raise InputError(f"mask: must have nside {self.nside}, as the maps, got {map_nside(mask.size, 'mask')}")
-            inside &= ~degrade(mask, nside, "any")
-        if not inside.any():
-            raise InputError(
-                f"{self.counts_source}: radius, band, mask: must leave at least one pixel, none is left of "
-                f"{12 * nside**2} with radius {radius} deg, band {band} deg"
-                + ("" if mask is None else f" and {np.count_nonzero(mask)} pixels masked")
-            )
-        region = Region(nside, np.flatnonzero(inside))
-        exposure = check_exposure(exposure[:, inside], f"{self.exposure_source}: exposure")
-        return Observation(counts[:, inside], exposure, check_energy_edges(self.energy_edges), region)
+                raise InputError(f"mask: must have nside {maps.nside}, as the maps, got {map_nside(mask.size, 'mask')}")
+            kept = kept[~degrade(mask, nside, "any")[kept]]
+        parts = (maps.nside // nside) ** 2
+        fine = (kept[:, None] * parts + np.arange(parts)).ravel()
+        if not kept.size:
+            raise InputError(_none_left(maps.source, nside, radius, band, mask))
+        exposed = self.exposure.in_pixels(maps.nside, fine, edges, index).reshape(len(edges) - 1, -1, parts)
+        known = ~np.isnan(exposed).any(axis=(0, 2))
+        if not known.any():
+            raise InputError(f"{self.exposure.source}: exposure: must be known in the region, is in none of its pixels")
+        exposure = check_exposure(exposed[:, known].mean(axis=2), f"{self.exposure.source}: exposure")
+        at = places_of(maps.pixels, fine).reshape(kept.size, parts)[known]
+        counts = check_counts(maps.values[:, at], f"{maps.source}: counts").sum(axis=2)
+        return Observation(counts, exposure, edges, Region(nside, kept[known]), event_type=event_type)
+
+    def _whole(self, nside: int) -> NDArray[np.int64]:
+        """Pixels (n,) of `nside`, NESTED, all of whose fine pixels were observed."""
+        parts = (self.counts.nside // nside) ** 2
+        pixels, number = np.unique(self.counts.pixels // parts, return_counts=True)
+        return np.asarray(pixels[number == parts])
 
 
-def _within(nside: int, radius: float | None, band: float | None) -> NDArray[np.bool_]:
-    if radius is not None and not 0 < radius <= 180:
-        raise InputError(f"radius: must lie in (0, 180] degrees, got {radius}")
-    if band is not None and not 0 <= band < 90:
-        raise InputError(f"band: must lie in [0, 90) degrees, got {band}")
-    latitude = -1.0 if band is None else band
-    if radius is None:
-        return np.abs(glon_glat(nside)[1]) > latitude
-    return in_disc(nside, radius, latitude)
-
-
-def _exposure_in_bins(exposure: NDArray[np.float64], n_energy: int, source: str) -> NDArray[np.float64]:
-    """Exposure (n_energy, n_pix) from one map, one for every bin, or one for every edge (geometric mean of the two)."""
-    if len(exposure) == n_energy:
-        return exposure
-    if len(exposure) == 1:
-        return np.repeat(exposure, n_energy, axis=0)
-    if len(exposure) == n_energy + 1:
-        return np.sqrt(exposure[1:] * exposure[:-1])
-    raise InputError(
-        f"{source}: exposure: must hold 1 map, or one for each of the {n_energy} energy bins or {n_energy + 1} edges, "
-        f"got {len(exposure)}"
+def _none_left(
+    source: str, nside: int, radius: Scalar | None, band: Scalar | None, mask: NDArray[np.bool_] | None
+) -> str:
+    masked = "" if mask is None else f" and {np.count_nonzero(mask)} pixels masked"
+    return (
+        f"{source}: radius, band, mask: must leave at least one pixel, none is left of {12 * nside**2} with "
+        f"radius {radius} deg, band {band} deg{masked}"
     )
+
+
+def _within(
+    nside: int,
+    pixels: NDArray[np.int64],
+    radius: Scalar | None,
+    band: Scalar | None,
+    centre: tuple[float, float],
+) -> NDArray[np.bool_]:
+    limit = None if radius is None else check_radius(radius)
+    latitude = -1.0 if band is None else check_band(band)
+    if limit is None:
+        return np.abs(glon_glat(nside, pixels)[1]) > latitude
+    return in_disc(nside, limit, latitude, centre, pixels)

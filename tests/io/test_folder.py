@@ -48,11 +48,22 @@ def test_observation_is_the_ring_map_in_nested_order(tmp_path):
     assert unmasked.region.n_pix > obs.region.n_pix
 
 
-def test_mask_array_is_nested(tmp_path):
+def test_a_mask_array_states_its_order(tmp_path):
     files = make_folder(tmp_path / "sky")
     by_name = read_observation(tmp_path / "sky", mask="3fgl")
     nested = hp.reorder(files["fermidata_pscmask_3fgl"].astype(float), r2n=True).astype(bool)
-    assert read_observation(tmp_path / "sky", mask=nested).region == by_name.region
+    for order, mask in ("nested", nested), ("ring", files["fermidata_pscmask_3fgl"].astype(bool)):
+        assert read_observation(tmp_path / "sky", mask=mask, mask_order=order).region == by_name.region
+    with pytest.raises(
+        InputError, match="mask_order: must be 'ring' or 'nested' for mask, an array over the whole sky"
+    ):
+        read_observation(tmp_path / "sky", mask=nested)
+    np.save(tmp_path / "mask.npy", nested)
+    assert read_observation(tmp_path / "sky", mask=tmp_path / "mask.npy", mask_order="nest").region == by_name.region
+    hp.write_map(tmp_path / "mask.fits", nested, nest=True, coord="G", dtype=np.int32)
+    assert read_observation(tmp_path / "sky", mask=str(tmp_path / "mask.fits")).region == by_name.region
+    with pytest.raises(InputError, match=r"mask_order: must be one of .*, got 'spiral'"):
+        read_observation(tmp_path / "sky", mask=nested, mask_order="spiral")
     np.testing.assert_array_equal(read_mask(tmp_path / "sky", "3fgl"), nested)
 
 
@@ -162,12 +173,16 @@ GC_EXPOSURE = np.where(np.arange(N_PIX) == hp.ang2pix(NSIDE, 0.0, 10.0, lonlat=T
         ({"fermidata_counts": np.ones((1, 1, 12))}, {}, r"fermidata_counts.npy: must have shape .*, got \(1, 1, 12\)"),
         ({"fermidata_counts": spoilt(-1)}, {}, r"fermidata_counts.npy: counts: must not be negative, got -1"),
         ({"fermidata_counts": spoilt(0.5)}, {}, r"fermidata_counts.npy: counts: must be whole numbers, got 0.5"),
-        ({"fermidata_counts": spoilt(np.nan)}, {}, r"fermidata_counts.npy: counts: must be finite, got 1 NaN"),
+        (
+            {"fermidata_counts": spoilt(np.nan)},
+            {"radius": None},
+            r"fermidata_counts.npy: counts: must be finite, got 1 NaN",
+        ),
         ({"fermidata_counts": np.array(["a"] * 12)}, {}, r"fermidata_counts.npy: must be a NumPy file of plain real"),
         (
             {"fermidata_counts": np.array([{}] * 12)},
             {},
-            r"fermidata_counts.npy: must be a NumPy file .*allow_pickle=False",
+            r"fermidata_counts.npy: must be a NumPy file of plain numbers .*Python objects",
         ),
         (
             {"fermidata_exposure": GC_EXPOSURE},
@@ -194,10 +209,10 @@ GC_EXPOSURE = np.where(np.arange(N_PIX) == hp.ang2pix(NSIDE, 0.0, 10.0, lonlat=T
         ({}, {"mask": "5fgl"}, r"mask: must be one of those in '.*sky', \['3fgl'\], got '5fgl'"),
         ({}, {"mask": np.zeros(13)}, "mask: must have a HEALPix size"),
         ({}, {"mask": np.zeros((1, 12))}, "mask: must have shape"),
-        ({}, {"mask": np.zeros(12)}, "mask: must have nside 16, as the maps, got 1"),
+        ({}, {"mask": np.zeros(12), "mask_order": "ring"}, "mask: must have nside 16, as the maps, got 1"),
         (
             {},
-            {"mask": np.ones(N_PIX)},
+            {"mask": np.ones(N_PIX), "mask_order": "ring"},
             r"counts.npy: radius, band, mask: must leave at least one pixel.*3072 pixels masked",
         ),
         (
@@ -208,9 +223,11 @@ GC_EXPOSURE = np.where(np.arange(N_PIX) == hp.ang2pix(NSIDE, 0.0, 10.0, lonlat=T
         ({}, {"radius": 0}, r"radius: must lie in \(0, 180\] degrees, got 0"),
         ({}, {"band": -1}, r"band: must lie in \[0, 90\) degrees, got -1"),
         ({}, {"energy_edges": [20, 2]}, r"counts.npy: energy_edges: must be positive and increasing"),
-        ({}, {"energy_edges": [1, 2, 3]}, "energy_edges: must be one more than the 1 maps of counts, got 3"),
+        ({}, {"energy_edges": [1, 2, 3]}, "energy_edges: must be 2 for 1 maps of counts, got 3"),
         ({}, {"nside": 32}, "nside: must be at most the map's own, 16, got 32"),
         ({}, {"exposure": "other.fits"}, "exposure: must be None for the folder"),
+        ({}, {"order": "nested"}, "order: must be None for the folder, which has its own, .*, got 'nested'"),
+        ({}, {"mask": np.zeros(12, "U1"), "mask_order": "ring"}, "mask: must hold only 0 and 1"),
     ],
 )
 def test_bad_input(tmp_path, changed, arguments, message):

@@ -171,7 +171,7 @@ def test_intensity_cubes_must_tell_their_energies(tmp_path):
 
 def test_isotropic_files_that_are_none(tmp_path):
     (tmp_path / "words.txt").write_text("these are words")
-    with pytest.raises(InputError, match="must hold lines of energy, intensity, error"):
+    with pytest.raises(InputError, match="must be a text file with lines of energy, intensity, error"):
         read_isotropic_spectrum(tmp_path / "words.txt")
     (tmp_path / "one.txt").write_text("1\n2\n")
     with pytest.raises(InputError, match="has 1 column"):

@@ -90,7 +90,7 @@ def test_what_breaks_the_layout_is_named(ebins, ebin_maps):
     with pytest.raises(InputError, match=r"bestpsf-mask.npy: must hold only 0 and 1"):
         read_observation(ebins, mask="3fgl")
     np.save(ebins / f"{COUNTS}.npy", ebin_maps[COUNTS][:3])
-    with pytest.raises(InputError, match=rf"{COUNTS}.npy: energy_edges: must be one more than the 3 maps of counts"):
+    with pytest.raises(InputError, match=rf"{COUNTS}.npy: energy_edges: must be 4 for 3 maps of counts"):
         read_observation(ebins)
     (ebins / "exposure-fwhm000-0512-bestpsf-nopsc.npy").unlink()
     with pytest.raises(InputError, match=r"must be an existing file or folder, got '.*exposure-fwhm000-0512-bestpsf"):
