@@ -26,7 +26,7 @@ from gcesbi.io.exposure import AXIS_TABLES, ExposureMaps, exposure_of_table
 from gcesbi.io.files import write_atomically
 from gcesbi.io.healpix_table import HealpixMaps, map_columns, read_table
 from gcesbi.io.rotation import counts_to_galactic, observed_in_galactic, places_of
-from gcesbi.io.skymaps import SkyMaps
+from gcesbi.io.skymaps import SkyMaps, check_photons
 from gcesbi.io.tables import axis_table, ebounds, opened
 from gcesbi.sky.energy import check_energy_edges
 from gcesbi.sky.observation import Observation, check_counts
@@ -74,6 +74,7 @@ def read_fits(
         names = map_columns(table)
         inline = [name for name in names if name.upper().startswith("EXPOSURE")]
         maps = read_table(table, str(path), [name for name in names if name not in inline], order=order, frame=frame)
+        check_photons(maps)
         edges = _energy_edges(hdus, len(maps.values)) if energy_edges is None else check_energy_edges(energy_edges)
         counts = counts_to_galactic_maps(maps, seed)
         if exposure is None:

@@ -61,9 +61,9 @@ def counts_to_galactic(
 
 def interpolate_in_galactic(nside: int, pixels: Pixels, values: Array, frame: str, wanted: Pixels) -> Array:
     """Maps (n_map, n_pix) of `frame` at Galactic pixels' centres (n,): (n_map, n), NaN where a pixel is missing."""
-    theta, phi = _rotate(*hp.pix2ang(nside, wanted, nest=True), "G", frame)
     if wanted.size == 0:
         return np.empty((len(values), 0))
+    theta, phi = _rotate(*_directions(nside, wanted, 1), "G", frame)
     neighbours, weights = hp.get_interp_weights(nside, theta, phi, nest=True)
     at = places_of(pixels, neighbours)
     return np.stack([np.sum(np.where(at < 0, np.nan, row[at]) * weights, axis=0) for row in values])

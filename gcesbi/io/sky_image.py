@@ -7,6 +7,7 @@ Rows whose middles lie on a pole are left out: they are no pixels of the sphere.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import healpy as hp
 import numpy as np
@@ -21,6 +22,7 @@ from gcesbi.sky.image import ImageGeometry
 __all__ = ["SkyImage", "image_of", "upright"]
 
 Array = NDArray[np.float64]
+_Number = TypeVar("_Number", bound=np.generic)
 
 _AXES = {("GLON", "GLAT"): "G", ("RA", "DEC"): "C"}
 
@@ -62,14 +64,14 @@ class SkyImage:
         return np.where(inside, np.reshape(sampled, (len(self.values), *np.shape(x))), np.nan)
 
 
-def upright(image: NDArray[np.generic], header: fits.Header) -> tuple[NDArray[np.generic], fits.Header]:
+def upright(image: NDArray[_Number], header: fits.Header) -> tuple[NDArray[_Number], fits.Header]:
     """An image (..., n_lat, n_lon) and its header with longitude rising to the left and latitude upwards."""
     header = header.copy()
     for axis, sign in (1, -1), (2, 1):
         if float(header.get(f"CDELT{axis}", sign)) * sign < 0:
             image = np.flip(image, axis=-axis)
             header[f"CDELT{axis}"] = -float(header[f"CDELT{axis}"])
-            header[f"CRPIX{axis}"] = image.shape[-axis] + 1 - float(header[f"CRPIX{axis}"])
+            header[f"CRPIX{axis}"] = np.shape(image)[-axis] + 1 - float(header[f"CRPIX{axis}"])
     return image, header
 
 
@@ -81,7 +83,7 @@ def image_of(hdu: fits.PrimaryHDU | fits.ImageHDU) -> SkyImage:
     InputError
         If they have another number of axes, another projection or frame, or pixels that are not square.
     """
-    shape = () if hdu.data is None else hdu.data.shape
+    shape: tuple[int, ...] = () if hdu.data is None else hdu.data.shape
     if len(shape) not in (2, 3) or 0 in shape:
         raise InputError(f"image {hdu.name}: must have axes (energy, latitude, longitude), got shape {shape}")
     check_number(int(np.prod(shape, dtype=np.float64)), f"image {hdu.name}")

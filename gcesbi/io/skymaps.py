@@ -18,7 +18,7 @@ from gcesbi.sky.observation import Observation, check_counts, check_exposure
 from gcesbi.sky.quantity import Direction, Scalar, Values, direction
 from gcesbi.sky.region import Region, check_band, check_nside, check_radius, glon_glat, in_disc
 
-__all__ = ["SkyMaps", "check_mask", "degrade"]
+__all__ = ["SkyMaps", "check_mask", "check_photons", "degrade"]
 
 
 def degrade(values: ArrayLike, nside: int, how: str = "sum") -> NDArray[Any]:
@@ -58,6 +58,13 @@ def check_mask(mask: ArrayLike, where: str = "mask") -> NDArray[np.bool_]:
     return values.astype(bool)
 
 
+def check_photons(maps: HealpixMaps) -> None:
+    """Raise InputError if a map is negative, fractional, or nowhere finite; elsewhere NaN may lie where nobody looks."""
+    for row in maps.values:
+        finite = np.isfinite(row)
+        check_counts(row[finite] if finite.any() else row)
+
+
 @dataclass(frozen=True, eq=False)
 class SkyMaps:
     """Counts and exposure in some pixels of the sky, as read and not yet cut to a region.
@@ -86,8 +93,7 @@ class SkyMaps:
             n_map = len(self.counts.values)
             if len(edges) - 1 != n_map:
                 raise InputError(f"energy_edges: must be {n_map + 1} for {n_map} maps of counts, got {len(edges)}")
-            for row in self.counts.values:
-                check_counts(row[np.isfinite(row)])
+            check_photons(self.counts)
         object.__setattr__(self, "energy_edges", edges)
         object.__setattr__(self, "exposure", self.exposure.on(edges))
 
