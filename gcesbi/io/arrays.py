@@ -30,7 +30,7 @@ from gcesbi.io.reading import load_array, reading
 from gcesbi.io.skymaps import SkyMaps, check_mask
 from gcesbi.sky.quantity import Values, in_unit
 
-__all__ = ["FITS_ENDINGS", "array_mask", "read_arrays", "read_exposure_maps", "read_listing"]
+__all__ = ["FITS_ENDINGS", "array_mask", "read_exposure_maps", "read_listing", "read_whole_sky"]
 
 FITS_ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 _MAX_LISTING = 2**20
@@ -40,7 +40,7 @@ PathLike = str | os.PathLike[str]
 Source = PathLike | ArrayLike
 
 
-def read_arrays(
+def read_whole_sky(
     counts: Source,
     exposure: Source | ExposureMaps | None,
     *,
@@ -131,7 +131,7 @@ def read_listing(path: Path, energy_edges: Values | None = None, seed: int = 0) 
             raise InputError(f"must state {', '.join(missing)}")
         files = {key: _beside(path, key, told[key]) for key in ("counts", "exposure", "unobserved") if key in told}
         masks = {name: _beside(path, f"masks.{name}", file) for name, file in dict(told.get("masks", {})).items()}
-    maps = read_arrays(
+    maps = read_whole_sky(
         files["counts"],
         files["exposure"],
         order=told["order"],

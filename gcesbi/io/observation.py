@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.io.arrays import FITS_ENDINGS, array_mask, read_arrays, read_exposure_maps, read_listing
+from gcesbi.io.arrays import FITS_ENDINGS, array_mask, read_exposure_maps, read_listing, read_whole_sky
 from gcesbi.io.data.fetching import located
 from gcesbi.io.exposure import ExposureMaps
 from gcesbi.io.folder import read_folder, read_mask, write_folder
@@ -100,7 +100,7 @@ def read_observation(
     if isinstance(path, (str, os.PathLike)):
         path = located(path)
     if not isinstance(path, Path) or path.name.lower().endswith(".npy"):
-        maps = read_arrays(path, exposure, order=order, frame=frame, energy_edges=energy_edges, seed=seed)
+        maps = read_whole_sky(path, exposure, order=order, frame=frame, energy_edges=energy_edges, seed=seed)
     elif path.is_dir():
         _unused(path, "folder, which has its own", exposure=exposure, order=order, frame=frame)
         maps = read_folder(path, energy_edges, energy_range)

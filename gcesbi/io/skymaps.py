@@ -59,7 +59,7 @@ def check_mask(mask: ArrayLike, where: str = "mask") -> NDArray[np.bool_]:
 
 
 def check_photons(maps: HealpixMaps) -> None:
-    """Raise InputError if a map is negative, fractional, or nowhere finite; elsewhere NaN may lie where nobody looks."""
+    """Raise InputError if a map is negative, fractional or nowhere finite: NaN may lie where nobody looks."""
     for row in maps.values:
         finite = np.isfinite(row)
         check_counts(row[finite] if finite.any() else row)
