@@ -165,10 +165,14 @@ def _poisson(x: float, out: NumberArray) -> None:
         else:
             tail = (1.0 / 12 - (1.0 / 360 - 1.0 / (1260.0 * m * m)) / (m * m)) / m
             out[m] = math.exp(m * math.log1p((x - m) / m) - (x - m) - tail) / math.sqrt(2 * math.pi * m)
+    value = out[m]
     for i in range(m + 1, last + 1):
-        out[i] = out[i - 1] * x / i
+        value *= x / i
+        out[i] = value
+    value = out[m]
     for i in range(m, 0, -1):
-        out[i - 1] = out[i] * i / x
+        value *= i / x
+        out[i - 1] = value
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -249,14 +253,15 @@ def _middle(
     for m in range(1, low + 1):
         out[m] = _between(n, m, a, b, rise * poisson_a[m], poisson_b[m])
     top = min(last, max(low, math.floor(turn)))
+    value = out[low]
     for m in range(low + 1, last + 1):
         drop = (n - m) * ratio + width  # ln of the ratio of the bracket's two terms
         bracket = rise * poisson_a[m] - poisson_b[m]
         if abs(drop.real) < 0.5:
             bracket = poisson_b[m] * drop * _exprel(drop)
-        out[m] = bracket
         if m <= top:
-            out[m] = bracket + out[m - 1] * ((m - n) / m)
+            value = bracket + value * ((m - n) / m)
+        out[m] = value if m <= top else bracket
     if top < last:
         value = _between(n, last, a, b, rise * poisson_a[last], poisson_b[last])
         for m in range(last, top, -1):

@@ -18,6 +18,7 @@ the whole map) and :mod:`gcesbi.baselines.nptf.recursion` (from x_m = Σ_j T_j X
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from gcesbi.baselines.nptf.recursion import (
     FloatArray,
     IntArray,
     PixelBlocks,
+    log_likelihood,
     log_probabilities,
     log_probability_gradients,
 )
@@ -165,8 +167,11 @@ class NptfLikelihood:
 
     def lanes(self, maps: ArrayLike) -> NDArray[np.float64]:
         """Maps (..., n_pix) in the order of the blocks, (..., n_block, LANES), 0 in padding."""
+        given = np.asarray(maps, dtype=np.float64)
         order = self.blocks.order
-        return np.where(order >= 0, np.asarray(maps, dtype=np.float64)[..., order], 0.0)
+        out = np.zeros((math.prod(given.shape[:-1]), *order.shape))
+        _gather(given.reshape(len(out), -1), order, out)
+        return out.reshape(*given.shape[:-1], *order.shape)
 
     def log_probabilities(self, mean: ArrayLike, thetas: Sequence[ArrayLike]) -> NDArray[np.float64]:
         """Log-probability of every pixel's count, (n_pix,)."""
@@ -188,7 +193,8 @@ class NptfLikelihood:
 
     def __call__(self, mean: ArrayLike, thetas: Sequence[ArrayLike]) -> float:
         """Log-likelihood for the mean of the smooth emission (n_pix,) and n_ps source-count distributions."""
-        return float(self.log_probabilities(mean, thetas).sum())
+        vectors, blocks = self._vectors([check_theta(theta) for theta in thetas]), self.blocks
+        return log_likelihood(blocks.counts, blocks.templates, blocks.group, self.lanes(mean), vectors)
 
     def vector_gradient(self, mean: ArrayLike, vectors: NDArray[np.float64]) -> VectorGradient:
         """Log-likelihood and its derivatives for vectors X (n_group, n_ps, n_row), in closed form."""
@@ -270,6 +276,16 @@ def exposure_groups(
     return group, np.bincount(group, values) / np.bincount(group)
 
 
+@njit(cache=True, nogil=True)
+def _gather(maps: FloatArray, order: IntArray, out: FloatArray) -> None:
+    """Fill out (n, n_block, LANES) with maps (n, n_pix) in the order of the blocks; padding is left."""
+    for i in range(len(maps)):
+        for b in range(len(order)):
+            for w in range(order.shape[1]):
+                if order[b, w] >= 0:
+                    out[i, b, w] = maps[i, order[b, w]]
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _evaluate(
     norms: FloatArray,
@@ -281,13 +297,12 @@ def _evaluate(
     out: FloatArray,
 ) -> None:
     """Fill out (n,) with the log-likelihoods of n parameter vectors."""
-    mean, logs = np.empty(counts.shape), np.empty(counts.shape)
+    mean = np.empty(counts.shape)
     for i in range(len(norms)):
         mean[:] = 0.0
         for t in range(len(smooth)):
             mean += norms[i, t] * smooth[t]
-        log_probabilities(counts, templates, group, mean, vectors[i], logs)
-        out[i] = logs.sum()
+        out[i] = log_likelihood(counts, templates, group, mean, vectors[i])
 
 
 def nptf_log_likelihood(

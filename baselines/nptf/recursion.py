@@ -12,9 +12,9 @@ pixel. Its logarithmic derivative gives the recursion (Malyshev & Hogg 2011, arX
 with λ = μ + Σ_m x_m. Templates factorise, x_m(pixel) = Σ_j T_j(pixel) X_m^{(j)}: only the short vectors X^{(j)}
 depend on the source-count distribution. The derivative needs no second recursion: ∂p_k/∂x_m = p_{k-m} - p_k.
 
-Pixels are sorted by their counts and worked off in blocks of :data:`LANES`, one pixel in each lane of a vector
-register. A lane that may leave the range of doubles is done again, alone, with tilted (x_m r^m, r at the saddle point)
-and rescaled terms.
+Pixels are sorted by their counts and worked off in blocks of :data:`LANES`, one pixel in each lane of the vector
+registers, by terms q_k = p_k exp(λ), which begin with q_0 = 1. A lane that may leave the range of doubles is done
+again, alone, with tilted (x_m r^m, r at the saddle point) and rescaled terms.
 """
 
 from __future__ import annotations
@@ -30,15 +30,25 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-__all__ = ["LANES", "STRIDE", "PixelBlocks", "log_probabilities", "log_probability_gradients", "saddle_point", "tilted"]
+__all__ = [
+    "LANES",
+    "STRIDE",
+    "PixelBlocks",
+    "log_likelihood",
+    "log_probabilities",
+    "log_probability_gradients",
+    "saddle_point",
+    "tilted",
+]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-LANES = 8  # doubles in one AVX-512 register; narrower machines use two or four registers
+LANES = 16  # two AVX-512 registers: their sums are independent, so that one is added to while the other is waited for
 STRIDE = 4  # counts k that share one sweep: vectors X carry this many zeros after their last entry
-_LARGEST_EXPONENT = 600.0  # exp(-600) is 1e-261: below, p_0 and all that follows might underflow
-_SMALLEST = 1e-200  # a probability above it has lost nothing that matters to terms below 1e-300
+_LARGEST_EXPONENT = 600.0  # terms q_k = p_k exp(λ) stay below exp(600) = 4e260
+_LOG_2 = math.log(2.0)
+_SMALLEST = 1e-200  # a term above it has lost nothing that matters to terms below 1e-300
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,17 +78,7 @@ class PixelBlocks:
     ) -> PixelBlocks:
         """Sort pixels with `counts` (n_pix,), `templates` (n_ps, n_pix) and `group` (n_pix,) into blocks."""
         group = np.zeros(counts.size, dtype=np.int64) if group is None else group
-        rows, row_group = [], []
-        for g in np.unique(group):
-            members = np.flatnonzero(group == g)
-            members = members[np.argsort(counts[members], kind="stable")]
-            padded = np.pad(members, (0, -members.size % LANES), constant_values=-1)
-            rows.append(padded.reshape(-1, LANES))
-            row_group.append(np.full(len(rows[-1]), g, dtype=np.int64))
-        order = np.concatenate(rows)
-        real = order >= 0
-        lanes = np.where(real[:, None], templates[:, order].transpose(1, 0, 2), 0.0)
-        return cls(np.where(real, counts[order], 0), np.ascontiguousarray(lanes), np.concatenate(row_group), order)
+        return cls(*_sorted_lanes(counts, templates, group))
 
     @property
     def n_pix(self) -> int:
@@ -91,68 +91,127 @@ class PixelBlocks:
         return int(self.counts.max())
 
 
-@intrinsic
-def _partial_sums(typing_context: Any, y: Any, q: Any, k: Any, out: Any) -> Any:
-    """Set out[i] = sum_{j < k} y[k + i - j] q[j], i < STRIDE, on rows of LANES doubles held in registers.
+@njit(cache=True, nogil=True)
+def _sorted_lanes(
+    counts: IntArray, templates: FloatArray, group: IntArray
+) -> tuple[IntArray, FloatArray, IntArray, IntArray]:
+    """Counts, templates and group of the blocks, and the pixel in every lane: a counting sort by group and counts."""
+    n_count = counts.max() + 1
+    n_key = (group.max() + 1) * n_count
+    place = np.zeros(n_key, dtype=np.int64)  # how many pixels have a key; then where the next one of them goes
+    for p in range(counts.size):
+        place[group[p] * n_count + counts[p]] += 1
+    end = 0
+    for key in range(n_key):
+        if key % n_count == 0:
+            end += -end % LANES
+        here = place[key]
+        place[key] = end
+        end += here
+    n_block = -(-end // LANES)
+    order = np.full(n_block * LANES, -1, dtype=np.int64)
+    for p in range(counts.size):
+        key = group[p] * n_count + counts[p]
+        order[place[key]] = p
+        place[key] += 1
+    order = order.reshape(n_block, LANES)
+    sorted_counts = np.zeros((n_block, LANES), dtype=np.int64)
+    lanes = np.zeros((n_block, templates.shape[0], LANES))
+    block_group = np.zeros(n_block, dtype=np.int64)
+    for b in range(n_block):
+        block_group[b] = group[order[b, 0]]
+        for w in range(LANES):
+            p = order[b, w]
+            if p >= 0:
+                sorted_counts[b, w] = counts[p]
+                for j in range(templates.shape[0]):
+                    lanes[b, j, w] = templates[j, p]
+    return sorted_counts, lanes, block_group, order
 
-    Written in LLVM's vector types because numba's own vectoriser keeps neither the lanes nor the sums in registers.
+
+@intrinsic
+def _recurse(
+    typing_context: Any, templates: Any, mean: Any, weighted: Any, inverse: Any, k_max: Any, y: Any, q: Any
+) -> Any:
+    """Fill y_m = m x_m and q_k = (1/k) sum_m y_m q_{k-m} with q_0 = 1, up to k_max and at most STRIDE - 1 further.
+
+    Arrays are `templates` (n_ps, LANES) and `mean` (LANES,) of a block, `weighted` m X_m (n_ps, n), `inverse` 1 / k
+    (n,), `y` and `q` (n, LANES). Written in LLVM's vector types, one pixel a lane, because numba's own vectoriser keeps
+    neither the lanes nor the sums in registers.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = ir.VectorType(ir.DoubleType(), LANES)
-        n_known = arguments[2]
-
-        def rows(i: int) -> Any:
-            array = context.make_array(signature.args[i])(context, builder, arguments[i])
-            return builder.bitcast(array.data, vector.as_pointer())
+        arrays = [context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 1, 2, 3, 5, 6)]
+        last = arguments[4]
+        n_ps, n_row = (builder.extract_value(arrays[2].shape, i) for i in (0, 1))
+        templates_, mean_, y_, q_ = (builder.bitcast(arrays[i].data, vector.as_pointer()) for i in (0, 1, 4, 5))
+        weighted_, inverse_ = arrays[2].data, arrays[3].data
 
         def constant(value: int) -> Any:
-            return ir.Constant(n_known.type, value)
+            return ir.Constant(last.type, value)
+
+        def plus(index: Any, value: int) -> Any:
+            return builder.add(index, constant(value))
 
         def load(base: Any, index: Any) -> Any:
             value = builder.load(builder.gep(base, [index]))
             value.align = 8
             return value
 
-        y_rows, q_rows, out_rows = rows(0), rows(1), rows(3)
-        sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * LANES)) for _ in range(STRIDE)]
+        def store(value: Any, base: Any, index: Any) -> None:
+            builder.store(value, builder.gep(base, [index])).align = 8
 
-        def add(first: Any, n: int) -> None:
-            """Add the terms j = first .. first + n - 1; a row of y that several sums use is loaded once."""
-            m = builder.sub(n_known, first)
-            y_loaded = {o: load(y_rows, builder.add(m, constant(o))) for o in range(1 - n, STRIDE)}
-            for j in range(n):
-                known = load(q_rows, builder.add(first, constant(j)))
-                for i, total in enumerate(sums):
-                    product = builder.fmul(y_loaded[i - j], known, flags=("contract",))
-                    builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
+        def splat(base: Any, index: Any) -> Any:
+            one = builder.insert_element(ir.Constant(vector, ir.Undefined), load(base, index), ir.IntType(32)(0))
+            return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
 
-        n_sweep = builder.udiv(n_known, constant(STRIDE))
+        def multiply_add(a: Any, b: Any, c: Any) -> Any:
+            return builder.fadd(c, builder.fmul(a, b, flags=("contract",)), flags=("contract",))
+
+        zero = ir.Constant(vector, [0.0] * LANES)
+        total = cgutils.alloca_once(builder, vector)
+        with cgutils.for_range(builder, plus(last, STRIDE - 1)) as loop:
+            m = plus(loop.index, 1)
+            builder.store(zero, total)
+            with cgutils.for_range(builder, n_ps) as inner:
+                x = splat(weighted_, builder.add(builder.mul(inner.index, n_row), m))
+                builder.store(multiply_add(load(templates_, inner.index), x, builder.load(total)), total)
+            store(builder.load(total), y_, m)
+        y1, y2, y3 = (
+            builder.fadd(load(y_, constant(1)), load(mean_, constant(0))),
+            *(load(y_, constant(i)) for i in (2, 3)),
+        )
+        store(y1, y_, constant(1))
+        store(ir.Constant(vector, [1.0] * LANES), q_, constant(0))
+
+        sums = [cgutils.alloca_once(builder, vector) for _ in range(STRIDE)]
+        n_sweep = builder.udiv(plus(last, STRIDE - 1), constant(STRIDE))
         with cgutils.for_range(builder, n_sweep) as loop:
-            add(builder.mul(loop.index, constant(STRIDE)), STRIDE)
-        done = builder.mul(n_sweep, constant(STRIDE))
-        with cgutils.for_range(builder, builder.sub(n_known, done)) as loop:
-            add(builder.add(done, loop.index), 1)
-        for i, total in enumerate(sums):
-            builder.store(builder.load(total), builder.gep(out_rows, [constant(i)])).align = 8
+            k = plus(builder.mul(loop.index, constant(STRIDE)), 1)
+            for i, each in enumerate(sums):
+                builder.store(load(y_, plus(k, i)), each)
+            with cgutils.for_range(builder, loop.index) as inner:
+                j = plus(builder.mul(inner.index, constant(STRIDE)), 1)
+                m = builder.sub(k, j)
+                rows = {o: load(y_, plus(m, o)) for o in range(1 - STRIDE, STRIDE)}  # a row that several sums use
+                for o in range(STRIDE):
+                    known = load(q_, plus(j, o))
+                    for i, each in enumerate(sums):
+                        builder.store(multiply_add(rows[i - o], known, builder.load(each)), each)
+            w = [splat(inverse_, plus(k, i)) for i in range(STRIDE)]
+            s = [builder.fmul(builder.load(each), w[i]) for i, each in enumerate(sums)]
+            ahead = {(i, o): builder.fmul((y1, y2, y3)[o - 1], w[i]) for i in range(STRIDE) for o in range(1, i + 1)}
+            done: list[Any] = []
+            for i in range(STRIDE):
+                value = s[i]
+                for o in range(i, 0, -1):
+                    value = multiply_add(ahead[i, o], done[i - o], value)
+                done.append(value)
+                store(value, q_, plus(k, i))
         return context.get_dummy_value()
 
-    return types.void(y, q, types.intp, out), generate
-
-
-@njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")
-def _recurse(y: FloatArray, q: FloatArray, sums: FloatArray, k_max: int) -> None:
-    """Fill q[1 ..] up to k_max, and at most STRIDE - 1 further, from q[0]: q_k = (1/k) sum_m y_m q_{k-m}."""
-    for k in range(1, k_max + 1, STRIDE):
-        _partial_sums(y, q, k, sums)  # type: ignore[call-arg]
-        w0, w1, w2, w3 = 1.0 / k, 1.0 / (k + 1), 1.0 / (k + 2), 1.0 / (k + 3)
-        for w in range(LANES):
-            y1, y2 = y[1, w], y[2, w]
-            q0 = sums[0, w] * w0
-            q1 = (sums[1, w] + y1 * q0) * w1
-            q2 = (sums[2, w] + y1 * q1 + y2 * q0) * w2
-            q[k, w], q[k + 1, w], q[k + 2, w] = q0, q1, q2
-            q[k + 3, w] = (sums[3, w] + y1 * q2 + y2 * q1 + y[3, w] * q0) * w3
+    return types.void(templates, mean, weighted, inverse, types.intp, y, q), generate
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -208,48 +267,29 @@ def _tilted_log_probability(y: FloatArray, q: FloatArray, k: int, total: float) 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _load_block(
-    templates: FloatArray,
-    mean: FloatArray,
-    vectors: FloatArray,
-    weighted: FloatArray,
-    k_max: int,
-    y: FloatArray,
-    total: FloatArray,
-) -> None:
-    """Fill y_m = m x_m (k_max + STRIDE, LANES) and λ (LANES,) of one block."""
-    n_ps = templates.shape[0]
+def _limits(counts: IntArray, templates: FloatArray, mean: FloatArray, vectors: FloatArray, total: FloatArray) -> int:
+    """Fill λ (LANES,) of one block, and return its largest count."""
+    k_max = 0
     for w in range(LANES):
+        k_max = max(k_max, counts[w])
         total[w] = mean[w]
-    for j in range(n_ps):
+    for j in range(templates.shape[0]):
         for w in range(LANES):
             total[w] += templates[j, w] * vectors[j, 0]
-    for m in range(1, k_max + STRIDE):
-        for w in range(LANES):
-            y[m, w] = templates[0, w] * weighted[0, m]
-        for j in range(1, n_ps):
-            for w in range(LANES):
-                y[m, w] += templates[j, w] * weighted[j, m]
-    for w in range(LANES):
-        y[1, w] += mean[w]
+    return k_max
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _start_block(total: FloatArray, q: FloatArray) -> None:
-    """Set q_0 = exp(-λ), or the smallest allowed where λ is so large that lanes must be done again anyway."""
-    for w in range(LANES):
-        q[0, w] = math.exp(-min(total[w], _LARGEST_EXPONENT))
+def _safe(total: float, term: float) -> bool:
+    return total < _LARGEST_EXPONENT and term > _SMALLEST
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _safe(total: float, probability: float) -> bool:
-    return total < _LARGEST_EXPONENT and probability > _SMALLEST
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _weighted(vectors: FloatArray) -> FloatArray:
-    """Multiply X_m by m, for every vector (n_group, n_ps, n)."""
-    return vectors * np.arange(vectors.shape[2])
+def _work(vectors: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Vectors m X_m (n_group, n_ps, n); 1 / m; room for y, q (n, LANES) and λ (LANES,)."""
+    m = np.arange(vectors.shape[2])
+    rows = (len(m), LANES)
+    return vectors * m, 1.0 / m, np.zeros(rows), np.zeros(rows), np.zeros(LANES)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -272,21 +312,51 @@ def log_probabilities(
     out : array (n_block, LANES)
         Natural logarithms; -inf where a count is impossible.
     """
-    n_row = vectors.shape[2]
-    weighted = _weighted(vectors)
-    y, q, sums = np.zeros((n_row, LANES)), np.zeros((n_row, LANES)), np.zeros((STRIDE, LANES))
-    total = np.zeros(LANES)
+    weighted, inverse, y, q, total = _work(vectors)
     for b in range(counts.shape[0]):
-        k_max = counts[b].max()
-        _load_block(templates[b], mean[b], vectors[group[b]], weighted[group[b]], k_max, y, total)
-        _start_block(total, q)
-        _recurse(y, q, sums, k_max)
+        k_max = _limits(counts[b], templates[b], mean[b], vectors[group[b]], total)
+        _recurse(templates[b], mean[b], weighted[group[b]], inverse, k_max, y, q)  # type: ignore[call-arg]
         for w in range(LANES):
             k = counts[b, w]
             if _safe(total[w], q[k, w]):
-                out[b, w] = math.log(q[k, w])
+                out[b, w] = math.log(q[k, w]) - total[w]
             else:
                 out[b, w] = _tilted_log_probability(y[:, w].copy(), q[:, w].copy(), k, total[w])[0]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def log_likelihood(
+    counts: IntArray, templates: FloatArray, group: IntArray, mean: FloatArray, vectors: FloatArray
+) -> float:
+    """Sum of what :func:`log_probabilities` fills in.
+
+    Logarithms are taken of products of some pixels' terms, whose powers of 2 are counted apart.
+    """
+    weighted, inverse, y, q, total = _work(vectors)
+    value, lost, product = 0.0, 0.0, 1.0
+    for b in range(counts.shape[0]):
+        k_max = _limits(counts[b], templates[b], mean[b], vectors[group[b]], total)
+        _recurse(templates[b], mean[b], weighted[group[b]], inverse, k_max, y, q)  # type: ignore[call-arg]
+        part, powers = 0.0, 0
+        for w in range(LANES):
+            k = counts[b, w]
+            term = q[k, w]
+            if _safe(total[w], term):
+                mantissa, power = math.frexp(term)
+                product *= mantissa
+                powers += power
+                part -= total[w]
+            else:
+                part += _tilted_log_probability(y[:, w].copy(), q[:, w].copy(), k, total[w])[0]
+        part += powers * _LOG_2
+        if product < 1e-100:
+            part += math.log(product)
+            product = 1.0
+        part -= lost  # what rounding took from the sum before (Kahan)
+        before = value
+        value = before + part
+        lost = (value - before) - part if part > -math.inf else 0.0
+    return value + (math.log(product) - lost)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -309,26 +379,22 @@ def log_probability_gradients(
     mean_gradient : array (n_block, LANES)
         Derivative by each pixel's `mean`.
     """
-    n_ps, n_row = vectors.shape[1], vectors.shape[2]
-    weighted = _weighted(vectors)
-    y, q, sums = np.zeros((n_row, LANES)), np.zeros((n_row, LANES)), np.zeros((STRIDE, LANES))
-    total = np.zeros(LANES)
-    ratio = np.zeros((n_row, LANES))
+    n_ps = vectors.shape[1]
+    weighted, inverse, y, q, total = _work(vectors)
+    ratio = np.zeros_like(q)
     vector_gradient[:] = 0.0
     for b in range(counts.shape[0]):
-        k_max = counts[b].max()
         g = group[b]
-        _load_block(templates[b], mean[b], vectors[g], weighted[g], k_max, y, total)
-        _start_block(total, q)
-        _recurse(y, q, sums, k_max)
+        k_max = _limits(counts[b], templates[b], mean[b], vectors[g], total)
+        _recurse(templates[b], mean[b], weighted[g], inverse, k_max, y, q)  # type: ignore[call-arg]
         ratio[: k_max + 1] = 0.0
         for w in range(LANES):
             k = counts[b, w]
             if _safe(total[w], q[k, w]):
-                out[b, w] = math.log(q[k, w])
-                inverse = 1.0 / q[k, w]
+                out[b, w] = math.log(q[k, w]) - total[w]
+                scale = 1.0 / q[k, w]
                 for m in range(1, k + 1):
-                    ratio[m, w] = q[k - m, w] * inverse
+                    ratio[m, w] = q[k - m, w] * scale
             else:
                 column = q[:, w].copy()
                 out[b, w], rho = _tilted_log_probability(y[:, w].copy(), column, k, total[w])

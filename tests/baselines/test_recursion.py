@@ -7,11 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import poisson
 
-from gcesbi.baselines.nptf.recursion import LANES, STRIDE, PixelBlocks, log_probabilities, log_probability_gradients
+from gcesbi.baselines.nptf.recursion import (
+    LANES,
+    STRIDE,
+    PixelBlocks,
+    log_likelihood,
+    log_probabilities,
+    log_probability_gradients,
+)
 
 
 def evaluate(counts, mean, templates, x):
-    """ln p_k (n_pix,) for vectors x (n_ps, n), x[:, 0] the sum."""
+    """ln p_k (n_pix,) for vectors x (n_ps, n), x[:, 0] the sum; their sum in one go is compared with it."""
     counts, templates = np.asarray(counts), np.asarray(templates, dtype=float)
     blocks = PixelBlocks.build(counts, templates)
     vectors = np.pad(np.asarray(x, dtype=float), ((0, 0), (0, STRIDE)))[None]
@@ -19,6 +26,8 @@ def evaluate(counts, mean, templates, x):
     out = np.empty(blocks.counts.shape)
     log_probabilities(blocks.counts, blocks.templates, blocks.group, lanes, vectors, out)
     assert not out[blocks.order < 0].any()
+    summed = log_likelihood(blocks.counts, blocks.templates, blocks.group, lanes, vectors)
+    np.testing.assert_allclose(summed, out.sum(), rtol=3e-15, atol=1e-11)
     result = np.empty(counts.size)
     result[blocks.order[blocks.order >= 0]] = out[blocks.order >= 0]
     return result
