@@ -1,5 +1,6 @@
 """Shared fixtures: where the real data lie, a limit on threads, templates of skies, headless Chromium."""
 
+import fcntl
 import functools
 import hashlib
 import json
@@ -13,9 +14,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import torch
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # for processes that tests start: workers of pytest-xdist share the cores
+# Workers of pytest-xdist share the cores. Numba's threads are OpenMP's, and so torch's: as many as numba takes, torch
+# takes from then on, and while they wait for each other they spin.
+for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -23,6 +26,8 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """Let no test leave torch with more threads to the next: sums differ in their last bits, and cores are shared."""
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -56,6 +61,32 @@ def templates_computed_once(machine_folder):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compose, "_maps", maps)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(machine_folder):
+    """Let one worker of pytest-xdist compile a function of numba while others wait, and then read it from its cache."""
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.dispatcher import Dispatcher
+
+    compile_, held = Dispatcher.compile, set()
+
+    @functools.wraps(compile_)
+    def compile_alone(self, signature):
+        name = f"{self.py_func.__module__}.{self.py_func.__qualname__}"
+        if name in held:
+            return compile_(self, signature)
+        with global_compiler_lock, (machine_folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            held.add(name)
+            try:
+                return compile_(self, signature)
+            finally:
+                held.discard(name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dispatcher, "compile", compile_alone)
         yield
 
 

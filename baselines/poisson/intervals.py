@@ -1,10 +1,9 @@
 r"""Profile-likelihood intervals and upper limits of norms, exact at a bound.
 
-The profile ln L_p(A) is the maximum of ln L over all other norms with one held at A. Where twice its drop from the
-best fit reaches a quantile of χ² with one degree of freedom, the interval ends (Wilks 1938; Rolke et al. 2005,
-physics/0403059); an interval that meets a bound of the norm ends there. An upper limit at 95 % is where
-2 Δ ln L = 2.71 above the best fit. A best fit at its bound makes both somewhat longer than their level says: they
-cover at least it.
+The profile ln L_p(A) is the maximum of ln L over all other norms with one held at A. Where twice its drop from the best
+fit reaches a quantile of χ² with one degree of freedom, the interval ends (Wilks 1938; Rolke et al. 2005,
+physics/0403059); an interval that meets a bound of the norm ends there. An upper limit at 95 % is where 2 Δ ln L = 2.71
+above the best fit. A best fit at its bound makes both somewhat longer than their level says: they cover at least it.
 
 r = √(2 Δ ln L) is nearly linear in A, and its slope follows from the gradient at the conditional maximum (the other
 norms' derivatives vanish there): Newton's method within a bracket takes a few steps.

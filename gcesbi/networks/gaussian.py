@@ -6,10 +6,9 @@ contrasts instead,
 
     u_je = Σ_t H_jt y_te,      j = 1 .. T − 1,
 
-with the rows of H orthonormal and orthogonal to (1, .., 1) (Helmert's matrix). Nothing is lost, as
-y − ȳ = Hᵀ (u − ū) exactly; the n = (T − 1) n_energy contrasts have a regular covariance, whose density does not depend
-on the choice of H; and the covariance of y that follows, Hᵀ Σ H in every pair of bins, gives each sample fractions that
-sum to one.
+with the rows of H orthonormal and orthogonal to (1, .., 1) (Helmert's matrix). Nothing is lost, as y − ȳ = Hᵀ (u − ū)
+exactly; the n = (T − 1) n_energy contrasts have a regular covariance, whose density does not depend on the choice of H;
+and the covariance of y that follows, Hᵀ Σ H in every pair of bins, gives each sample fractions that sum to one.
 
 **Full.** The precision is modelled, not the covariance, so that the likelihood needs no solving of equations: with C
 the Cholesky factor of the covariance of the training labels' contrasts, d = C⁻¹ (u − ū), and W a lower triangular

@@ -9,10 +9,10 @@ The solid angle 2π d(1 - cos θ) = π d(x²) then makes the share of light with
 
     C(θ) = 1 - (1 + x² / (2 γ σ²))^(1 - γ) ,
 
-and density, containment and sampling all follow from it. The Fermi-LAT uses two of them, core
-and tail (Ackermann et al. 2013, arXiv:1309.5416); an energy bin is a mixture of such pairs, one for each of a few
-energies. Everything is truncated at `theta_max` and normalised within it. At the default of 5° that drops 1.5·10⁻⁶ of
-the light at 2 GeV and less at higher energies, but 6·10⁻⁴ at 0.5 GeV and 4·10⁻³ at 0.3 GeV: ask `PSF.lost_light`.
+and density, containment and sampling all follow from it. The Fermi-LAT uses two of them, core and tail (Ackermann et
+al. 2013, arXiv:1309.5416); an energy bin is a mixture of such pairs, one for each of a few energies. Everything is
+truncated at `theta_max` and normalised within it. At the default of 5° that drops 1.5·10⁻⁶ of the light at 2 GeV and
+less at higher energies, but 6·10⁻⁴ at 0.5 GeV and 4·10⁻³ at 0.3 GeV: ask `PSF.lost_light`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Parameters of the Fermi-LAT point-spread function against energy, and the built-in table.
 
-The LAT collaboration describes the point-spread function by two King functions of the scaled angle
-x = θ / S_P(E), S_P(E) = √[(c₀ (E / 100 MeV)^β)² + c₁²], whose five parameters f_core, s_core, γ_core, s_tail, γ_tail
-are tabulated in energy × cos θ, θ being the angle of incidence (Ackermann et al. 2013, arXiv:1309.5416). A
-:class:`KingTable` holds them averaged over cos θ; between its energies they are interpolated linearly in E.
+The LAT collaboration describes the point-spread function by two King functions of the scaled angle x = θ / S_P(E),
+S_P(E) = √[(c₀ (E / 100 MeV)^β)² + c₁²], whose five parameters f_core, s_core, γ_core, s_tail, γ_tail are tabulated in
+energy × cos θ, θ being the angle of incidence (Ackermann et al. 2013, arXiv:1309.5416). A :class:`KingTable` holds them
+averaged over cos θ; between its energies they are interpolated linearly in E.
 """
 
 from __future__ import annotations
