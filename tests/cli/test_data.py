@@ -51,7 +51,7 @@ def test_what_there_is_and_where(call, data_folder, monkeypatch):
             "name of data (the nearest valid one is 'irf')",
         ),
         (("quickstart", "--observation", "fermi-573w", "--out", "new"), "fermidata_counts.npy cannot be downloaded"),
-        (("simulate", "--observation", "fermi-573w", "--out", "new"), "put it, from github.com/FloList/GCE_NN, data"),
+        (("simulate", "--observation", "fermi-573w", "--out", "new"), "from github.com/FloList/GCE_NN, data"),
         (
             ("images", "simulate", "--observation", "fermi-gc-4gev", "--out", "new"),
             "ccube_00.fits cannot be down",

@@ -140,7 +140,8 @@ def test_a_broken_download_leaves_nothing_and_the_next_goes_on(server, small, ho
     with pytest.raises(InputError, match=told) as caught:
         gcesbi.data.fetch("small")
     assert "\n" not in str(caught.value)
-    assert f"put it, from the source, into {gcesbi.data.where('small')}" in str(caught.value)
+    put = f"put it and 1 more (`gcesbi data list small`), from the source, into {gcesbi.data.where('small')}"
+    assert put in str(caught.value)
     assert held(gcesbi.data.where("small")) == {"a.txt": small["a.txt"]}
     server.broken.clear()
     server.asked.clear()
@@ -149,7 +150,7 @@ def test_a_broken_download_leaves_nothing_and_the_next_goes_on(server, small, ho
 
 
 def test_no_network_says_what_to_put_where(server, small, tmp_path):
-    with pytest.raises(InputError, match=r"small: a.txt cannot be downloaded \(http.*: no connection\); put it, from"):
+    with pytest.raises(InputError, match=r"small: a.txt cannot be downloaded \(http.*: no connection\); put it and 2"):
         gcesbi.data.fetch("small", url="http://127.0.0.1:9")
     assert not (tmp_path / "data" / "small").exists()
     with pytest.raises(InputError, match=r"a.txt cannot be downloaded \(nowhere/small/a.txt: Invalid URL"):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pooch
@@ -116,7 +116,7 @@ def _told(file: DataFile) -> str:
 
 
 class _Refused(Exception):
-    """Why an address did not give a file."""
+    """Why a file cannot be had."""
 
 
 def _download(entry: DataEntry, folder: Path, files: Sequence[DataFile], url: str | None, progress: bool) -> None:
@@ -128,35 +128,36 @@ def _download(entry: DataEntry, folder: Path, files: Sequence[DataFile], url: st
     except OSError as error:
         raise unwritten(str(folder), error) from None
     sweep(folder)
+    left = list(files)
     try:
-        for file in files:
-            _download_file(entry, file, addresses, folder / file.name, progress)
-    except InputError:
-        if made:
+        while left:
+            get = partial(_get_from, addresses, left[0], progress)
+            write_atomically(folder / left[0].name, get, overwrite=True)
+            left.pop(0)
+    except _Refused as error:
+        more = f" and {len(left) - 1} more (`gcesbi data list {entry.name}`)" if len(left) > 1 else ""
+        raise InputError(
+            f"data {entry.name}: {left[0].name} cannot be downloaded ({error}); put it{more}, from {entry.source}, "
+            f"into {folder}, or name a mirror by GCESBI_DATA_URL"
+        ) from None
+    finally:
+        if made and left:
             with suppress(OSError):  # it holds what came before
                 folder.rmdir()
-        raise
 
 
-def _download_file(entry: DataEntry, file: DataFile, addresses: Sequence[str], path: Path, progress: bool) -> None:
+def _get_from(addresses: Sequence[str], file: DataFile, progress: bool, target: Path) -> None:
     """Download a file from the first address that gives it."""
-
-    def write(partial: Path) -> None:
-        failures = []
-        for address in addresses:
-            try:
-                return _get(f"{address}/{file.name}", partial, file, progress)
-            except _Refused as error:
-                failures.append(f"{address}/{file.name}: {error}")
-        raise InputError(
-            f"data {entry.name}: {file.name} cannot be downloaded ({'; '.join(failures)}); put it, from "
-            f"{entry.source}, into {path.parent}, or name a mirror by GCESBI_DATA_URL"
-        )
-
-    write_atomically(path, write, overwrite=True)
+    failures = []
+    for address in addresses:
+        try:
+            return _get(f"{address}/{file.name}", target, file, progress)
+        except _Refused as error:
+            failures.append(f"{address}/{file.name}: {error}")
+    raise _Refused("; ".join(failures))
 
 
-def _get(address: str, partial: Path, file: DataFile, progress: bool) -> None:
+def _get(address: str, target: Path, file: DataFile, progress: bool) -> None:
     with tqdm(
         desc=file.name,
         total=file.size or 1,  # until the server tells
@@ -167,7 +168,7 @@ def _get(address: str, partial: Path, file: DataFile, progress: bool) -> None:
     ) as bar:
         try:
             headers = {"Accept-Encoding": "identity"}  # the bytes as they are
-            pooch.HTTPDownloader(progressbar=bar, chunk_size=2**18, headers=headers)(address, str(partial), None)
+            pooch.HTTPDownloader(progressbar=bar, chunk_size=2**18, headers=headers)(address, str(target), None)
         except requests.HTTPError as error:
             raise _Refused(f"{error.response.status_code} {error.response.reason}") from None
         except requests.Timeout:
@@ -178,6 +179,6 @@ def _get(address: str, partial: Path, file: DataFile, progress: bool) -> None:
             raise _Refused("cut short") from None
         except requests.RequestException as error:
             raise _Refused(" ".join(str(error).split())) from None
-    found = file.digest_of(partial)
+    found = file.digest_of(target)
     if found != file.digest:
         raise _Refused(f"not the file meant, {_told(file)}, got {found}")
