@@ -58,7 +58,7 @@ class SourceCatalogue:
     Raises
     ------
     InputError
-        If lengths differ, a number is not finite, a norm is negative, or a pivot not above zero.
+        If lengths differ, a number is not finite, a norm is negative, a pivot not above zero, or an angle impossible.
     """
 
     names: NDArray[np.str_]
@@ -84,6 +84,10 @@ class SourceCatalogue:
             raise InputError(f"norm: must not be negative, is for {self.names[self.norm < 0][0]}")
         if np.any(self.pivot <= 0):
             raise InputError(f"pivot: must be above 0 GeV, is not for {self.names[self.pivot <= 0][0]}")
+        for name, least, most in ("glat", -90, 90), ("radius", 0, 180):
+            bad = (getattr(self, name) < least) | (getattr(self, name) > most)
+            if bad.any():
+                raise InputError(f"{name}: must lie in [{least}, {most}] degrees, does not for {self.names[bad][0]}")
 
     def __len__(self) -> int:
         return len(self.names)

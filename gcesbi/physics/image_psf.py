@@ -151,7 +151,8 @@ class PsfTable:
     Raises
     ------
     InputError
-        If energies do not ascend, an exposure is not above zero, or shapes disagree.
+        If energies or angles do not ascend, an exposure is not above zero, a density is negative or not finite, or
+        shapes disagree.
     """
 
     energy: Array
@@ -160,8 +161,9 @@ class PsfTable:
     values: Array
 
     def __post_init__(self) -> None:
-        if self.energy.ndim != 1 or not np.all(np.diff(self.energy) > 0) or not self.energy[0] > 0:
-            raise InputError(f"energy: must ascend from above 0, got {self.energy.tolist()}")
+        ascends = self.energy.ndim == 1 and self.energy.size > 1 and np.all(np.diff(self.energy) > 0)
+        if not (ascends and self.energy[0] > 0):
+            raise InputError(f"energy: must ascend from above 0, at two energies or more, got {self.energy.tolist()}")
         if self.exposure.shape != self.energy.shape or not np.all(self.exposure > 0):
             raise InputError(f"exposure: must be above 0 at each of {self.energy.size} energies")
         if self.values.shape != (self.energy.size, self.theta.size):
@@ -169,6 +171,19 @@ class PsfTable:
                 f"values: must have shape (n_energy, n_theta) = {(self.energy.size, self.theta.size)}, "
                 f"got {self.values.shape}"
             )
+        for name in ("energy", "exposure", "theta", "values"):
+            numbers = getattr(self, name)
+            bad = ~np.isfinite(numbers) | (numbers < 0)
+            if bad.any():
+                raise InputError(f"{name}: must be finite and not negative, got {numbers[bad][0]:.6g}")
+        if not (
+            self.theta.size > 1 and self.theta[0] == 0 and np.all(np.diff(self.theta) > 0) and self.theta[-1] <= 180
+        ):
+            raise InputError(
+                f"theta: must ascend from 0 to 180 degrees at most, got {self.theta[:1]} to {self.theta[-1:]}"
+            )
+        if not self.values.any(axis=1).all():
+            raise InputError("values: must not be all zero at an energy")
 
     def mean(self, low: float, high: float, index: float = 2.4) -> TabulatedPSF:
         """Mean function of the photons detected between two energies (GeV) of a flux that follows E^-index."""

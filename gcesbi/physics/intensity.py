@@ -1,7 +1,8 @@
-"""Intensities against energy and position, as files give them, brought to an image and to energy bins.
+"""Intensities against energy and position, as files give them, brought to energy bins and to an image or HEALPix.
 
-Between the energies of a file dN/dE is a power law of E, and is integrated over each bin so. Between pixels it is
-interpolated linearly; beyond the file's edge the nearest pixel's value is taken.
+Between the energies of a file dN/dE is a power law of E, and is integrated over each bin so; from or to an energy where
+it is 0 there is nothing. Between pixels it is interpolated linearly, round the sphere where the file goes round it;
+beyond the file's edge the nearest pixel's value is taken.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gcesbi.errors import InputError
 from gcesbi.physics.image_psf import power_law_mean
 from gcesbi.sky.energy import check_energy_edges
 from gcesbi.sky.image import ImageGeometry
+from gcesbi.sky.region import Region, glon_glat
 
 __all__ = ["IntensityCube", "IsotropicSpectrum", "SmoothEmission"]
 
@@ -32,11 +34,18 @@ class SmoothEmission(Protocol):
         ...
 
 
-def _check_energies(energy: Array, values: Array) -> None:
+_NOTHING = 1e-200
+DIVISION = 4
+"""Sub-pixels along one side of a HEALPix pixel, at whose centres an image is read."""
+
+
+def _check_energies(energy: Array, values: Array, *, zero: bool = False) -> None:
     if energy.ndim != 1 or energy.size < 2 or not (energy[0] > 0 and np.all(np.diff(energy) > 0)):
         raise InputError(f"energy: must be at least two energies that ascend from above 0 GeV, got {energy.tolist()}")
-    if not (np.isfinite(values).all() and np.all(values > 0)):
-        raise InputError(f"values: must be finite and above 0, are not in {np.count_nonzero(~(values > 0))} places")
+    good = np.isfinite(energy).all() and np.isfinite(values) & ((values >= 0) if zero else (values > 0))
+    if not np.all(good):
+        rule = "not negative" if zero else "above 0"
+        raise InputError(f"values: must be finite and {rule}, are not in {np.count_nonzero(~np.asarray(good))} places")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +61,7 @@ class IntensityCube:
     Raises
     ------
     InputError
-        If energies do not ascend, shapes disagree, or a value is not above zero.
+        If energies do not ascend, shapes disagree, or a value is negative or not finite.
     """
 
     energy: Array
@@ -60,18 +69,37 @@ class IntensityCube:
     geometry: ImageGeometry
 
     def __post_init__(self) -> None:
-        _check_energies(self.energy, self.values)
+        _check_energies(self.energy, self.values, zero=True)
         if self.values.shape != (self.energy.size, *self.geometry.shape):
             wanted = (self.energy.size, *self.geometry.shape)
             raise InputError(f"values: must have shape (n, n_lat, n_lon) = {wanted}, got {self.values.shape}")
 
     def intensity(self, geometry: ImageGeometry, energy_edges: Array) -> Array:
         """Mean intensity in every bin and pixel (n_energy, n_lat, n_lon), photons / cm² / s / sr."""
-        edges = check_energy_edges(energy_edges)
-        bands = np.stack([power_law_mean(self.energy, self.values, *each) for each in pairwise(edges)])
-        x, y = self.geometry.to_pixel(*geometry.glon_glat())
-        light = [map_coordinates(band, (y, x), order=1, mode="nearest") for band in bands]
-        return np.reshape(light, (len(bands), *geometry.shape))
+        light = self._at(*geometry.glon_glat(), self._bands(energy_edges))
+        return np.reshape(light, (len(light), *geometry.shape))
+
+    def in_pixels(self, region: Region, energy_edges: Array) -> Array:
+        """Mean intensity in every bin and HEALPix pixel (n_energy, n_pix), photons / cm² / s / sr."""
+        fine = (region.pixels[:, None] * DIVISION**2 + np.arange(DIVISION**2)).ravel()
+        light = self._at(*glon_glat(region.nside * DIVISION, fine), self._bands(energy_edges))
+        return light.reshape(len(light), region.n_pix, -1).mean(axis=2)
+
+    def _bands(self, energy_edges: Array) -> Array:
+        """Images of the bins (n_energy, n_lat, n_lon), photons / cm² / s / sr."""
+        values = np.maximum(self.values, _NOTHING)
+        bands = [power_law_mean(self.energy, values, *each) for each in pairwise(check_energy_edges(energy_edges))]
+        return np.where(np.stack(bands) > np.sqrt(_NOTHING), bands, 0.0)
+
+    def _at(self, glon: Array, glat: Array, bands: Array) -> Array:
+        """Images (n_energy, n) at directions (n,), degrees."""
+        turn = 360 / self.geometry.pixel_size
+        x, y = self.geometry.to_pixel(glon, glat)
+        if self.geometry.shape[1] > turn - 0.5:
+            x = np.mod(x + 0.5, turn) - 0.5
+            bands = np.concatenate([bands[..., -1:], bands, bands[..., :1]], axis=-1)
+            x = x + 1
+        return np.stack([map_coordinates(band, (y, x), order=1, mode="nearest") for band in bands])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,14 @@
 """Image files: the real set, small files written by hand, and clear errors."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
+from scipy.integrate import quad
 
 from gcesbi.errors import InputError
 from gcesbi.io import read_observation, write_observation
@@ -17,7 +19,7 @@ from gcesbi.io.image import (
     read_psf_table,
 )
 from gcesbi.physics.psf import PSF
-from gcesbi.sky import ImageGeometry, Observation, grid_of
+from gcesbi.sky import ImageGeometry, Observation, Region, grid_of
 
 
 def header(**changes):
@@ -179,3 +181,121 @@ def test_isotropic_files_that_are_none(tmp_path):
     (tmp_path / "text.fits").write_text("no FITS file at all")
     with pytest.raises(InputError, match="must be a whole FITS file"):
         read_counts_cube(tmp_path / "text.fits")
+
+
+# -- cubes as people have them -----------------------------------------------------------------------------------------
+
+
+def map_cube(path, law, energies, unit="photon/cm2/s/MeV/sr", size=4.0, polar=True, flip=False, column="Energy"):
+    """An all-sky MapCube like gll_iem_v07: rows at both poles, intensity law(lon, lat) E^-2.5 per MeV."""
+    n_lat, n_lon = round(180 / size) + polar, round(360 / size)
+    lon = -(np.arange(n_lon) - (n_lon - 1) / 2) * size
+    lat = (np.arange(n_lat) - (n_lat - 1) / 2) * size
+    data = law(*np.meshgrid(lon, lat)) * np.array(energies)[:, None, None] ** -2.5
+    cards = {"CRVAL1": 0.0, "CRVAL2": 0.0, "CRPIX1": (n_lon + 1) / 2, "CRPIX2": (n_lat + 1) / 2}
+    cards |= {"CDELT1": size if flip else -size, "CDELT2": size, "BUNIT": unit}
+    data = data[..., ::-1] if flip else data
+    axis = fits.BinTableHDU.from_columns([fits.Column(column, "D", "MeV", array=energies)], name="ENERGIES")
+    fits.HDUList([fits.PrimaryHDU(data, header(**cards)), axis]).writeto(path)
+    return path
+
+
+def gentle(lon, lat):
+    return 2 + np.sin(np.radians(lat)) + np.cos(np.radians(lon)) * np.cos(np.radians(lat))
+
+
+@pytest.mark.parametrize("options", [{}, {"polar": False}, {"flip": True}, {"column": "ENERGY"}])
+def test_all_sky_map_cubes_in_bins_and_pixels(tmp_path, options):
+    path = map_cube(tmp_path / "iem.fits", gentle, np.geomspace(50, 1e6, 20), **options)
+    emission, edges = read_intensity_cube(path), np.array([2.0, 5.0, 20.0])
+    per_bin = [quad(lambda e: e**-2.5, 1e3 * low, 1e3 * high, epsrel=1e-12)[0] for low, high in pairwise(edges)]
+    region = Region(8, np.arange(12 * 64))
+    fine = gentle(*Region(128, np.arange(12 * 128**2)).glon_glat()).reshape(region.n_pix, -1).mean(axis=1)
+    np.testing.assert_allclose(emission.in_pixels(region, edges), np.outer(per_bin, fine), rtol=2e-3)
+    image = ImageGeometry((10, 20), 1.0, (180.0, 0.0))
+    sampled = emission.intensity(image, edges).reshape(2, -1)
+    np.testing.assert_allclose(sampled, np.outer(per_bin, gentle(*image.glon_glat())), rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        ("MeV-1 cm-2 s-1 sr-1", 1),
+        ("GeV-1 cm-2 s-1 sr-1", 1e3),
+        ("ph / (MEV m2 s sr)", 1e4),
+        ("1 / (cm2 s keV sr)", 1e-3),
+    ],
+)
+def test_map_cubes_in_other_units(tmp_path, unit, factor):
+    plain, other = (map_cube(tmp_path / f"{name}.fits", gentle, [1e3, 1e4], u) for name, u in (("a", ""), ("b", unit)))
+    ratio = read_intensity_cube(plain).values / read_intensity_cube(other).values
+    np.testing.assert_allclose(ratio, factor, rtol=1e-9)
+    with pytest.raises(InputError, match=r"c.fits: BUNIT: must have a unit of cm-2 s-1 sr-1 GeV-1, got 'K'"):
+        read_intensity_cube(map_cube(tmp_path / "c.fits", gentle, [1e3, 1e4], "K"))
+
+
+def test_a_map_cube_may_be_dark_in_places(tmp_path):
+    path = map_cube(tmp_path / "bubbles.fits", lambda lon, lat: (np.abs(lat) < 30) * 1.0, [1e3, 1e4, 1e5])
+    light = read_intensity_cube(path).in_pixels(Region.disc(8, 10.0, 0.0, (0.0, 60.0)), np.array([2.0, 20.0]))
+    np.testing.assert_array_equal(light, 0.0)
+    with pytest.raises(InputError, match=r"d.fits: values: must be finite and not negative"):
+        read_intensity_cube(map_cube(tmp_path / "d.fits", lambda lon, lat: lat, [1e3, 1e4]))
+
+
+def test_counts_cubes_with_longitude_rising_to_the_right(tmp_path):
+    counts = np.arange(48).reshape(2, 4, 6)
+    plain = read_counts_cube(cube(tmp_path / "a.fits", data=counts))
+    flipped = read_counts_cube(cube(tmp_path / "b.fits", data=counts[..., ::-1], CDELT1=0.5, CRPIX1=3.5))
+    np.testing.assert_array_equal(plain[0], flipped[0])
+    assert plain[2] == flipped[2]
+
+
+def test_a_counts_cube_with_exposure_maps(tmp_path):
+    """gtexpcube2 beside gtbin: means over the bins at the pixels' middles; no point-spread function."""
+    path = cube(tmp_path / "cube.fits")
+    columns = [fits.Column("Energy", "D", "MeV", array=[1e3, 2e3, 4e3])]
+    axis = fits.BinTableHDU.from_columns(columns, name="ENERGIES")
+    cards = {"CRVAL1": 0.0, "CRPIX1": 10.5, "CRPIX2": 10.5, "CDELT1": -0.5}
+    data = np.array([1e10, 2e10, 4e10])[:, None, None] * np.ones((20, 20))
+    fits.HDUList([fits.PrimaryHDU(data, header(**cards)), axis]).writeto(tmp_path / "exposure.fits")
+    seen = read_observation(path, None, None, exposure=tmp_path / "exposure.fits", index=2.0)
+    wanted = [
+        quad(lambda e: 1e10 * e * e**-2, low, high)[0] / quad(lambda e: e**-2.0, low, high)[0]
+        for low, high in ((1, 2), (2, 4))
+    ]
+    np.testing.assert_allclose(seen.exposure, np.array(wanted)[:, None] * np.ones(24), rtol=1e-9)
+    assert seen.psf is None
+    cards["CRVAL1"] = 40.0
+    fits.HDUList([fits.PrimaryHDU(data, header(**cards)), axis]).writeto(tmp_path / "far.fits")
+    with pytest.raises(InputError, match=r"far.fits: exposure: must cover the region, does not in 24 pixels"):
+        read_observation(path, None, None, exposure=tmp_path / "far.fits")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"Psf": ("3D", [[5.0, -1, 0], [9.0, 1, 0]])}, "values: must be finite and not negative, got -1"),
+        ({"Psf": ("3D", [[5.0, np.nan, 0], [9.0, 1, 0]])}, "values: must be finite and not negative, got nan"),
+        ({"Psf": ("3D", [[0.0, 0, 0], [9.0, 1, 0]])}, "values: must not be all zero at an energy"),
+        ({"Exposure": ("D", [1e11, np.inf])}, "exposure: must be finite and not negative, got inf"),
+        ({"Energy": ("D", [4e3, 1e3])}, "energy: must ascend from above 0"),
+        ({"Energy": ("4A", ["a", "b"])}, "table PSF: column Energy: must hold numbers, has the format 4A"),
+        ({"theta": (0.0, 2.0, 1.0)}, "theta: must ascend from 0 to 180 degrees at most"),
+        ({"theta": (0.0, 2.0, 200.0)}, "theta: must ascend from 0 to 180 degrees at most"),
+    ],
+)
+def test_impossible_psf_tables_are_refused(tmp_path, columns, message):
+    with pytest.raises(InputError, match=message):
+        read_psf_table(psf_file(tmp_path / "psf.fits", **columns))
+
+
+def test_psf_tables_in_capitals_and_units(tmp_path):
+    names = ("ENERGY", "E", "GeV", [1.0, 4.0]), ("EXPOSURE", "D", "m2 s", [1e7, 2e7])
+    columns = [fits.Column(name, form, unit, array=values) for name, form, unit, values in names]
+    columns.append(fits.Column("PSF", "3D", "sr-1", array=[[5.0, 1, 0], [9.0, 1, 0]]))
+    angle = fits.Column("THETA", "D", "rad", array=np.radians([0.0, 0.5, 2.0]))
+    hdus = [fits.BinTableHDU.from_columns(columns, name="PSF"), fits.BinTableHDU.from_columns([angle], name="THETA")]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / "gtpsf.fits")
+    got, plain = read_psf_table(tmp_path / "gtpsf.fits"), read_psf_table(psf_file(tmp_path / "plain.fits"))
+    for name in ("energy", "exposure", "theta", "values"):
+        np.testing.assert_allclose(getattr(got, name), getattr(plain, name), rtol=1e-12)

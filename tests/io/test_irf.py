@@ -62,7 +62,7 @@ def test_psf_at_a_node_is_the_king_function_of_its_parameters(tmp_path):
 @pytest.mark.parametrize(
     ("event_type", "irf", "message"),
     [
-        ("PSF2", {}, r"irf.fits: must hold the table RPSF_PSF2, has \['RPSF_PSF3'"),
+        ("PSF2", {}, r"irf.fits: must hold the table RPSF_PSF2, for one of the event types \['PSF3'\]"),
         ("PSF3", {"missing": "PSF_SCALING_PARAMS_PSF3"}, "irf.fits: must hold the table PSF_SCALING_PARAMS_PSF3"),
         ("PSF3", {"without_column": "GTAIL"}, "irf.fits: table RPSF_PSF3 must hold the column GTAIL"),
     ],
@@ -119,3 +119,38 @@ def test_every_event_type_is_read_and_better_classes_are_sharper(data_folder, le
     radii = [float(PSF.from_table(table, 2, 2).containment_radius(0.68)) for table in tables]
     assert radii == sorted(radii, reverse=True)
     assert 0.2 < radii[-1] < radii[0] < 1.2
+
+
+def changed(path, table, column, change):
+    """The synthetic response with one column changed."""
+    write_irf(path)
+    with fits.open(path) as tables:
+        hdus = [hdu.copy() for hdu in tables]
+    next(hdu for hdu in hdus if hdu.name == table).data[column] = change(
+        next(hdu for hdu in hdus if hdu.name == table).data[column]
+    )
+    fits.HDUList(hdus).writeto(path, overwrite=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "change", "message"),
+    [
+        ("RPSF_PSF3", "ENERG_LO", np.negative, "RPSF_PSF3: ENERG_LO must be above 0 and below ENERG_HI"),
+        ("RPSF_PSF3", "ENERG_HI", lambda v: v * np.nan, "RPSF_PSF3: ENERG_LO must be above 0 and below ENERG_HI"),
+        ("RPSF_PSF3", "SCORE", lambda v: v * np.inf, "s_core: must hold one finite number for every energy"),
+        ("RPSF_PSF3", "GTAIL", lambda v: v * 0, "g_tail: must be above 1"),
+        ("RPSF_PSF3", "NTAIL", np.negative, r"f_core: must lie in \[0, 1\]"),
+        ("PSF_SCALING_PARAMS_PSF3", "PSFSCALE", np.negative, "PSFSCALE must hold 3 numbers, two of them not below 0"),
+    ],
+)
+def test_broken_numbers_are_named(tmp_path, table, column, change, message):
+    path = changed(tmp_path / "irf.fits", table, column, change)
+    with pytest.raises(InputError, match=message):
+        read_king_table(path, "PSF3", WEIGHTS)
+
+
+def test_event_types_in_small_letters(tmp_path):
+    write_irf(tmp_path / "irf.fits")
+    table = read_king_table(tmp_path / "irf.fits", "psf3", WEIGHTS)
+    np.testing.assert_array_equal(table.f_core, read_king_table(tmp_path / "irf.fits", "PSF3", WEIGHTS).f_core)
