@@ -35,8 +35,8 @@ def list_(
         return
     width = max(map(len, names()))
     for each in map(describe, names()):
-        here = sum((where(each.name) / file.name).is_file() for file in each.files)
-        told = f"{each.size / 1e6:7.1f} MB  {here:2d} of {len(each.files):2d} files here"
+        count = sum((where(each.name) / file.name).is_file() for file in each.files)
+        told = f"{each.size / 1e6:7.1f} MB  {count:2d} of {len(each.files):2d} files here"
         typer.echo(f"{each.name:{width}s} {told}  {each.title}")
 
 

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError, nearest
+from gcesbi.io.data.fetching import located
 from gcesbi.io.exposure import ExposureMaps, read_exposure
-from gcesbi.io.files import existing
 from gcesbi.io.healpix_fits import counts_to_galactic_maps, read_mask_table
 from gcesbi.io.healpix_table import HealpixMaps, frame_of, map_nside, nested_pixels, order_of
 from gcesbi.io.reading import load_array, reading
@@ -102,7 +102,7 @@ def array_mask(mask: Source, order: str | None, argument: str = "mask_order") ->
         If the order is not stated, or values are other than 0 and 1.
     """
     if isinstance(mask, (str, os.PathLike)):
-        path = existing(mask, "mask")
+        path = located(mask, "mask")
         if path.name.lower().endswith(FITS_ENDINGS):
             return check_mask(read_mask_table(path, order), str(path))
         values, source = check_mask(load_array(path), str(path)), str(path)

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from gcesbi.errors import InputError
 
 __all__ = [
-    "existing",
     "make_folder",
     "naming",
     "read_arrays",
@@ -42,14 +41,6 @@ __all__ = [
 
 _STALE = 86_400.0  # seconds after which another machine's half-written file counts as left behind
 _SEAL = 64  # digits of a SHA-256
-
-
-def existing(path: str | os.PathLike[str], argument: str = "path") -> Path:
-    """Return the path of a file or folder that is there; raise InputError where none is."""
-    found = Path(path)
-    if not found.exists():
-        raise InputError(f"{argument}: must be an existing file or folder, got {str(found)!r}")
-    return found
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def read_mask(folder: str | os.PathLike[str], catalogue: str, energy_range: Valu
     values = np.atleast_2d(_in_range(folder, layout, read_map(folder, path.stem), energy_range))
     if layout is EBINS:
         values = np.where((values > 0) & (values < 1), 1, values)
-    return np.stack([check_mask(row, str(path)) for row in values]).any(axis=0)
+    return np.logical_or.reduce([check_mask(row, str(path)) for row in values])
 
 
 def read_folder(

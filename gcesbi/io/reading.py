@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.io.data.fetching import located
-from gcesbi.io.files import existing, naming
+from gcesbi.io.files import naming
 
 __all__ = ["MAX_UNPACKED", "MAX_VALUES", "check_number", "gunzipped", "load_array", "load_rows", "reading"]
 
@@ -96,7 +96,7 @@ def load_array(path: Path) -> NDArray[np.generic]:
     InputError
         If the file is missing, is no `.npy` file, or holds no numbers.
     """
-    existing(path, "file")
+    path = located(path, "file")
     with reading(path, "a NumPy file of plain numbers"):
         values = np.load(path, allow_pickle=False, mmap_mode="r")
         if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":

@@ -169,8 +169,6 @@ def _get(address: str, target: Path, file: DataFile, progress: bool) -> None:
         try:
             headers = {"Accept-Encoding": "identity"}  # the bytes as they are
             pooch.HTTPDownloader(progressbar=bar, chunk_size=2**18, headers=headers)(address, str(target), None)
-        except requests.HTTPError as error:
-            raise _Refused(f"{error.response.status_code} {error.response.reason}") from None
         except requests.Timeout:
             raise _Refused("no answer in time") from None
         except requests.ConnectionError:
@@ -178,7 +176,8 @@ def _get(address: str, target: Path, file: DataFile, progress: bool) -> None:
         except requests.exceptions.ChunkedEncodingError:
             raise _Refused("cut short") from None
         except requests.RequestException as error:
-            raise _Refused(" ".join(str(error).split())) from None
+            told = error.response
+            raise _Refused(str(error) if told is None else f"{told.status_code} {told.reason}") from None
     found = file.digest_of(target)
     if found != file.digest:
         raise _Refused(f"not the file meant, {_told(file)}, got {found}")
