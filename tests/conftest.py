@@ -90,6 +90,16 @@ def compiled_once(machine_folder):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def gates_of_few_maps():
+    """Let gates that commands calibrate unasked take 1,200 maps, the least that they take, not 3,072."""
+    from gcesbi.analysis.gate import calibrate_gate
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibrate_gate, "__defaults__", (1200, *calibrate_gate.__defaults__[1:]))
+        yield
+
+
 def _shared(*parts: str) -> Path:
     if os.environ.get("GCESBI_DATA"):
         root = Path(os.environ["GCESBI_DATA"])

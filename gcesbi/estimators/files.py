@@ -30,7 +30,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     """Write tensors under a header of JSON-ready values in one move, replacing what is there."""
     held = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     told = {name: json.dumps(value) for name, value in header.items()}
-    write_bytes(path, save(held, told | {_DIGEST: _digest(held, told)}))
+    write_bytes(path, _in_order(save(held, told | {_DIGEST: _digest(held, told)})))
 
 
 def read_tensors(path: Path, entries: tuple[str, ...], must: str) -> tuple[dict[str, Tensor], list[Any]]:
@@ -65,6 +65,16 @@ def _header(data: bytes) -> dict[str, str]:
     """The texts in the header of a safetensors file: eight bytes of length, then JSON."""
     size = int.from_bytes(data[:8], "little")
     return dict(json.loads(data[8 : 8 + size])["__metadata__"])
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with its texts in the order of their names; as it is saved, their order is random."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from gcesbi.analysis import train as train_step
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.cli import main as cli
-from gcesbi.estimators import SourceCountEstimator, save_estimator
+from gcesbi.estimators import PoissonFraction, SourceCountEstimator, save_estimator
 from gcesbi.posterior import QUANTITIES, Coordinates, SamplePosterior
 from gcesbi.report.tables import comparison_table, posterior_figures, spectra_table
 
@@ -45,8 +45,10 @@ def run(tmp_path_factory):
     run.write_observation(simulate_step.mock_observation(run)[0])
     simulate_step.simulate(run, backend="threads")
     train_step.train(run)
-    poisson_fraction_step.train_poisson_fraction(run, n_maps=256)
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PoissonFraction.fit.__kwdefaults__, "n_step", 200)
+        poisson_fraction_step.train_poisson_fraction(run, n_maps=256)
+        yield run
 
 
 @pytest.fixture(scope="module")

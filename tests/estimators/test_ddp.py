@@ -22,7 +22,7 @@ def test_two_gloo_processes_give_the_loss_curve_of_one(tmp_path):
     differs. In float32 (6e-8) over 30 steps the losses agree to 1e-6, the weights to 1e-5."""
     worker = runpy.run_path(str(SCRIPT))
     one, two = tmp_path / "one", tmp_path / "two"
-    words = ["spectra", two, 2, 0]
+    words = ["spectra", two, 2]
     done = subprocess.run([sys.executable, SCRIPT, *map(str, words)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     worker["train"](worker["make"]("spectra"), one)

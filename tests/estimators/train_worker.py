@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +61,31 @@ def kill_in_step(estimator, step):
     estimator.loss = deadly
 
 
+def status_of(job):
+    """Exit status of a process that does a job: forked, so that it need not import everything once more."""
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    job()
+    os._exit(0)
+
+
+def kill_and_resume(whole, cut, kept, step):
+    """A training in one process, and in two of which the first is killed; exit status of each.
+
+    What the killed one left is copied to a folder.
+    """
+    estimator = make("source_counts")
+    kill_in_step(estimator, step)
+    yield status_of(partial(train, estimator, cut))
+    shutil.copytree(cut, kept)
+    for folder in (cut, whole):
+        yield status_of(partial(train, make("source_counts"), folder))
+
+
 if __name__ == "__main__":
-    kind, target, devices, step = sys.argv[1:]
-    trained = make(kind)
-    if int(step):
-        kill_in_step(trained, int(step))
-    train(trained, Path(target), int(devices))
+    if sys.argv[1] == "kill":
+        *folders, step = sys.argv[2:]
+        sys.stdout.write(" ".join(str(status) for status in kill_and_resume(*map(Path, folders), int(step))))
+    else:
+        kind, target, devices = sys.argv[1:]
+        train(make(kind), Path(target), int(devices))

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 
 from gcesbi.analysis.run import Run
 
@@ -14,7 +13,6 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "images.md"
 @pytest.fixture(scope="session")
 def images_run(tmp_path_factory):
     """The run that the documents' example makes."""
-    torch.set_num_threads(1)  # session fixtures come before the limit of every test
     text = DOCUMENT.read_text()
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "images-test" in block]
     folder = tmp_path_factory.mktemp("images") / "run"
