@@ -28,7 +28,7 @@ images_app = typer.Typer(
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 Folder = Annotated[
-    Path | None, typer.Option("--observation", help="Folder of real images: ccube_NN.fits and psf_NN.fits.")
+    Path | None, typer.Option("--observation", help="Folder of real images, or its name: ccube_NN.fits, psf_NN.fits.")
 ]
 
 

@@ -32,7 +32,7 @@ __all__ = ["export", "poisson_fraction", "simulate", "train"]
 def simulate(
     out: Annotated[Path, typer.Option(help="Run folder; a simulation that was interrupted there goes on.")],
     n: Annotated[int | None, typer.Option(help="Training maps, in place of the preset's number.")] = None,
-    observation: Annotated[Path | None, typer.Option(help="Data folder whose sky is simulated.")] = None,
+    observation: Annotated[Path | None, typer.Option(help="Data folder, or its name, whose sky is simulated.")] = None,
     diffuse: Diffuse = None,
     mask: Mask = "3fgl",
     preset: Preset = "quick",
