@@ -6,6 +6,7 @@ how they know a quantity (samples of a chain, a Gaussian, quantiles of a network
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,14 +115,26 @@ class Posterior(ABC):
         }
 
     def to_arviz(self, n: int = 1000, seed: int = 0) -> arviz.InferenceData:
-        """ArviZ data of one chain of `n` samples, with the axes' names and labels."""
+        """ArviZ data of one chain of `n` samples, with the axes' names and labels, and :attr:`attributes`."""
+        return self._arviz({name: values[None] for name, values in self.sample(n, seed).items()})
+
+    @property
+    def attributes(self) -> dict[str, str | float]:
+        """What goes with the samples as ArviZ data: facts about them, each a word or a number."""
+        return {"method": self.method}
+
+    def _arviz(self, chains: Mapping[str, NDArray[np.float64]]) -> arviz.InferenceData:
+        """ArviZ data of arrays (n_chain, n_draw, *axes)."""
         import arviz
 
-        samples = self.sample(n, seed)
-        dims = {name: list(QUANTITIES[name].axes) for name in samples if name in QUANTITIES}
+        dims = {name: list(QUANTITIES[name].axes) for name in chains if name in QUANTITIES}
         used = {axis for axes in dims.values() for axis in axes}
         coords = {axis: list(getattr(self.coordinates, axis)) for axis in sorted(used)}
-        return arviz.from_dict(posterior={k: v[None] for k, v in samples.items()}, coords=coords, dims=dims)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "More chains", UserWarning)  # as walkers of an ensemble
+            data = arviz.from_dict(posterior=dict(chains), coords=coords, dims=dims)
+        data["posterior"].attrs.update(self.attributes)
+        return data
 
     def __repr__(self) -> str:
         """Method, and each quantity with its axes."""
@@ -144,14 +157,21 @@ class SamplePosterior(Posterior):
     coordinates : Coordinates
     samples : mapping of str to array (n_sample, ...)
         Named quantities; names outside :data:`QUANTITIES` (a fit's own parameters) are allowed.
+    n_chain : int
+        Chains of equal length that the samples are of, one after another.
     """
 
-    def __init__(self, method: str, coordinates: Coordinates, samples: Mapping[str, NDArray[np.float64]]) -> None:
+    def __init__(
+        self, method: str, coordinates: Coordinates, samples: Mapping[str, NDArray[np.float64]], n_chain: int = 1
+    ) -> None:
         lengths = {name: len(values) for name, values in samples.items()}
         if not lengths or len(set(lengths.values())) != 1 or 0 in lengths.values():
             raise InputError(f"samples: every quantity needs the same number of samples, at least one, got {lengths}")
+        if n_chain < 1 or next(iter(lengths.values())) % n_chain:
+            raise InputError(f"n_chain: must divide the number of samples, {lengths}, got {n_chain}")
         self.method = method
         self.coordinates = coordinates
+        self.n_chain = n_chain
         self.samples = {name: np.asarray(values, dtype=np.float64) for name, values in samples.items()}
 
     @property
@@ -168,6 +188,16 @@ class SamplePosterior(Posterior):
         """Draw `n` of the stored samples, with replacement."""
         rows = np.random.default_rng(seed).integers(self.n_sample, size=n)
         return {name: values[rows] for name, values in self.samples.items()}
+
+    def to_arviz(self, n: int | None = None, seed: int = 0) -> arviz.InferenceData:
+        """ArviZ data of the stored samples, chain by chain; or of `n` of them, drawn with replacement, if it is given.
+
+        Diagnostics of the chains are those of the sampling. Drawn ones are no chain: they know nothing of it.
+        """
+        if n is not None:
+            return super().to_arviz(n, seed)
+        chains = {name: v.reshape(self.n_chain, -1, *v.shape[1:]) for name, v in self.samples.items()}
+        return self._arviz(chains)
 
     def quantiles(self, name: str, levels: Sequence[float] | ArrayLike, seed: int = 0) -> NDArray[np.float64]:
         """Quantiles over all stored samples, (n_level, *axes), pointwise."""

@@ -236,6 +236,7 @@ def fit_nptf(run: Run) -> None:
     problems = {"problems": list(posterior.convergence.problems)}
     write_json(run.folder / FOLDER / "nptf.json", {**posterior_figures(posterior, LEVELS), **problems})
     write_arrays(run.folder / FOLDER / "nptf.npz", _nptf_arrays(run.model, posterior))
+    checkpoint.unlink(missing_ok=True)
 
 
 @step("gate")

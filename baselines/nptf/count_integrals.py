@@ -29,9 +29,10 @@ import math
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.special import zeta
+
+from gcesbi.sky.compiled import njit
 
 __all__ = ["count_vectors", "count_vectors_with_derivatives", "mean_counts"]
 

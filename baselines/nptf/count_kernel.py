@@ -18,11 +18,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from gcesbi.baselines.nptf.count_integrals import _poisson
 from gcesbi.baselines.nptf.scd_family import SourceView
+from gcesbi.sky.compiled import njit
 
 __all__ = ["N_NODE", "CountKernel", "lagrange", "weigh_kernel"]
 

@@ -11,11 +11,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from gcesbi.baselines.nptf.recursion import saddle_point, tilted
+from gcesbi.sky.compiled import njit
 
 __all__ = ["LOG_FACTORIALS", "Simplex", "gradients", "log_probabilities", "simplex"]
 

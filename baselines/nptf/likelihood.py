@@ -25,7 +25,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from joblib import cpu_count
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.baselines.nptf.count_integrals import count_vectors
@@ -40,6 +39,7 @@ from gcesbi.baselines.nptf.recursion import (
 )
 from gcesbi.baselines.nptf.scd_family import SourceView, at_exposure
 from gcesbi.errors import InputError
+from gcesbi.sky.compiled import njit
 from gcesbi.sky.observation import check_counts
 
 __all__ = [

@@ -25,10 +25,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from gcesbi.sky.compiled import njit
 
 __all__ = [
     "LANES",

@@ -65,13 +65,14 @@ class NptfPosterior(SamplePosterior):
     sampled : Sampled
         Draws in the unit cube.
     n_sample : int
-        Draws that are kept, at equal steps.
+        Draws that are kept, at equal steps of every chain.
     """
 
     def __init__(self, nptf: NptfProblem, sampled: Sampled, n_sample: int = 4000) -> None:
-        rows = np.linspace(0, len(sampled.u) - 1, min(n_sample, len(sampled.u))).astype(np.int64)
+        chains = sampled.thinned(n_sample)
+        rows = chains.ravel()
         theta = nptf.from_cube(sampled.u[rows])
-        super().__init__("NPTF", nptf.model.coordinates, nptf_quantities(nptf, theta))
+        super().__init__("NPTF", nptf.model.coordinates, nptf_quantities(nptf, theta), len(chains))
         self.theta = theta
         self.log_likelihood = sampled.log_likelihood[rows]
         self.best_theta = nptf.from_cube(sampled.best)
@@ -80,6 +81,22 @@ class NptfPosterior(SamplePosterior):
         self.log_evidence_error = sampled.log_evidence_error
         self.n_evaluation = sampled.n_evaluation
         self.convergence = sampled.convergence
+
+    @property
+    def attributes(self) -> dict[str, str | float]:
+        """Method, convergence with the worst R-hat and effective sample size of any parameter, evidence if known."""
+        told: dict[str, str | float] = super().attributes | {
+            "converged": float(self.converged),
+            "problems": "; ".join(self.convergence.problems),
+            "n_evaluation": float(self.n_evaluation),
+            "log_evidence": self.log_evidence,
+        }
+        worst = {"r_hat": np.max, "ess": np.min}
+        return told | {
+            name: float(of(getattr(self.convergence, name)))
+            for name, of in worst.items()
+            if hasattr(self.convergence, name)
+        }
 
     @property
     def converged(self) -> bool:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from gcesbi.baselines.nptf.count_integrals import count_vectors, count_vectors_with_derivatives, mean_counts
 from gcesbi.errors import InputError
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
+from gcesbi.sky.compiled import njit
 
 __all__ = ["BoundFamily", "BrokenPowerLaws", "ScdFamily", "SourceView", "at_exposure", "log_mean_gradient"]
 

@@ -17,13 +17,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from gcesbi.baselines.nptf.count_kernel import _NODES, _WEIGHTS, N_NODE, CountKernel, lagrange, weigh_kernel
 from gcesbi.baselines.nptf.scd_family import SourceView
 from gcesbi.errors import InputError
 from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
+from gcesbi.sky.compiled import njit
 
 __all__ = ["SkewNormals"]
 

@@ -134,7 +134,8 @@ class _Walk:
         convergence = replace(convergence, missing=wanted - self.n_steps)
         n_evaluation = self.spent + self.value.size
         u, value = kept.reshape(-1, self.target.n_dim), self.value[first:].ravel()
-        return Sampled(u, value, convergence, n_evaluation=n_evaluation)
+        chains = np.arange(len(u)).reshape(kept.shape[:2]).T
+        return Sampled(u, value, convergence, n_evaluation=n_evaluation, chains=chains)
 
 
 def _sampler(target: Target, n_walkers: int) -> emcee.EnsembleSampler:

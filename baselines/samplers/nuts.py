@@ -152,7 +152,8 @@ class Nuts:
             target.names, *rank_diagnostics(u), chains.divergent, self.n_samples - kept, kept > 0
         )
         flat = u.reshape(-1, target.n_dim)
-        return Sampled(flat, target.finite(flat), convergence, n_evaluation=chains.spent)
+        rows = np.arange(len(flat)).reshape(u.shape[:2])
+        return Sampled(flat, target.finite(flat), convergence, n_evaluation=chains.spent, chains=rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,6 +104,8 @@ class Sampled:
         ln Z and its standard error, NaN where the sampler gives none.
     n_evaluation : int
         Evaluations of the likelihood (of its gradient, for samplers that use it), those before a resume included.
+    chains : array (n_chain, n_draw), optional
+        Rows of `u` in the order in which each chain drew them; one chain in the order of the rows if not given.
     """
 
     u: FloatArray
@@ -112,6 +114,14 @@ class Sampled:
     log_evidence: float = math.nan
     log_evidence_error: float = math.nan
     n_evaluation: int = 0
+    chains: NDArray[np.int64] | None = None
+
+    def thinned(self, n: int) -> NDArray[np.int64]:
+        """Rows (n_chain, n_draw) of about `n` draws, at equal steps of every chain."""
+        chains = np.arange(len(self.u))[None] if self.chains is None else self.chains
+        n_draw = chains.shape[1]
+        kept = min(n_draw, max(n // len(chains), 1))
+        return chains[:, np.linspace(0, n_draw - 1, kept).astype(np.int64)]
 
     @property
     def best(self) -> FloatArray:

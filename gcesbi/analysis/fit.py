@@ -36,21 +36,18 @@ def fit_nptf(
 ) -> NptfPosterior:
     """Sample the NPTF's posterior; ``posterior.convergence.problems`` says what speaks against it: tell it.
 
-    A fit that was killed goes on from `checkpoint`, which is removed at the end.
+    A fit that was killed goes on from `checkpoint`, which the caller removes once the posterior is stored.
     """
     fit = NPTF(model.for_observation(observation), observation, settings.prior())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SamplingWarning)
-        posterior = fit.run(
+        return fit.run(
             settings.sampling(),
             seed=seed,
             max_seconds=settings.max_seconds or math.inf,
             checkpoint=checkpoint,
             progress=progress,
         )
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
-    return posterior
 
 
 def fit_images(run: RunFolder, n_image: int = N_IMAGE, gammas: tuple[float, ...] = GAMMAS) -> TemplateFits:

@@ -42,6 +42,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import numpy as np
 from pydantic import ValidationError
 
 from gcesbi.analysis import keeping
@@ -344,6 +345,22 @@ class RunFolder:
     def write_observation(self, observation: Observation) -> None:
         """Store the observation."""
         write_observation(self.folder / "observation.fits", observation, overwrite=True)
+
+    def observe(self, seen: Observation | None) -> Observation:
+        """The run's own map: that which is stored, or now `seen`, if none is stored yet.
+
+        Raises
+        ------
+        InputError
+            If another map is stored: what is known of it lies here too.
+        """
+        if not self.has_observation and seen is not None:
+            self.write_observation(seen)
+            return seen
+        stored = self.observation()
+        if seen is not None and not (seen.region == stored.region and np.array_equal(seen.counts, stored.counts)):
+            raise InputError(f"observation: {str(self.folder)!r} is a run on another map; choose another folder")
+        return stored
 
     @property
     def has_observation(self) -> bool:

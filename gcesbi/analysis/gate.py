@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.infer import load_networks
 from gcesbi.analysis.seeds import Purpose, purpose_seed
@@ -19,7 +21,13 @@ GATE_MAPS = 3072
 
 
 def calibrate_gate(
-    run: RunFolder, n_maps: int = GATE_MAPS, false_alarm: float = 0.01, workers: int = 1, progress: bool = False
+    run: RunFolder,
+    n_maps: int = GATE_MAPS,
+    false_alarm: float = 0.01,
+    workers: int = 1,
+    progress: bool = False,
+    *,
+    keep: bool = True,
 ) -> MisspecificationTest:
     """Draw fresh maps of the run's model, calibrate the gate on them and store it in the run folder.
 
@@ -33,6 +41,8 @@ def calibrate_gate(
         At least 1,200; a false-alarm rate f needs some 30 / f of them.
     false_alarm : float
         Rate at which maps of the model are turned away.
+    keep : bool
+        Store it.
     """
     if n_maps < 1200:
         raise InputError(f"n_maps: a gate needs at least 1200 maps, got {n_maps}")
@@ -41,7 +51,8 @@ def calibrate_gate(
     gate = MisspecificationTest.fit(
         run.model, *networks, maps.counts, false_alarm, alternatives(run.model, models_of_variations(run))
     )
-    gate.save(run.folder / "gate.npz")
+    if keep:
+        gate.save(run.folder / "gate.npz")
     return gate
 
 
@@ -57,6 +68,13 @@ def stored_gate(run: RunFolder) -> MisspecificationTest | None:
 
 
 def judge(run: RunFolder, observation: Observation, workers: int = 1) -> GateVerdict:
-    """Whether the run's model could have produced an observation; the gate is calibrated at the first call and kept."""
-    gate = stored_gate(run) or calibrate_gate(run, workers=workers)
+    """Whether the run's model could have produced an observation.
+
+    The gate is calibrated at the first call and kept, in a folder that can be written.
+    """
+    gate = stored_gate(run)
+    if gate is None:
+        gate = calibrate_gate(run, workers=workers, keep=False)
+        with suppress(InputError):  # the answer comes first; what else is stored will say that nothing can be
+            gate.save(run.folder / "gate.npz")
     return gate.verdict(observation.counts)

@@ -61,6 +61,8 @@ def infer(run: RunFolder, observation: Observation, *, force: bool = False) -> J
             f"observation: must have the {model.region.n_pix} pixels that the networks of {str(run.folder)!r} were "
             f"trained for, has {observation.region.n_pix} (mask, radius and band must be the model's)"
         )
+    if not observation.counts.any():
+        raise InputError("observation: must hold photons, holds none: networks have nothing to go by")
     seen = counts_at_exposure(model, observation, force)
     spectra, source_counts = load_networks(run)
     spectral = SpectralPosterior.of(spectra, seen, model.coordinates, energy_edges=model.energy_edges)

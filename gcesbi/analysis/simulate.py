@@ -54,10 +54,11 @@ def simulate(
         Names of the shards that were repaired.
     """
     repaired: list[str] = []
-    for store, simulator, n in _wanted(run):
-        if repair:
-            repaired += store.repair(simulator, workers, progress, backend=backend, scheduler=scheduler)
-        store.fill(simulator, n, workers, progress, backend=backend, scheduler=scheduler)
+    with run.writing():
+        for store, simulator, n in _wanted(run):
+            if repair:
+                repaired += store.repair(simulator, workers, progress, backend=backend, scheduler=scheduler)
+            store.fill(simulator, n, workers, progress, backend=backend, scheduler=scheduler)
     return tuple(repaired)
 
 

@@ -96,4 +96,4 @@ def _groups(lines: Sequence[Sequence[str]], width: int) -> list[list[int]]:
 def print_problems(console: Console, posterior: NptfPosterior) -> None:
     """Say loudly what speaks against the convergence of a chain."""
     for problem in posterior.convergence.problems:
-        console.print(f"[yellow]NPTF: the chain has not converged: {problem}[/yellow]")
+        console.print(f"NPTF: the chain has not converged: {problem}", style="yellow")

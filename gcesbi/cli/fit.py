@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +20,7 @@ from gcesbi.cli.options import (
     Quiet,
     Seed,
     Set,
-    map_for,
+    claim,
     settings_and_map,
     timer,
 )
@@ -36,8 +38,8 @@ def fit(
     out: Annotated[Path, typer.Option(help="Run folder: made if new, else its own map is fitted.")],
     observation: Map = None,
     diffuse: Diffuse = None,
-    mask: Mask = "3fgl",
-    preset: Preset = "quick",
+    mask: Mask = None,
+    preset: Preset = None,
     set_: Set = [],  # noqa: B006
     seed: Seed = None,
     overwrite: Overwrite = False,
@@ -53,32 +55,40 @@ def fit(
     from gcesbi.cli.console import print_problems, print_table
     from gcesbi.report.tables import comparison_table
 
-    if (out / "run.json").is_file() and not overwrite:
-        run = Run.open(out)
-        seen = map_for(run, observation, mask)
-    else:
+    made = (out / "run.json").is_file() and not overwrite
+    if not made:
         Run.check_free(out, overwrite=overwrite)
-        settings, given = settings_and_map(preset, set_, seed, observation, diffuse, mask)
+    run = Run.open(out) if made else None
+    held = None if run is None else run.settings
+    settings, given = settings_and_map(preset, set_, seed, observation, diffuse, mask, held)
+    if run is None:
         from gcesbi.simulation import SkyModel
 
         with timer(quiet).step("Build the sky model"):
             model = SkyModel.build(settings.sky_of_maps)
         run = Run.create(out, settings, model if given is None else model.for_observation(given), overwrite=overwrite)
-        seen = given if given is not None else mock_observation(run)[0]
-        run.write_observation(seen)
+        claim(run)
+    else:
+        claim(run)
+        run = Run.begin(out, settings)
+    if given is None and not run.has_observation and not (run.folder / "simulations").exists():
+        given = mock_observation(run)[0]
+    seen = run.observe(given)
     posterior: Posterior
     if method is Fit.poisson:
-        posterior = _fit_poisson(run, seen)
+        posterior, store = _fit_poisson(run, seen)
     else:
         checkpoint = run.folder / "nptf.checkpoint.h5"
         posterior = fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, not quiet, checkpoint)
-        print_problems(Console(), posterior)
+        print_problems(Console(markup=False), posterior)
+        store = partial(checkpoint.unlink, missing_ok=True)
+    print_table(Console(markup=False), comparison_table({posterior.method: posterior}, run.model.bins))
     run.write_posterior(method.value, posterior)
-    print_table(Console(), comparison_table({posterior.method: posterior}, run.model.bins))
+    store()
 
 
-def _fit_poisson(run: Run, seen: Observation) -> Posterior:
-    """Fit, say what it finds and what speaks against it, and write ``poisson.json`` and ``poisson.html``."""
+def _fit_poisson(run: Run, seen: Observation) -> tuple[Posterior, Callable[[], None]]:
+    """Fit, say what it finds and what speaks against it; comes back with what stores ``poisson.json`` and its page."""
     from gcesbi.baselines import PoissonFit, goodness_of_fit
     from gcesbi.cli.console import print_table
     from gcesbi.report.html import write_report
@@ -87,12 +97,15 @@ def _fit_poisson(run: Run, seen: Observation) -> Posterior:
     result = PoissonFit(run.model.for_observation(seen), seen).run()
     judged = goodness_of_fit(result, seed=run.settings.seed)
     again = judged.refit() if judged.deviant else None
-    Console().print(f"ln L = {result.log_likelihood:.6f}, KKT residual {result.kkt_residual:.1e}")
-    print_table(Console(), norm_table(result), "Poisson fit")
-    Console().print(goodness_lines(judged, again), highlight=False)
+    Console(markup=False).print(f"ln L = {result.log_likelihood:.6f}, KKT residual {result.kkt_residual:.1e}")
+    print_table(Console(markup=False), norm_table(result), "Poisson fit")
+    Console(markup=False).print(goodness_lines(judged, again), highlight=False)
     if judged.deviant:
-        print_table(Console(), deviant_table(judged), "Deviant pixels")
+        print_table(Console(markup=False), deviant_table(judged), "Deviant pixels")
     figures = poisson_figures(result, judged, again)
-    run.write_json("poisson.json", figures)
-    write_report(run.folder / "poisson.html", poisson_report(result, judged, again, figures))
-    return result.posterior()
+
+    def store() -> None:
+        run.write_json("poisson.json", figures)
+        write_report(run.folder / "poisson.html", poisson_report(result, judged, again, figures))
+
+    return result.posterior(), store

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from gcesbi.cli.options import claim
 from gcesbi.cli.process import CORES
 
 if TYPE_CHECKING:
@@ -37,8 +38,12 @@ def simulate(
     out: Annotated[Path, typer.Option(help="Run folder; a simulation that was interrupted there goes on.")],
     observation: Folder = None,
     preset: Annotated[
-        str, typer.Option(help="images, images-4gev, images-paper, images-test, or a TOML file of your own.")
-    ] = "images",
+        str | None,
+        typer.Option(
+            help="images (by default), images-4gev, images-paper, images-test, or a TOML file of your own; "
+            "else what a run has."
+        ),
+    ] = None,
     set_: Annotated[list[str], typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")] = [],  # noqa: B006 - typer's way
     seed: Annotated[int | None, typer.Option(help="Seed of everything random; the preset's if not given.")] = None,
     workers: Annotated[int, typer.Option(help="Threads that simulate.", min=1)] = CORES,
@@ -52,11 +57,16 @@ def simulate(
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.settings import IMAGES, load_settings
 
-    run = Run.begin(out, load_settings(preset, set_, seed, images=observation, kind=IMAGES), overwrite=overwrite)
+    made = (out / "run.json").is_file() and not overwrite
+    base = preset or (Run.open(out).settings if made else "images")
+    run = Run.begin(out, load_settings(base, set_, seed, images=observation, kind=IMAGES), overwrite=overwrite)
+    claim(run)
     run.simulate(workers, progress=not quiet, backend="threads")
     sets = run.images
     n = sum(sum(sets.n_images(free).values()) for free in (False, True))
-    Console().print(f"{n} images of {len(sets.training)} training and {len(sets.testing)} testing models in {out}")
+    Console(markup=False).print(
+        f"{n} images of {len(sets.training)} training and {len(sets.testing)} testing models in {out}"
+    )
 
 
 @images_app.command(epilog="Example: gcesbi images train runs/i")
@@ -74,10 +84,12 @@ def train(
     from gcesbi.report.images import evaluation_table
 
     opened = Run.open(run)
+    claim(opened)
     for name, history in opened.train(only or None, progress=not quiet).items():
-        Console().print(f"{name}: {history.maps} images presented, {history.maps_per_second:.0f} a second")
+        Console(markup=False).print(f"{name}: {history.maps} images presented, {history.maps_per_second:.0f} a second")
     if (opened.folder / "evaluation.json").is_file():
-        print_table(Console(), evaluation_table(opened.read_json("evaluation.json")), "f_src on images not learnt from")
+        table = evaluation_table(opened.read_json("evaluation.json"))
+        print_table(Console(markup=False), table, "f_src on images not learnt from")
 
 
 @images_app.command(epilog="Example: gcesbi images infer runs/gc --observation data/fermi-gc-4gev")
@@ -91,17 +103,20 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
     from gcesbi.report.images import answer_table
 
     opened, timer = Run.open(run), _timer(quiet)
+    claim(opened)
     with timer.step("Build the sky model"):
         opened.images.model(opened.images.training[0])
     seen = _seen(opened, observation)
     with timer.step("Infer"):
         answer = opened.infer(seen)
     opened.write_json("inference.json", answer.to_dict())
-    print_table(Console(), answer_table(answer), "How much of the excess is sources?")
+    print_table(Console(markup=False), answer_table(answer), "How much of the excess is sources?")
     fewest, most = answer.photons_known
-    Console().print(f"{answer.photons} photons (images held out: {fewest} to {most}), p-value {answer.p_value:.3g}")
+    Console(markup=False).print(
+        f"{answer.photons} photons (images held out: {fewest} to {most}), p-value {answer.p_value:.3g}"
+    )
     for caveat in answer.caveats:
-        Console().print(f"- {caveat}", highlight=False)
+        Console(markup=False).print(f"- {caveat}", highlight=False)
 
 
 @images_app.command(epilog="Example: gcesbi images fit runs/i --images 10")
@@ -120,9 +135,10 @@ def fit(
     from gcesbi.report.images import fits_table
 
     opened, timer = Run.open(run), _timer(quiet)
+    claim(opened)
     with timer.step("Fit templates"):
         fits = fit_images(opened, images)
-    print_table(Console(), fits_table(fits), "Excess in template fits")
+    print_table(Console(markup=False), fits_table(fits), "Excess in template fits")
 
 
 def _seen(run: Run, folder: Path | None) -> Observation:
@@ -136,11 +152,11 @@ def _seen(run: Run, folder: Path | None) -> Observation:
         return real
     seen, truth = mock_image(run)
     told = ", ".join(f"{name} = {value:.3f}" for name, value in truth.items())
-    Console().print(f"a simulated image of {run.images.testing[0]}: {told}", highlight=False)
+    Console(markup=False).print(f"a simulated image of {run.images.testing[0]}: {told}", highlight=False)
     return seen
 
 
 def _timer(quiet: bool) -> Timer:
     from gcesbi.cli.console import Timer
 
-    return Timer(Console(), bar=not quiet)
+    return Timer(Console(markup=False), bar=not quiet)

@@ -15,6 +15,8 @@ __all__ = ["infer"]
 
 PRETRAINED = Path("runs/pretrained")
 """Where `infer --pretrained` puts its run unless told otherwise."""
+REFUSED = 3
+"""Exit status where the networks' model could not have produced the map."""
 
 
 def infer(
@@ -22,7 +24,7 @@ def infer(
         Path | None, typer.Argument(help="Run folder; with --pretrained it may be new.", show_default=False)
     ] = None,
     observation: Map = None,
-    mask: Mask = "3fgl",
+    mask: Mask = None,
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Ask the networks that ship with the package; needs no training.")
     ] = False,
@@ -31,7 +33,8 @@ def infer(
 ) -> None:
     """Ask trained networks about a map (the run's own if none is given), print tables and store the posterior.
 
-    The gate says whether the networks' model could have produced the map; it is calibrated at the first call.
+    The gate says first whether the networks' model could have produced the map, and the exit status is 3 if not; it is
+    calibrated at the first call.
     """
     from gcesbi.analysis.gate import judge
     from gcesbi.analysis.infer import infer as ask
@@ -54,14 +57,17 @@ def infer(
     with steps.step("Infer"):
         posteriors = {"networks": ask(found, seen, force=force), **infer_neural_posteriors(found, seen, force=force)}
     model, networks = found.model, posteriors["networks"]
-    print_table(Console(), comparison_table(posteriors, model.bins))
-    if model.n_energy > 1:
-        print_table(Console(), spectra_table(networks), "E² dN/dE [GeV / cm² / s]")
-    for statement in statements(networks):
-        Console().print(statement)
     with steps.step("Ask the gate whether it is a map of the model"):
         verdict = judge(found, seen)
-    Console().print(str(verdict))
+    if not verdict.accepted:
+        Console(markup=False).print(f"REFUSED: {verdict}", style="bold red", highlight=False)
+    print_table(Console(markup=False), comparison_table(posteriors, model.bins))
+    if model.n_energy > 1:
+        print_table(Console(markup=False), spectra_table(networks), "E² dN/dE [GeV / cm² / s]")
+    for statement in statements(networks):
+        Console(markup=False).print(statement)
+    if verdict.accepted:
+        Console(markup=False).print(str(verdict))
     with steps.step("Write the page"):
         figures = inference_figures(posteriors, verdict)
         for name, posterior in posteriors.items():
@@ -70,4 +76,6 @@ def infer(
         found.write_json("gate.json", figures["gate"])
         page = inference_report(model, posteriors, verdict, subtitle=str(found.folder), data=figures)
         path = write_report(found.folder / "infer.html", page)
-    Console().print(f"report: {path}")
+    Console(markup=False).print(f"report: {path}")
+    if not verdict.accepted:
+        raise typer.Exit(REFUSED)

@@ -20,7 +20,19 @@ from gcesbi.cli.fit import fit
 from gcesbi.cli.images import images_app
 from gcesbi.cli.infer import infer
 from gcesbi.cli.networks import export, poisson_fraction, simulate, train
-from gcesbi.cli.options import Diffuse, Map, Mask, Overwrite, Preset, Quiet, Seed, Set, Workers, settings_and_map
+from gcesbi.cli.options import (
+    Diffuse,
+    Map,
+    Mask,
+    Overwrite,
+    Preset,
+    Quiet,
+    Seed,
+    Set,
+    Workers,
+    claims,
+    settings_and_map,
+)
 from gcesbi.cli.process import CORES, set_threads
 from gcesbi.cli.validate import validate_app
 from gcesbi.errors import InputError
@@ -37,12 +49,13 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        Console().print(version("gcesbi"), highlight=False)
+        Console(markup=False).print(version("gcesbi"), highlight=False)
         raise typer.Exit
 
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
     ] = False,
@@ -51,6 +64,7 @@ def _options(
         typer.Option(help="Cores for each computation of networks; OMP_NUM_THREADS, else all, if not given."),
     ] = None,
 ) -> None:
+    context.call_on_close(claims.close)
     set_threads(threads)
 
 
@@ -59,8 +73,8 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Run folder to make.")] = Path("runs/quickstart"),
     observation: Map = None,
     diffuse: Diffuse = None,
-    mask: Mask = "3fgl",
-    preset: Preset = "quick",
+    mask: Mask = None,
+    preset: Preset = None,
     set_: Set = [],  # noqa: B006 - typer's way
     seed: Seed = None,
     workers: Workers = CORES,

@@ -20,6 +20,7 @@ from gcesbi.cli.options import (
     Seed,
     Set,
     Workers,
+    claim,
     opened,
     settings_and_map,
     timer,
@@ -34,8 +35,8 @@ def simulate(
     n: Annotated[int | None, typer.Option(help="Training maps, in place of the preset's number.")] = None,
     observation: Annotated[Path | None, typer.Option(help="Data folder, or its name, whose sky is simulated.")] = None,
     diffuse: Diffuse = None,
-    mask: Mask = "3fgl",
-    preset: Preset = "quick",
+    mask: Mask = None,
+    preset: Preset = None,
     set_: Set = [],  # noqa: B006
     seed: Seed = None,
     workers: Annotated[int, typer.Option(help="Processes (or threads) that simulate.")] = CORES,
@@ -54,17 +55,19 @@ def simulate(
     from gcesbi.analysis.run import Run
 
     changes = [*set_, *([] if n is None else [f"simulation.n_train={n}"])]
-    settings, _ = settings_and_map(preset, changes, seed, observation, diffuse, mask)
     made = (out / "run.json").is_file() and not overwrite
+    held = Run.open(out).settings if made else None
+    settings, _ = settings_and_map(preset, changes, seed, observation, diffuse, mask, held)
     with nullcontext() if made else timer(quiet).step("Build the sky model"):
         run = Run.begin(out, settings, overwrite=overwrite)
+    claim(run)
     chosen = (backend or (Draw.loky if scheduler is None else Draw.dask)).value
     repaired = simulate_step.simulate(
         run, workers, progress=not quiet, backend=chosen, scheduler=scheduler, repair=repair
     )
     if repair:
-        Console().print(f"repaired: {', '.join(repaired) or 'nothing was damaged'}")
-    Console().print(f"{len(run.store)} maps in {run.store.url}")
+        Console(markup=False).print(f"repaired: {', '.join(repaired) or 'nothing was damaged'}")
+    Console(markup=False).print(f"{len(run.store)} maps in {run.store.url}")
 
 
 def train(
@@ -79,8 +82,9 @@ def train(
     from gcesbi.analysis.run import Run
     from gcesbi.estimators.training.devices import is_main_process
 
-    console = Console(quiet=Run.open(run).settings.training.devices > 1 and not is_main_process())
-    found, _ = opened(run, quiet, console=console)
+    main = is_main_process(Run.open(run).settings.training.devices)
+    console = Console(quiet=not main, markup=False)
+    found, _ = opened(run, quiet, console=console, writes=main)
     histories = train_step.train(found, progress=not quiet, only=only or None)
     for name, history in histories.items():
         console.print(f"{name}: {history.maps} maps presented, {history.maps_per_second:.0f} a second")
@@ -96,7 +100,7 @@ def poisson_fraction(
     from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 
     history = train_poisson_fraction(opened(run, quiet)[0], n, workers, progress=not quiet)
-    Console().print(
+    Console(markup=False).print(
         f"poisson_fraction: {history.n_train} median SCDs; on {history.n_validation} others {history.coverage_90:.1%} "
         f"inside the 90 % interval, {history.below_95:.1%} below the 95 % limit"
     )
@@ -113,6 +117,6 @@ def export(
     from gcesbi.analysis.run import Run
 
     Run.check_free(out)
-    write(opened(run, quiet)[0], out, workers, progress=not quiet)
+    write(opened(run, quiet, writes=False)[0], out, workers, progress=not quiet)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    Console().print(f"{size / 1e6:.1f} MB in {out}")
+    Console(markup=False).print(f"{size / 1e6:.1f} MB in {out}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +32,8 @@ __all__ = [
     "Seed",
     "Set",
     "Workers",
+    "claim",
+    "claims",
     "map_for",
     "map_of_model",
     "opened",
@@ -55,7 +58,10 @@ class Draw(StrEnum):
     dask = "dask"
 
 
-Preset = Annotated[str, typer.Option(help="test, quick, default, paper, or a TOML file of your own.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="test, quick (by default), default, paper, or a TOML file of your own; else what a run has."),
+]
 Set = Annotated[list[str], typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random; the preset's if not given.")]
 Workers = Annotated[int, typer.Option(help="Threads that simulate.")]
@@ -66,61 +72,96 @@ Map = Annotated[
     typer.Option("--observation", help="Data folder, its name, or HEALPix FITS file; a mock if not given."),
 ]
 Diffuse = Annotated[str | None, typer.Option(help="Interstellar model of a data folder: O, A, F or p6v11.")]
-Mask = Annotated[str, typer.Option(help="Source mask of a data folder: 3fgl, 4fgl or none.")]
+Mask = Annotated[str | None, typer.Option(help="Source mask of a data folder: 3fgl (by default), 4fgl or none.")]
+claims = ExitStack()
+"""What a command holds until it ends; the command line closes it."""
+
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
 
 
-def opened(folder: Path, quiet: bool, *, console: Console | None = None) -> tuple[Run, Timer]:
-    """A run that exists, its sky model built, and the timer of its steps."""
+def opened(folder: Path, quiet: bool, *, console: Console | None = None, writes: bool = True) -> tuple[Run, Timer]:
+    """A run that exists, its sky model built, and the timer of its steps; nobody else `writes` it until the end."""
     from gcesbi.analysis.run import Run
 
     run, steps = Run.open(folder), timer(quiet, console)
+    if writes:
+        claim(run)
     with steps.step("Build the sky model"):
         _ = run.model
     return run, steps
+
+
+def claim(run: Run) -> None:
+    """Be the one process that writes a run until the present command ends."""
+    claims.enter_context(run.writing())
 
 
 def timer(quiet: bool, console: Console | None = None) -> Timer:
     """Tells the time of every step."""
     from gcesbi.cli.console import Timer
 
-    return Timer(console or Console(), bar=not quiet)
+    return Timer(console or Console(markup=False), bar=not quiet)
 
 
 def settings_and_map(
-    preset: str, changes: list[str], seed: int | None, path: Path | None, diffuse: str | None, mask: str
+    preset: str | None,
+    changes: list[str],
+    seed: int | None,
+    path: Path | None,
+    diffuse: str | None,
+    mask: str | None,
+    held: RunSettings | None = None,
 ) -> tuple[RunSettings, Observation | None]:
-    """Settings, and the map they are for: of the folder's own sky if `path` is a data folder."""
+    """Settings, and the map they are for: of the folder's own sky if `path` is a data folder.
+
+    What is not given is as a run has `held` it so far, where there is one.
+    """
     from gcesbi.analysis.settings import load_settings
-    from gcesbi.io import read_observation
+
+    base, sky = preset or held or "quick", None
+    place = _located(path, diffuse=diffuse, mask=mask)
+    if place is not None and place.is_dir():
+        sky = _folder_sky(place, diffuse, mask, held)
+    settings = load_settings(base, changes, seed, sky)
+    return settings, None if place is None else _read_for(settings, place)
+
+
+def _folder_sky(place: Path, diffuse: str | None, mask: str | None, held: RunSettings | None) -> dict[str, Any]:
+    """The sky of a data folder, as a run has held it so far."""
+    before = held.sky.model_dump(mode="json") if held is not None and held.sky.kind == "folder" else {}
+    given: dict[str, Any] = {"kind": "folder", "path": str(place.resolve())}
+    given |= {} if diffuse is None else {"diffuse": diffuse}
+    given |= {} if mask is None else {"mask": _mask(mask)}
+    return before | given
+
+
+def _located(path: Path | None, **of_folders: str | None) -> Path | None:
+    """Where a map lies; raise InputError if an option that only a data folder has is given with anything else."""
     from gcesbi.io.data import located
 
-    if path is None:
-        if diffuse is not None:
-            raise InputError(f"diffuse: needs --observation with a data folder, got {diffuse!r} without")
-        return load_settings(preset, changes, seed), None
-    path = located(path, "observation")
-    if not path.is_dir():
-        settings = load_settings(preset, changes, seed)
-        sky = settings.sky_of_maps
-        return settings, read_observation(path, sky.radius, sky.band, nside=sky.nside)
-    given: dict[str, Any] = {"kind": "folder", "path": str(path.resolve()), "mask": _mask(mask)}
-    settings = load_settings(preset, changes, seed, given | {"diffuse": diffuse or "O"})
-    return settings, _read_for(settings, path, mask)
+    place = None if path is None else located(path, "observation")
+    for name, value in of_folders.items():
+        if value is not None and (place is None or not place.is_dir()):
+            got = "without" if place is None else f"with {str(place)!r}"
+            raise InputError(f"{name}: needs --observation with a data folder, got {value!r} {got}")
+    return place
 
 
-def _read_for(settings: RunSettings, path: Path, mask: str) -> Observation:
+def _read_for(settings: RunSettings, place: Path, mask: str | None = "") -> Observation:
+    """The map at a place in the region of some settings; a folder's mask is theirs if none is given."""
     from gcesbi.io import read_observation
-    from gcesbi.io.data import located
 
-    path = located(path, "observation")
     sky = settings.sky_of_maps
-    return read_observation(path, sky.radius, sky.band, _mask(mask) if path.is_dir() else None, nside=sky.nside)
+    mask = getattr(sky, "mask", "3fgl") if mask == "" else mask
+    return read_observation(place, sky.radius, sky.band, mask if place.is_dir() else None, nside=sky.nside)
 
 
-def map_for(run: Run, path: Path | None, mask: str) -> Observation:
+def map_for(run: Run, path: Path | None, mask: str | None) -> Observation:
     """The map at `path`, or the run's own."""
-    return run.observation() if path is None else _read_for(run.settings, path, mask)
+    place = _located(path, mask=mask)
+    if place is None:
+        return run.observation()
+    return _read_for(run.settings, place, "" if mask is None else _mask(mask))
 
 
 def _mask(mask: str) -> str | None:
@@ -129,12 +170,13 @@ def _mask(mask: str) -> str | None:
     return None if mask == "none" else mask
 
 
-def map_of_model(run: Run, path: Path | None, mask: str) -> Observation | None:
+def map_of_model(run: Run, path: Path | None, mask: str | None) -> Observation | None:
     """The map at `path`, which must have the pixels of the run's model; else the run's own, if it has such a one."""
     if path is None:
+        _located(path, mask=mask)
         own = run.observation() if run.has_observation else None
         return own if own is not None and own.counts.shape == run.model.exposure.shape else None
-    observation = _read_for(run.settings, path, mask)
+    observation = map_for(run, path, mask)
     if run.model.for_observation(observation) is not run.model:
         raise InputError(
             f"observation: must have the {run.model.region.n_pix} pixels of the run's model, has "
@@ -147,8 +189,8 @@ def write_page(run: Run, name: str, report: Report, steps: Timer) -> None:
     """Write a page and its numbers, and say what it says."""
     from gcesbi.report.html import write_report
 
+    Console(markup=False).print(report.verdict)
     run.write_json(f"{name}.json", report.data or {})
     with steps.step("Write the report"):
         path = write_report(run.folder / f"{name}.html", report)
-    Console().print(report.verdict)
-    Console().print(f"report: {path}")
+    Console(markup=False).print(f"report: {path}")

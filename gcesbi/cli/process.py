@@ -26,6 +26,7 @@ def set_threads(threads: int | None = None) -> None:
         If there are not so many cores, or none is wanted.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ["MPLBACKEND"] = "agg"  # that of a notebook is in the environment of its commands, not at hand there
     if threads is None:
         return
     if not 1 <= threads <= CORES:

@@ -58,7 +58,7 @@ def quickstart(
             f"training.devices: must be 1 in the quickstart, which every device would start anew, got "
             f"{settings.training.devices}; use gcesbi simulate, train and infer"
         )
-    timer = Timer(console or Console(), bar=progress)
+    timer = Timer(console or Console(markup=False), bar=progress)
     run, observation, truth = begin(folder, settings, observation, overwrite, timer.step)
     with timer.step("Simulate maps", own_bar=True):
         simulate_step.simulate(run, workers, progress, backend="threads")  # a short job, with the model at hand

@@ -43,7 +43,7 @@ Map = Annotated[Path | None, typer.Option("--observation", help="Data folder or 
 def validate_run(
     run: RunFolder,
     observation: Map = None,
-    mask: Mask = "3fgl",
+    mask: Mask = None,
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
@@ -74,7 +74,7 @@ def validate_run(
 def gate(
     run: RunFolder,
     observation: Map = None,
-    mask: Mask = "3fgl",
+    mask: Mask = None,
     n: Annotated[int, typer.Option(help="Fresh maps of the model to calibrate on.", min=1200)] = 3072,
     false_alarm: Annotated[float, typer.Option(help="Share of the model's own maps that are turned away.")] = 0.01,
     workers: Workers = 1,
@@ -86,12 +86,14 @@ def gate(
     tried, steps = opened(run, quiet)
     seen = map_of_model(tried, observation, mask)
     with steps.step("Calibrate the gate", own_bar=True):
-        found = calibrate_gate(tried, n, false_alarm, workers, progress=not quiet)
-    Console().print(f"gate: {tried.folder / 'gate.npz'}")
-    if seen is not None:
-        verdict = found.verdict(seen.counts)
+        found = calibrate_gate(tried, n, false_alarm, workers, progress=not quiet, keep=False)
+    verdict = None if seen is None else found.verdict(seen.counts)
+    if verdict is not None:
+        Console(markup=False).print(str(verdict))
+    found.save(tried.folder / "gate.npz")
+    if verdict is not None:
         tried.write_json("gate.json", verdict.to_dict())
-        Console().print(str(verdict))
+    Console(markup=False).print(f"gate: {tried.folder / 'gate.npz'}")
 
 
 @validate_app.command("mismodel", hidden=True)  # its name in version 0.1
@@ -99,7 +101,7 @@ def gate(
 def misspecification(
     run: RunFolder,
     observation: Map = None,
-    mask: Mask = "3fgl",
+    mask: Mask = None,
     n: Annotated[int, typer.Option(help="Maps of each sky.", min=100)] = 512,
     twin: Annotated[
         Path | None, typer.Option(help="A run of the same sky, as with network.energy=summed, on the same maps.")
@@ -117,7 +119,7 @@ def misspecification(
 
     tried, steps = opened(run, quiet)
     seen = map_of_model(tried, observation, mask)
-    second = None if twin is None else opened(twin, quiet=True)[0]
+    second = None if twin is None else opened(twin, quiet=True, writes=False)[0]
     with steps.step("Judge the networks on misspecified maps", own_bar=True):
         found = evaluate_misspecified(
             tried, n_maps=n, observation=seen, twin=second, workers=workers, progress=not quiet
@@ -129,7 +131,7 @@ def misspecification(
 def inject(
     run: RunFolder,
     observation: Map = None,
-    mask: Mask = "3fgl",
+    mask: Mask = None,
     flux: Annotated[
         list[float] | None, typer.Option(help="Flux to inject, photons / cm² / s; four by default. Repeatable.")
     ] = None,
@@ -184,7 +186,7 @@ def compare(
     from gcesbi.report.misspecification import comparison_report
 
     first, steps = opened(run, quiet)
-    second, _ = opened(other, quiet=True)
+    second, _ = opened(other, quiet=True, writes=False)
     names = (run.name, other.name) if run.name != other.name else (str(run), str(other))
     with steps.step("Compare the networks"):
         found = compare_runs(first, second, names)

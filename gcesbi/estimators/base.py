@@ -22,6 +22,7 @@ from gcesbi.estimators.training.loop import train
 from gcesbi.estimators.training.settings import TrainingHistory, TrainingSettings
 from gcesbi.estimators.training.trainable import Batch, Trainable
 from gcesbi.networks import ChebyshevEncoder, CountsInput, FaceEncoder, MapEmbedding
+from gcesbi.networks.defaults import own_defaults
 from gcesbi.networks.inputs import ENERGIES
 from gcesbi.networks.layers import check_sizes
 from gcesbi.simulation.simulations import Simulations
@@ -130,11 +131,11 @@ class Estimator(Trainable):
         self.names = _checked_names(names)
         self.network = network or self.network_settings()
         self.fingerprint = fingerprint
-        with torch.random.fork_rng(devices=[]):
+        with own_defaults(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.embedding = self._embedding()
             self.head = self._head()
-        self.register_buffer("prepared", torch.tensor(False))
+            self.register_buffer("prepared", torch.tensor(False))
         self.eval()
 
     @classmethod
@@ -200,7 +201,8 @@ class Estimator(Trainable):
             if isinstance(each, Simulations):
                 self.check_counts(each.counts[:1])
         settings = settings or TrainingSettings()
-        return train(self, maps, settings, validation, progress=progress, checkpoint=checkpoint, log=log)
+        with own_defaults():
+            return train(self, maps, settings, validation, progress=progress, checkpoint=checkpoint, log=log)
 
     def check_counts(self, counts: NDArray) -> None:
         """Raise InputError unless counts are (n, n_energy, n_pix) of this estimator."""
@@ -218,7 +220,9 @@ class Estimator(Trainable):
         self.eval()
         batch_size = min(256, 1 + _PIXELS_AT_ONCE // self.exposure.size)
         for start in range(0, len(counts), batch_size):
-            yield self(torch.from_numpy(counts[start : start + batch_size].astype(np.float32)))
+            with own_defaults():
+                found = self(torch.from_numpy(counts[start : start + batch_size].astype(np.float32)))
+            yield found
 
     def identity(self) -> dict[str, Any]:
         """All that must agree for weights to be used: kind, sky, labels, network sizes, model."""

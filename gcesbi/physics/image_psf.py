@@ -25,10 +25,10 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.sky.compiled import njit
 from gcesbi.sky.image import ImageGeometry
 from gcesbi.sky.observation import RadialPSF
 

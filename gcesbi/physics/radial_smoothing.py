@@ -14,13 +14,13 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from gcesbi.errors import InputError
 from gcesbi.physics.image_psf import DensityTable, density_at
 from gcesbi.physics.radial_image import disc_mean
+from gcesbi.sky.compiled import njit
 from gcesbi.sky.observation import RadialPSF
 
 __all__ = ["RadialSmoother"]

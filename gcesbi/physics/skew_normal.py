@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr, owens_t
 from scipy.stats import norm
 
 from gcesbi.errors import InputError
+from gcesbi.sky.compiled import njit
 
 __all__ = ["SMALLEST_OMEGA2", "cdf", "check_omega2", "log_pdf", "pdf_scalar", "rvs"]
 

@@ -16,11 +16,11 @@ import math
 
 import healpy as hp
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from gcesbi.physics.psf import PSF
+from gcesbi.sky.compiled import njit
 from gcesbi.sky.healpix import BELT, pixel_of, position_in, ring_and_column, xy_of_pixel
 from gcesbi.sky.region import Region
 

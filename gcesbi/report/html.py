@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import csv
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,6 +20,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from gcesbi.errors import InputError
+from gcesbi.io.files import write_text
 
 __all__ = ["FigureBlock", "Report", "Section", "TableBlock", "render_report", "write_report"]
 
@@ -178,10 +178,5 @@ def write_report(path: str | Path, report: Report) -> Path:
     target = Path(path)
     if not target.parent.is_dir():
         raise InputError(f"path: the folder of the report must exist, got {target}")
-    page = render_report(report)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        return temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(target, render_report(report))
+    return target

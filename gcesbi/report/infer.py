@@ -23,8 +23,10 @@ def statements(networks: Posterior) -> tuple[str, ...]:
 
 
 def inference_figures(posteriors: Mapping[str, Posterior], verdict: GateVerdict) -> dict[str, Any]:
-    """All numbers of an inference, ready for JSON."""
-    return {"posteriors": {n: posterior_figures(p) for n, p in posteriors.items()}, "gate": verdict.to_dict()}
+    """All numbers of an inference, ready for JSON; those of a map that the gate turns away say so."""
+    refused = {} if verdict.accepted else {"refused": str(verdict)}
+    figures = {name: refused | posterior_figures(posterior) for name, posterior in posteriors.items()}
+    return {"posteriors": figures, "gate": verdict.to_dict()}
 
 
 def inference_report(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.special import gammaln, xlogy
+
+from gcesbi.sky.compiled import njit
 
 __all__ = ["alias_table", "fast_state", "poisson", "turned", "two_or_more", "uniform"]
 

@@ -18,7 +18,6 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
@@ -26,6 +25,7 @@ from gcesbi.physics.source_flux import PowerLawFluxes
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import Simulator, displacements, smallest_counts
+from gcesbi.sky.compiled import njit
 
 __all__ = ["ImageSimulator", "ImageSources"]
 

@@ -37,11 +37,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from gcesbi.physics.skew_normal import pdf_scalar
 from gcesbi.simulation.draws import fast_state, poisson, turned, two_or_more, uniform
+from gcesbi.sky.compiled import njit
 from gcesbi.sky.healpix import pixel_of, position_in
 
 __all__ = ["DRAWS", "Sky", "Source", "draw_poisson", "draw_population"]

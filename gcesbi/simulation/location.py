@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +58,14 @@ class Place:
     def is_private(self) -> bool:
         """Whether no other process can see it."""
         return self.url.startswith("memory://")
+
+    @property
+    def room(self) -> int | None:
+        """Bytes that are free on the disk; None where that is not known."""
+        if not self.is_local:
+            return None
+        there = next(folder for folder in (Path(self.url), *Path(self.url).parents) if folder.exists())
+        return shutil.disk_usage(there).free
 
     def names(self) -> set[str]:
         """Names of the files that are there."""

@@ -14,6 +14,7 @@ A worker that dies, out of memory or killed, is replaced, and the shards it had 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -37,6 +38,7 @@ PATIENCE = 30.0
 """Seconds to wait for a scheduler."""
 _ATTEMPTS = 3  # deaths in a row, with nothing finished between them, that end a job
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_ADDRESS = re.compile(r"(\w+://)?[^\s/:]+:\d{1,5}|(inproc|ucx)://\S+")
 _AHEAD = 4  # tasks handed to a cluster for each thread of it
 
 
@@ -123,6 +125,8 @@ def check_backend(backend: str, workers: int, scheduler: str | None, place: Plac
         raise InputError(f"workers: must be at least 1, got {workers}")
     if (backend == Backend.dask) != (scheduler is not None):
         raise InputError(f"scheduler: the dask backend, and no other, needs one (tcp://...), got {scheduler!r}")
+    if scheduler is not None and not _ADDRESS.fullmatch(scheduler):
+        raise InputError(f"scheduler: must be an address such as tcp://host:8786, got {scheduler!r}")
     if backend != Backend.threads and place.is_private:
         raise InputError(f"backend: {place.url!r} is seen by this process only; must be threads, got {backend!r}")
 

@@ -29,6 +29,7 @@ from gcesbi.simulation.components import PointSourceTemplate
 from gcesbi.simulation.draws import alias_table
 from gcesbi.simulation.expected import expected_sources
 from gcesbi.simulation.model import Emission, SkyModel
+from gcesbi.simulation.seeds import checked_seed
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.healpix import xy_of_pixel
 from gcesbi.sky.observation import Observation, RadialPSF
@@ -82,7 +83,7 @@ class Simulator:
         Seeded by torch's generator: ``torch.manual_seed`` makes it reproducible.
         """
         theta = torch.atleast_2d(torch.as_tensor(theta))
-        seed = int(torch.randint(2**62, ()))
+        seed = int(torch.randint(2**62, (), device="cpu"))
         drawn = self.draw(theta.detach().cpu().double().numpy(), np.random.default_rng(seed))
         return torch.as_tensor(drawn.counts.astype(np.float32))
 
@@ -121,7 +122,7 @@ class Simulator:
 
     def shard(self, k: int, seed: int) -> Simulations:
         """Shard `k` of a sample: :data:`SHARD` maps with parameters from the prior."""
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(k,)))
+        rng = np.random.default_rng(np.random.SeedSequence(checked_seed(seed), spawn_key=(k,)))
         return self.draw(self.model.prior().draw(SHARD, rng), rng)
 
     def shards(self, n: int, seed: int, workers: int = 1) -> Iterator[Simulations]:
@@ -162,7 +163,8 @@ class Simulator:
 
     def observe(self, theta: NDArray[np.float64], seed: int = 0) -> tuple[Observation, Simulations]:
         """Draw one mock observation of parameters (n_parameter,), with its labels (a batch of one)."""
-        drawn = self.draw(np.atleast_2d(np.asarray(theta, dtype=np.float64)), np.random.default_rng(seed))
+        rng = np.random.default_rng(checked_seed(seed))
+        drawn = self.draw(np.atleast_2d(np.asarray(theta, dtype=np.float64)), rng)
         model = self.model
         return Observation(drawn.counts[0], model.exposure, model.energy_edges, model.region, model.psf), drawn
 

@@ -21,6 +21,7 @@ from gcesbi.errors import InputError
 from gcesbi.simulation.location import Place
 from gcesbi.simulation.parallel import ShardJob, check_backend, draw_shards, shard_name
 from gcesbi.simulation.rebuild import Recipe
+from gcesbi.simulation.seeds import checked_seed
 from gcesbi.simulation.shard_file import SCHEMA, Stamp, decode_shard
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import SHARD, Simulator
@@ -97,7 +98,7 @@ class SimulationStore:
         InputError
             If the folder holds maps of another model or seed.
         """
-        place = Place.at(folder)
+        place, seed = Place.at(folder), checked_seed(seed)
         wanted = cls(place, Recipe.of(simulator.model), seed, simulator.draws)
         if _CARD in place.names():
             found = cls.open(folder)
@@ -150,8 +151,8 @@ class SimulationStore:
         Raises
         ------
         InputError
-            If the simulator's model or version is not the store's, an argument breaks a rule, or the disk is full; the
-            store then holds whole shards only, and the same call goes on.
+            If the simulator's model or version is not the store's, an argument breaks a rule, the disk cannot hold so
+            many maps, or it is full; the store then holds whole shards only, and the same call goes on.
         """
         if n < 1 or workers < 1:
             raise InputError(f"n, workers: must be at least 1, got {n}, {workers}")
@@ -160,6 +161,7 @@ class SimulationStore:
         self.place.sweep()
         n_shard = -(-n // SHARD)
         there = self._numbers()
+        self._check_room(simulator, n_shard - len(there))
         missing = [k for k in range(n_shard) if k not in there]
         if missing:
             self._check_draws(simulator)
@@ -215,6 +217,16 @@ class SimulationStore:
             raise InputError(
                 f"simulations: {self.url!r} holds maps of model {self.fingerprint}, asked for "
                 f"{simulator.model.fingerprint} ({_difference(self.recipe, Recipe.of(simulator.model))})"
+            )
+
+    def _check_room(self, simulator: Simulator, n_shard: int) -> None:
+        """Raise InputError where the disk cannot hold so many more shards, each of this least size."""
+        labels = 8 * len(simulator.model.prior().names)
+        needed, free = max(n_shard, 0) * SHARD * (labels + simulator.model.exposure.size // 20), self.place.room
+        if free is not None and needed > free:
+            raise InputError(
+                f"n: {n_shard * SHARD} more maps take at least {needed // 10**6} MB, {self.url!r} has "
+                f"{free // 10**6} MB left"
             )
 
     def _check_draws(self, simulator: Simulator) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from gcesbi.sky.compiled import njit
 
 __all__ = ["BELT", "pixel_of", "position_in", "ring_and_column", "xy_of_pixel"]
 

@@ -365,7 +365,7 @@ def test_no_maps_are_refused(toy, few, short):
         ("weight_decay", -1.0, "weight_decay: must not be negative, got -1.0"),
         ("max_seconds", 0.0, "max_seconds: must be positive, got 0.0"),
         ("patience", 0, "patience: must be at least 1, got 0"),
-        ("seed", -1, "seed: must not be negative, got -1"),
+        ("seed", -1, "seed: must be a whole number from 0, got -1"),
         ("log_every", 0, "log_every: must be at least 1, got 0"),
         ("n_validation", 0, "n_validation: must be at least 1, got 0"),
         ("max_presentations", 0, "max_presentations: must be at least 1, got 0"),

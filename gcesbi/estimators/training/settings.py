@@ -7,6 +7,7 @@ from typing import Any
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.training.seeds import Purpose, seed_for
+from gcesbi.simulation.seeds import checked_seed
 
 __all__ = ["TrainingHistory", "TrainingSettings"]
 
@@ -103,6 +104,7 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", checked_seed(self.seed))
         for name in _COUNTED:
             _require(getattr(self, name) >= 1, name, "must be at least 1", getattr(self, name))
         for name in _OPTIONAL:
@@ -112,7 +114,7 @@ class TrainingSettings:
             _require(getattr(self, name) > 0, name, "must be positive", getattr(self, name))
         for name in ("warmup", "validation_share"):
             _require(0 <= getattr(self, name) < 1, name, "must lie in [0, 1)", getattr(self, name))
-        for name in ("head_maps", "weight_decay", "workers", "seed"):
+        for name in ("head_maps", "weight_decay", "workers"):
             _require(getattr(self, name) >= 0, name, "must not be negative", getattr(self, name))
         _require(self.max_seconds is None or self.max_seconds > 0, "max_seconds", "must be positive", self.max_seconds)
         for name, known in (("precision", PRECISIONS), ("source", SOURCES), ("schedule", SCHEDULES), ("part", PARTS)):
