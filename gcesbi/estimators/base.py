@@ -63,6 +63,8 @@ class NetworkSettings:
     means : bool
         Show the dense layers means over pixels too, of every pixel by itself and of every level before its maximum:
         see :mod:`gcesbi.networks.layers`.
+    padding : int
+        The face encoder's image has a height and width that are multiples of this number.
 
     Raises
     ------
@@ -78,6 +80,7 @@ class NetworkSettings:
     norm: str = "batch"
     dropout: float | None = None
     means: bool = False
+    padding: int = 8
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
@@ -87,6 +90,8 @@ class NetworkSettings:
         check_sizes(self.norm, self.widths, 1, self.n_features, self.depth)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise InputError(f"dropout: must lie in [0, 1), got {self.dropout!r}")
+        if self.padding < 1:
+            raise InputError(f"padding: must be at least 1, got {self.padding}")
 
 
 class Estimator(Trainable):
@@ -169,6 +174,7 @@ class Estimator(Trainable):
         sizes = self.network
         inputs = CountsInput(self.exposure, sizes.energy)
         how = {"depth": sizes.depth, "norm": sizes.norm, "means": sizes.means}
+        how |= {"padding": sizes.padding} if sizes.encoder == "face" else {}
         made = _ENCODERS[sizes.encoder]
         encoder = made(self.region, inputs.n_channel, sizes.widths, sizes.n_features, **how)  # type: ignore[arg-type]
         dropout = self.dropout if sizes.dropout is None else sizes.dropout

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.base import COMMON_IDENTITY, Estimator, digest
+from gcesbi.estimators.base import COMMON_IDENTITY, Estimator, NetworkSettings, digest
 from gcesbi.estimators.files import check_version, differences
 from gcesbi.estimators.images import ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.estimators.neural_posterior import FmpeEstimator, NpeEstimator
@@ -250,6 +250,9 @@ def _read_card(card: Path) -> dict[str, Any]:
     if checksum not in (None, _checksum(stored)):
         raise InputError(f"estimator {card}: checksum differs, it was altered")
     stored["identity"] = {name: value for name, value in identity.items() if name not in _RETIRED.get(kind, ())}
+    if isinstance(KINDS[kind].network_settings(), NetworkSettings) and "padding" not in identity["network"]:
+        with _whole(card):  # of a time when every level had pairs only
+            identity["network"]["padding"] = 2 ** len(identity["network"]["widths"])
     return stored
 
 

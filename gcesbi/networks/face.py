@@ -8,6 +8,7 @@ Galactic Centre lies wholly inside base face 4. Regions that straddle faces need
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,7 +32,7 @@ class FaceImage:
     region : Region
         All its pixels must lie in one base face.
     multiple : int
-        Height and width are rounded up to multiples of this number (2^k for k poolings).
+        Height and width are rounded up to multiples of this number.
 
     Attributes
     ----------
@@ -88,7 +89,7 @@ def _level(n_in: int, n_out: int, depth: int, norm: str, *, pool: bool) -> nn.Se
     layers: list[nn.Module] = []
     for k in range(depth):
         layers.append(nn.Conv2d(n_in if k == 0 else n_out, n_out, 3, padding=1, bias=norm == "none"))
-        layers += [nn.MaxPool2d(2)] if pool and k == depth - 1 else []
+        layers += [nn.MaxPool2d(2, ceil_mode=True)] if pool and k == depth - 1 else []
         layers += [norm_of_images(norm, n_out), nn.ReLU()]
     return nn.Sequential(*layers)
 
@@ -133,20 +134,21 @@ class FaceEncoder(nn.Module):
         depth: int = 1,
         norm: str = "batch",
         means: bool = False,
+        padding: int = 8,
     ) -> None:
         super().__init__()
         check_sizes(norm, widths, n_channel, n_features, depth)
-        image = FaceImage(region, multiple=2 ** len(widths))
-        check_instance(norm, image.height * image.width // 4 ** len(widths))
+        image = FaceImage(region, multiple=padding)
+        n_last = math.prod(-(-size // 2 ** len(widths)) for size in (image.height, image.width))
+        check_instance(norm, n_last)
         self.height, self.width, self.n_pix, self.n_channel = image.height, image.width, region.n_pix, n_channel
         self.register_buffer("place", torch.from_numpy(image.place), persistent=False)
         self.register_buffer("fixed", _fixed_channels(image), persistent=False)
         n_in = [n_channel + self.fixed.shape[-1], *widths]
         levels = (_level(a, b, depth, norm, pool=not means) for a, b in zip(n_in[:-1], widths, strict=True))
         self.levels = nn.ModuleList(levels)
-        n_last = widths[-1] * image.height * image.width // 4 ** len(widths)
         n_mean = widths[0] + sum(widths) if means else 0
-        self.dense = nn.Linear(n_last + sum(widths) + n_mean, n_features)
+        self.dense = nn.Linear(widths[-1] * n_last + sum(widths) + n_mean, n_features)
         self.means = LevelMeans(n_mean, norm) if means else None
         self.pixel = PixelLayer(n_channel, widths[0], norm) if means else None
         self.register_buffer("held", torch.from_numpy(image.mask).float()[None, None], persistent=False)
@@ -167,7 +169,7 @@ class FaceEncoder(nn.Module):
             image = level(image)
             if self.means is not None:
                 means.append(_mean_where(image, held))
-                image, held = nn.functional.max_pool2d(image, 2), nn.functional.max_pool2d(held, 2)
+                image, held = (nn.functional.max_pool2d(each, 2, ceil_mode=True) for each in (image, held))
             seen.append(image.mean(dim=(2, 3)))
         if self.means is not None:
             seen.append(self.means(means))

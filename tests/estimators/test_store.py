@@ -180,6 +180,22 @@ def test_another_law_under_the_same_settings_is_named(model, of_model, tmp_path)
         load_estimator(tmp_path / "a", model=model)
 
 
+def test_weights_of_a_card_without_padding_see_the_image_that_they_learnt_from(toy, maps, tmp_path):
+    """Images were padded to pairs at every level once, and the cards did not say so."""
+    sizes = {"widths": (8, 8, 8, 8), "n_features": 8}
+    old = toy.spectra(network=NetworkSettings(**sizes, padding=16))
+    save_estimator(old, tmp_path / "a")
+    card = json.loads((tmp_path / "a.json").read_text())
+    del card["identity"]["network"]["padding"], card["checksum"]
+    (tmp_path / "a.json").write_text(json.dumps(card))
+    loaded = load_estimator(tmp_path / "a")
+    assert loaded.network.padding == 16
+    assert toy.spectra(network=NetworkSettings(**sizes)).network.padding == 8
+    counts = torch.from_numpy(maps.fresh.counts[:5].astype(np.float32))
+    with torch.no_grad():
+        assert torch.equal(loaded.embedding(counts), old.embedding(counts))
+
+
 def test_a_foreign_model_is_not_stored(toy, model, tmp_path):
     with pytest.raises(InputError, match="model: must be the estimator's, 'toy', got"):
         save_estimator(toy.spectra(), tmp_path / "a", model=model)

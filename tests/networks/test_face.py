@@ -70,9 +70,24 @@ def test_encoder_image_agrees_with_numpy():
     encoder = _encoder()
     maps = torch.randn(3, 2, REGION.n_pix)
     image = encoder.image(maps)
-    expected = FaceImage(REGION, 4).image(maps.numpy())
+    expected = FaceImage(REGION, 8).image(maps.numpy())
     np.testing.assert_array_equal(image[:, :2].numpy(), expected)
-    np.testing.assert_array_equal(image[:, 2].numpy(), np.broadcast_to(FaceImage(REGION, 4).mask, image[:, 2].shape))
+    np.testing.assert_array_equal(image[:, 2].numpy(), np.broadcast_to(FaceImage(REGION, 8).mask, image[:, 2].shape))
+
+
+@pytest.mark.parametrize("means", [False, True])
+def test_levels_of_odd_size_keep_their_last_row(means):
+    """With three pixels a side, the maximum of the last row and column is over fewer: it is not dropped."""
+    torch.manual_seed(1)
+    encoder = FaceEncoder(REGION, 1, (4, 4, 4, 4), 6, norm="none", means=means, padding=1).eval()
+    sides = [encoder.height]
+    for _ in range(4):
+        sides.append(-(-sides[-1] // 2))
+    assert any(side % 2 for side in sides[:-1])
+    rows = FaceImage(REGION).row
+    maps = torch.zeros(1, 1, REGION.n_pix).requires_grad_(True)
+    encoder(maps).abs().sum().backward()
+    assert maps.grad[0, 0, torch.from_numpy(rows == rows.max())].abs().sum() > 0
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -170,7 +185,7 @@ def test_instance_norm_forgets_the_scale_of_a_level():
 def test_instance_norm_needs_more_than_one_pixel():
     message = "norm: 'instance' needs at least two pixels at the last level, got 1"
     with pytest.raises(InputError, match=message):
-        FaceEncoder(Region(4, [64]), 1, (8,), 4, norm="instance")
+        FaceEncoder(Region(4, [64]), 1, (8,), 4, norm="instance", padding=2)
     with pytest.raises(InputError, match=message):
         ChebyshevEncoder(Region(4, [64]), 1, (8,), 4, norm="instance")
 

@@ -67,7 +67,7 @@ def test_means_are_of_the_regions_pixels_before_the_maximum(kind, norm):
         second = encoder.levels[1](encoder.pools[0](first))
         torch.testing.assert_close(found[2], sum(second) / len(second), atol=1e-5, rtol=1e-5)
         return
-    image = FaceImage(region, 4)
+    image = FaceImage(region, 8)
     first = encoder.levels[0](encoder.image(maps))
     expected = sum(first[:, :, i, j] for i, j in zip(image.row, image.column, strict=True)) / region.n_pix
     torch.testing.assert_close(found[1], expected, atol=1e-5, rtol=1e-5)
