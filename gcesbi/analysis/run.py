@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from gcesbi.analysis import evaluate, fit, infer, infer_image, simulate, train, train_images
 from gcesbi.analysis.folder import RunFolder
@@ -21,6 +21,9 @@ from gcesbi.estimators import TrainingHistory
 from gcesbi.sky import Observation
 
 __all__ = ["Run"]
+
+Answer: TypeAlias = infer.JointPosterior | infer_image.ImageAnswer
+Judgement: TypeAlias = evaluate.Evaluation | dict[str, Any]
 
 
 class Run(RunFolder):
@@ -38,13 +41,13 @@ class Run(RunFolder):
         step = train_images.train_images if self.settings.of_images else train.train
         return step(self, only=only, progress=progress)
 
-    def infer(self, observation: Observation, *, force: bool = False) -> Any:
+    def infer(self, observation: Observation, *, force: bool = False) -> Answer:
         """Ask the networks: :func:`gcesbi.analysis.infer.infer`, or `infer_image` about an image."""
         if self.settings.of_images:
             return infer_image.infer_image(self, observation)
         return infer.infer(self, observation, force=force)
 
-    def evaluate(self) -> Any:
+    def evaluate(self) -> Judgement:
         """Judge the networks on held-out maps: :func:`gcesbi.analysis.evaluate.evaluate`, or `evaluate_images`."""
         return evaluate.evaluate_images(self) if self.settings.of_images else evaluate.evaluate(self)
 

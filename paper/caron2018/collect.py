@@ -63,20 +63,20 @@ class HeldOut:
     Attributes
     ----------
     name : str
-    theta : array (n, n_parameter)
-        f_src, α and, where it is free, γ.
+    parameters : mapping of str to array (n,)
+        True f_src, alpha and, where it is free, gamma.
     predicted : mapping of str to array (n,)
         f_src by the keys of :data:`TITLES`.
     """
 
     name: str
-    theta: Array
+    parameters: Mapping[str, Array]
     predicted: Mapping[str, Array]
 
     @property
     def truth(self) -> Array:
         """f_src (n,)."""
-        return self.theta[:, 0]
+        return self.parameters["f_src"]
 
     def error(self, network: str) -> Array:
         """Predicted less true f_src (n,)."""
@@ -162,7 +162,7 @@ def collect(run: Run) -> None:
         run.network(network)
     sets = {"validation": run.images.validation()} | {name: run.images.test(name) for name in run.images.testing}
     response = {name: run.images.test(name, free=True) for name in run.images.testing}
-    content = _packed("sets", run, sets) | _packed("response", run, response) | _pictures(run) | _layers(run)
+    content = _packed("sets", run, sets) | _packed("response", run, response, free=True) | _pictures(run) | _layers(run)
     write_arrays(run.folder / ARCHIVE, content)
 
 
@@ -174,17 +174,24 @@ def interstellar_label(name: str) -> str:
     return name
 
 
-def extremes(images: Simulations) -> list[int]:
+def parameters(run: Run, images: Simulations, free: bool = False) -> dict[str, Array]:
+    """What images were drawn with (n,), by the names of the parameters that vary."""
+    return dict(zip(run.images.sky_of(run.images.testing[0], free).varied, images.theta.T, strict=True))
+
+
+def extremes(run: Run, images: Simulations) -> list[int]:
     """The image with the least f_src, and that with the most among those with many bright sources (α > 0)."""
-    f_src, alpha = images.theta[:, 0], images.theta[:, 1]
+    drawn = parameters(run, images)
+    f_src, alpha = drawn["f_src"], drawn["alpha"]
     return [int(np.argmin(f_src)), int(np.argmax(np.where(alpha > 0, f_src, -1.0)))]
 
 
-def _packed(kind: str, run: Run, sets: Mapping[str, Simulations]) -> dict[str, Any]:
+def _packed(kind: str, run: Run, sets: Mapping[str, Simulations], free: bool = False) -> dict[str, Any]:
     content: dict[str, Any] = {kind: np.array([interstellar_label(name) for name in sets])}
     for k, images in enumerate(sets.values()):
         predicted = predict(run, images.counts)
-        content[f"{kind}_{k}_theta"] = images.theta
+        drawn = parameters(run, images, free)
+        content[f"{kind}_{k}_names"], content[f"{kind}_{k}_theta"] = np.array(list(drawn)), images.theta
         content[f"{kind}_{k}_predicted"] = np.stack([predicted[name] for name in PREDICTIONS])
     return content
 
@@ -192,7 +199,9 @@ def _packed(kind: str, run: Run, sets: Mapping[str, Simulations]) -> dict[str, A
 def _unpacked(kind: str, stored: Mapping[str, Any]) -> tuple[HeldOut, ...]:
     return tuple(
         HeldOut(
-            str(name), stored[f"{kind}_{k}_theta"], dict(zip(PREDICTIONS, stored[f"{kind}_{k}_predicted"], strict=True))
+            str(name),
+            dict(zip(stored[f"{kind}_{k}_names"].tolist(), stored[f"{kind}_{k}_theta"].T, strict=True)),
+            dict(zip(PREDICTIONS, stored[f"{kind}_{k}_predicted"], strict=True)),
         )
         for k, name in enumerate(stored[kind])
     )
@@ -201,7 +210,7 @@ def _unpacked(kind: str, stored: Mapping[str, Any]) -> tuple[HeldOut, ...]:
 def _pictures(run: Run) -> dict[str, Array]:
     """The pair, and its parts' expected counts."""
     model, held = run.images.model(run.images.testing[0]), run.images.test(run.images.testing[0])
-    chosen, image = extremes(held), model.region.image
+    chosen, image = extremes(run, held), model.region.image
     return {
         "pair": image(held.counts[chosen].sum(axis=1)),
         "pair_theta": held.theta[chosen],
@@ -214,7 +223,7 @@ def _pictures(run: Run) -> dict[str, Array]:
 def _layers(run: Run) -> dict[str, Any]:
     """What the network of the full image makes of the pair."""
     held, network = run.images.test(run.images.testing[0]), run.network("full", ShareEstimator)
-    counts = held.counts[extremes(held)]
+    counts = held.counts[extremes(run, held)]
     answers = activations(network, counts)
     content = {f"layer_{k}": layer[:, _liveliest(layer)] for k, layer in enumerate(answers)}
     numbers = np.array([layer.shape[1] for layer in answers])

@@ -29,7 +29,8 @@ CAPTION = (
 
 def draw(images: Path) -> Figure:
     """Draw from the template fits of an image run."""
-    truth, fits = Run.open(images).images.sky.gamma[0], read_template_fits(images)
+    sky, fits = Run.open(images).images.sky, read_template_fits(images)
+    truth, f_src = sky.gamma[0], sky.varied.index("f_src")
     figure, axes = canvas(1, 4 if fits.observed else 3, height=2.7)
     left, middle, right = axes[0, :3]
     for name, (colour, marker) in method_styles(fits.own).items():
@@ -37,7 +38,7 @@ def draw(images: Path) -> Figure:
         _profile(left, fits.own[name][0], colour)
         _profile(middle, fits.other[name], colour)
         found = np.array([(fit.gamma, fit.gamma_error) for fit in fits.own[name]]).T
-        shares = fits.theta[name][:, 0]
+        shares = fits.theta[name][:, f_src]
         right.errorbar(shares, *found, fmt=marker, color=colour, ms=2.5, lw=0.7, label=label)
     for panel, title in ((left, "own model"), (middle, f"one image of {interstellar_label(fits.drawn_from)}")):
         panel.axvline(truth, color="black", lw=0.8, ls=":")

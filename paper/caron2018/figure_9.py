@@ -59,7 +59,7 @@ def means(held: HeldOut, kept: NDArray[np.bool_]) -> tuple[Array, Array, Array, 
 
 
 def _panel(panel: Axes, held: HeldOut, learnt: float) -> None:
-    gamma = held.theta[:, 2]
+    gamma = held.parameters["gamma"]
     panel.axhline(0, color="black", lw=0.8)
     for k, (low, high) in enumerate(bins_of_gamma(gamma)):
         kept = (gamma >= low) & (gamma <= high)
