@@ -19,7 +19,6 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -27,7 +26,6 @@ import numpy as np
 from numba import njit
 
 from gcesbi import Simulator, SkyModel
-from gcesbi.physics.scd import SkewNormalScd
 from gcesbi.simulation import draws
 
 matplotlib.use("Agg")
@@ -62,7 +60,7 @@ def prepared(**settings):
 def dimmed(simulator):
     """The same sky in an exposure without photons; norms of diffuse templates scale with the counts."""
     model = simulator.model
-    found = Simulator(replace(model, patch_exposure=SHORT * model.patch_exposure))
+    found = Simulator(model.with_exposure(SHORT * model.exposure))
     found.prepare()
     found.sample(1)
     return found
@@ -97,16 +95,17 @@ def numbers_needed(simulator, theta):
     exposure = model.exposure.mean()
     emission = model.emission(theta)
     several = single = photons = 0.0
-    for xi, omega2, a, flux in emission.populations[:64].reshape(-1, 4):
-        scd = SkewNormalScd(xi, omega2, a, flux)
-        x, density = (values[::20] for values in scd._table)
-        number = density / np.trapezoid(density, x) * scd.n_sources
+    n = min(64, len(theta))
+    drawn = [(each, i) for each in emission.populations for i in range(n)]
+    for each, i in drawn:
+        first, step, density = each.family.nodes(each.shape[i], model.flux_cut)
+        x = first + step * np.arange(len(density))
+        number = density * each.flux[i] / np.trapezoid(density * 10.0**x, x)
         mean = exposure * 10.0**x
         one = mean * np.exp(-mean)
         several += np.trapezoid(number * (-np.expm1(-mean) - one), x)
         single += np.trapezoid(number * one, x)
         photons += np.trapezoid(number * (mean - one), x)
-    n = len(emission.populations[:64])
     pixels = model.n_energy * model.region.n_pix
     return pixels + (4 * several + 3 * photons + single) / n, several / n, photons / n, single / n
 
@@ -162,7 +161,7 @@ def growth(n, nsides, simulator):
     by_weeks = []
     for each in weeks:
         longer = each / 573.0
-        other = Simulator(replace(simulator.model, patch_exposure=longer * simulator.model.patch_exposure))
+        other = Simulator(simulator.model.with_exposure(longer * simulator.model.exposure))
         other.prepare()
         theta = base.copy()
         theta[:, columns(simulator.model, "_norm")] *= longer

@@ -52,8 +52,7 @@ from torch import nn
 from gcesbi import Region, Simulator, SkyModel
 from gcesbi.estimators import NetworkSettings, NpeEstimator, SourceCountEstimator, TrainingSettings
 from gcesbi.physics.psf import PSF
-from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Population
-from gcesbi.simulation.sky_settings import InnerGalaxySky
+from gcesbi.simulation import Map, PointSources, Smooth
 
 EXPOSURE = 1e11  # cm² s: a flux of 10⁻¹¹ gives one count
 CUT = -9.5  # log₁₀ of the brightest source: thirty counts
@@ -62,20 +61,21 @@ N_FFT = 128
 EDGE = 1e-9  # closest that a uniform number comes to 0 or 1
 
 
-def toy_model(radius: float = 15.0, nside: int = 32) -> SkyModel:
+def toy_model(radius: float = 15.0, nside: int = 32, uneven: np.ndarray | None = None) -> SkyModel:
     """The sky, with labels of the parameters and not of the draw."""
     region = Region.disc(nside, radius, min_latitude=0)
-    flat = np.ones((1, region.n_pix))
-    population = Population(xi=(-11.5, -10.5), flux=(0.0, 2 * region.n_pix / EXPOSURE))
+    ones = np.ones(12 * nside**2)
+    flux = 2 * region.n_pix / EXPOSURE
+    dots = Map(values=ones if uneven is None else uneven, order="nested", smoothed=uneven is not None)
     return SkyModel(
-        settings=InnerGalaxySky(nside=nside, n_energy=1, expected_labels=True),
-        patch=region,
+        [
+            Smooth(name="flat", template=Map(values=ones, order="nested", smoothed=True), norm=(0.0, 2.0)),
+            PointSources(name="dots", template=dots, populations=[{"xi": (-11.5, -10.5), "flux": (0.0, flux)}]),
+        ],
         region=region,
-        energy_edges=np.array([2.0, 20.0]),
-        patch_exposure=EXPOSURE * flat,
-        psf=(PSF.king(1.0, 1.0, 50.0, 1.0, 50.0, scale=1e-7),),
-        diffuse=(DiffuseTemplate("flat", flat, (0.0, 2.0)),),
-        point_source_templates=(PointSourceTemplate("dots", flat[0], flat, (population,)),),
+        energy_edges=[2.0, 20.0],
+        exposure=EXPOSURE,
+        psf=PSF.king(1.0, 1.0, 50.0, 1.0, 50.0, scale=1e-7),
         flux_cut=CUT,
         expected_labels=True,
     )

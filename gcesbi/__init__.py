@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from gcesbi.estimators import FmpeEstimator, NpeEstimator, SourceCountEstimator, SpectralEstimator, load_estimator
     from gcesbi.io import data, read_observation, write_observation
     from gcesbi.posterior import Posterior
-    from gcesbi.simulation import Prior, Simulations, SimulationStore, Simulator, SkyModel
+    from gcesbi.simulation import (
+        Catalogue,
+        Formula,
+        Map,
+        Mixture,
+        PointSources,
+        Prior,
+        Simulations,
+        SimulationStore,
+        Simulator,
+        SkyModel,
+        Smooth,
+    )
     from gcesbi.sky import Observation, Region
 
 __version__ = version("gcesbi")
@@ -41,15 +53,34 @@ _HOMES = {
     "estimators": ("FmpeEstimator", "NpeEstimator", "SourceCountEstimator", "SpectralEstimator", "load_estimator"),
     "io": ("read_observation", "write_observation"),
     "posterior": ("Posterior",),
-    "simulation": ("Prior", "SimulationStore", "Simulations", "Simulator", "SkyModel"),
+    "simulation": (
+        "Catalogue",
+        "Formula",
+        "Map",
+        "Mixture",
+        "Mixture",
+        "PointSources",
+        "Prior",
+        "SimulationStore",
+        "Simulations",
+        "Simulator",
+        "SkyModel",
+        "Smooth",
+        "Smooth",
+    ),
     "sky": ("Observation", "Region"),
 }
 
 __all__ = [
+    "Catalogue",
     "FmpeEstimator",
+    "Formula",
     "InputError",
+    "Map",
+    "Mixture",
     "NpeEstimator",
     "Observation",
+    "PointSources",
     "Posterior",
     "Prior",
     "Region",
@@ -58,6 +89,7 @@ __all__ = [
     "Simulations",
     "Simulator",
     "SkyModel",
+    "Smooth",
     "SourceCountEstimator",
     "SpectralEstimator",
     "__version__",

@@ -1,5 +1,7 @@
 """Where a run comes from: the commit of the checkout, the day, the machine."""
 
+from __future__ import annotations
+
 import os
 import platform
 import re

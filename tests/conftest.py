@@ -2,7 +2,6 @@
 
 import fcntl
 import functools
-import hashlib
 import json
 import os
 import shutil
@@ -40,27 +39,25 @@ def machine_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def templates_computed_once(machine_folder):
-    """Keep the templates of built-in skies, which tests build a hundred times, in files: to the last bit the same.
+    """Keep the templates of skies, which tests build a hundred times, in files: to the last bit the same.
 
-    ``compose._maps.__wrapped__`` computes them.
+    ``model.compose.__wrapped__`` computes them.
     """
-    from gcesbi.simulation import compose
+    from gcesbi.simulation import model
     from gcesbi.simulation.template_maps import TemplateMaps
 
-    shape = ("nside", "n_energy", "weeks", "gamma", "disk_height", "cosmic_rays", "halo_height", "spin_temperature")
-
-    @functools.wraps(compute := compose._maps)
-    def maps(sky, *arguments):
-        law = {name: getattr(sky, name) for name in shape}
-        path = machine_folder / f"sky-{hashlib.sha256(repr(law).encode()).hexdigest()[:16]}.npz"
-        found = TemplateMaps.load(path, law)
+    @functools.wraps(compute := model.compose)
+    def composed(sky, maps=None):
+        law = {"sky": sky.digest()}
+        path = machine_folder / f"sky-{law['sky'][:16]}.npz"
+        found = TemplateMaps.load(path, law) if maps is None else maps
+        parts = compute(sky, found)
         if found is None:
-            found = compute(sky, *arguments)
-            found.save(path, law)
-        return found
+            parts.maps.save(path, law)
+        return parts
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compose, "_maps", maps)
+        patch.setattr(model, "compose", composed)
         yield
 
 

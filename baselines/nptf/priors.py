@@ -25,7 +25,8 @@ from gcesbi.baselines.nptf.scd_family import BrokenPowerLaws, ScdFamily
 from gcesbi.baselines.nptf.skew_normal_family import SkewNormals
 from gcesbi.baselines.nptf.sky import NptfSky
 from gcesbi.errors import InputError
-from gcesbi.simulation.prior import Marginal, Prior, Uniform
+from gcesbi.simulation.marginals import Marginal, Uniform
+from gcesbi.simulation.prior import Prior
 
 __all__ = ["Brightness", "ModelPriors", "NptfPriors", "PriorChoice", "ShapePriors"]
 

@@ -54,7 +54,6 @@ from gcesbi.io import read_observation, write_netcdf, write_observation
 from gcesbi.io.files import make_folder, naming, read_json, write_atomically, write_text
 from gcesbi.posterior import Posterior
 from gcesbi.simulation import SimulationStore, Simulator, SkyModel
-from gcesbi.simulation.sky_settings import InnerGalaxySky
 from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.sky import Observation, Region, grid_of
 
@@ -249,7 +248,7 @@ class RunFolder:
         if self.settings.of_images:
             raise InputError(f"run: {str(self.folder)!r} is a run on images, for which see `gcesbi images`")
         sky = self.settings.sky_of_maps
-        kept = TemplateMaps.load(self.folder / KEPT_MAPS, sky.law()) if isinstance(sky, InnerGalaxySky) else None
+        kept = TemplateMaps.load(self.folder / KEPT_MAPS, sky.law())
         model = SkyModel.build(sky, kept)
         if "region" in self._card and (region := self._region()) != model.region:
             model = model.with_region(region)
@@ -276,10 +275,10 @@ class RunFolder:
     def _keep_maps(self, model: SkyModel) -> None:
         """Store what the next command need not compute again."""
         sky = self.settings.sky_of_maps
-        if not isinstance(sky, InnerGalaxySky) or sky.summed or _package_folder("") in self.folder.resolve().parents:
+        if model.resolved is not None or _package_folder("") in self.folder.resolve().parents:
             return
         with suppress(OSError):  # a folder that cannot be written is read all the same
-            TemplateMaps.of(model.diffuse, model.point_source_templates).save(self.folder / KEPT_MAPS, sky.law())
+            model.maps.save(self.folder / KEPT_MAPS, sky.law())
 
     @cached_property
     def simulator(self) -> Simulator:

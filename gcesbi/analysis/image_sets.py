@@ -7,6 +7,8 @@ holds as many images as all those of the training models would, its first ones a
 own images are held out altogether.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +25,8 @@ from gcesbi.simulation.image_settings import ImageSky
 from gcesbi.simulation.image_simulator import ImageSimulator
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.simulations import Simulations
-from gcesbi.simulation.sky_settings import INTERSTELLAR, make_settings
+from gcesbi.simulation.sky_settings import INTERSTELLAR
+from gcesbi.simulation.statement import make_settings
 from gcesbi.simulation.store import SimulationStore
 
 __all__ = ["ImageSets"]

@@ -1,5 +1,7 @@
 """Ask the networks of a run about a map."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np

@@ -1,9 +1,11 @@
 """Train the network for the Poisson fraction of the excess behind a run's source-count network."""
 
+from __future__ import annotations
+
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.seeds import Purpose, purpose_seed
 from gcesbi.estimators import PoissonFraction, PoissonFractionHistory, SourceCountEstimator
-from gcesbi.estimators.poisson_fraction_maps import draw_poisson_shares, with_poisson_share
+from gcesbi.estimators.poisson_fraction_maps import draw_poisson_shares
 from gcesbi.estimators.source_counts import network_digest
 from gcesbi.simulation import Simulator
 
@@ -29,7 +31,7 @@ def train_poisson_fraction(
         Show a progress bar.
     """
     source_counts = run.network(SourceCountEstimator.kind, SourceCountEstimator)
-    simulator = Simulator(with_poisson_share(run.model))
+    simulator = Simulator(run.model.with_poisson_share())
     seed = purpose_seed(run, Purpose.poisson_fraction)
     drawn = draw_poisson_shares(simulator, source_counts, n_maps, seed, workers, progress)
     network = PoissonFraction(

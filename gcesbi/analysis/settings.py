@@ -30,14 +30,21 @@ from gcesbi.estimators import NetworkSettings, TrainingSettings
 from gcesbi.estimators.files import differences
 from gcesbi.estimators.images import ImageNetworkSettings
 from gcesbi.io.data import located
+from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.image_settings import TRAINING, ImageSky
-from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, check_keys, make_settings
+from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky
+from gcesbi.simulation.statement import check_keys, make_settings
 
 __all__ = ["IMAGES", "RunSettings", "load_settings"]
 
 IMAGES = "galactic-centre-images"
 """Kind of sky that images are drawn from."""
-_SKIES: dict[str, type] = {"inner-galaxy": InnerGalaxySky, "folder": FolderSky, IMAGES: ImageSky}
+_SKIES: dict[str, type] = {
+    "inner-galaxy": InnerGalaxySky,
+    "folder": FolderSky,
+    "composed": Composition,
+    IMAGES: ImageSky,
+}
 _OF_MAPS = ("spectra", "neural_posterior", "nptf")
 _OF_IMAGES = ("interstellar", "joint", "observation", "learning_shares")
 _N_TEST = 1_024  # images of a testing model
@@ -47,7 +54,7 @@ class RunSettings(Section):
     """All that decides what a run computes."""
 
     seed: int = Field(1, ge=0)
-    sky: Annotated[InnerGalaxySky | FolderSky | ImageSky, Field(discriminator="kind")] = Field(
+    sky: Annotated[InnerGalaxySky | FolderSky | Composition | ImageSky, Field(discriminator="kind")] = Field(
         default_factory=InnerGalaxySky
     )
     simulation: SimulationSettings = SimulationSettings()
@@ -69,7 +76,7 @@ class RunSettings(Section):
         return isinstance(self.sky, ImageSky)
 
     @property
-    def sky_of_maps(self) -> InnerGalaxySky | FolderSky:
+    def sky_of_maps(self) -> InnerGalaxySky | FolderSky | Composition:
         """The sky of a run on maps.
 
         Raises

@@ -1,5 +1,7 @@
 """Train the networks of a run on maps."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -17,7 +19,7 @@ from gcesbi.estimators import (
     save_estimator,
 )
 from gcesbi.estimators.neural_posterior import NeuralPosteriorEstimator
-from gcesbi.estimators.store import KINDS, kinds_of
+from gcesbi.estimators.store import KINDS, KINDS_OF_MAPS
 from gcesbi.estimators.training.devices import is_main_process
 from gcesbi.estimators.training.loop import remove_checkpoints
 from gcesbi.io.files import make_folder
@@ -42,8 +44,8 @@ def train(run: RunFolder, progress: bool = False, only: Sequence[str] | None = N
     progress : bool
         Show progress bars.
     only : sequence of str, optional
-        Kinds of estimators to train, among :func:`gcesbi.estimators.store.kinds_of`; :data:`TRAINED`, and the neural
-        posterior of the settings if they name one, if not given.
+        Kinds of estimators to train, among :data:`gcesbi.estimators.store.KINDS_OF_MAPS`; :data:`TRAINED`, and the
+        neural posterior of the settings if they name one, if not given.
 
     Raises
     ------
@@ -56,11 +58,10 @@ def train(run: RunFolder, progress: bool = False, only: Sequence[str] | None = N
         By kind; of what was trained before too.
     """
     kinds = tuple(dict.fromkeys(_wanted(run) if only is None else only))
-    settings, model = run.settings, run.model
-    known = kinds_of(model.region)
+    settings = run.settings
     for kind in kinds:
-        if kind not in known:
-            raise InputError(f"only: must be among {', '.join(known)}, got {kind!r}")
+        if kind not in KINDS_OF_MAPS:
+            raise InputError(f"only: must be among {', '.join(KINDS_OF_MAPS)}, got {kind!r}")
     main = is_main_process(settings.training.devices)
     with run.writing() if main else nullcontext():
         return {kind: _train_one(run, kind, progress, main) for kind in kinds}

@@ -1,19 +1,23 @@
 """Skies that differ from a run's in one belief, by name."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.simulation import SkyModel
+from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.sky_settings import INTERSTELLAR, FolderSky, InnerGalaxySky
 
 __all__ = ["Skies", "models_of_variations", "variations"]
 
-Skies = Mapping[str, InnerGalaxySky | FolderSky]
+Sky = InnerGalaxySky | FolderSky | Composition
+Skies = Mapping[str, Sky]
 """Settings of skies, by name."""
 
 
-def variations(sky: InnerGalaxySky | FolderSky) -> dict[str, InnerGalaxySky | FolderSky]:
+def variations(sky: Sky) -> dict[str, Sky]:
     """Skies that differ from a run's in one belief: interstellar emission, thick disk (1 kpc), NFW of slope 1."""
     if isinstance(sky, FolderSky):
         changes: dict[str, dict[str, Any]] = {
@@ -22,6 +26,8 @@ def variations(sky: InnerGalaxySky | FolderSky) -> dict[str, InnerGalaxySky | Fo
         changes |= {"thick disk": {"disk": "z1p0"}, "NFW of slope 1": {"nfw": "g1p0"}}
         if sky.diffuse == "p6v11":
             changes = {name: change for name, change in changes.items() if "diffuse" not in change}
+    elif isinstance(sky, Composition):
+        return {}
     else:
         keys = ("cosmic_rays", "halo_height", "spin_temperature")
         changes = {f"interstellar {name}": dict(zip(keys, meant, strict=True)) for name, meant in INTERSTELLAR.items()}

@@ -3,6 +3,8 @@
 An estimator knows its region, exposure and labels. It refuses maps of another shape, and files made for another sky.
 """
 
+from __future__ import annotations
+
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +28,7 @@ from gcesbi.networks.layers import check_sizes
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import Simulator
 from gcesbi.simulation.torch_maps import StoredMaps
-from gcesbi.sky.region import Region
+from gcesbi.sky import Grid, ImageGeometry, ImageRegion, Region
 
 __all__ = ["COMMON_IDENTITY", "Estimator", "NetworkSettings", "digest"]
 
@@ -97,8 +99,8 @@ class Estimator(Trainable):
 
     Parameters
     ----------
-    region : Region
-        Inside one HEALPix base face, for the face encoder.
+    region : Region or ImageRegion
+        HEALPix pixels inside one base face, for the face encoder.
     exposure : array (n_energy, n_pix), cm² s
         Positive.
     names : sequence of str
@@ -110,7 +112,6 @@ class Estimator(Trainable):
         Of the initial weights.
     """
 
-    grid: ClassVar[type] = Region
     dropout: ClassVar[float] = 0.0
     network_settings: ClassVar[Any] = NetworkSettings
     network: NetworkSettings
@@ -120,7 +121,7 @@ class Estimator(Trainable):
 
     def __init__(
         self,
-        region: Region,
+        region: Grid,
         exposure: ArrayLike,
         names: Sequence[str],
         *,
@@ -252,16 +253,30 @@ class Estimator(Trainable):
 
     def _grid(self) -> dict[str, Any]:
         """What the pixels are numbered on."""
-        return {"nside": self.region.nside}
+        return numbering(self.region)
 
     @classmethod
-    def stored_region(cls, identity: Mapping[str, Any], pixels: NDArray[np.int64]) -> Region:
+    def stored_region(cls, identity: Mapping[str, Any], pixels: NDArray[np.int64]) -> Grid:
         """The region of a stored estimator, by its identity and its pixels."""
-        return Region(int(identity["nside"]), pixels)
+        if "nside" in identity:
+            return Region(int(identity["nside"]), pixels)
+        told: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in identity["geometry"].items()
+        }
+        return ImageRegion(ImageGeometry(**told), pixels)
 
     def _more_identity(self) -> dict[str, Any]:
         """Arguments of the estimator's own kind."""
         return {}
+
+
+def numbering(region: Grid) -> dict[str, Any]:
+    """What the numbers of a region's pixels mean, as plain values."""
+    told = region.describe()
+    del told["runs"]
+    if "geometry" in told:
+        told["geometry"] = {n: list(v) if isinstance(v, tuple) else v for n, v in told["geometry"].items()}
+    return told
 
 
 def digest(array: NDArray) -> str:
@@ -269,7 +284,7 @@ def digest(array: NDArray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
 
-def _checked_exposure(exposure: ArrayLike, region: Region) -> NDArray[np.float64]:
+def _checked_exposure(exposure: ArrayLike, region: Grid) -> NDArray[np.float64]:
     exposure = np.atleast_2d(np.asarray(exposure, dtype=np.float64))
     if exposure.ndim != 2 or exposure.shape[1] != region.n_pix:
         raise InputError(f"exposure: must have shape (n_energy, {region.n_pix}), got {exposure.shape}")

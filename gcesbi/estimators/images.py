@@ -13,8 +13,10 @@ All see counts through the same convolutions (:mod:`gcesbi.networks.image`), tra
 as its other estimators are. They learn from images of several interstellar models together.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,7 @@ from gcesbi.networks.quantile import QuantileOutput, ShareQuantileHead
 from gcesbi.posterior import check_levels
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.simulations import Simulations
-from gcesbi.sky.image import ImageGeometry, ImageRegion
+from gcesbi.sky.image import ImageRegion
 
 __all__ = [
     "ImageEstimator",
@@ -102,7 +104,6 @@ class ImageNetworkSettings:
 class ImageEstimator(Estimator):
     """What estimators of images share: pixels of an image, and convolutions on it."""
 
-    grid = ImageRegion
     network_settings = ImageNetworkSettings
     network: ImageNetworkSettings  # type: ignore[assignment]
     embedding: ImageEmbedding  # type: ignore[assignment]
@@ -115,19 +116,6 @@ class ImageEstimator(Estimator):
             inputs.shape, self.n_energy, sizes.widths, sizes.n_features, norm=sizes.norm, means=sizes.means
         )
         return ImageEmbedding(inputs, encoder, sizes.n_features, sizes.dropout)
-
-    def _grid(self) -> dict[str, Any]:
-        geometry: ImageGeometry = self.region.geometry  # type: ignore[attr-defined]
-        told = asdict(geometry)
-        return {"geometry": {name: list(v) if isinstance(v, tuple) else v for name, v in told.items()}}
-
-    @classmethod
-    def stored_region(cls, identity: Mapping[str, Any], pixels: NDArray[np.int64]) -> ImageRegion:  # type: ignore[override]
-        """The region of a stored estimator, by its identity and its pixels."""
-        told: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in identity["geometry"].items()
-        }
-        return ImageRegion(ImageGeometry(**told), pixels)
 
     def penalised(self, loss: Tensor) -> Tensor:
         """A loss, in training with the penalty on the squares of the convolutions' weights."""

@@ -25,10 +25,11 @@ from gcesbi.estimators.neural_posterior_quantities import NamedQuantities
 from gcesbi.networks import MapEmbedding
 from gcesbi.posterior import Coordinates, SamplePosterior
 from gcesbi.simulation.expected import expected_quantities
+from gcesbi.simulation.marginals import Uniform
 from gcesbi.simulation.model import SkyModel
-from gcesbi.simulation.prior import Prior, Uniform
+from gcesbi.simulation.prior import Prior
 from gcesbi.simulation.simulations import Simulations
-from gcesbi.sky.region import Region
+from gcesbi.sky import Grid
 
 if TYPE_CHECKING:
     from sbi.inference.posteriors import DirectPosterior
@@ -67,7 +68,7 @@ class NeuralPosteriorEstimator(Estimator):
 
     def __init__(
         self,
-        region: Region,
+        region: Grid,
         exposure: ArrayLike,
         names: Sequence[str],
         *,

@@ -16,7 +16,7 @@ from gcesbi.errors import InputError
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.simulation import Simulations, Simulator, SkyModel
 
-__all__ = ["PoissonShares", "draw_poisson_shares", "poisson_share", "with_poisson_share"]
+__all__ = ["PoissonShares", "draw_poisson_shares", "poisson_share"]
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,10 @@ class PoissonShares:
         return PoissonShares(self.cdf[rows], self.share[rows])
 
 
-def with_poisson_share(model: SkyModel) -> SkyModel:
-    """The model's variation whose excess has a share that is exactly Poisson; the model itself if it has one."""
-    if model.poissonian:
-        return model
-    varied = SkyModel.build(model.settings.model_copy(update={"gce_poisson_share": True}))
-    return varied if varied.region == model.region else varied.with_region(model.region)
-
-
 def poisson_share(model: SkyModel, drawn: Simulations) -> NDArray[np.float64]:
     """Poisson flux of the first template that has such a share, over its whole flux in the map: (n,), in [0, 1]."""
     if not model.poissonian:
-        raise InputError("model: has no template with a Poisson share; see with_poisson_share")
+        raise InputError("model: has no template with a Poisson share; see SkyModel.with_poisson_share")
     place = model.poissonian[0]
     row = model.names.index(model.point_sources[place])
     poisson, flux = model.emission(drawn.theta).poisson[:, place], drawn.flux[:, row].sum(axis=1)

@@ -7,6 +7,8 @@ and the tails of the CDF, which the plain loss hardly feels. Quantiles do not cr
 see :mod:`gcesbi.networks.quantile`.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +25,7 @@ from gcesbi.networks import QuantileHead, QuantileOutput
 from gcesbi.posterior import check_levels
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulations import Simulations
-from gcesbi.sky.region import Region
+from gcesbi.sky import Grid
 
 __all__ = ["SourceCountEstimator", "network_digest"]
 
@@ -51,7 +53,7 @@ class SourceCountEstimator(Estimator):
 
     def __init__(
         self,
-        region: Region,
+        region: Grid,
         exposure: ArrayLike,
         names: Sequence[str],
         *,

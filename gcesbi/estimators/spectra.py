@@ -23,6 +23,8 @@ With the last two the fractions of all energies together are not learnt but foll
 share of bin e in the map's flux, which the counts tell to a fraction of a per cent.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -45,7 +47,7 @@ from gcesbi.networks import (
 )
 from gcesbi.networks.gaussian import ContrastHead
 from gcesbi.simulation.simulations import Simulations
-from gcesbi.sky.region import Region
+from gcesbi.sky import Grid
 
 __all__ = ["COVARIANCES", "SpectralEstimator", "SpectralPrediction", "all_energies"]
 
@@ -77,7 +79,7 @@ class SpectralEstimator(Estimator):
 
     def __init__(
         self,
-        region: Region,
+        region: Grid,
         exposure: ArrayLike,
         names: Sequence[str],
         *,

@@ -8,6 +8,8 @@ A file of another version of the library, that is of other first two numbers, is
 model: what differs is named, setting by setting.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -23,18 +25,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.base import COMMON_IDENTITY, Estimator, NetworkSettings, digest
+from gcesbi.estimators.base import COMMON_IDENTITY, Estimator, NetworkSettings, digest, numbering
 from gcesbi.estimators.files import check_version, differences
-from gcesbi.estimators.images import ImageNpe, ShareEstimator, ShareQuantiles
+from gcesbi.estimators.images import ImageEstimator, ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.estimators.neural_posterior import FmpeEstimator, NpeEstimator
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
 from gcesbi.io.files import write_bytes
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.rebuild import Recipe
-from gcesbi.sky.region import Region
+from gcesbi.sky import Grid
 
-__all__ = ["KINDS", "add_notes", "kinds_of", "load_estimator", "read_notes", "save_estimator"]
+__all__ = ["KINDS", "KINDS_OF_MAPS", "add_notes", "load_estimator", "read_notes", "save_estimator"]
 
 KINDS: dict[str, type[Estimator]] = {
     kind.kind: kind
@@ -49,6 +51,8 @@ KINDS: dict[str, type[Estimator]] = {
     )
 }
 """Kinds of estimators, of maps and of images, by the names under which they are stored."""
+KINDS_OF_MAPS = {name: kind for name, kind in KINDS.items() if not issubclass(kind, ImageEstimator)}
+"""Those that a run on maps of a :class:`gcesbi.SkyModel` may train."""
 
 _RETIRED = {ShareQuantiles.kind: {"n_bin"}}  # what cards of older files say beyond what is said today
 _CHECKSUM = "checksum"  # of a card, over all else in it; cards of 0.1.0 had none
@@ -122,7 +126,7 @@ def load_estimator(
     path: str | Path,
     *,
     model: SkyModel | None = None,
-    region: Region | None = None,
+    region: Grid | None = None,
     exposure: ArrayLike | None = None,
     names: tuple[str, ...] | None = None,
     fingerprint: str | None = None,
@@ -168,11 +172,6 @@ def read_notes(path: str | Path) -> dict[str, Any]:
     return dict(_read_card(_paths(path)[1])["notes"])
 
 
-def kinds_of(region: Region) -> dict[str, type[Estimator]]:
-    """Kinds of estimators of maps on such a grid, by name."""
-    return {name: kind for name, kind in KINDS.items() if isinstance(region, kind.grid)}
-
-
 @contextmanager
 def _whole(weights: Path) -> Iterator[None]:
     """Say in one line what of a card or of weights breaks what builds an estimator from them."""
@@ -206,7 +205,7 @@ def _other_settings(stored: dict[str, Any] | None, model: SkyModel | None) -> li
 
 def _wanted(
     estimator: Estimator,
-    region: Region | None,
+    region: Grid | None,
     exposure: ArrayLike | None,
     names: tuple[str, ...] | None,
     fingerprint: str | None,
@@ -214,7 +213,7 @@ def _wanted(
     """Identity of the estimator that the caller's own region, exposure, names and fingerprint would have."""
     identity = estimator.identity()
     if region is not None:
-        identity |= {"nside": region.nside, "n_pix": region.n_pix, "pixels": digest(region.pixels)}
+        identity |= {**numbering(region), "n_pix": region.n_pix, "pixels": digest(region.pixels)}
     if exposure is not None:
         exposure = np.atleast_2d(np.asarray(exposure, dtype=np.float64))
         identity |= {"n_energy": len(exposure), "exposure": digest(exposure.astype(np.float32))}

@@ -7,13 +7,13 @@ templates tells, the source counts, is left to the prior. The parameters may be 
 then differ in the shapes of their templates alone.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.baselines.poisson.many_maps import fit_maps
-from gcesbi.physics.spectra import skew_normal_shares
 from gcesbi.simulation import SkyModel
-from gcesbi.simulation.prior import Uniform
 from gcesbi.sky import Observation
 
 __all__ = ["at_composition", "fitted_fluxes"]
@@ -60,29 +60,34 @@ def at_composition(
     column = {name: i for i, name in enumerate(prior.names)}
     if fine.n_energy > 1 and fine.n_energy == fluxes.shape[-1]:
         for t, name in enumerate(model.names):
-            columns = [column[f"{name}_spectrum_{key}"] for key in fine.spectrum.marginals()]
-            theta[:, columns] = _nearest_spectra(theta[:, columns], fluxes[:, t], fine, rng)
+            columns = fine.parameters.columns(name, "spectrum")
+            theta[:, columns] = _nearest_spectra(theta, columns, fluxes[:, t], fine, t, rng)
     total, spectra = fluxes.sum(axis=-1), fine.emission(theta).spectra
     for t, template in enumerate(fine.diffuse):
-        theta[:, column[f"{template.name}_norm"]] = total[:, t] * np.sum(spectra[:, t] / fine.flux_per_norm[t], axis=-1)
+        if f"{template.name}_norm" in column:
+            norm = total[:, t] * np.sum(spectra[:, t] / fine.flux_per_norm[t], axis=-1)
+            theta[:, column[f"{template.name}_norm"]] = norm
     for j, source in enumerate(fine.point_source_templates):
-        n_population = len(source.populations)
-        labels = [source.name] if n_population == 1 else [f"{source.name}{i + 1}" for i in range(n_population)]
-        columns = [column[f"{label}_flux"] for label in labels]
+        columns = fine.parameters.columns(source.name, "flux")
+        if not columns:
+            continue
         share = theta[:, columns] / theta[:, columns].sum(axis=1, keepdims=True)
         theta[:, columns] = total[:, len(fine.diffuse) + j, None] * share
     for i, marginal in enumerate(prior.marginals):
-        if isinstance(marginal, Uniform):
-            theta[:, i] = np.clip(theta[:, i], marginal.low, marginal.high)
+        theta[:, i] = np.clip(theta[:, i], *marginal.range)
     return theta
 
 
-def _nearest_spectra(drawn: Array, fluxes: Array, model: SkyModel, rng: np.random.Generator) -> Array:
-    """Spectra (n, 3), of many that the prior draws, nearest to fluxes (n, n_energy); `drawn` where all are zero."""
+def _nearest_spectra(
+    theta: Array, columns: list[int], fluxes: Array, model: SkyModel, t: int, rng: np.random.Generator
+) -> Array:
+    """Spectral parameters (n, n_column) of template t, of many that the prior draws, nearest to fluxes (n, n_energy).
+
+    Those of `theta` where all fluxes are zero.
+    """
     total = fluxes.sum(axis=-1, keepdims=True)
     shares = np.divide(fluxes, total, out=np.zeros_like(fluxes), where=total > 0)
-    marginals = model.spectrum.marginals().values()
-    shapes = np.stack([m.from_uniform(rng.random(_CANDIDATES).clip(1e-12, 1 - 1e-12)) for m in marginals], axis=-1)
-    offered = skew_normal_shares(model.energy_edges, *shapes.T)
+    offers = model.prior().draw(_CANDIDATES, rng)
+    shapes, offered = offers[:, columns], model.emission(offers).spectra[:, t]
     away = np.sum(offered**2, axis=1) - 2 * shares @ offered.T  # squared distance, less what does not choose
-    return np.where(total > 0, shapes[np.argmin(away, axis=1)], drawn)
+    return np.where(total > 0, shapes[np.argmin(away, axis=1)], theta[:, columns])

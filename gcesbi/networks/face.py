@@ -6,6 +6,8 @@ A 2-D convolution on that grid is therefore a convolution on equal-area pixels o
 Galactic Centre lies wholly inside base face 4. Regions that straddle faces need graph convolutions and are refused.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 
@@ -16,8 +18,8 @@ from torch import Tensor, nn
 
 from gcesbi.errors import InputError
 from gcesbi.networks.layers import LevelMeans, PixelLayer, check_instance, check_sizes, norm_of_images
+from gcesbi.sky import Grid, ImageRegion, Region
 from gcesbi.sky.healpix import xy_of_pixel
-from gcesbi.sky.region import Region
 
 __all__ = ["FaceEncoder", "FaceImage"]
 
@@ -27,8 +29,8 @@ class FaceImage:
 
     Parameters
     ----------
-    region : Region
-        All its pixels must lie in one base face.
+    region : Region or ImageRegion
+        All HEALPix pixels must lie in one base face.
     multiple : int
         Height and width are rounded up to multiples of this number.
 
@@ -47,10 +49,14 @@ class FaceImage:
         If the region's pixels lie in more than one base face.
     """
 
-    def __init__(self, region: Region, multiple: int = 1) -> None:
+    def __init__(self, region: Grid, multiple: int = 1) -> None:
         if multiple < 1:
             raise InputError(f"multiple: must be at least 1, got {multiple}")
-        face, column, row = xy_of_pixel(region.nside, region.pixels).T
+        if isinstance(region, ImageRegion):
+            row, column = np.divmod(region.pixels, region.geometry.shape[1])
+            face = np.zeros_like(row)
+        else:
+            face, column, row = xy_of_pixel(Region.of(region).nside, region.pixels).T
         faces = np.unique(face)
         if len(faces) != 1:
             raise InputError(f"region: must lie inside one HEALPix base face, got pixels of faces {faces.tolist()}")
@@ -102,7 +108,7 @@ class FaceEncoder(nn.Module):
 
     Parameters
     ----------
-    region : Region
+    region : Region or ImageRegion
         Inside one base face.
     n_channel : int
         Channels of the maps.
@@ -124,7 +130,7 @@ class FaceEncoder(nn.Module):
 
     def __init__(
         self,
-        region: Region,
+        region: Grid,
         n_channel: int,
         widths: Sequence[int] = (32, 64, 128, 256),
         n_features: int = 256,

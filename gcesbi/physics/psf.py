@@ -230,7 +230,9 @@ class PSF:
             short = level - self._containment(versine)
             if np.all(np.abs(short) <= np.minimum(1e-13 * level, 2 * _EPSILON)):
                 break
-            versine = np.clip(versine + short / (2 * np.pi * self._density(versine)), 0.0, self._versine_max)
+            slope = 2 * np.pi * self._density(versine)  # nil far outside a narrow function: begin again at its middle
+            step = np.divide(short, slope, out=np.asarray(np.sign(short) * self._versine_max), where=slope > 0)
+            versine = np.clip(versine + step, 0.0, self._versine_max)
         return np.select([level == 0, level == 1], [0.0, self._versine_max], versine)
 
 

@@ -24,7 +24,7 @@ from gcesbi.sky.compiled import njit
 from gcesbi.sky.healpix import BELT, pixel_of, position_in, ring_and_column, xy_of_pixel
 from gcesbi.sky.region import Region
 
-__all__ = ["smooth"]
+__all__ = ["psf_steps", "smooth"]
 
 
 def smooth(
@@ -51,7 +51,7 @@ def smooth(
     """
     maps = np.atleast_2d(maps)
     n_point = min(max(2**18 // patch.nside, 2**10), 2**13) if n_point is None else n_point
-    steps, reach = _steps(psf, n_point, seed)
+    steps, reach = psf_steps(psf, n_point, seed)
     z = np.abs(np.sin(np.radians(patch.glon_glat()[1]))) + BELT / patch.nside  # of the pixels' farthest corners
     in_belt = np.arcsin(np.minimum(z, 1.0)) + reach < math.asin(BELT)
     near, far = np.where(in_belt, maps, 0.0), np.where(in_belt, 0.0, maps)
@@ -63,7 +63,7 @@ def smooth(
     return out
 
 
-def _steps(psf: PSF, n_point: int, seed: int) -> tuple[NDArray[np.float64], float]:
+def psf_steps(psf: PSF, n_point: int, seed: int) -> tuple[NDArray[np.float64], float]:
     """Rows (n_point, 5): place x, y in the pixel; cosine, northward and eastward part of the step. And the longest."""
     points = qmc.Sobol(4, rng=seed).random(n_point)
     theta = np.radians(psf.containment_radius(points[:, 2]))

@@ -1,5 +1,7 @@
 """Whether predictions may be believed: coverage, sharpness, distances, PIT."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import TypeVar
 

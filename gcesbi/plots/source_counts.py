@@ -1,5 +1,7 @@
 """Source-count distributions: how much flux comes from sources of which flux."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,5 +1,7 @@
 """How a training went: losses against what was presented."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np

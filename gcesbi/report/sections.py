@@ -1,5 +1,7 @@
 """What the reports say: sections of figures and sentences, from results."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,136 +1,117 @@
-"""The parts of a sky model: smooth templates, populations of point sources, and the priors of their spectra."""
+"""The components of a sky, as a user states them: smooth emission, point sources, catalogues of known sources."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gcesbi.errors import InputError
-from gcesbi.simulation.prior import ChiSquared, Marginal, Normal, Uniform
-from gcesbi.sky.region import Region, norm_disc
+from gcesbi.simulation.marginals import Fixed, Marginal, MarginalField, Uniform
+from gcesbi.simulation.population_families import PopulationField, SkewNormalPopulation
+from gcesbi.simulation.spectral_families import SkewNormalSpectrum, SpectrumField, as_spectrum
+from gcesbi.simulation.statement import Statement
+from gcesbi.simulation.template_statements import FileField, Map, Mixture, TemplateField
 
-__all__ = ["DiffuseTemplate", "PointSourceTemplate", "Population", "Spectrum", "unit_mean"]
-
-
-@dataclass(frozen=True)
-class Population:
-    """Prior of one population of point sources, whose dN/dlog₁₀F is a skew normal (List et al. 2025, Table 1).
-
-    Parameters
-    ----------
-    xi : (low, high)
-        Uniform range of the location, log₁₀ of photons cm⁻² s⁻¹.
-    flux : (low, high)
-        Uniform range of the mean total flux inside the region, photons / cm² / s.
-    omega2_scale : float
-        ω² is this times a χ² of one degree of freedom.
-    a_scale : float
-        Standard deviation of the skewness.
-    """
-
-    xi: tuple[float, float]
-    flux: tuple[float, float]
-    omega2_scale: float = 0.25
-    a_scale: float = 3.0
-
-    def marginals(self) -> dict[str, Marginal]:
-        """Marginals by parameter name."""
-        return {
-            "xi": Uniform(*self.xi),
-            "omega2": ChiSquared(self.omega2_scale),
-            "a": Normal(0.0, self.a_scale),
-            "flux": Uniform(*self.flux),
-        }
+__all__ = ["Catalogue", "Component", "ComponentField", "PointSources", "Smooth"]
 
 
-@dataclass(frozen=True)
-class Spectrum:
-    """Prior of a template's spectrum, a skew normal over log₁₀E (List et al. 2025, Table 1).
-
-    Parameters
-    ----------
-    xi : (low, high)
-        Uniform range of the location, log₁₀ of GeV.
-    omega2_scale, a_scale : float
-        As for a :class:`Population`.
-    """
-
-    xi: tuple[float, float] = (float(np.log10(2)), float(np.log10(20)))
-    omega2_scale: float = 4.0
-    a_scale: float = 5.0
-
-    def marginals(self) -> dict[str, Marginal]:
-        """Marginals by parameter name."""
-        return {
-            "xi": Uniform(*self.xi),
-            "omega2": ChiSquared(self.omega2_scale),
-            "a": Normal(0.0, self.a_scale),
-        }
+def _with_default_family(value: Any) -> Any:
+    """A population without a family is a skew normal."""
+    return {"family": "skew-normal", **value} if isinstance(value, dict) else value
 
 
-@dataclass(frozen=True, eq=False)
-class DiffuseTemplate:
-    """Smooth emission, Poisson in every pixel.
+class Component(Statement):
+    """What every component has."""
 
-    Parameters
-    ----------
-    name : str
-    counts : array (n_energy, n_patch)
-        Expected counts for norm 1 in each energy bin: exposure and PSF applied.
-    norm : (low, high)
-        Uniform prior of the norm A, the mean number of expected counts per pixel over the normalisation disc,
-        summed over energies.
-    """
+    name: str = Field(description="a user's own")
+    spectrum: Annotated[SpectrumField, BeforeValidator(as_spectrum)] = Field(default_factory=SkewNormalSpectrum)
 
-    name: str
-    counts: NDArray[np.float64]
-    norm: tuple[float, float]
-
-    def __post_init__(self) -> None:
-        _check_map(self.name, self.counts)
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[^\W\d][\w-]*", name):
+            raise InputError(f"name: must be a word that begins with a letter, got {name!r}")
+        return name
 
 
-@dataclass(frozen=True, eq=False)
-class PointSourceTemplate:
-    """Emission by populations of point sources that share a spatial distribution and a spectrum.
+class Smooth(Component):
+    """Smooth emission, Poisson in every pixel."""
 
-    Parameters
-    ----------
-    name : str
-    intensity : array (n_patch,)
-        Density of sources per pixel, in any unit; no PSF applied.
-    counts : array (n_energy, n_patch)
-        Expected counts for norm 1 in each energy bin, as for a :class:`DiffuseTemplate`: what a Poisson fit fits.
-    populations : tuple of Population
-    poisson : array (n_energy, n_patch), optional
-        Exposure × (PSF ⊗ intensity): where the share of the flux shines that is exactly Poisson. That share is a
-        parameter, U[0, 1]; without the map, all flux is that of sources.
-    """
+    kind: Literal["smooth"] = "smooth"
+    template: TemplateField
+    norm: MarginalField = Field(
+        description="mean expected counts per pixel over the normalisation disc, all energies, at the stated exposure"
+    )
 
-    name: str
-    intensity: NDArray[np.float64]
-    counts: NDArray[np.float64]
-    populations: tuple[Population, ...]
-    poisson: NDArray[np.float64] | None = None
-
-    def __post_init__(self) -> None:
-        _check_map(self.name, self.intensity)
-        _check_map(self.name, self.counts)
-        if self.poisson is not None:
-            _check_map(self.name, self.poisson)
-        if not self.populations:
-            raise InputError(f"template {self.name}: needs at least one population")
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_norm(self.name, "norm", self.norm)
+        for leaf in self.template.leaves() if isinstance(self.template, Mixture) else (self.template,):
+            if isinstance(leaf, Map) and leaf.smoothed is None:
+                raise InputError(
+                    f"component {self.name}: its map must say whether the PSF is applied: smoothed = true or false"
+                )
+        return self
 
 
-def unit_mean(counts: NDArray[np.float64], patch: Region) -> NDArray[np.float64]:
-    """Maps (..., n_energy, n_patch) with unit mean over the normalisation disc in every energy bin."""
-    return counts / counts[..., patch.index[norm_disc(patch.nside)]].mean(axis=-1, keepdims=True)
+class PointSources(Component):
+    """Populations of point sources that share a template for their places, and a spectrum."""
+
+    kind: Literal["point-sources"] = "point-sources"
+    template: TemplateField = Field(description="density of sources")
+    populations: tuple[Annotated[PopulationField, BeforeValidator(_with_default_family)], ...] = Field(min_length=1)
+    poisson_share: MarginalField | None = Field(
+        None, description="share of the flux that is exactly Poisson; without it all flux is that of sources"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for population in self.populations:
+            _check_norm(self.name, "flux", population.flux)
+        if self.poisson_share is not None:
+            low, high = self.poisson_share.range
+            if not 0 <= low <= high <= 1:
+                raise InputError(f"component {self.name}: poisson_share must lie in [0, 1], reaches {low} to {high}")
+        return self
 
 
-def _check_map(name: str, values: NDArray[np.float64]) -> None:
-    if not np.isfinite(values).all() or np.any(values < 0):
-        raise InputError(f"template {name}: must be finite and not negative")
-    if not values.any():
-        raise InputError(f"template {name}: is zero everywhere")
+class Catalogue(Component):
+    """Known sources at a catalogue's positions, fluxes and spectra, with a common norm."""
+
+    kind: Literal["catalogue"] = "catalogue"
+    file: FileField = Field(description="FITS file of 3FGL or 4FGL")
+    norm: MarginalField = Field(Fixed(1.0), description="what multiplies the catalogue's fluxes")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_norm(self.name, "norm", self.norm)
+        return self
+
+
+ComponentField = Annotated[Smooth | PointSources | Catalogue, Field(discriminator="kind")]
+"""A component as a field of a statement."""
+
+
+def _check_norm(name: str, what: str, marginal: Marginal) -> None:
+    low, high = marginal.range
+    if not (low >= 0 and high > 0):
+        raise InputError(f"component {name}: {what} must not be negative and may not be nil, its prior reaches {low}")
+
+
+def flat_share() -> Uniform:
+    """A share of which nothing is known."""
+    return Uniform(0.0, 1.0)
+
+
+def literature_population(xi: tuple[float, float], flux: tuple[float, float]) -> SkewNormalPopulation:
+    """A population with the widths and skewness of List et al. (2025, arXiv:2507.17804, Table 1)."""
+    return SkewNormalPopulation(xi=Uniform(*xi), flux=Uniform(*flux))
+
+
+def largest_norm(component: Smooth | Catalogue) -> float:
+    """The prior's highest norm, that of its upper percentile where it has none."""
+    high = component.norm.range[1]
+    return float(high if np.isfinite(high) else component.norm.from_uniform(np.array([0.99]))[0])

@@ -1,136 +1,144 @@
-"""The parts of a sky model, from its settings: templates computed or read, exposure, PSF and priors.
-
-Norm ranges are those of List et al. (2025, arXiv:2507.17804), stated at nside 256 and the 573-week exposure; they scale
-as counts per pixel do.
-"""
+"""A sky model's arrays, from what its composition states: templates computed or read, exposure and PSF."""
 
 from __future__ import annotations
-
-import hashlib
-from collections.abc import Mapping
-from itertools import pairwise
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.io import degrade, map_nside, read_map, read_mask, read_template
-from gcesbi.physics import templates
-from gcesbi.physics.exposure import survey_exposure
-from gcesbi.physics.psf import PSF
-from gcesbi.physics.smoothing import smooth
-from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Population, unit_mean
-from gcesbi.simulation.sky_settings import EXCESS_XI, REFERENCE_WEEKS, FolderSky, InnerGalaxySky, SkySettings
+from gcesbi.errors import InputError
+from gcesbi.simulation.catalogue_map import catalogue_counts
+from gcesbi.simulation.components import Catalogue, PointSources, Smooth
+from gcesbi.simulation.composition import Composition
+from gcesbi.simulation.sky_arrays import SkyArrays
+from gcesbi.simulation.spectral_families import FixedShares
+from gcesbi.simulation.template_arrays import DiffuseTemplate, PointSourceTemplate
 from gcesbi.simulation.template_maps import TemplateMaps
-from gcesbi.sky.energy import log_energy_edges
-from gcesbi.sky.region import Region, check_nside, in_disc
+from gcesbi.simulation.template_shapes import Basis, draw_basis
+from gcesbi.simulation.template_statements import Formula, Map
 
-__all__ = ["Parts", "compose"]
+__all__ = ["compose"]
 
 Array = NDArray[np.float64]
 
-PATCH_RADIUS = 35.0  # the disc from which light may reach the normalisation disc
-NORM_RANGES = {"pi": (1.75, 3.5), "ic": (1.0, 2.25), "iso": (0.0, 0.5), "bub": (0.0, 0.5)}  # at nside 256
-EXCESS_FLUX = 2.8e-7  # largest mean flux of the excess, shared evenly by its populations
-DISK = Population(xi=(-12.0, -9.0), flux=(0.0, 2.8e-7))
+
+def compose(sky: Composition, maps: TemplateMaps | None = None) -> SkyArrays:
+    """Arrays of a model; templates that take long are computed unless given as `maps`.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or does not fit, or a template is zero in the region.
+    """
+    return _Builder(sky, maps).build()
 
 
-class Parts(TypedDict, total=False):
-    """What settings decide of a :class:`gcesbi.SkyModel`, by the names of its fields."""
+class _Builder:
+    """One model in the making."""
 
-    patch: Region
-    region: Region
-    energy_edges: Array
-    patch_exposure: Array
-    psf: tuple[PSF, ...]
-    diffuse: tuple[DiffuseTemplate, ...]
-    point_source_templates: tuple[PointSourceTemplate, ...]
-    content: str
-    spectral_jitter: float
-    expected_labels: bool
+    def __init__(self, sky: Composition, maps: TemplateMaps | None) -> None:
+        self.sky, self.maps = sky, maps
+        self.edges = np.array(sky.energy_edges)
+        self.psf = sky.psf.in_bins(self.edges)
+        self.patch, self.region = sky.region.place(max(each.theta_max for each in self.psf))
+        self.inside, self.disc = self.patch.places(self.region), self.patch.disc
+        self.exposure = sky.exposure.on(self.patch, self.edges)
+        if not np.isfinite(self.exposure).all() or np.any(self.exposure[:, self.inside] <= 0):
+            raise InputError("exposure: must be above zero inside the region")
+
+    def build(self) -> SkyArrays:
+        templates = {c.name: c.template for c in self.sky.components if not isinstance(c, Catalogue)}
+        nodes = {} if self.maps is None else self.maps.nodes
+        bases = {name: draw_basis(each, self._inside, nodes.get(name)) for name, each in templates.items()}
+        maps = self._draw(bases) if self.maps is None else self.maps
+        diffuse: list[DiffuseTemplate] = []
+        sources: list[PointSourceTemplate] = []
+        for c in self.sky.components:
+            landed = maps.landed[c.name]
+            means = landed[..., self.disc].mean(axis=-1, keepdims=True)
+            if not np.all(landed[..., self.inside].sum(axis=-1) > 0) or not np.all(means > 0):
+                raise InputError(
+                    f"component {c.name}: its template is zero in the region, or in the normalisation disc"
+                )
+            counts = landed / means
+            if isinstance(c, Smooth):
+                diffuse.append(DiffuseTemplate(c.name, counts, c.norm, c.spectrum, bases[c.name]))
+            elif isinstance(c, Catalogue):
+                flux = (landed[0][:, self.inside] / self.exposure[:, self.inside]).sum(axis=-1)
+                spectrum = FixedShares(values=tuple((flux / flux.sum()).tolist()))
+                diffuse.append(
+                    DiffuseTemplate(c.name, counts, c.norm.scaled(float(means.sum())), spectrum, Basis.one())
+                )
+            else:
+                told = (c.populations, c.spectrum, bases[c.name], c.poisson_share, maps.poisson.get(c.name))
+                sources.append(PointSourceTemplate(c.name, maps.intensity[c.name], counts, *told))
+        return SkyArrays(
+            self.patch, self.region, self.edges, self.exposure, self.psf, tuple(diffuse), tuple(sources), maps
+        )
+
+    # -- templates -----------------------------------------------------------------------------------------------
+
+    def _draw(self, bases: dict[str, Basis]) -> TemplateMaps:
+        """Maps of all components; those without PSF are smoothed together, which costs little more than one."""
+        stated = {c.name: c for c in self.sky.components}
+        light = {name: np.stack([self._light(*leaf) for leaf in basis.leaves]) for name, basis in bases.items()}
+        clear = {
+            name: [i for i, leaf in enumerate(basis.leaves) if not _as_seen(leaf[0])] for name, basis in bases.items()
+        }
+        sources = {name for name in bases if isinstance(stated[name], PointSources)}
+        shared = {name for name in sources if stated[name].poisson_share is not None}
+        wanted = {name: list(range(len(light[name]))) if name in shared else rows for name, rows in clear.items()}
+        stack = np.concatenate([light[name][rows] for name, rows in wanted.items()])
+        if len(stack):
+            seen = [self.patch.smooth(stack[:, e], psf) for e, psf in enumerate(self.psf)]
+            smoothed = np.stack(seen, axis=1) * self.exposure
+        landed, poisson, at = {}, {}, 0
+        for name, rows in wanted.items():
+            own = dict(zip(rows, smoothed[at : at + len(rows)] if len(rows) else (), strict=True))
+            at += len(rows)
+            landed[name] = np.stack(
+                [own[i] if i in clear[name] else self._counts(*leaf) for i, leaf in enumerate(bases[name].leaves)]
+            )
+            if name in shared:
+                poisson[name] = np.stack([own[i] for i in range(len(light[name]))])
+        for c in self.sky.components:
+            if isinstance(c, Catalogue):
+                found = catalogue_counts(c.file, self.patch, self.edges, self.exposure, self.psf)
+                landed[c.name] = found[None]
+        intensity = {name: light[name].mean(axis=1) for name in sources}
+        return TemplateMaps(intensity, landed, poisson, {name: basis.grids for name, basis in bases.items()})
+
+    def _inside(self, formula: Formula, values: dict[str, float]) -> Array:
+        """A formula's map inside the region, (n_pix,)."""
+        return self.patch.draw(formula.at(**values), self.inside)
+
+    def _raw(self, statement: Formula | Map, values: dict[str, float]) -> Array:
+        """Map on the patch as it is stated, (1 or n_energy, n_patch)."""
+        if isinstance(statement, Formula):
+            return self.patch.draw(statement.at(**values))[None]
+        found = self.patch.read(statement)
+        found = found if statement.bins is None else found[slice(*statement.bins)]
+        if len(found) not in (1, len(self.psf)):
+            where = statement.file or "map"
+            raise InputError(
+                f"{where}: needs one map for each of {len(self.psf)} energy bins, or one, got {len(found)}"
+            )
+        return found
+
+    def _light(self, statement: Formula | Map, values: dict[str, float]) -> Array:
+        """What shines, without exposure, (n_energy, n_patch)."""
+        raw = self._raw(statement, values)
+        counted = isinstance(statement, Map) and statement.quantity == "counts"
+        return np.array(np.broadcast_to(raw / self.exposure if counted else raw, self.exposure.shape))
+
+    def _counts(self, statement: Map, values: dict[str, float]) -> Array:
+        """Expected counts of a map that is taken as the instrument sees it, (n_energy, n_patch)."""
+        raw = self._raw(statement, values)
+        return (
+            np.array(np.broadcast_to(raw, self.exposure.shape))
+            if statement.quantity == "counts"
+            else raw * self.exposure
+        )
 
 
-def compose(sky: InnerGalaxySky | FolderSky, maps: TemplateMaps | None = None) -> Parts:
-    """Parts of a model; of a built-in sky the maps are computed unless given as `maps`."""
-    patch = Region(sky.nside, np.flatnonzero(in_disc(check_nside(sky.nside), PATCH_RADIUS)))
-    parts = _read(sky, patch) if isinstance(sky, FolderSky) else _compute(sky, patch, maps)
-    return {"patch": patch, "expected_labels": sky.expected_labels, **parts}
-
-
-def _compute(sky: InnerGalaxySky, patch: Region, maps: TemplateMaps | None) -> Parts:
-    """Line-of-sight integrals, smoothed with the PSF of their energy bin."""
-    edges = log_energy_edges(sky.n_energy)
-    psf = tuple(PSF.default(low, high) for low, high in pairwise(edges))
-    exposure = survey_exposure(sky.nside, patch.pixels, edges, weeks=sky.weeks)
-    maps = _maps(sky, patch, psf, exposure) if maps is None else maps
-    counts = maps.counts
-    return {
-        "region": Region.disc(sky.nside, sky.radius, sky.band),
-        "energy_edges": edges,
-        "patch_exposure": exposure,
-        "psf": psf,
-        "diffuse": _diffuse({name: counts[name] for name in NORM_RANGES}, sky),
-        "point_source_templates": (
-            _excess(sky, maps.intensity["gce"], counts["gce"], maps.poisson),
-            PointSourceTemplate("disk", maps.intensity["disk"], counts["disk"], (DISK,)),
-        ),
-        "spectral_jitter": sky.spectral_jitter,
-    }
-
-
-def _maps(sky: InnerGalaxySky, patch: Region, psf: tuple[PSF, ...], exposure: Array) -> TemplateMaps:
-    shapes: dict[str, templates.Template] = {
-        "pi": templates.PionDecay(sky.cosmic_rays, sky.halo_height, sky.spin_temperature),
-        "ic": templates.InverseCompton(sky.cosmic_rays, sky.halo_height),
-        "iso": templates.Isotropic(),
-        "bub": templates.Bubbles(),
-        "gce": templates.NFW(gamma=sky.gamma),
-        "disk": templates.Disk(z_s=sky.disk_height),
-    }
-    intensity = np.stack([shape.map(sky.nside, patch.pixels) for shape in shapes.values()])
-    smoothed = np.stack([smooth(intensity, patch, each) for each in psf], axis=1)
-    counts = dict(zip(shapes, unit_mean(smoothed * exposure, patch), strict=True))
-    return TemplateMaps(counts, {"gce": intensity[4], "disk": intensity[5]}, smoothed[4] * exposure)
-
-
-def _read(sky: FolderSky, patch: Region) -> Parts:
-    """Maps of the folder, as they are."""
-    files = {"iso": "iso", "bub": "bub", "gce": f"nfw_{sky.nfw}", "disk": f"dsk_{sky.disk}"}
-    if sky.diffuse == "p6v11":
-        files = {"dif": "dif", **files}
-    else:
-        files = {"pi": f"{sky.diffuse}pi", "ic": f"{sky.diffuse}ic", **files}
-    exposures = np.atleast_1d(np.squeeze(read_map(sky.path, "fermidata_exposure")))
-    own = map_nside(exposures.shape[-1], "fermidata_exposure.npy")
-    full = {n: degrade(read_template(sky.path, f, own), sky.nside)[patch.pixels] for n, f in files.items()}
-    exposure = degrade(exposures, sky.nside, "mean")[patch.pixels][None] * (sky.weeks / REFERENCE_WEEKS)
-    mask = None if sky.mask is None else degrade(read_mask(sky.path, sky.mask), sky.nside, "any")
-    counts = {name: unit_mean(values[None], patch) for name, values in full.items()}
-    psf, nfw, disk = PSF.customary_2gev(), full["gce"] / exposure[0], full["disk"] / exposure[0]
-    poisson = smooth(nfw, patch, psf) * exposure if sky.gce_poisson_share else None
-    return {
-        "region": Region.disc(sky.nside, sky.radius, sky.band, mask=mask),
-        "energy_edges": np.array([2.0, 20.0]),
-        "patch_exposure": exposure,
-        "psf": (psf,),
-        "diffuse": _diffuse({n: counts[n] for n in files if n not in ("gce", "disk")}, sky),
-        "point_source_templates": (
-            _excess(sky, nfw, counts["gce"], poisson),
-            PointSourceTemplate("disk", disk, counts["disk"], (DISK,)),
-        ),
-        "content": hashlib.sha256(b"".join(values.tobytes() for values in (*full.values(), exposure))).hexdigest(),
-    }
-
-
-def _excess(sky: SkySettings, intensity: Array, counts: Array, poisson: Array | None) -> PointSourceTemplate:
-    """The excess: `poisson` (n_energy, n_patch) is where its smooth share shines, if it has one."""
-    population = Population(xi=(sky.gce_xi_low, EXCESS_XI[1]), flux=(0.0, EXCESS_FLUX / sky.gce_populations))
-    populations = (population,) * sky.gce_populations
-    return PointSourceTemplate("gce", intensity, counts, populations, poisson if sky.gce_poisson_share else None)
-
-
-def _diffuse(counts: Mapping[str, Array], sky: InnerGalaxySky | FolderSky) -> tuple[DiffuseTemplate, ...]:
-    """Diffuse templates with the prior of their name; one map for all interstellar emission has the sum of two."""
-    ranges = NORM_RANGES | {"dif": tuple(map(sum, zip(NORM_RANGES["pi"], NORM_RANGES["ic"], strict=True)))}
-    scale = (256 / sky.nside) ** 2 * sky.weeks / REFERENCE_WEEKS
-    return tuple(DiffuseTemplate(n, c, (ranges[n][0] * scale, ranges[n][1] * scale)) for n, c in counts.items())
+def _as_seen(statement: Formula | Map) -> bool:
+    return isinstance(statement, Map) and statement.smoothed is True

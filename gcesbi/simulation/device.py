@@ -23,7 +23,7 @@ Fluxes and their integrals are float64, directions float32 (10⁻⁴ of a pixel 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -35,8 +35,9 @@ from torch import Tensor
 from gcesbi.errors import InputError
 from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
 from gcesbi.simulation.kernels import N_EXPLICIT, N_NODE
-from gcesbi.simulation.model import Emission
+from gcesbi.simulation.parameters import Emission, SourceDraw
 from gcesbi.simulation.piecewise_linear import Curves
+from gcesbi.simulation.population_families import SkewNormalPopulation
 from gcesbi.simulation.simulator import SHARD, Simulator
 from gcesbi.simulation.torch_maps import FRESH, MapTensors, cut_batches
 from gcesbi.sky.healpix_torch import displace, pixel_of, position_in
@@ -65,14 +66,16 @@ class _Template:
 
 @dataclass(frozen=True, eq=False)
 class _Populations:
-    """All populations of a chunk of maps, in rows.
+    """All populations of a chunk of maps, in rows: one for each map of the basis that has a share of the flux.
 
-    ``map``, ``template`` (n_row,): whose they are. ``flux`` (n_row,): total. ``spectrum`` (n_row, n_energy).
+    ``map``, ``template``, ``source`` (n_row,): whose they are, and where they lie. ``flux`` (n_row,): total.
+    ``spectrum`` (n_row, n_energy).
     ``density`` (n_row, n_node): sources per log-flux; ``node_flux``: of the nodes. ``first``, ``step`` (n_row, 1).
     """
 
     map: Tensor
     template: Tensor
+    source: Tensor
     flux: Tensor
     spectrum: Tensor
     density: Tensor
@@ -126,14 +129,13 @@ class DeviceSimulator:
         self._reach, self._drop = self._put(sky.reach[reaching].astype(np.float32)), self._put(sky.drop).float()
         self._edges = sky.low + sky.width * torch.arange(len(model.bins) - 1, dtype=torch.float64, device=self.device)
         self._sky = sky
+        intensity = np.concatenate([each.intensity for each in model.point_source_templates])
         self._templates = [
-            self._template(each.intensity, source.weights, source.classes, reaching)
-            for each, source in zip(model.point_source_templates, simulator.sources, strict=True)
+            self._template(each, source.weights, source.classes, reaching)
+            for each, source in zip(intensity, simulator.sources, strict=True)
         ]
         self._smooth = self._put(np.moveaxis(model.smooth_templates, 0, 1).astype(np.float32))
-        self._flux_per_norm = self._put(model.flux_per_norm[: len(model.diffuse)])
-        sizes = [len(each.populations) for each in model.point_source_templates]
-        self._template_of = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(self.device)
+        self._first_source = np.cumsum([0, *(len(each.basis) for each in model.point_source_templates)])
 
     def draw(self, theta: NDArray[np.float64], generator: torch.Generator) -> MapTensors:
         """Draw one map for each parameter vector (n, n_parameter).
@@ -189,7 +191,7 @@ class DeviceSimulator:
         """Consecutive maps whose expected photons, and pixels, fit into memory together."""
         n = len(emission.norms)
         exposure = max(float(each.share.max()) for each in self._templates)
-        photons = emission.populations[:, :, 3].sum(axis=1) * exposure
+        photons = np.sum([each.flux for each in emission.populations], axis=0) * exposure
         cells = self.model.n_energy * max(self.model.region.n_pix, len(self._where))
         cost = photons / _PHOTONS_AT_ONCE + cells / _CELLS_AT_ONCE
         group = np.floor(np.cumsum(cost)).astype(np.int64)
@@ -200,43 +202,55 @@ class DeviceSimulator:
 
     def _draw(self, emission: Emission, rows: slice, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Counts, flux, SCD and numbers of sources of a chunk of maps."""
-        model, n_diffuse = self.model, len(self.model.diffuse)
-        norms, spectra = self._put(emission.norms[rows]), self._put(emission.spectra[rows])
+        model, part = self.model, emission[rows]
+        norms, spectra = self._put(part.norms), self._put(part.spectra)
         n, n_source = len(norms), len(self._templates)
         mean = torch.einsum("nte,etp->nep", norms.float(), self._smooth)
         counts = torch.poisson(mean, generator=generator)
         label = torch.zeros(n, n_source, len(model.bins), dtype=torch.float64, device=self.device)
         drawn = _Drawn(counts, label, torch.zeros(n, n_source, dtype=torch.float64, device=self.device))
-        populations = self._populations(self._put(emission.populations[rows]), spectra[:, n_diffuse:])
+        populations = self._populations(part.populations, spectra[:, len(model.diffuse) :])
         if model.expected_labels:
             self._expect(populations, drawn)
         else:
             self._draw_unseen(populations, drawn, generator)
         self._draw_seen(populations, drawn, generator)
-        label[:, :, 0] += self._put(emission.poisson[rows])  # the limit of ever dimmer sources
+        label[:, :, 0] += self._put(part.poisson)  # the limit of ever dimmer sources
         total = label.sum(dim=-1, keepdim=True)
-        flux = torch.cat([norms[:, :n_diffuse] * self._flux_per_norm, total * spectra[:, n_diffuse:]], dim=1)
+        flux = self._put(model.flux(part, total[:, :, 0].cpu().numpy()))
         scd = label / total.clamp_min(torch.finfo(total.dtype).tiny)
         scd[..., :1] += (total == 0).double()  # no source at all: as dim as can be
         return counts, flux.float(), scd.float(), drawn.n_sources.float()
 
-    def _populations(self, parameters: Tensor, spectra: Tensor) -> _Populations:
-        """Rows for parameters (n, n_population, 4) and spectra (n, n_source, n_energy); none for a flux of zero."""
-        n, n_population = parameters.shape[:2]
-        xi, omega2, a, flux = parameters.reshape(-1, 4).T
-        kept = flux > 0
-        at = torch.arange(n, device=self.device).repeat_interleave(n_population)[kept]
-        template = self._template_of.repeat(n)[kept]
-        xi, a, flux = xi[kept, None], a[kept, None], flux[kept]
-        omega = omega2[kept, None].clamp_min(SMALLEST_OMEGA2).sqrt()
-        top = (xi + omega * (9 + omega * LN10)).clamp_max(self._sky.flux_cut)
+    def _populations(self, drawn: Sequence[SourceDraw], spectra: Tensor) -> _Populations:
+        """Rows of populations, for spectra (n, n_source, n_energy); none for a flux of zero."""
+        cut, parts = self.model.flux_cut, []
+        for each in drawn:
+            at, basis = np.nonzero(each.weights * each.flux[:, None] > 0)
+            if isinstance(each.family, SkewNormalPopulation):
+                first, step, density = self._skew_normals(each.shape[at], cut)
+            else:
+                nodes = [each.family.nodes(shape, cut) for shape in each.shape[at]]
+                columns = zip(*nodes, strict=True) if nodes else ([], [], np.zeros((0, N_NODE)))
+                first, step, density = (self._put(np.array(column, dtype=np.float64)) for column in columns)
+                first, step = first[:, None], step[:, None]
+            owner = np.full(len(at), each.template)
+            flux = each.flux[at] * each.weights[at, basis]
+            parts.append((*map(self._put, (at, owner, self._first_source[owner] + basis, flux)), first, step, density))
+        at, template, source, flux, first, step, density = (torch.cat(column) for column in zip(*parts, strict=True))
+        node_flux = torch.exp((first + step * torch.arange(N_NODE, dtype=torch.float64, device=self.device)) * LN10)
+        density = density * (flux[:, None] / Curves.of(first, step, density * node_flux).total[:, -1:])
+        return _Populations(at, template, source, flux, spectra[at, template], density, node_flux, first, step)
+
+    def _skew_normals(self, shape: NDArray, cut: float) -> tuple[Tensor, Tensor, Tensor]:
+        """First node, step and density of skew normals (n, 3), all at once."""
+        xi, omega2, a = self._put(shape).T[:, :, None]
+        omega = omega2.clamp_min(SMALLEST_OMEGA2).sqrt()
+        top = (xi + omega * (9 + omega * LN10)).clamp_max(cut)
         first = torch.minimum(xi, top) - 9 * omega
         step = (top - first) / (N_NODE - 1)
-        x = first + step * torch.arange(N_NODE, dtype=torch.float64, device=self.device)
-        z = (x - xi) / omega
-        node_flux, density = torch.exp(x * LN10), torch.exp(-0.5 * z * z) * torch.special.erfc(-a * z / math.sqrt(2))
-        density = density * (flux[:, None] / Curves.of(first, step, density * node_flux).total[:, -1:])
-        return _Populations(at, template, flux, spectra[at, template], density, node_flux, first, step)
+        z = (first + step * torch.arange(N_NODE, dtype=torch.float64, device=self.device) - xi) / omega
+        return first, step, torch.exp(-0.5 * z * z) * torch.special.erfc(-a * z / math.sqrt(2))
 
     def _expect(self, rows: _Populations, drawn: _Drawn) -> None:
         """Set label and number to what the parameters mean, whatever is drawn."""
@@ -270,7 +284,7 @@ class DeviceSimulator:
         """Probability (n_row, n_node) that a source inside the region gives no photon."""
         missed = torch.empty_like(rows.density)
         for j, template in enumerate(self._templates):
-            mine = rows.template == j
+            mine = rows.source == j
             exposed = rows.spectrum[mine] @ template.classes.T
             missed[mine] = torch.exp(-rows.node_flux[mine, :, None] * exposed[:, None]) @ template.weights
         return missed
@@ -293,15 +307,15 @@ class DeviceSimulator:
 
     def _candidates(self, rows: _Populations, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Row, bin of the first photon, and pixel of every candidate, each (n,)."""
-        share = torch.stack([each.share for each in self._templates])[rows.template]
+        share = torch.stack([each.share for each in self._templates])[rows.source]
         number = _poisson(rows.flux[:, None] * rows.spectrum * share, generator).long()
         cell = torch.repeat_interleave(number.view(-1))
         row, energy = cell // number.shape[1], cell % number.shape[1]
         target = energy + self._uniform(len(cell), generator, torch.float64)
         pixel, n_reach = torch.empty_like(cell), len(self._where)
-        template = rows.template[row]
+        source = rows.source[row]
         for j, each in enumerate(self._templates):
-            mine = template == j
+            mine = source == j
             at = torch.searchsorted(each.upto, target[mine], right=True) - energy[mine] * n_reach
             pixel[mine] = at.clamp(0, n_reach - 1)
         return row, energy, pixel

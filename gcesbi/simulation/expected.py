@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.physics.scd import SkewNormalScd, n_sources, pdf_to_cdf
-from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
-from gcesbi.simulation.model import Emission, SkyModel
+from gcesbi.physics.scd import n_sources, pdf_to_cdf
+from gcesbi.simulation.model import SkyModel
+from gcesbi.simulation.parameters import Emission
 
 __all__ = ["expected_quantities", "expected_sources"]
 
@@ -23,12 +23,11 @@ def expected_quantities(model: SkyModel, theta: ArrayLike) -> dict[str, NDArray[
     """
     if model.resolved is not None:
         return expected_quantities(model.resolved, theta)
-    emission, n_diffuse = model.emission(theta), len(model.diffuse)
+    emission = model.emission(theta)
     binned, _ = expected_sources(model, emission, n_node=1001)
     binned[:, :, 0] += emission.poisson
-    smooth = (emission.norms[:, :n_diffuse] * model.flux_per_norm[:n_diffuse]).sum(axis=-1)
     sources = binned.sum(axis=-1)
-    flux = np.concatenate([smooth, sources], axis=1)
+    flux = model.flux(emission, sources).sum(axis=-1)
     share = np.divide(binned, sources[..., None], out=np.zeros_like(binned), where=sources[..., None] > 0)
     share[sources == 0, 0] = 1.0
     return {
@@ -46,12 +45,11 @@ def expected_sources(
 
     `n_node` is that of :class:`gcesbi.physics.scd.SkewNormalScd`.
     """
-    owner = [j for j, each in enumerate(model.point_source_templates) for _ in each.populations]
-    flux_in_bins = np.zeros((len(emission.populations), len(model.point_sources), len(model.bins)))
+    flux_in_bins = np.zeros((len(emission.poisson), len(model.point_sources), len(model.bins)))
     number = np.zeros(flux_in_bins.shape[:2])
-    for i, populations in enumerate(emission.populations):
-        for j, (xi, omega2, a, flux) in zip(owner, populations, strict=True):
-            scd = SkewNormalScd(xi, max(omega2, SMALLEST_OMEGA2), a, flux, model.flux_cut, n_node)
-            flux_in_bins[i, j] += flux * scd.histogram(model.bins)
-            number[i, j] += scd.n_sources
+    for drawn in emission.populations:
+        for i, (shape, flux) in enumerate(zip(drawn.shape, drawn.flux, strict=True)):
+            scd = drawn.family.scd(shape, flux, model.flux_cut, n_node)
+            flux_in_bins[i, drawn.template] += flux * scd.histogram(model.bins)
+            number[i, drawn.template] += scd.n_sources
     return flux_in_bins, number

@@ -33,10 +33,9 @@ from gcesbi.posterior import Coordinates
 from gcesbi.simulation.image_compose import compose_images
 from gcesbi.simulation.image_settings import ImageSky
 from gcesbi.simulation.image_templates import ImageModel
-from gcesbi.simulation.prior import Prior, Uniform
-from gcesbi.simulation.sky_settings import make_settings
-from gcesbi.sky import EnergyBins, ImageGeometry, ImageRegion, Observation
-from gcesbi.sky.observation import RadialPSF
+from gcesbi.simulation.prior import Prior
+from gcesbi.simulation.statement import make_settings
+from gcesbi.sky import EnergyBins, ImageGeometry, ImageRegion, Observation, RadialPSF
 
 __all__ = ["ImageSkyModel"]
 
@@ -146,7 +145,7 @@ class ImageSkyModel(EnergyBins):
     @cached_property
     def _prior(self) -> Prior:
         names = self.settings.varied
-        return Prior(names, [Uniform(*getattr(self.settings, name)) for name in names])
+        return Prior(names, [getattr(self.settings, name) for name in names])
 
     def prior(self) -> Prior:
         """Prior of f_src, alpha and gamma, or those of them that vary."""

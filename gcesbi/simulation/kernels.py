@@ -44,7 +44,7 @@ from gcesbi.simulation.draws import fast_state, poisson, turned, two_or_more, un
 from gcesbi.sky.compiled import njit
 from gcesbi.sky.healpix import pixel_of, position_in
 
-__all__ = ["DRAWS", "Sky", "Source", "draw_poisson", "draw_population"]
+__all__ = ["DRAWS", "N_NODE", "Sky", "Source", "draw_poisson", "draw_population", "skew_normal_nodes"]
 
 DRAWS = 3
 """Raised whenever the same seed would give other maps of the same law: no store is filled by two versions."""
@@ -59,10 +59,13 @@ class Sky(NamedTuple):
     ``where`` (n_patch, 3): base pixel and (x, y) of every pixel. ``landing`` (12 nside²,): place in the region or -1.
     ``effective`` (n_patch, n_energy): exposure, cm² s, times ``reach`` (n_patch, n_energy), the probability that a
     photon is displaced far enough to land in the region. ``drop`` (n_energy, n_table): 1 - cos θ where a share
-    (1 - j / (n_table - 1))² of the light lies beyond θ. ``low``, ``width``: of the flux bins in log₁₀F.
+    (1 - j / (n_table - 1))² of the light lies beyond θ. ``low``, ``width``: of the flux bins in log₁₀F. In an image
+    ``nside`` is 0, and ``frame`` holds the size of its pixels (rad), column and row of its origin, and its shape; in
+    it positions are those of its own sphere.
     """
 
     nside: int
+    frame: NDArray[np.float64]
     where: NDArray[np.int64]
     landing: NDArray[np.int32]
     effective: NDArray[np.float64]
@@ -70,7 +73,6 @@ class Sky(NamedTuple):
     drop: NDArray[np.float64]
     low: float
     width: float
-    flux_cut: float
 
 
 class Source(NamedTuple):
@@ -200,6 +202,26 @@ def _small_atan2(y: float, x: float) -> float:  # pragma: no cover - compiled
     return math.atan2(y, x)
 
 
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _position_in_image(
+    frame: NDArray[np.float64], column: int, row: int, x: float, y: float
+) -> tuple[float, float]:  # pragma: no cover - compiled
+    """Sine of the latitude and longitude of a place within a pixel, even in solid angle."""
+    low = math.sin((row - frame[2] - 0.5) * frame[0])
+    high = math.sin((row - frame[2] + 0.5) * frame[0])
+    return low + y * (high - low), -(column - frame[1] + x - 0.5) * frame[0]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _pixel_of_image(frame: NDArray[np.float64], z: float, phi: float) -> int:  # pragma: no cover - compiled
+    """Number of the pixel that holds a direction; -1 outside the image."""
+    turn = phi - 2.0 * math.pi * math.floor(phi / (2.0 * math.pi) + 0.5)
+    column = math.floor(frame[1] - turn / frame[0] + 0.5)
+    row = math.floor(math.asin(min(max(z, -1.0), 1.0)) / frame[0] + frame[2] + 0.5)
+    n_column, n_row = int(frame[3]), int(frame[4])
+    return row * n_column + column if 0 <= column < n_column and 0 <= row < n_row else -1
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _emit(
     state: NDArray[np.uint64],
@@ -210,8 +232,9 @@ def _emit(
     counts: NDArray[np.int32],
 ) -> int:  # pragma: no cover - compiled
     """Put the photons (n,) of sources in pixels (n,) of the patch; return how many land in the region."""
-    nside, where, landing, effective, reach, drops = (
+    nside, frame, where, landing, effective, reach, drops = (
         sky.nside,
+        sky.frame,
         sky.where,
         sky.landing,
         sky.effective,
@@ -224,9 +247,12 @@ def _emit(
     landed = 0
     for j in range(len(pixels)):
         p = pixels[j]
-        x = (where[p, 1] + uniform(state)) / nside
-        y = (where[p, 2] + uniform(state)) / nside
-        z, phi = position_in(where[p, 0], x, y)
+        if nside > 0:
+            x = (where[p, 1] + uniform(state)) / nside
+            y = (where[p, 2] + uniform(state)) / nside
+            z, phi = position_in(where[p, 0], x, y)
+        else:
+            z, phi = _position_in_image(frame, where[p, 1], where[p, 2], uniform(state), uniform(state))
         s = math.sqrt(1.0 - z * z)
         total = 0.0
         for e in range(n_energy):
@@ -245,7 +271,9 @@ def _emit(
             up, across = turned(state)
             sine = math.sqrt(drop * (2.0 - drop))
             north, east = sine * up, sine * across
-            at = landing[pixel_of(nside, cosine * z + north * s, phi + _small_atan2(east, cosine * s - north * z))]
+            to_z, to_phi = cosine * z + north * s, phi + _small_atan2(east, cosine * s - north * z)
+            pixel = pixel_of(nside, to_z, to_phi) if nside > 0 else _pixel_of_image(frame, to_z, to_phi)
+            at = landing[pixel] if pixel >= 0 else -1
             if at >= 0:
                 counts[e, at] += 1
                 landed += 1
@@ -371,39 +399,49 @@ def _draw_zone(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def skew_normal_nodes(
+    xi: float, omega: float, a: float, cut: float
+) -> tuple[float, float, NDArray[np.float64]]:  # pragma: no cover - compiled
+    """First node, step and density (N_NODE,) of a skew normal in log-flux that ends at `cut`."""
+    top = min(cut, xi + omega * (9.0 + omega * LN10))
+    first = min(xi, top) - 9.0 * omega
+    step = (top - first) / (N_NODE - 1)
+    density = np.empty(N_NODE)
+    for i in range(N_NODE):
+        density[i] = pdf_scalar(first + step * i, xi, omega, a)
+    return first, step, density
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def draw_population(
     rng: np.random.Generator,
     sky: Sky,
     source: Source,
     strength: NDArray[np.float64],
-    population: NDArray[np.float64],
+    first: float,
+    step: float,
+    shape: NDArray[np.float64],
+    total_flux: float,
     spectrum: NDArray[np.float64],
     counts: NDArray[np.int32],
     label: NDArray[np.float64],
 ) -> tuple[float, int, int, NDArray[np.float64]]:  # pragma: no cover - compiled
     """Draw one population: add its photons to counts (n_energy, n_pix), its flux to the label (n_bin,).
 
-    ``strength`` (n_patch,) is the expected number of photons per flux, Σ_e s_e ε_e r_e; ``population`` holds ξ, ω, a
-    and F_tot. Returns the number of sources in the region; of photons drawn, and of those that landed in it; and the
-    flux (n_zone - 1,) whose single photons from outside are still to be drawn, as Poisson emission
-    ``flux[z] · s_e · source.beyond[z]``.
+    ``strength`` (n_patch,) is the expected number of photons per flux, Σ_e s_e ε_e r_e; ``shape`` (N_NODE,) is
+    dN/dlog₁₀F, in any unit, at equal steps from ``first``. Returns the number of sources in the region; of photons
+    drawn, and of those that landed in it; and the flux (n_zone - 1,) whose single photons from outside are still to be
+    drawn, as Poisson emission ``flux[z] · s_e · source.beyond[z]``.
     """
-    xi, omega, a, total_flux = population
     n_zone = len(source.share)
     beyond = np.zeros(n_zone - 1)
     if total_flux <= 0.0:
         return 0.0, 0, 0, beyond
     state = fast_state(rng)
-    top = min(sky.flux_cut, xi + omega * (9.0 + omega * LN10))
-    first = min(xi, top) - 9.0 * omega
-    step = (top - first) / (N_NODE - 1)
     flux = np.empty(N_NODE)
-    density = np.empty(N_NODE)
     for i in range(N_NODE):
-        x = first + step * i
-        flux[i] = math.exp(x * LN10)
-        density[i] = pdf_scalar(x, xi, omega, a)
-    density *= total_flux / _cumulate(density * flux, step)[-1]
+        flux[i] = math.exp((first + step * i) * LN10)
+    density = shape * (total_flux / _cumulate(shape * flux, step)[-1])
 
     strongest = np.zeros(n_zone)
     for z in range(n_zone):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 
-__all__ = ["SAME_EXPOSURE", "check_same_energies", "check_same_exposure"]
+__all__ = ["SAME_EXPOSURE", "check_same_energies", "check_same_exposure", "same_exposure"]
 
 Array = NDArray[np.float64]
 
@@ -23,10 +23,15 @@ def check_same_energies(seen: Array, own: Array) -> None:
         )
 
 
+def same_exposure(seen: Array, own: Array) -> bool:
+    """Whether the exposure (n_energy, n_pix) of an observation is the model's own, nearly."""
+    return bool(np.max(np.abs(seen / own - 1)) <= SAME_EXPOSURE)
+
+
 def check_same_exposure(seen: Array, own: Array) -> None:
     """Raise InputError unless the exposure (n_energy, n_pix) of an observation is the model's own, nearly."""
-    ratio = seen / own
-    if np.max(np.abs(ratio - 1)) > SAME_EXPOSURE:
+    if not same_exposure(seen, own):
+        ratio = seen / own
         raise InputError(
             f"observation: exposure must be the model's within {SAME_EXPOSURE * 100:.0f} %, "
             f"is {ratio.min():.3g} to {ratio.max():.3g} of it"

@@ -1,130 +1,87 @@
 """The sky model: what we believe before we look, in one object that drives simulator, likelihoods and networks.
 
-A model holds templates, exposure and PSF on a *patch* of the sky (everything whose light may reach the region), the
-*region* that is analysed, and the priors. In energy bin e a template of norm A gives
-
-    A c_e T_e(p),   c_e = (s_e / φ_e) / Σ_e' (s_e' / φ_e'),
-
-expected counts in pixel p: T_e has mean 1 over the normalisation disc (30°, |b| > 2°), s_e is the spectrum's share of
-flux in the bin, and φ_e = Σ_p T_e(p) / exposure_e(p) the flux inside the region for norm 1.
-
-Every variation (``docs/model.md``) is a setting of a sky in :mod:`gcesbi.simulation.sky_settings`, hence other contents
-of the same object: other templates, exposure or priors; a map of the share of a template that is exactly Poisson;
-spectra that are jittered; or a *resolved* model, with several energy bins, whose counts are summed.
+A model is composed of what :class:`gcesbi.simulation.composition.Composition` states. It holds templates, exposure and
+PSF on a *patch* of the sky (everything whose light may reach the region), the *region* that is analysed, and the
+priors. Nothing of it can be changed but by stating another sky: its fingerprint is that of what is stated.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
 
 from gcesbi.errors import InputError
-from gcesbi.physics.psf import PSF
-from gcesbi.physics.scd import DEFAULT_BINS, ScdBins
-from gcesbi.physics.spectra import skew_normal_shares
-from gcesbi.posterior import Coordinates
-from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Spectrum
 from gcesbi.simulation.compose import compose
-from gcesbi.simulation.matching import check_same_energies, check_same_exposure
-from gcesbi.simulation.prior import Marginal, Prior, Uniform
-from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, make_settings
+from gcesbi.simulation.composition import Composition
+from gcesbi.simulation.composition_files import read_toml, write_toml
+from gcesbi.simulation.matching import check_same_energies, same_exposure
+from gcesbi.simulation.parameters import Emission, Parameters
+from gcesbi.simulation.prior import Prior
+from gcesbi.simulation.sky_arrays import SkyArrays
+from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, folder_sky, inner_galaxy
 from gcesbi.simulation.template_maps import TemplateMaps
-from gcesbi.sky import EnergyBins, Observation, Region
+from gcesbi.sky import Grid, Observation
+from gcesbi.sky.observation import check_exposure
 
-__all__ = ["Emission", "SkyModel"]
+__all__ = ["SkyModel"]
 
-
-@dataclass(frozen=True, eq=False)
-class Emission:
-    """What n parameter vectors say of the sky, ready for a simulator.
-
-    Parameters
-    ----------
-    norms : array (n, n_smooth, n_energy)
-        What multiplies each map of ``model.smooth_templates`` in each energy bin: norms of the diffuse templates,
-        counts per pixel; then fluxes of the Poisson shares of point-source templates that have one.
-    spectra : array (n, n_template, n_energy)
-        Share of each template's flux in each energy bin.
-    populations : array (n, n_population, 4)
-        ξ, ω², a and total flux of every population, those of the first point-source template first. What is exactly
-        Poisson is not in the flux.
-    poisson : array (n, n_point_source)
-        Flux of each point-source template that is exactly Poisson, photons / cm² / s.
-    """
-
-    norms: NDArray[np.float64]
-    spectra: NDArray[np.float64]
-    populations: NDArray[np.float64]
-    poisson: NDArray[np.float64]
+Array = NDArray[np.float64]
+Settings = InnerGalaxySky | FolderSky | Composition
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class SkyModel(EnergyBins):
-    """Templates, instrument and priors of one patch of the sky. Build one by :meth:`preset` or :meth:`from_folder`.
+class SkyModel(SkyArrays):
+    """Templates, instrument and priors of one patch of the sky.
 
     Parameters
     ----------
-    settings : InnerGalaxySky or FolderSky
-        What the model was built from; a model can be built from them again.
-    patch : Region
-        Pixels on which templates are known.
-    region : Region
-        Pixels that are analysed, among those of the patch.
-    energy_edges : array (n_energy + 1,), GeV
-    patch_exposure : array (n_energy, n_patch), cm² s
-    psf : tuple of PSF
-        One for each energy bin.
-    diffuse : tuple of DiffuseTemplate
-    point_source_templates : tuple of PointSourceTemplate
-    spectrum : Spectrum
-        Prior of every template's spectrum; without meaning, and without parameters, for one energy bin.
-    bins : ScdBins
-        Flux bins of the SCD histograms.
-    flux_cut : float
-        No source is brighter than 10^flux_cut photons cm⁻² s⁻¹ (part of the prior).
-    content : str
-        Digest of the maps that the model was read from, empty where it computes its own.
-    spectral_jitter : float
-        Drawn spectra scatter about the skew normal, bin by bin, with this relative deviation; see :meth:`emission`.
-    expected_labels : bool
-        Label point sources by the histogram, flux and number that their parameters mean, not by those of the draw: what
-        a likelihood infers.
-    resolved : SkyModel, optional
-        The same sky in several energy bins: maps are drawn from it and summed to the one bin of this model.
+    components : sequence of Smooth, PointSources and Catalogue
+    **sky
+        Further fields of :class:`gcesbi.simulation.composition.Composition`: ``region``, ``energy_edges``,
+        ``exposure``, ``psf``, ``subject``.
+
+    Raises
+    ------
+    InputError
+        If what is stated breaks a rule, a file is missing or does not fit, or a template is zero in the region.
+
+    Examples
+    --------
+    >>> from gcesbi import PointSources, SkyModel, Smooth
+    >>> model = SkyModel(
+    ...     [
+    ...         Smooth(name="sky", template="isotropic", norm=(0.5, 2.0)),
+    ...         PointSources(name="dots", template="nfw", populations=[{"xi": (-11, -9), "flux": (0, 1e-7)}]),
+    ...     ],
+    ...     region={"nside": 16, "radius": 20},
+    ...     energy_edges=[2, 20],
+    ... )
+    >>> model.names
+    ('sky', 'dots')
     """
 
-    settings: InnerGalaxySky | FolderSky
-    patch: Region
-    region: Region
-    energy_edges: NDArray[np.float64]
-    patch_exposure: NDArray[np.float64]
-    psf: tuple[PSF, ...]
-    diffuse: tuple[DiffuseTemplate, ...]
-    point_source_templates: tuple[PointSourceTemplate, ...]
-    spectrum: Spectrum = field(default_factory=Spectrum)
-    bins: ScdBins = DEFAULT_BINS
-    flux_cut: float = -7.0
-    content: str = ""
-    spectral_jitter: float = 0.0
-    expected_labels: bool = False
-    resolved: SkyModel | None = None
+    settings: Settings
+    """What the model was built from: a composition, or settings that stand for one."""
+    composition: Composition
+    resolved: SkyModel | None
+    """The same sky in several energy bins, from which maps are drawn and summed to the one bin of this model."""
 
-    def __post_init__(self) -> None:
-        if self.region.nside != self.patch.nside:
-            raise InputError(f"region: nside must be the templates' {self.patch.nside}, got {self.region.nside}")
-        if not np.isin(self.region.pixels, self.patch.pixels, assume_unique=True).all():
-            raise InputError("region: has pixels outside the patch on which the model's templates are known")
-        if len(self.psf) != self.n_energy:
-            raise InputError(f"psf: needs one for each of {self.n_energy} energy bins, got {len(self.psf)}")
-        if self.resolved is not None and (self.n_energy != 1 or self.resolved.region != self.region):
-            raise InputError("resolved: must have the region of a model of one energy bin")
+    def __init__(self, components: Iterable[Any], **sky: Any) -> None:
+        stated = Composition(components=tuple(components), **sky)
+        self._settle(stated, compose(_at_once(stated)), _resolve(stated))
+
+    def _settle(self, settings: Settings, arrays: SkyArrays, resolved: SkyModel | None, change: str = "") -> None:
+        """Be the model of some settings with these arrays; `change` tells what the settings do not."""
+        super().__init__(**{each.name: getattr(arrays, each.name) for each in fields(SkyArrays)})
+        told = {"settings": settings, "composition": settings.composition(), "resolved": resolved, "_change": change}
+        self.__dict__.update(told)
 
     @classmethod
     def preset(cls, name: str = "inner-galaxy", nside: int = 64, n_energy: int = 10, **settings: object) -> SkyModel:
@@ -146,7 +103,7 @@ class SkyModel(EnergyBins):
         """
         if name != "inner-galaxy":
             raise InputError(f"preset: must be 'inner-galaxy', got {name!r}")
-        return cls.build(make_settings(InnerGalaxySky, {"nside": nside, "n_energy": n_energy, **settings}))
+        return cls.build(inner_galaxy(nside=nside, n_energy=n_energy, **settings))
 
     @classmethod
     def from_folder(
@@ -174,115 +131,89 @@ class SkyModel(EnergyBins):
             Further fields of :class:`gcesbi.simulation.sky_settings.FolderSky`, as ``mask`` ("3fgl" by default).
         """
         named = {"path": str(path), "diffuse": diffuse, "nfw": nfw, "disk": disk, "nside": nside}
-        return cls.build(make_settings(FolderSky, {**named, **settings}))
+        return cls.build(folder_sky(**named, **settings))
 
     @classmethod
-    def build(cls, settings: InnerGalaxySky | FolderSky, maps: TemplateMaps | None = None) -> SkyModel:
-        """Build the model of some settings; `maps` are those of a built-in sky, where they are known.
+    def from_toml(cls, path: str | Path) -> SkyModel:
+        """Build the sky that a TOML file states; files that it names are relative to it.
+
+        Raises
+        ------
+        InputError
+            As the class, and if the file is missing, is no TOML, or includes itself.
+        """
+        return cls.build(read_toml(path))
+
+    def to_toml(self, path: str | Path | None = None, *, overwrite: bool = False) -> str:
+        """State the sky as TOML; written to `path` too, arrays in files beside it, if there is one.
+
+        Raises
+        ------
+        InputError
+            If the sky holds arrays and there is no path to write them beside, or the file exists.
+        """
+        return write_toml(self.composition, path, overwrite=overwrite)
+
+    @classmethod
+    def build(cls, settings: Settings, maps: TemplateMaps | None = None) -> SkyModel:
+        """Build the model of a statement; `maps` are those of its templates, where they are known.
 
         A sky that is summed computes its maps anyhow.
         """
-        if isinstance(settings, InnerGalaxySky) and settings.summed:
-            drawn = settings.model_copy(update={"summed": False})
-            one = cls.build(drawn.model_copy(update={"n_energy": 1, "spectral_jitter": 0.0}))
-            return replace(one, settings=settings, resolved=cls.build(drawn))
-        return cls(settings=settings, **compose(settings, maps))
+        model, stated = cls.__new__(cls), settings.composition()
+        model._settle(settings, compose(_at_once(stated), None if stated.summed else maps), _resolve(stated))
+        return model
 
     def __repr__(self) -> str:
         return (
             f"SkyModel({', '.join(self.names)}; {self.n_energy} energy bins, {self.energy_edges[0]:.4g} to "
-            f"{self.energy_edges[-1]:.4g} GeV; {len(self._prior.names)} parameters; {self.region}; {self.fingerprint})"
+            f"{self.energy_edges[-1]:.4g} GeV; {len(self.prior().names)} parameters; {self.region}; {self.fingerprint})"
         )
 
     # -- what there is ------------------------------------------------------------------------------------------
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of all templates, diffuse ones first."""
-        return tuple(t.name for t in self.diffuse) + self.point_sources
+    def flux_cut(self) -> float:
+        """No source is brighter than 10^flux_cut photons / cm² / s (part of the prior)."""
+        return self.composition.flux_cut
 
     @property
-    def point_sources(self) -> tuple[str, ...]:
-        """Names of the point-source templates."""
-        return tuple(t.name for t in self.point_source_templates)
-
-    @cached_property
-    def inside(self) -> NDArray[np.int64]:
-        """Positions of the region's pixels in the patch, (n_pix,)."""
-        return self.patch.index[self.region.pixels].astype(np.int64)
-
-    @cached_property
-    def exposure(self) -> NDArray[np.float64]:
-        """Exposure in the region, (n_energy, n_pix), cm² s."""
-        return np.ascontiguousarray(self.patch_exposure[:, self.inside])
-
-    @cached_property
-    def templates(self) -> NDArray[np.float64]:
-        """Expected counts per pixel of the region for norm 1, (n_template, n_energy, n_pix)."""
-        everything: tuple[DiffuseTemplate | PointSourceTemplate, ...] = (*self.diffuse, *self.point_source_templates)
-        return np.stack([t.counts[:, self.inside] for t in everything])
+    def expected_labels(self) -> bool:
+        """Whether sources are labelled by the histogram, flux and number that their parameters mean."""
+        return self.composition.expected_labels
 
     @property
-    def poissonian(self) -> tuple[int, ...]:
-        """Places, among the point-source templates, of those with a share that is exactly Poisson."""
-        return tuple(i for i, t in enumerate(self.point_source_templates) if t.poisson is not None)
+    def subject(self) -> str:
+        """The component that questions are about."""
+        return self.composition.subject_name
 
     @cached_property
-    def smooth_templates(self) -> NDArray[np.float64]:
-        """Expected counts of all that is Poisson in every pixel, (n_smooth, n_energy, n_pix).
+    def templates(self) -> Array:
+        """Expected counts per pixel of the region for norm 1, (n_template, n_energy, n_pix).
 
-        Those of diffuse templates for norm 1; then those of Poisson shares for flux 1, which means what it does for
-        sources: it is the flux that starts inside the region.
+        What floats stands at the mean of its prior; :meth:`at` sets it to something else.
         """
-        shares = [
-            t.poisson[:, self.inside] / t.intensity[self.inside].sum()
-            for t in self.point_source_templates
-            if t.poisson is not None
-        ]
-        return np.stack([*(t.counts[:, self.inside] for t in self.diffuse), *shares])
-
-    @cached_property
-    def flux_per_norm(self) -> NDArray[np.float64]:
-        """Flux inside the region for norm 1, (n_template, n_energy), photons / cm² / s."""
-        return (self.templates / self.exposure).sum(axis=-1)
-
-    @property
-    def scd_edges(self) -> NDArray[np.float64]:
-        """Edges of the flux bins, (n_bin + 1,), log₁₀ of photons / cm² / s."""
-        return self.bins.edges
-
-    @property
-    def coordinates(self) -> Coordinates:
-        """Labels of the axes of a posterior's quantities."""
-        energy, flux = tuple(self.energy.tolist()), tuple(self.bins.centres.tolist())
-        return Coordinates(self.names, energy, self.point_sources, flux)
+        return self.at().templates if self.parameters.shapes else self.arrays.templates
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of settings, region and maps read: equal for models that draw from the same law, wherever they lie."""
-        settings = json.dumps(self.settings.law(), sort_keys=True)
-        return hashlib.sha256((settings + self.content).encode() + self.region.pixels.tobytes()).hexdigest()[:16]
+        """Hash of what is stated, region and files read: equal for models of one law, wherever their files lie."""
+        told = json.dumps(self.settings.law(), sort_keys=True) + self.settings.content() + self._change
+        return hashlib.sha256(told.encode() + self.region.pixels.tobytes()).hexdigest()[:16]
 
     # -- priors and parameters ----------------------------------------------------------------------------------
 
     @cached_property
-    def _prior(self) -> Prior:
+    def parameters(self) -> Parameters:
+        """What the parameters stand for; those of :attr:`resolved` where there is one."""
         if self.resolved is not None:
-            return self.resolved.prior()
-        named: dict[str, Marginal] = {f"{t.name}_norm": Uniform(*t.norm) for t in self.diffuse}
-        for template in self.point_source_templates:
-            for i, population in enumerate(template.populations):
-                label = template.name if len(template.populations) == 1 else f"{template.name}{i + 1}"
-                named |= {f"{label}_{key}": marginal for key, marginal in population.marginals().items()}
-        if self.n_energy > 1:
-            for name in self.names:
-                named |= {f"{name}_spectrum_{key}": m for key, m in self.spectrum.marginals().items()}
-        named |= {f"{self.point_sources[i]}_poisson_share": Uniform(0.0, 1.0) for i in self.poissonian}
-        return Prior(list(named), list(named.values()))
+            return self.resolved.parameters
+        jitter = self.composition.spectral_jitter
+        return Parameters(self.diffuse, self.point_source_templates, self.energy_edges, self.smooth_flux, jitter)
 
     def prior(self) -> Prior:
         """Prior of all parameters, a torch Distribution with ``.names``."""
-        return self._prior
+        return self.parameters.prior
 
     def emission(self, theta: ArrayLike, rng: np.random.Generator | None = None) -> Emission:
         """Norms, spectra and populations of parameter vectors (n, n_parameter).
@@ -292,87 +223,105 @@ class SkyModel(EnergyBins):
         theta : array (n, n_parameter)
         rng : numpy Generator, optional
             Draws what scatters about the parameters: jittered spectra. Every share μ of every spectrum is drawn anew
-            from N(μ, (j μ)²), j the model's `spectral_jitter`, cut to positive values; shares are then scaled to sum
-            1, so that norms and total fluxes keep their meaning. Without it, spectra are the skew normal's.
-        """
-        if self.resolved is not None:
-            fine = self.resolved.emission(theta, rng)
-            ones = np.ones((*fine.spectra.shape[:2], 1))
-            return Emission(fine.norms.sum(axis=-1, keepdims=True), ones, fine.populations, fine.poisson)
-        theta = self._check_theta(theta)
-        n_diffuse, n_template = len(self.diffuse), len(self.names)
-        sizes = [len(t.populations) for t in self.point_source_templates]
-        n_shape = 3 * n_template if self.n_energy > 1 else 0
-        ends = np.cumsum([n_diffuse, 4 * sum(sizes), n_shape])
-        norm, populations, shapes, shares = np.split(theta, ends, axis=1)
-        spectra = self._spectra(shapes, rng)
-        populations, poisson = _split_flux(populations.reshape(len(theta), -1, 4), sizes, self.poissonian, shares)
-        weights = spectra[:, :n_diffuse] / self.flux_per_norm[:n_diffuse]
-        norms = norm[:, :, None] * weights / weights.sum(axis=-1, keepdims=True)
-        if self.poissonian:
-            rows = np.array(self.poissonian)
-            norms = np.concatenate([norms, poisson[:, rows, None] * spectra[:, n_diffuse + rows]], axis=1)
-        return Emission(norms, spectra, populations, poisson)
-
-    def _check_theta(self, theta: ArrayLike) -> NDArray[np.float64]:
-        theta = np.asarray(theta, dtype=np.float64)
-        n_parameter = len(self._prior.names)
-        if theta.ndim != 2 or theta.shape[1] != n_parameter:
-            raise InputError(f"theta: must have shape (batch, {n_parameter}), got {theta.shape}")
-        if not np.isfinite(theta).all():
-            raise InputError("theta: must be finite")
-        return theta
-
-    def _spectra(self, shapes: NDArray[np.float64], rng: np.random.Generator | None) -> NDArray[np.float64]:
-        """Shares of flux (n, n_template, n_energy) from ξ, ω², a of every template, (n, 3 n_template)."""
-        n = len(shapes)
-        if self.n_energy == 1:
-            return np.ones((n, len(self.names), 1))
-        shapes = shapes.reshape(n, len(self.names), 3)
-        spectra = skew_normal_shares(self.energy_edges, *np.moveaxis(shapes, -1, 0))
-        if rng is None or self.spectral_jitter == 0:
-            return spectra
-        lowest = ndtr(-1 / self.spectral_jitter)
-        deviation = ndtri(lowest + (1 - lowest) * rng.random(spectra.shape).clip(1e-12, 1 - 1e-12))
-        jittered = spectra * (1 + self.spectral_jitter * deviation)
-        return jittered / jittered.sum(axis=-1, keepdims=True)
-
-    # -- other regions ------------------------------------------------------------------------------------------
-
-    def with_region(self, region: Region) -> SkyModel:
-        """The same sky, analysed in another region of the patch."""
-        resolved = None if self.resolved is None else self.resolved.with_region(region)
-        return replace(self, region=region, resolved=resolved)
-
-    def for_observation(self, observation: Observation) -> SkyModel:
-        """The same sky, analysed in the region of an observation.
+            from N(μ, (j μ)²), j the stated `spectral_jitter`, cut to positive values; shares are then scaled to sum
+            1, so that norms and total fluxes keep their meaning. Without it, spectra are those of the parameters.
 
         Raises
         ------
         InputError
-            If nside, energy bins, pixels or exposure (beyond 2 %) are not those of the model.
+            If theta has another shape or is not finite.
         """
-        check_same_energies(observation.energy_edges, self.energy_edges)
-        if not isinstance(observation.region, Region):
-            raise InputError(f"observation: must be a HEALPix map, is on {observation.region}")
-        model = self if observation.region == self.region else self.with_region(observation.region)
-        check_same_exposure(observation.exposure, model.exposure)
+        found = self.parameters.emission(theta, rng)
+        if self.resolved is None:
+            return found
+        ones = np.ones((*found.spectra.shape[:2], 1))
+        return replace(found, norms=found.norms.sum(axis=-1, keepdims=True), spectra=ones)
+
+    # -- other skies ----------------------------------------------------------------------------------------------
+
+    def _derive(self, arrays: SkyArrays, resolved: SkyModel | None, change: str = "") -> SkyModel:
+        model = type(self).__new__(type(self))
+        model._settle(self.settings, arrays, resolved, self._change + change)
         return model
 
+    @property
+    def arrays(self) -> SkyArrays:
+        """Templates and instrument alone."""
+        return SkyArrays(**{each.name: getattr(self, each.name) for each in fields(SkyArrays)})
 
-def _split_flux(
-    populations: NDArray[np.float64], sizes: list[int], poissonian: tuple[int, ...], shares: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Take the Poisson shares (n, n_poissonian) out of the fluxes of populations (n, n_population, 4).
+    def at(self, **shapes: float) -> SkyModel:
+        """The same sky with templates that do not float: each shape parameter as named, or at the mean of its prior.
 
-    `sizes` are the numbers of populations of every point-source template. Returns the populations and the Poisson flux
-    of every point-source template (n, n_point_source).
-    """
-    poisson = np.zeros((len(populations), len(sizes)))
-    populations = populations.copy()
-    starts = np.cumsum([0, *sizes])
-    for share, j in zip(shares.T, poissonian, strict=True):
-        flux = populations[:, starts[j] : starts[j + 1], 3]
-        poisson[:, j] = share * flux.sum(axis=1)
-        flux *= 1 - share[:, None]
-    return populations, poisson
+        Raises
+        ------
+        InputError
+            If a name is that of no shape parameter, or a value lies outside its prior's range.
+        """
+        values = self.parameters.shape_values(shapes)
+        resolved = None if self.resolved is None else self.resolved.at(**values)
+        return self._derive(self.arrays.standing(values), resolved, json.dumps(values, sort_keys=True))
+
+    def with_region(self, region: Grid) -> SkyModel:
+        """The same sky, analysed in another region of the patch.
+
+        Raises
+        ------
+        InputError
+            If the region is of another kind or resolution, or has pixels outside the patch.
+        """
+        self.patch.places(region)
+        resolved = None if self.resolved is None else self.resolved.with_region(region)
+        return self._derive(replace(self.arrays, region=region), resolved)
+
+    def with_exposure(self, exposure: ArrayLike) -> SkyModel:
+        """The same sky seen with another exposure: fluxes stay, counts and priors of norms follow.
+
+        Parameters
+        ----------
+        exposure : array (n_energy, n_pix), cm² s
+            In the region. Beyond it the model's own is scaled as in the nearest pixel of the region.
+
+        Raises
+        ------
+        InputError
+            If it has another shape, or is not above zero.
+        """
+        seen = check_exposure(np.asarray(exposure, dtype=np.float64))
+        if seen.shape != self.exposure.shape:
+            raise InputError(f"exposure: must have shape {self.exposure.shape}, got {seen.shape}")
+        ratio = seen / self.exposure
+        arrays = self.arrays.exposed(self.patch.extend(ratio, self.inside))
+        resolved = None if self.resolved is None else self.resolved.with_exposure(self.resolved.exposure * ratio)
+        return self._derive(arrays, resolved, hashlib.sha256(arrays.patch_exposure.tobytes()).hexdigest())
+
+    def with_poisson_share(self) -> SkyModel:
+        """The sky whose subject has a share U[0, 1] that is exactly Poisson; itself if a template has one."""
+        if self.poissonian:
+            return self
+        varied = SkyModel.build(self.settings.with_poisson_share())
+        return varied if varied.region == self.region else varied.with_region(self.region)
+
+    def for_observation(self, observation: Observation) -> SkyModel:
+        """The same sky, analysed in the region of an observation and, where it differs by more than 2 %, its exposure.
+
+        Raises
+        ------
+        InputError
+            If nside, energy bins or pixels are not those of the model.
+        """
+        check_same_energies(observation.energy_edges, self.energy_edges)
+        model = self if observation.region == self.region else self.with_region(observation.region)
+        same = same_exposure(observation.exposure, model.exposure)
+        return model if same else model.with_exposure(observation.exposure)
+
+
+def _at_once(stated: Composition) -> Composition:
+    """The composition in which maps are seen: one energy bin where they are summed."""
+    if not stated.summed:
+        return stated
+    edges = stated.energy_edges
+    return stated.replace(energy_edges=(edges[0], edges[-1]), summed=False, spectral_jitter=0.0)
+
+
+def _resolve(stated: Composition) -> SkyModel | None:
+    return SkyModel.build(stated.replace(summed=False)) if stated.summed else None

@@ -1,121 +1,40 @@
-"""The prior over a model's parameters: independent marginals with names.
-
-A marginal is a transform of a uniform number (its inverse distribution function), so one object serves torch and
-`sbi` (a torch Distribution), NumPy simulation (:meth:`Prior.from_uniform`) and nested samplers.
-"""
+"""The prior over a model's parameters: independent marginals with names."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtri, ndtri
 from torch.distributions import Distribution, constraints
 
 from gcesbi.errors import InputError
+from gcesbi.simulation.marginals import Marginal, as_marginal
 
-__all__ = ["ChiSquared", "Marginal", "Normal", "Prior", "Uniform"]
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """U[low, high]."""
-
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise InputError(f"uniform prior: lower must be below upper, got [{self.low}, {self.high}]")
-
-    @property
-    def support(self) -> constraints.Constraint:
-        """Closed interval."""
-        return constraints.interval(self.low, self.high)
-
-    @property
-    def moments(self) -> tuple[float, float]:
-        """Mean and variance."""
-        return (self.low + self.high) / 2, (self.high - self.low) ** 2 / 12
-
-    def from_uniform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Inverse distribution function."""
-        return self.low + (self.high - self.low) * u
-
-    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        """Log density."""
-        inside = (value >= self.low) & (value <= self.high)
-        density = torch.full_like(value, -math.log(self.high - self.low))
-        return torch.where(inside, density, torch.full_like(value, -math.inf))
+__all__ = ["Parameter", "Prior"]
 
 
 @dataclass(frozen=True)
-class Normal:
-    """N(centre, scale), `scale` the standard deviation."""
+class Parameter:
+    """One parameter of a model.
 
-    centre: float
-    scale: float
+    Parameters
+    ----------
+    name : str
+    marginal : Marginal
+    unit : str
+        Empty for a pure number.
+    meaning : str
+        In a few words.
+    """
 
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.centre) and 0 < self.scale < math.inf):
-            raise InputError(f"normal prior: scale must be positive, got centre {self.centre}, scale {self.scale}")
-
-    @property
-    def support(self) -> constraints.Constraint:
-        """All real numbers."""
-        return constraints.real
-
-    @property
-    def moments(self) -> tuple[float, float]:
-        """Mean and variance."""
-        return self.centre, self.scale**2
-
-    def from_uniform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Inverse distribution function."""
-        return self.centre + self.scale * ndtri(u)
-
-    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        """Log density."""
-        z = (value - self.centre) / self.scale
-        return -0.5 * z**2 - math.log(self.scale * math.sqrt(2 * math.pi))
-
-
-@dataclass(frozen=True)
-class ChiSquared:
-    """`scale` times a χ² of one degree of freedom, the square of a normal of variance `scale`."""
-
-    scale: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.scale < math.inf:
-            raise InputError(f"chi-squared prior: scale must be positive, got {self.scale}")
-
-    @property
-    def support(self) -> constraints.Constraint:
-        """Numbers above zero."""
-        return constraints.positive
-
-    @property
-    def moments(self) -> tuple[float, float]:
-        """Mean and variance."""
-        return self.scale, 2 * self.scale**2
-
-    def from_uniform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Inverse distribution function."""
-        return self.scale * chdtri(1, 1 - np.asarray(u))
-
-    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        """Log density."""
-        x = value.clamp_min(torch.finfo(value.dtype).tiny) / self.scale
-        density = -0.5 * x - 0.5 * torch.log(2 * math.pi * x) - math.log(self.scale)
-        return torch.where(value > 0, density, torch.full_like(value, -math.inf))
-
-
-Marginal = Uniform | Normal | ChiSquared
+    name: str
+    marginal: Marginal
+    unit: str = ""
+    meaning: str = ""
 
 
 class Prior(Distribution):
@@ -125,20 +44,38 @@ class Prior(Distribution):
     ----------
     names : sequence of str
         Parameter names, distinct.
-    marginals : sequence of Uniform, Normal or ChiSquared
-        One for each name.
+    marginals : sequence of Marginal
+        One for each name; or what stands for one (:func:`gcesbi.simulation.marginals.as_marginal`).
     """
 
     arg_constraints = {}  # noqa: RUF012 - torch's own convention
 
-    def __init__(self, names: Sequence[str], marginals: Sequence[Marginal]) -> None:
+    def __init__(self, names: Sequence[str], marginals: Sequence[Any]) -> None:
         if len(set(names)) != len(names) or len(names) != len(marginals) or not names:
             raise InputError(
                 f"prior: needs one marginal for each distinct name, got {len(marginals)} for {list(names)}"
             )
         self.names = tuple(names)
-        self.marginals = tuple(marginals)
+        self.marginals = tuple(as_marginal(each) for each in marginals)
+        self.parameters = tuple(Parameter(*each) for each in zip(self.names, self.marginals, strict=True))
         super().__init__(event_shape=torch.Size([len(names)]), validate_args=False)
+
+    @classmethod
+    def of(cls, parameters: Sequence[Parameter]) -> Prior:
+        """The prior of parameters whose units and meanings are known."""
+        prior = cls([each.name for each in parameters], [each.marginal for each in parameters])
+        prior.parameters = tuple(parameters)
+        return prior
+
+    def describe(self) -> str:
+        """A table with a row for each parameter: name, unit, prior and meaning."""
+        rows = [("parameter", "unit", "prior", "meaning")]
+        rows += [(each.name, each.unit, repr(each.marginal), each.meaning) for each in self.parameters]
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        return "\n".join(
+            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip()
+            for row in rows
+        )
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
     def support(self) -> constraints.Constraint:

@@ -10,17 +10,23 @@ from threading import Lock
 from typing import Any
 
 from gcesbi.errors import InputError
+from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.image_settings import ImageSky
 from gcesbi.simulation.image_simulator import ImageSimulator
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulator import Simulator
-from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, make_settings
-from gcesbi.sky import Region, grid_of
+from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky
+from gcesbi.simulation.statement import make_settings
+from gcesbi.sky import grid_of
 
 __all__ = ["Recipe", "build_model", "simulator_for"]
 
-_MAPS: dict[str, type[InnerGalaxySky | FolderSky]] = {"inner-galaxy": InnerGalaxySky, "folder": FolderSky}
+_MAPS: dict[str, type[InnerGalaxySky | FolderSky | Composition]] = {
+    "inner-galaxy": InnerGalaxySky,
+    "folder": FolderSky,
+    "composed": Composition,
+}
 _IMAGES = "galactic-centre-images"
 
 
@@ -87,7 +93,7 @@ def _build(recipe: Recipe) -> Simulator:
 def _simulator(content: dict[str, Any]) -> Simulator:
     model = build_model(content["sky"])
     if isinstance(model, SkyModel):  # images are whole; their geometry follows from the settings
-        wanted = Region.of(grid_of(content["region"]))
+        wanted = grid_of(content["region"])
         model = model if wanted == model.region else model.with_region(wanted)
     return simulator_for(model)
 

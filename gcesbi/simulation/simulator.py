@@ -14,7 +14,6 @@ from functools import cached_property
 from itertools import pairwise
 from typing import ClassVar
 
-import healpy as hp
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,16 +21,13 @@ from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
 from gcesbi.errors import InputError
-from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
-from gcesbi.physics.smoothing import smooth
 from gcesbi.simulation import kernels
-from gcesbi.simulation.components import PointSourceTemplate
 from gcesbi.simulation.draws import alias_table
 from gcesbi.simulation.expected import expected_sources
-from gcesbi.simulation.model import Emission, SkyModel
+from gcesbi.simulation.model import SkyModel
+from gcesbi.simulation.parameters import Emission
 from gcesbi.simulation.seeds import checked_seed
 from gcesbi.simulation.simulations import Simulations
-from gcesbi.sky.healpix import xy_of_pixel
 from gcesbi.sky.observation import Observation, RadialPSF
 
 __all__ = ["SHARD", "Simulator", "displacements", "smallest_counts"]
@@ -108,13 +104,7 @@ class Simulator:
         if model.expected_labels:
             label, n_sources = expected_sources(model, emission)
         label[:, :, 0] += emission.poisson  # the limit of ever dimmer sources
-        flux = np.concatenate(
-            [
-                emission.norms[:, : len(model.diffuse)] * model.flux_per_norm[: len(model.diffuse)],
-                label.sum(axis=-1)[:, :, None] * emission.spectra[:, len(model.diffuse) :],
-            ],
-            axis=1,
-        )
+        flux = model.flux(emission, label.sum(axis=-1))
         total = label.sum(axis=-1, keepdims=True)
         scd = np.divide(label, total, out=np.zeros_like(label), where=total > 0)
         scd[total[..., 0] == 0, 0] = 1.0  # no source at all: as dim as can be
@@ -183,22 +173,22 @@ class Simulator:
         model = self.model
         radii = displacements(model.psf, _N_TABLE)
         return kernels.Sky(
-            nside=model.region.nside,
-            where=xy_of_pixel(model.region.nside, model.patch.pixels),
-            landing=model.region.index,
+            nside=model.patch.nside,
+            frame=model.patch.frame,
+            where=model.patch.where,
+            landing=model.patch.landing(model.region),
             effective=np.ascontiguousarray((model.patch_exposure * self._reach).T),
             reach=np.ascontiguousarray(self._reach.T),
             drop=2 * np.sin(radii / 2) ** 2,
             low=model.bins.low,
             width=model.bins.width,
-            flux_cut=model.flux_cut,
         )
 
     @cached_property
     def sources(self) -> tuple[kernels.Source, ...]:
-        """Positions of each template's sources in the kernels' form."""
+        """Positions of sources in the kernels' form, for every map of every template's basis."""
         model = self.model
-        intensity = np.stack([t.intensity for t in self._templates])
+        intensity = np.concatenate([t.intensity for t in model.point_source_templates])
         landing = self._landing(intensity)
         return tuple(
             _source(each, self._zones, model.patch_exposure, landing[:, :, j]) for j, each in enumerate(intensity)
@@ -221,7 +211,7 @@ class Simulator:
         share = intensity / intensity[:, model.inside].sum(axis=1, keepdims=True)
         parts = (where * share).reshape(-1, len(model.patch))
         spread = np.stack(
-            [smooth(parts * e, model.patch, psf) for e, psf in zip(model.patch_exposure, model.psf, strict=True)]
+            [model.patch.smooth(parts * e, psf) for e, psf in zip(model.patch_exposure, model.psf, strict=True)]
         )
         return spread[..., model.inside].reshape(model.n_energy, len(where), len(share), -1)
 
@@ -230,19 +220,14 @@ class Simulator:
         """Smooth templates, then single photons of every source template and zone outside, (n_map, n_energy, n_pix)."""
         return np.concatenate([self.model.smooth_templates, *(source.beyond for source in self.sources)])
 
-    @property
-    def _templates(self) -> tuple[PointSourceTemplate, ...]:
-        return self.model.point_source_templates
-
     @cached_property
     def _reach(self) -> NDArray[np.float64]:
         """Probability (n_energy, n_patch) that a photon is displaced as far as the region's nearest pixel."""
-        model, nside = self.model, self.model.region.nside
+        model, patch = self.model, self.model.patch
         outside = np.setdiff1d(np.arange(len(model.patch)), model.inside)
-        step = max(1, 256 // nside)
-        border = cKDTree(_outlines(nside, model.region.pixels, step).reshape(-1, 3))
-        chord, _ = border.query(_outlines(nside, model.patch.pixels[outside], step))
-        distance = 2 * np.arcsin(np.clip(chord.min(axis=1) / 2, 0, 1)) - 1.3 * hp.nside2resol(nside) / step
+        border = cKDTree(patch.outlines(model.inside).reshape(-1, 3))
+        chord, _ = border.query(patch.outlines(outside))
+        distance = 2 * np.arcsin(np.clip(chord.min(axis=1) / 2, 0, 1)) - patch.gap
         reach = np.ones((model.n_energy, len(model.patch)))
         distance = np.degrees(np.maximum(distance, 0))
         reach[:, outside] = np.stack([1 - psf.containment(distance) for psf in model.psf])
@@ -257,23 +242,33 @@ class Simulator:
         label: NDArray[np.float64],
         n_sources: NDArray[np.float64],
     ) -> None:
-        n_diffuse, n_smooth = len(self.model.diffuse), emission.norms.shape[1]
-        norms = np.zeros((len(self._smooth_templates), self.model.n_energy))
+        model, n_smooth = self.model, emission.norms.shape[1]
+        norms = np.zeros((len(self._smooth_templates), model.n_energy))
         norms[:n_smooth] = emission.norms[i]
-        beyond = norms[n_smooth:].reshape(len(self.sources), -1, self.model.n_energy)
-        at = 0
-        for j, (template, source) in enumerate(zip(self._templates, self.sources, strict=True)):
-            spectrum = emission.spectra[i, n_diffuse + j]
-            strength = self.sky.effective @ spectrum
-            for _ in template.populations:
-                xi, omega2, a, flux = emission.populations[i, at]
-                population = np.array([xi, np.sqrt(max(omega2, SMALLEST_OMEGA2)), a, flux])
+        beyond = norms[n_smooth:].reshape(len(self.sources), -1, model.n_energy)
+        first_source = np.cumsum([0, *(len(t.basis) for t in model.point_source_templates)])
+        spectra = emission.spectra[i, len(model.diffuse) :]
+        strengths = [self.sky.effective @ spectrum for spectrum in spectra]
+        for drawn in emission.populations:
+            j, flux = drawn.template, drawn.flux[i]
+            if flux <= 0:
+                continue
+            nodes = drawn.family.nodes(drawn.shape[i], model.flux_cut)
+            for b in np.flatnonzero(drawn.weights[i]):
+                s = first_source[j] + b
                 number, _, _, singles = kernels.draw_population(
-                    rng, self.sky, source, strength, population, spectrum, counts, label[j]
+                    rng,
+                    self.sky,
+                    self.sources[s],
+                    strengths[j],
+                    *nodes,
+                    flux * drawn.weights[i, b],
+                    spectra[j],
+                    counts,
+                    label[j],
                 )
                 n_sources[j] += number
-                beyond[j] += singles[:, None] * spectrum
-                at += 1
+                beyond[s] += singles[:, None] * spectra[j]
         kernels.draw_poisson(rng, norms, self._smooth_templates, counts)
 
 
@@ -310,8 +305,3 @@ def _source(
         landing_other=np.stack([other for _, other in arrivals]),
         beyond=np.ascontiguousarray(np.swapaxes(spread[:, 1:], 0, 1)),
     )
-
-
-def _outlines(nside: int, pixels: NDArray[np.int64], step: int) -> NDArray[np.float64]:
-    """Points on the outlines of pixels, `step` to a side: unit vectors (n_pix, 4 step, 3)."""
-    return np.swapaxes(hp.boundaries(nside, pixels, step=step, nest=True), 1, 2)

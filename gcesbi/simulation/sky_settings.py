@@ -1,32 +1,42 @@
-"""The skies that models are built from, as settings: plain data that can be stored and built again.
+"""The two skies that the library knows by name: settings, each of which states a composition.
 
-From :class:`InnerGalaxySky` every template is computed; from :class:`FolderSky` the maps of a data folder are read
-(:mod:`gcesbi.simulation.compose`). The variations of List et al. (2025, arXiv:2507.17804) are settings: see
-``docs/model.md``.
+In :class:`InnerGalaxySky` every template is computed; :class:`FolderSky` reads the maps of a data folder. The
+variations of List et al. (2025, arXiv:2507.17804) are settings: see ``docs/model.md``. Norm ranges are those of that
+paper, stated at nside 256 and the 573-week exposure; they scale as counts per pixel do.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gcesbi.errors import InputError, nearest
+from gcesbi.simulation.components import PointSources, Smooth, flat_share, literature_population
+from gcesbi.simulation.composition import Composition
+from gcesbi.simulation.instrument import Exposure, NamedPsf, SurveyExposure
+from gcesbi.simulation.marginals import Uniform
+from gcesbi.simulation.regions import HealpixRegion
+from gcesbi.simulation.statement import make_settings
+from gcesbi.simulation.template_statements import Formula, Map
+from gcesbi.sky.energy import log_energy_edges
 
 __all__ = [
     "INTERSTELLAR",
     "FolderSky",
     "InnerGalaxySky",
     "SkySettings",
-    "check_keys",
-    "make_settings",
+    "folder_sky",
+    "inner_galaxy",
 ]
 
 REFERENCE_WEEKS = 573.0
 
+NORM_RANGES = {"pi": (1.75, 3.5), "ic": (1.0, 2.25), "iso": (0.0, 0.5), "bub": (0.0, 0.5), "dif": (2.75, 5.75)}
+"""At nside 256; one map for all interstellar emission, ``dif``, has the sum of two."""
 EXCESS_XI = (-13.0, -9.0)
+EXCESS_FLUX = 2.8e-7  # largest mean flux of the excess, shared evenly by its populations
+DISK = literature_population(xi=(-12.0, -9.0), flux=(0.0, 2.8e-7))
 
 INTERSTELLAR = {
     "snr-10-150": ("snr", 10.0, 150.0),
@@ -65,6 +75,32 @@ class SkySettings(BaseModel):
         """
         off = {name for name in self.variations if getattr(self, name) == type(self).model_fields[name].default}
         return self.model_dump(mode="json", exclude={"path", *off})
+
+    def with_poisson_share(self) -> Self:
+        """The sky whose excess has a share that is exactly Poisson."""
+        return self.model_copy(update={"gce_poisson_share": True})
+
+    def composition(self) -> Composition:
+        """What the settings stand for."""
+        raise NotImplementedError
+
+    def content(self) -> str:
+        """Digest of the files that are read; empty without any."""
+        return ""
+
+    def _sources(self, excess: Formula | Map, disk: Formula | Map) -> tuple[PointSources, PointSources]:
+        n = self.gce_populations
+        population = literature_population(xi=(self.gce_xi_low, EXCESS_XI[1]), flux=(0.0, EXCESS_FLUX / n))
+        share = flat_share() if self.gce_poisson_share else None
+        return (
+            PointSources(name="gce", template=excess, populations=(population,) * n, poisson_share=share),
+            PointSources(name="disk", template=disk, populations=(DISK,)),
+        )
+
+    def _smooth(self, nside: int, weeks: float, **templates: Formula | Map) -> tuple[Smooth, ...]:
+        scale = (256 / nside) ** 2 * weeks / REFERENCE_WEEKS
+        ends = {name: (NORM_RANGES[name][0] * scale, NORM_RANGES[name][1] * scale) for name in templates}
+        return tuple(Smooth(name=n, template=t, norm=Uniform(*ends[n])) for n, t in templates.items())
 
 
 class InnerGalaxySky(SkySettings):
@@ -108,6 +144,28 @@ class InnerGalaxySky(SkySettings):
                 raise ValueError(f"{name}: needs more than one energy bin, got n_energy 1")
         return self
 
+    def composition(self) -> Composition:
+        """Line-of-sight integrals, with exposure and PSF of the library's own."""
+        interstellar = {"sources": self.cosmic_rays, "halo_height": self.halo_height}
+        smooth = self._smooth(
+            self.nside,
+            self.weeks,
+            pi=Formula(formula="pion-decay", spin_temperature=self.spin_temperature, **interstellar),
+            ic=Formula(formula="inverse-compton", **interstellar),
+            iso=Formula(formula="isotropic"),
+            bub=Formula(formula="bubbles"),
+        )
+        sources = self._sources(Formula(formula="nfw", gamma=self.gamma), Formula(formula="disk", z_s=self.disk_height))
+        return Composition(
+            region=HealpixRegion(nside=self.nside, radius=self.radius, band=self.band),
+            energy_edges=log_energy_edges(self.n_energy),
+            exposure=SurveyExposure(weeks=self.weeks),
+            components=(*smooth, *sources),
+            spectral_jitter=self.spectral_jitter,
+            expected_labels=self.expected_labels,
+            summed=self.summed,
+        )
+
 
 class FolderSky(SkySettings):
     """One energy bin, 2-20 GeV, with the templates, exposure and mask of a data folder, taken as they are.
@@ -128,36 +186,43 @@ class FolderSky(SkySettings):
     mask: Literal["3fgl", "4fgl"] | None = "3fgl"
     weeks: float = Field(REFERENCE_WEEKS, gt=0, description="of observation; those of the folder's exposure are 573")
 
+    def composition(self) -> Composition:
+        """Maps of the folder, as they are."""
+        whole = {"pi": f"{self.diffuse}pi", "ic": f"{self.diffuse}ic"}
+        diffuse = {"dif": "dif"} if self.diffuse == "p6v11" else whole
 
-Settings = TypeVar("Settings")
+        def file(stem: str) -> str:
+            return str(Path(self.path) / f"{stem}.npy")
+
+        def counts(name: str) -> Map:
+            return Map(file=file(f"template_{name}"), order="ring", quantity="counts", smoothed=True)
+
+        smooth = {name: counts(stem) for name, stem in (diffuse | {"iso": "iso", "bub": "bub"}).items()}
+        mask = None if self.mask is None else file(f"fermidata_pscmask_{self.mask}")
+        return Composition(
+            region=HealpixRegion(
+                nside=self.nside, radius=self.radius, band=self.band, mask=mask, mask_order="ring" if mask else None
+            ),
+            energy_edges=(2.0, 20.0),
+            exposure=Exposure(file=file("fermidata_exposure"), order="ring", scale=self.weeks / REFERENCE_WEEKS),
+            psf=NamedPsf(name="customary-2gev"),
+            components=(
+                *self._smooth(self.nside, self.weeks, **smooth),
+                *self._sources(counts(f"nfw_{self.nfw}"), counts(f"dsk_{self.disk}")),
+            ),
+            expected_labels=self.expected_labels,
+        )
+
+    def content(self) -> str:
+        """Digest of the composition, whose law names what files hold."""
+        return self.composition().digest()
 
 
-def check_keys(kind: Any, values: Mapping[str, Any], section: str = "") -> None:
-    """Raise InputError, naming the nearest valid key, if a key of `values` is no field of a settings class."""
-    known = list(inspect.signature(kind).parameters)
-    for key in values:
-        if key not in known:
-            raise InputError(f"{section}{key}: unknown setting; {nearest(key, known)}")
+def inner_galaxy(**settings: object) -> InnerGalaxySky:
+    """Checked settings of :class:`InnerGalaxySky`; InputError if one is unknown or out of range."""
+    return make_settings(InnerGalaxySky, settings)
 
 
-def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """Settings checked against their types and ranges.
-
-    Raises
-    ------
-    InputError
-        If a key is unknown, naming the nearest valid one, or a value is not allowed.
-    """
-    check_keys(kind, values)
-    try:
-        return TypeAdapter(kind).validate_python(dict(values))
-    except ValidationError as error:
-        raise InputError(_one_line(error)) from None
-
-
-def _one_line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
-    where = ".".join(str(part) for part in first["loc"]) or "settings"
-    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+def folder_sky(**settings: object) -> FolderSky:
+    """Checked settings of :class:`FolderSky`; InputError if one is unknown or out of range."""
+    return make_settings(FolderSky, settings)

@@ -5,7 +5,7 @@ from typing import Any
 from gcesbi.sky.energy import EnergyBins, check_energy_edges, log_energy_edges
 from gcesbi.sky.grid import Grid, pixels_of_runs
 from gcesbi.sky.image import ImageGeometry, ImageRegion
-from gcesbi.sky.observation import Observation, ObservationSet
+from gcesbi.sky.observation import Observation, ObservationSet, RadialPSF
 from gcesbi.sky.region import Region, glon_glat
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ImageRegion",
     "Observation",
     "ObservationSet",
+    "RadialPSF",
     "Region",
     "check_energy_edges",
     "glon_glat",

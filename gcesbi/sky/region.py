@@ -14,6 +14,7 @@ from typing import Any
 import healpy as hp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 from gcesbi.errors import InputError
 from gcesbi.sky.grid import Grid
@@ -173,3 +174,10 @@ class Region(Grid):
         full = np.full((*values.shape[:-1], hp.nside2npix(self.nside)), fill, dtype=np.float64)
         full[..., self.pixels] = values
         return full
+
+    def extend(self, values: ArrayLike, part: Region) -> NDArray[np.float64]:
+        """Values (..., n_part) on a part of the region as (..., n_pix): elsewhere, those of the nearest pixel."""
+        here, there = (
+            np.stack(hp.pix2vec(self.nside, each, nest=True), axis=-1) for each in (self.pixels, part.pixels)
+        )
+        return np.asarray(values)[..., cKDTree(there).query(here)[1]]

@@ -19,7 +19,7 @@ from gcesbi.baselines import (
 )
 from gcesbi.baselines.nptf.count_integrals import mean_counts
 from gcesbi.errors import InputError
-from gcesbi.simulation.prior import Normal, Uniform
+from gcesbi.simulation.marginals import Normal, Uniform
 
 from .conftest import SmallModel, observe
 

@@ -5,13 +5,12 @@ What the networks make of it takes minutes of training: ``benchmarks/toy_known_a
 
 import importlib.util
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gcesbi import Simulator
+from gcesbi import Simulator, SkyModel
 from gcesbi.baselines import NPTF, ModelPriors
 from gcesbi.physics.scd import SkewNormalScd
 from gcesbi.sky import Observation
@@ -45,7 +44,7 @@ def numbers(counts):
 
 
 def test_probabilities_are_those_of_drawn_maps(exact):
-    simulator = Simulator(replace(exact.model, expected_labels=False))
+    simulator = Simulator(SkyModel.build(exact.model.composition.replace(expected_labels=False)))
     for theta in THETA:
         counts = simulator.draw(np.tile(theta, (300, 1)), np.random.default_rng(1)).counts
         expected = counts.size * np.exp(exact.log_probabilities(theta[None])[0])
@@ -58,9 +57,8 @@ def test_probabilities_are_those_of_drawn_maps(exact):
 
 def test_the_likelihood_is_that_of_the_nptf(exact, maps):
     model = exact.model
-    (dots,) = model.point_source_templates
-    uneven = 1 + 1e-3 * (-1.0) ** np.arange(model.region.n_pix)  # else the Poisson fit cannot tell it from the other
-    model = replace(model, point_source_templates=(replace(dots, counts=dots.counts * uneven),))
+    uneven = 1 + 1e-3 * (-1.0) ** np.arange(12 * model.region.nside**2)  # else the fit cannot tell the two
+    model = toy.toy_model(uneven=uneven)
     observation = Observation(maps.counts[0], model.exposure, model.energy_edges, model.region)
     nptf = NPTF(model, observation, ModelPriors())
     assert nptf.names == model.prior().names

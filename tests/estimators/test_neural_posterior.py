@@ -1,7 +1,6 @@
 """sbi's density estimators behind the library's networks: what they learn, store and refuse; and sbi by itself."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -259,7 +258,7 @@ def test_sbis_own_trainers_take_the_networks_as_embedding(method, sky):
 
 
 def test_expected_quantities_are_the_simulators_expected_labels(sky):
-    maps = Simulator(replace(sky, expected_labels=True)).sample(10, seed=4)
+    maps = Simulator(SkyModel.build(sky.settings.model_copy(update={"expected_labels": True}))).sample(10, seed=4)
     found = expected_quantities(sky, maps.theta)
     flux = maps.flux.sum(axis=2)
     assert np.allclose(found["flux"], flux, rtol=1e-6)

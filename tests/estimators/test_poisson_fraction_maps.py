@@ -6,7 +6,7 @@ import pytest
 from gcesbi import Simulator, SkyModel
 from gcesbi.errors import InputError
 from gcesbi.estimators import NetworkSettings, SourceCountEstimator
-from gcesbi.estimators.poisson_fraction_maps import draw_poisson_shares, poisson_share, with_poisson_share
+from gcesbi.estimators.poisson_fraction_maps import draw_poisson_shares, poisson_share
 from gcesbi.sky.region import Region
 
 
@@ -17,16 +17,16 @@ def model():
 
 @pytest.fixture(scope="module")
 def varied(model):
-    return with_poisson_share(model)
+    return model.with_poisson_share()
 
 
 def test_the_variation_is_the_same_sky_with_one_parameter_more(model, varied):
     assert list(varied.prior().names) == [*model.prior().names, "gce_poisson_share"]
     assert varied.region == model.region
     np.testing.assert_array_equal(varied.exposure, model.exposure)
-    assert with_poisson_share(varied) is varied
+    assert varied.with_poisson_share() is varied
     smaller = model.with_region(Region(16, model.region.pixels[:100]))
-    assert with_poisson_share(smaller).region == smaller.region
+    assert smaller.with_poisson_share().region == smaller.region
 
 
 def test_labels_are_poisson_flux_over_realised_flux(varied):

@@ -319,7 +319,7 @@ def test_the_mock_has_the_papers_composition():
     composition = Composition()
     found = model.emission(theta(model, composition)[None])
     diffuse = (found.norms[0] * model.flux_per_norm[:4]).sum()
-    populations = found.populations[0, :, 3]
+    populations = np.array([each.flux[0] for each in found.populations])
     total = diffuse + populations.sum()
     assert populations[:2].sum() / total == pytest.approx(0.07)
     assert populations[2] / total == pytest.approx(0.065)

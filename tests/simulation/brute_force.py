@@ -8,9 +8,9 @@ from gcesbi.physics.scd import SkewNormalScd
 
 def draw_population(model, template, population, spectrum, rng):
     """Counts (n_energy, n_pix), flux per flux bin (n_bin,), number of sources, photons of every source inside."""
-    patch, region = model.patch, model.region
+    patch, region = model.patch.region, model.region
     scd = SkewNormalScd(*population, cut=model.flux_cut)
-    share = template.intensity / template.intensity[model.inside].sum()
+    share = template.intensity[0] / template.intensity[0, model.inside].sum()
     n = rng.poisson(scd.n_sources * share.sum())
     flux = scd.sample(n, rng)
     where = rng.choice(len(share), n, p=share / share.sum())

@@ -20,8 +20,7 @@ from gcesbi.physics.broken_power_law import BrokenPowerLaw
 from gcesbi.physics.psf import PSF
 from gcesbi.physics.scd import SkewNormalScd
 from gcesbi.physics.smoothing import smooth
-from gcesbi.simulation.components import DiffuseTemplate, PointSourceTemplate, Population
-from gcesbi.simulation.sky_settings import InnerGalaxySky
+from gcesbi.simulation import Map, PointSources, Smooth
 from gcesbi.sky.region import in_disc
 
 K = 5.0  # tolerance of every moment test, in Monte Carlo standard errors
@@ -31,24 +30,22 @@ N_FFT = 1024
 POINTLIKE = PSF.king(1.0, 1.0, 50.0, 1.0, 50.0, scale=1e-7)
 
 
-def plain_sky(psf, radius, beyond, nside, n_population=1):
+def plain_sky(psf, radius, nside, n_population=1):
     """Uniform background and sources, densities and exposures of two kinds of pixels, one energy bin."""
-    patch = Region.disc(nside, radius + beyond, min_latitude=0)
-    kind = np.arange(patch.n_pix) % 2 if psf is POINTLIKE else np.zeros(patch.n_pix)
-    exposure = EXPOSURE * (1 + 0.5 * kind)[None]
-    density = 1 + 2 * kind
-    flat = np.ones((1, patch.n_pix))
-    population = Population(xi=(-13, -9), flux=(0, 1))
-    sources = PointSourceTemplate("dots", density, smooth(density, patch, psf) * exposure, (population,) * n_population)
+    kind = np.arange(12 * nside**2) % 2 if psf is POINTLIKE else np.zeros(12 * nside**2)
+    flat = Map(values=np.ones(12 * nside**2), order="nested", quantity="counts", smoothed=True)
+    population = {"xi": (-13, -9), "flux": (0, 1)}
     return SkyModel(
-        settings=InnerGalaxySky(),
-        patch=patch,
+        [
+            Smooth(name="flat", template=flat, norm=(0.0, 1.0)),
+            PointSources(
+                name="dots", template=Map(values=1 + 2 * kind, order="nested"), populations=[population] * n_population
+            ),
+        ],
         region=Region.disc(nside, radius, min_latitude=0),
-        energy_edges=np.array([2.0, 20.0]),
-        patch_exposure=exposure,
-        psf=(psf,),
-        diffuse=(DiffuseTemplate("flat", flat, (0.0, 1.0)),),
-        point_source_templates=(sources,),
+        energy_edges=[2.0, 20.0],
+        exposure={"values": EXPOSURE * (1 + 0.5 * kind), "order": "nested"},
+        psf=psf,
     )
 
 
@@ -86,13 +83,13 @@ def check_histogram(counts, model, probability):
 
 def per_pixel(model, exposure):
     """Share of the region's sources in a pixel of that exposure."""
-    density = model.point_source_templates[0].intensity[model.inside]
+    density = model.point_source_templates[0].intensity[0, model.inside]
     return density[model.exposure[0] == exposure][0] / density.sum()
 
 
 @pytest.fixture(scope="module")
 def sharp():
-    return plain_sky(POINTLIKE, radius=15, beyond=5, nside=16)
+    return plain_sky(POINTLIKE, radius=15, nside=16)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +140,7 @@ def test_counts_of_power_laws_follow_the_nptf(sharp, name):
     scd = BrokenPowerLaw(n_pix * 3e-11 / shape.total_flux, indices, breaks)
     populations = as_spikes(scd)
     assert populations[:, 3].sum() == pytest.approx(scd.total_flux, rel=2e-3)
-    model = plain_sky(POINTLIKE, radius=15, beyond=5, nside=16, n_population=len(populations))
+    model = plain_sky(POINTLIKE, radius=15, nside=16, n_population=len(populations))
 
     def by_recursion(exposure):
         share = per_pixel(model, exposure)
@@ -166,7 +163,7 @@ def test_counts_of_power_laws_follow_the_nptf(sharp, name):
 def test_with_a_psf_the_variance_is_that_of_the_nptf():
     """Var = b + ∫ dN F ε + Σ f² Δρ ∫ dN (F ε)², of pixels 0.9° wide and a PSF whose 68 % lie within 0.4°."""
     psf = PSF.default(2.0, 2.5)
-    model = plain_sky(psf, radius=10, beyond=6, nside=64)
+    model = plain_sky(psf, radius=10, nside=64)
     scd = SkewNormalScd(-10.3, 0.04, 0.0, model.region.n_pix * 4e-11)
     n = 2000
     counts = draw(model, [scd.xi, scd.omega2, scd.a, scd.total_flux], n=n, seed=13).astype(float)
@@ -204,8 +201,8 @@ def test_with_a_psf_the_mean_is_the_templates(model, simulator, template):
     counts = simulator.draw(np.tile(theta, (n, 1)), np.random.default_rng(14)).counts.astype(float)
     share = model.emission(theta[None]).spectra[0, row]
     source = model.point_source_templates[row - 4]
-    within = source.intensity[model.inside].sum()
-    spread = np.stack([smooth(source.intensity, model.patch, psf)[0] for psf in model.psf])[:, model.inside]
+    within = source.intensity[0, model.inside].sum()
+    spread = np.stack([smooth(source.intensity, model.patch.region, psf)[0] for psf in model.psf])[:, model.inside]
     expected = 1.4e-7 * share[:, None] * spread * model.exposure / within
     assert np.allclose(expected / model.templates[row], (expected / model.templates[row])[:, :1])
     used = expected > 0.1
@@ -230,7 +227,7 @@ def test_diffuse_maps_are_poisson_about_the_smoothed_templates(model, simulator)
     n = 1000
     counts = simulator.draw(np.tile(theta, (n, 1)), np.random.default_rng(15)).counts.astype(float)
     norms = model.emission(theta[None]).norms[0]
-    expected = np.einsum("te,tep->ep", norms, np.stack([t.counts[:, model.inside] for t in model.diffuse]))
+    expected = np.einsum("te,tep->ep", norms, np.stack([t.counts[0][:, model.inside] for t in model.diffuse]))
     used = expected > 1
     assert used.any(axis=1).all()
     chi2 = n * np.sum((counts.mean(axis=0) - expected)[used] ** 2 / expected[used])
@@ -258,13 +255,14 @@ def against_harmonics(model):
     Relative to the pixel; for the bubbles, which are zero between them, relative to their greatest value.
     """
     nside, inside = model.region.nside, model.inside
-    disc = model.patch.index[np.flatnonzero(in_disc(nside, 30.0, 2.0))]
+    disc = model.patch.region.index[np.flatnonzero(in_disc(nside, 30.0, 2.0))]
     found = {}
     for template in (*model.diffuse, *model.point_source_templates):
-        oracle = smooth_maps(SHAPES[template.name].map(nside), model.psf)[:, model.patch.pixels] * model.patch_exposure
+        whole = smooth_maps(SHAPES[template.name].map(nside), model.psf)
+        oracle = whole[:, model.patch.grid.pixels] * model.patch_exposure
         oracle = (oracle / oracle[:, disc].mean(axis=1, keepdims=True))[:, inside]
         scale = oracle.max() if template.name == "bub" else oracle
-        difference = np.abs(template.counts[:, inside] - oracle) / scale
+        difference = np.abs(template.counts[0][:, inside] - oracle) / scale
         found[template.name] = difference.max(), np.median(difference)
     return found
 
@@ -286,8 +284,8 @@ def test_templates_are_smoothed_as_by_spherical_harmonics():
 
 def test_every_energy_bin_has_its_own_psf(model):
     """Low energies are smeared more: a template is further from its bare self there."""
-    bare = templates.NFW().map(model.patch.nside, model.patch.pixels)
-    disc = model.patch.index[np.flatnonzero(in_disc(model.patch.nside, 30.0, 2.0))]
+    bare = templates.NFW().map(model.patch.nside, model.patch.grid.pixels)
+    disc = model.patch.region.index[np.flatnonzero(in_disc(model.patch.nside, 30.0, 2.0))]
     bare = bare * model.patch_exposure
     bare /= bare[:, disc].mean(axis=1, keepdims=True)
     change = np.abs(model.templates[4] / bare[:, model.inside] - 1).max(axis=1)

@@ -163,8 +163,8 @@ def test_light_from_beyond_the_region(simulator):
     """A sky that is fifty times brighter outside: most photons start there, and follow the compiled law."""
     model, within = simulator.model, np.full(len(simulator.model.patch), 1.0)
     within[model.inside] = 0.02
-    sources = tuple(replace(each, intensity=each.intensity * within) for each in model.point_source_templates)
-    outer = Simulator(replace(model, point_source_templates=sources))
+    intensity = {name: each * within for name, each in model.maps.intensity.items()}
+    outer = Simulator(SkyModel.build(model.settings, replace(model.maps, intensity=intensity)))
     theta = theta_with(outer, 200, norm=0.0, xi=-9.0, omega2=0.1, a=0.0, flux=2e-8)
     one, other = outer.draw(theta, np.random.default_rng(1)), DeviceSimulator(outer).draw(theta, seeded(4))
     counts = [np.asarray(each.counts, dtype=float) for each in (one, other)]
@@ -224,7 +224,8 @@ def test_expected_labels_are_those_of_the_parameters():
     theta = simulator.model.prior().draw(10, np.random.default_rng(1))
     found = DeviceSimulator(simulator).draw(theta, seeded(2))
     populations = simulator.model.emission(theta).populations
-    for i, (*excess, disk) in enumerate(populations):
+    for i in range(len(theta)):
+        *excess, disk = [(*each.shape[i], each.flux[i]) for each in populations]
         for j, parts in enumerate((excess, [disk])):
             scds = [SkewNormalScd(*each, n_node=200_001) for each in parts]
             flux = np.sum([scd.total_flux * scd.histogram(simulator.model.bins) for scd in scds], axis=0)

@@ -28,13 +28,13 @@ N = 400
 def thinned(simulator, name, rng, n=N):
     template, source = simulator.model.point_source_templates[0], simulator.sources[0]
     xi, omega2, a, flux = POPULATIONS[name]
-    population = np.array([xi, np.sqrt(max(omega2, 1e-8)), a, flux])
+    nodes = kernels.skew_normal_nodes(xi, np.sqrt(max(omega2, 1e-8)), a, simulator.model.flux_cut)
     strength = simulator.sky.effective @ SPECTRUM
     for _ in range(n):
         counts = np.zeros((2, simulator.model.region.n_pix), dtype=np.int32)
         label = np.zeros(26)
         *told, beyond = kernels.draw_population(
-            rng, simulator.sky, source, strength, population, SPECTRUM, counts, label
+            rng, simulator.sky, source, strength, *nodes, flux, SPECTRUM, counts, label
         )
         far = np.zeros_like(counts)
         kernels.draw_poisson(rng, beyond[:, None] * SPECTRUM, source.beyond, far)
@@ -166,11 +166,10 @@ def test_photons_are_kept_or_leak(simulator):
 @pytest.mark.parametrize("place", [(0.0, 0.0), (12.0, 9.0), (-20.0, -6.0)])
 def test_photons_of_a_pixel_land_where_the_smoothed_pixel_is(simulator, place):
     """Two independent ways to smear light that is even within a pixel: drawing and quadrature."""
-    from gcesbi import Region
     from gcesbi.simulation.simulator import Simulator
 
     model, n = simulator.model, 400_000
-    patch = Region(model.patch.nside, model.patch.pixels)
+    patch = model.patch.region
     sky = Simulator(model.with_region(patch)).sky
     centre = int(np.argmin(np.hypot(*[c - p for c, p in zip(patch.glon_glat(), place, strict=True)])))
     counts = np.zeros((2, patch.n_pix), dtype=np.int32)
@@ -194,7 +193,7 @@ def test_zones_are_the_region_and_what_reaches_it(simulator):
     outside = np.setdiff1d(np.flatnonzero(reach > 0), zones[0])
     assert np.array_equal(np.sort(np.concatenate(zones[1:])), outside)
     assert all(reach[a].min() > reach[b].max() for a, b in pairwise(zones[1:]))
-    intensity = simulator.model.point_source_templates[0].intensity
+    intensity = simulator.model.point_source_templates[0].intensity[0]
     assert source.share == pytest.approx([intensity[z].sum() / intensity[zones[0]].sum() for z in zones], rel=1e-12)
 
 

@@ -6,7 +6,8 @@ import torch
 from scipy import stats
 
 from gcesbi import InputError
-from gcesbi.simulation.prior import ChiSquared, Normal, Prior, Uniform
+from gcesbi.simulation.marginals import ChiSquared, Normal, Uniform
+from gcesbi.simulation.prior import Prior
 
 PRIOR = Prior(["u", "n", "c"], [Uniform(-2, 3), Normal(1, 2), ChiSquared(0.25)])
 ORACLES = [stats.uniform(-2, 5), stats.norm(1, 2), stats.chi2(1, scale=0.25)]

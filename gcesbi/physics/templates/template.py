@@ -1,5 +1,7 @@
 """What every template offers."""
 
+from __future__ import annotations
+
 from typing import Protocol
 
 import numpy as np

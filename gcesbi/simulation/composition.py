@@ -1,0 +1,155 @@
+"""A sky as a user states it, whole: where, through which instrument, and which components shine.
+
+A :class:`Composition` is data. Python and TOML say the same; :class:`gcesbi.SkyModel` is what is built from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from astropy import units
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, model_validator
+
+from gcesbi.errors import InputError, nearest
+from gcesbi.simulation.components import ComponentField, PointSources, flat_share
+from gcesbi.simulation.instrument import ExposureField, NamedPsf, PsfField, SurveyExposure
+from gcesbi.simulation.regions import HealpixRegion, RegionField
+from gcesbi.simulation.statement import Statement
+from gcesbi.simulation.template_statements import digest_of
+from gcesbi.sky.energy import check_energy_edges, log_energy_edges
+
+__all__ = ["FILES", "Composition"]
+
+Array = NDArray[np.float64]
+
+
+def _as_edges(value: Any) -> Any:
+    """Numbers in GeV, a Quantity, or "low:high:n" for n equal bins of log E."""
+    if isinstance(value, units.Quantity):
+        try:
+            value = value.to_value("GeV")
+        except units.UnitConversionError:
+            raise InputError(f"energy_edges: must be energies, have the unit {value.unit}") from None
+    if isinstance(value, str):
+        try:
+            low, high, n = value.split(":")
+            return tuple(log_energy_edges(int(n), float(low), float(high)).tolist())
+        except ValueError:
+            raise InputError(f"energy_edges: must be edges in GeV or 'low:high:n', got {value!r}") from None
+    return tuple(check_energy_edges(value).tolist())
+
+
+class Composition(Statement):
+    """All that a sky model is.
+
+    Parameters
+    ----------
+    region : HealpixRegion, WcsRegion, or a region or image geometry of :mod:`gcesbi.sky`
+    energy_edges : sequence of float, Quantity, or "low:high:n"
+        GeV.
+    exposure : number (cm² s), Quantity, SurveyExposure or Exposure
+    psf : "default", "customary-2gev", a PSF or one for each bin, or KingPsf
+    components : sequence of Smooth, PointSources and Catalogue
+        In any order; their names are the user's own.
+    subject : str, optional
+        The point sources that questions are about; the first ones by default.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown, names are not distinct, or a part breaks a rule of its own.
+    """
+
+    kind: Literal["composed"] = "composed"
+    region: RegionField = Field(default_factory=HealpixRegion)
+    energy_edges: Annotated[tuple[float, ...], BeforeValidator(_as_edges)] = Field(description="GeV")
+    exposure: ExposureField = Field(default_factory=SurveyExposure)
+    psf: PsfField = Field(default_factory=NamedPsf)
+    components: tuple[ComponentField, ...] = Field(min_length=1)
+    subject: str | None = None
+    flux_cut: float = Field(-7.0, description="log₁₀ of the flux of the brightest source, photons / cm² / s")
+    spectral_jitter: float = Field(0.0, ge=0, le=2, description="relative scatter of every bin of a drawn spectrum")
+    expected_labels: bool = Field(False, description="sources are labelled by what the parameters say")
+    summed: bool = Field(False, description="draw in all bins, with their PSFs and spectra; sum the counts to one")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [each.name for each in self.components]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"components: two have the name {name!r}")
+        sources = [each.name for each in self.components if isinstance(each, PointSources)]
+        if self.subject is not None and self.subject not in names:
+            raise InputError(f"subject: must be a component, got {self.subject!r}; {nearest(self.subject, names)}")
+        if not sources:
+            raise InputError("components: needs at least one of point sources")
+        for what in ("summed", "spectral_jitter"):
+            if len(self.energy_edges) == 2 and getattr(self, what):
+                raise InputError(f"{what}: needs more than one energy bin")
+        return self
+
+    @property
+    def subject_name(self) -> str:
+        """The component that questions are about."""
+        sources = [each.name for each in self.components if isinstance(each, PointSources)]
+        return self.subject or sources[0]
+
+    def change(self, name: str, **changes: Any) -> Composition:
+        """The same sky with other fields of one component.
+
+        Raises
+        ------
+        InputError
+            If there is no such component, or a change breaks a rule.
+        """
+        if name not in [each.name for each in self.components]:
+            raise InputError(f"component: must be one of {', '.join(c.name for c in self.components)}, got {name!r}")
+        changed = tuple(
+            type(each)(**{n: getattr(each, n) for n in type(each).model_fields} | changes)
+            if each.name == name
+            else each
+            for each in self.components
+        )
+        return self.replace(components=changed)
+
+    def replace(self, **changes: Any) -> Composition:
+        """The same sky with other fields."""
+        return Composition(**{n: getattr(self, n) for n in Composition.model_fields} | changes)
+
+    def with_poisson_share(self) -> Composition:
+        """The sky whose subject has a share U[0, 1] that is exactly Poisson."""
+        return self.change(self.subject_name, poisson_share=flat_share())
+
+    def composition(self) -> Composition:
+        """Itself: see :class:`gcesbi.simulation.sky_settings.SkySettings`."""
+        return self
+
+    def content(self) -> str:
+        """Nothing: the law names what files hold."""
+        return ""
+
+    def law(self) -> dict[str, Any]:
+        """All that decides what is drawn, as plain values; files by their content, wherever they lie."""
+        found: dict[str, Any] = _by_content(self.model_dump(mode="json"))
+        return found
+
+    def digest(self) -> str:
+        """Hash of the law."""
+        return hashlib.sha256(json.dumps(self.law(), sort_keys=True).encode()).hexdigest()
+
+
+FILES = ("file", "header", "mask")
+"""Keys of a composition that name files."""
+
+
+def _by_content(told: Any) -> Any:
+    if isinstance(told, dict):
+        return {
+            key: digest_of(value) if key in FILES and isinstance(value, str) else _by_content(value)
+            for key, value in told.items()
+        }
+    return [_by_content(each) for each in told] if isinstance(told, list) else told

@@ -1,0 +1,131 @@
+"""The instrument through which a sky is seen, as a user states it: exposure and point-spread function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from astropy import units
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, model_validator
+
+from gcesbi.errors import InputError
+from gcesbi.physics.psf import PSF
+from gcesbi.simulation.patches import Patch
+from gcesbi.simulation.statement import Degrees, Statement
+from gcesbi.simulation.template_statements import ArrayField, FileField, Map
+
+__all__ = ["Exposure", "ExposureField", "KingPsf", "NamedPsf", "PsfField", "SurveyExposure"]
+
+Array = NDArray[np.float64]
+
+
+class SurveyExposure(Statement):
+    """The library's own exposure of the Fermi survey, in proportion to the weeks of observation."""
+
+    kind: Literal["survey"] = "survey"
+    weeks: float = Field(573.0, ge=1e-3, le=1e5)
+
+    def on(self, patch: Patch, energy_edges: Array) -> Array:
+        """Exposure (n_energy, n_patch), cm² s."""
+        return patch.survey(energy_edges, self.weeks)
+
+
+class Exposure(Statement):
+    """A number, or a map or cube over the whole sky, cm² s."""
+
+    kind: Literal["map"] = "map"
+    file: FileField | None = None
+    values: ArrayField | None = Field(None, description="number, (12 n²,) or (n_energy, 12 n²), cm² s")
+    order: Literal["ring", "nested"] | None = Field(None, description="of the pixels of an array or .npy file")
+    scale: float = Field(1.0, gt=0, description="what multiplies it")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.file is None) == (self.values is None):
+            raise InputError("exposure: needs either a file or values")
+        whole = self.values is not None and self.values.ndim > 0
+        if self.order is None and (whole or str(self.file).endswith(".npy")):
+            raise InputError("exposure: order must be stated, 'ring' or 'nested'")
+        return self
+
+    def on(self, patch: Patch, energy_edges: Array) -> Array:
+        """Exposure (n_energy, n_patch), cm² s."""
+        n = len(energy_edges) - 1
+        if self.values is not None and self.values.ndim == 0:
+            found = np.full((1, len(patch)), float(self.values))
+        else:
+            found = patch.read(Map(file=self.file, values=self.values, order=self.order, quantity="exposure"))
+        if len(found) not in (1, n):
+            raise InputError(f"exposure: needs one map for each of {n} energy bins, or one for all, got {len(found)}")
+        return (np.tile(found, (n, 1)) if len(found) < n else found) * self.scale
+
+
+class NamedPsf(Statement):
+    """A function that the library knows: ``default`` is that of each bin's energies, ``customary-2gev`` one for all."""
+
+    kind: Literal["named"] = "named"
+    name: Literal["default", "customary-2gev"] = "default"
+
+    def in_bins(self, energy_edges: Array) -> tuple[PSF, ...]:
+        """One for each energy bin."""
+        if self.name == "default":
+            return tuple(PSF.default(low, high) for low, high in pairwise(energy_edges))
+        return (PSF.customary_2gev(),) * (len(energy_edges) - 1)
+
+
+class KingPsf(Statement):
+    """Mixtures of King functions, one for every energy bin (or one for all): see :class:`gcesbi.physics.psf.PSF`."""
+
+    kind: Literal["king"] = "king"
+    weights: tuple[tuple[float, ...], ...]
+    sigmas: tuple[tuple[float, ...], ...] = Field(description="rad")
+    gammas: tuple[tuple[float, ...], ...]
+    theta_max: Degrees = 5.0
+
+    def in_bins(self, energy_edges: Array) -> tuple[PSF, ...]:
+        """One for each energy bin."""
+        n, rows = len(energy_edges) - 1, zip(self.weights, self.sigmas, self.gammas, strict=True)
+        found = [PSF(*map(np.array, row), self.theta_max) for row in rows]
+        if len(found) not in (1, n):
+            raise InputError(f"psf: needs one for each of {n} energy bins, or one for all, got {len(found)}")
+        return tuple(found) * (n // len(found))
+
+    @classmethod
+    def of(cls, psf: tuple[PSF, ...]) -> KingPsf:
+        """The statement of functions that are known."""
+        columns = {n: tuple(tuple(getattr(p, n).tolist()) for p in psf) for n in ("weights", "sigmas", "gammas")}
+        return cls(**columns, theta_max=psf[0].theta_max)
+
+
+def _as_exposure(value: Any) -> Any:
+    if isinstance(value, units.Quantity):
+        try:
+            return {"kind": "map", "values": value.to_value("cm2 s")}
+        except units.UnitConversionError:
+            raise InputError(f"exposure: must be an area times a time, has the unit {value.unit}") from None
+    if isinstance(value, (int, float, np.ndarray)):
+        return {"kind": "map", "values": value}
+    if isinstance(value, Mapping) and "kind" not in value:
+        return {"kind": "survey" if set(value) <= {"weeks"} else "map", **value}
+    return value
+
+
+def _as_psf(value: Any) -> Any:
+    if isinstance(value, PSF):
+        return KingPsf.of((value,))
+    if isinstance(value, (tuple, list)) and value and all(isinstance(each, PSF) for each in value):
+        return KingPsf.of(tuple(value))
+    if isinstance(value, str):
+        return {"kind": "named", "name": value}
+    if isinstance(value, Mapping) and "kind" not in value:
+        return {"kind": "king" if "sigmas" in value else "named", **value}
+    return value
+
+
+ExposureField = Annotated[SurveyExposure | Exposure, Field(discriminator="kind"), BeforeValidator(_as_exposure)]
+"""An exposure as a field of a statement."""
+PsfField = Annotated[NamedPsf | KingPsf, Field(discriminator="kind"), BeforeValidator(_as_psf)]
+"""A point-spread function as a field of a statement."""

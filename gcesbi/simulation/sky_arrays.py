@@ -1,0 +1,154 @@
+"""The arrays of a sky model: templates, exposure and PSF on a patch of the sky, and the region that is analysed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi.physics.psf import PSF
+from gcesbi.physics.scd import DEFAULT_BINS, ScdBins
+from gcesbi.posterior import Coordinates
+from gcesbi.simulation.parameters import Emission
+from gcesbi.simulation.patches import Patch
+from gcesbi.simulation.template_arrays import DiffuseTemplate, PointSourceTemplate
+from gcesbi.simulation.template_maps import TemplateMaps
+from gcesbi.sky import EnergyBins, Grid
+
+__all__ = ["SkyArrays"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SkyArrays(EnergyBins):
+    """Templates and instrument of one patch of the sky.
+
+    Parameters
+    ----------
+    patch : Patch
+        Pixels on which templates are known, and how light moves over them.
+    region : Grid
+        Pixels that are analysed, among those of the patch.
+    energy_edges : array (n_energy + 1,), GeV
+    patch_exposure : array (n_energy, n_patch), cm² s
+    psf : tuple of PSF
+        One for each energy bin.
+    diffuse : tuple of DiffuseTemplate
+        Of smooth components and catalogues.
+    point_source_templates : tuple of PointSourceTemplate
+    maps : TemplateMaps
+        What took long to compute: a model of the same statement is built from it at once.
+    """
+
+    patch: Patch
+    region: Grid
+    energy_edges: Array
+    patch_exposure: Array
+    psf: tuple[PSF, ...]
+    diffuse: tuple[DiffuseTemplate, ...]
+    point_source_templates: tuple[PointSourceTemplate, ...]
+    maps: TemplateMaps
+
+    bins: ScdBins = DEFAULT_BINS
+    """Flux bins of the SCD histograms."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all templates, smooth ones first."""
+        return tuple(t.name for t in self.diffuse) + self.point_sources
+
+    @property
+    def point_sources(self) -> tuple[str, ...]:
+        """Names of the point-source templates."""
+        return tuple(t.name for t in self.point_source_templates)
+
+    @cached_property
+    def inside(self) -> NDArray[np.int64]:
+        """Positions of the region's pixels in the patch, (n_pix,)."""
+        return self.patch.places(self.region)
+
+    @cached_property
+    def exposure(self) -> Array:
+        """Exposure in the region, (n_energy, n_pix), cm² s."""
+        return np.ascontiguousarray(self.patch_exposure[:, self.inside])
+
+    @cached_property
+    def templates(self) -> Array:
+        """Expected counts per pixel of the region for norm 1, (n_template, n_energy, n_pix): each first map."""
+        everything = (*self.diffuse, *self.point_source_templates)
+        return np.stack([t.counts[0][:, self.inside] for t in everything])
+
+    @property
+    def poissonian(self) -> tuple[int, ...]:
+        """Places, among the point-source templates, of those with a share that is exactly Poisson."""
+        return tuple(i for i, t in enumerate(self.point_source_templates) if t.poisson_share is not None)
+
+    @cached_property
+    def smooth_templates(self) -> Array:
+        """Expected counts of all that is Poisson in every pixel, (n_smooth, n_energy, n_pix).
+
+        Those of the maps of smooth templates for norm 1; then those of Poisson shares for flux 1, which means what it
+        does for sources: it is the flux that starts inside the region.
+        """
+        shares = [
+            t.poisson[..., self.inside] / t.intensity[:, self.inside].sum(axis=1)[:, None, None]
+            for t in self.point_source_templates
+            if t.poisson is not None
+        ]
+        smooth = [t.counts[..., self.inside] for t in self.diffuse]
+        return np.concatenate([np.zeros((0, self.n_energy, self.region.n_pix)), *smooth, *shares])
+
+    @cached_property
+    def flux_per_norm(self) -> Array:
+        """Flux inside the region for norm 1, (n_template, n_energy), photons / cm² / s."""
+        return np.asarray((self.templates / self.exposure).sum(axis=-1))
+
+    @cached_property
+    def smooth_flux(self) -> Array:
+        """Flux inside the region for norm 1, (n_map, n_energy), of every map of the smooth templates."""
+        n_map = sum(len(t.basis) for t in self.diffuse)
+        return np.asarray((self.smooth_templates[:n_map] / self.exposure).sum(axis=-1))
+
+    @property
+    def scd_edges(self) -> Array:
+        """Edges of the flux bins, (n_bin + 1,), log₁₀ of photons / cm² / s."""
+        return self.bins.edges
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """Labels of the axes of a posterior's quantities."""
+        energy, flux = tuple(self.energy.tolist()), tuple(self.bins.centres.tolist())
+        return Coordinates(self.names, energy, self.point_sources, flux)
+
+    def flux(self, emission: Emission, source_flux: Array) -> Array:
+        """Flux inside the region, (n, n_template, n_energy), where sources give `source_flux` (n, n_point_source)."""
+        n_diffuse, sizes = len(self.diffuse), [len(t.basis) for t in self.diffuse]
+        of_maps = emission.norms[:, : sum(sizes)] * self.smooth_flux
+        smooth = [each.sum(axis=1) for each in np.split(of_maps, np.cumsum(sizes)[:-1], axis=1)] if sizes else []
+        stacked = np.stack(smooth, axis=1) if smooth else np.zeros((len(of_maps), 0, self.n_energy))
+        return np.concatenate([stacked, source_flux[:, :, None] * emission.spectra[:, n_diffuse:]], axis=1)
+
+    # -- other skies ----------------------------------------------------------------------------------------------
+
+    def standing(self, values: Mapping[str, float]) -> Self:
+        """The same sky with templates that do not float, at values of their parameters by full names."""
+        inside, exposure, disc = self.inside, self.patch_exposure, self.patch.disc
+        return replace(
+            self,
+            diffuse=tuple(t.at(values) for t in self.diffuse),
+            point_source_templates=tuple(t.at(values, inside, exposure, disc) for t in self.point_source_templates),
+        )
+
+    def exposed(self, ratio: Array) -> Self:
+        """The same sky seen with `ratio` (n_energy, n_patch) times the exposure."""
+        return replace(
+            self,
+            patch_exposure=self.patch_exposure * ratio,
+            diffuse=tuple(t.at_exposure(ratio, self.patch.disc) for t in self.diffuse),
+            point_source_templates=tuple(t.at_exposure(ratio, self.patch.disc) for t in self.point_source_templates),
+        )
