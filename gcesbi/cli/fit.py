@@ -12,9 +12,15 @@ from rich.console import Console
 
 from gcesbi.cli.options import (
     Diffuse,
+    Energies,
+    Exposure,
     Fit,
+    Frame,
     Map,
     Mask,
+    MaskFile,
+    MaskOrder,
+    Order,
     Overwrite,
     Preset,
     Quiet,
@@ -22,6 +28,7 @@ from gcesbi.cli.options import (
     Set,
     claim,
     settings_and_map,
+    stated,
     timer,
 )
 
@@ -39,6 +46,12 @@ def fit(
     observation: Map = None,
     diffuse: Diffuse = None,
     mask: Mask = None,
+    order: Order = None,
+    frame: Frame = None,
+    energies: Energies = None,
+    exposure: Exposure = None,
+    mask_file: MaskFile = None,
+    mask_order: MaskOrder = None,
     preset: Preset = None,
     set_: Set = [],  # noqa: B006
     seed: Seed = None,
@@ -60,7 +73,10 @@ def fit(
         Run.check_free(out, overwrite=overwrite)
     run = Run.open(out) if made else None
     held = None if run is None else run.settings
-    settings, given = settings_and_map(preset, set_, seed, observation, diffuse, mask, held)
+    told = stated(
+        order=order, frame=frame, energies=energies, exposure=exposure, mask_file=mask_file, mask_order=mask_order
+    )
+    settings, given = settings_and_map(preset, set_, seed, observation, diffuse, mask, held, told)
     if run is None:
         from gcesbi.simulation import SkyModel
 

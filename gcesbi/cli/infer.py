@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gcesbi.cli.options import Map, Mask, Quiet, map_for, opened
+from gcesbi.cli.options import (
+    Energies,
+    Exposure,
+    Frame,
+    Map,
+    Mask,
+    MaskFile,
+    MaskOrder,
+    Order,
+    Quiet,
+    map_for,
+    opened,
+    stated,
+)
 from gcesbi.errors import InputError
 
 __all__ = ["infer"]
@@ -25,6 +38,12 @@ def infer(
     ] = None,
     observation: Map = None,
     mask: Mask = None,
+    order: Order = None,
+    frame: Frame = None,
+    energies: Energies = None,
+    exposure: Exposure = None,
+    mask_file: MaskFile = None,
+    mask_order: MaskOrder = None,
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Ask the networks that ship with the package; needs no training.")
     ] = False,
@@ -53,7 +72,10 @@ def infer(
     found, steps = opened(run, quiet)
     if pretrained and observation is None and not found.has_observation:
         found.write_observation(mock_observation(found)[0])
-    seen = map_for(found, observation, mask)
+    told = stated(
+        order=order, frame=frame, energies=energies, exposure=exposure, mask_file=mask_file, mask_order=mask_order
+    )
+    seen = map_for(found, observation, mask, told)
     with steps.step("Infer"):
         posteriors = {"networks": ask(found, seen, force=force), **infer_neural_posteriors(found, seen, force=force)}
     model, networks = found.model, posteriors["networks"]

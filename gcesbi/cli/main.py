@@ -22,8 +22,14 @@ from gcesbi.cli.infer import infer
 from gcesbi.cli.networks import export, poisson_fraction, simulate, train
 from gcesbi.cli.options import (
     Diffuse,
+    Energies,
+    Exposure,
+    Frame,
     Map,
     Mask,
+    MaskFile,
+    MaskOrder,
+    Order,
     Overwrite,
     Preset,
     Quiet,
@@ -32,6 +38,7 @@ from gcesbi.cli.options import (
     Workers,
     claims,
     settings_and_map,
+    stated,
 )
 from gcesbi.cli.process import CORES, set_threads
 from gcesbi.cli.validate import validate_app
@@ -74,6 +81,12 @@ def quickstart(
     observation: Map = None,
     diffuse: Diffuse = None,
     mask: Mask = None,
+    order: Order = None,
+    frame: Frame = None,
+    energies: Energies = None,
+    exposure: Exposure = None,
+    mask_file: MaskFile = None,
+    mask_order: MaskOrder = None,
     preset: Preset = None,
     set_: Set = [],  # noqa: B006 - typer's way
     seed: Seed = None,
@@ -86,7 +99,10 @@ def quickstart(
     from gcesbi.cli.quickstart import quickstart as job
 
     Run.check_free(out, overwrite=overwrite)
-    settings, seen = settings_and_map(preset, set_, seed, observation, diffuse, mask)
+    told = stated(
+        order=order, frame=frame, energies=energies, exposure=exposure, mask_file=mask_file, mask_order=mask_order
+    )
+    settings, seen = settings_and_map(preset, set_, seed, observation, diffuse, mask, told=told)
     job(out, settings, seen, workers=workers, overwrite=overwrite, progress=not quiet)
 
 

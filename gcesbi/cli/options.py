@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from gcesbi.cli.maps import Stated
 from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Diffuse",
     "Draw",
+    "Energies",
+    "Exposure",
     "Fit",
+    "Frame",
     "Map",
     "Mask",
+    "MaskFile",
+    "MaskOrder",
+    "Order",
     "Overwrite",
     "Preset",
     "Quiet",
@@ -38,6 +45,7 @@ __all__ = [
     "map_of_model",
     "opened",
     "settings_and_map",
+    "stated",
     "timer",
     "write_page",
 ]
@@ -73,6 +81,16 @@ Map = Annotated[
 ]
 Diffuse = Annotated[str | None, typer.Option(help="Interstellar model of a data folder: O, A, F or p6v11.")]
 Mask = Annotated[str | None, typer.Option(help="Source mask of a data folder: 3fgl (by default), 4fgl or none.")]
+Order = Annotated[str | None, typer.Option(help="ring or nested: of a map over the whole sky that does not state it.")]
+Frame = Annotated[str | None, typer.Option(help="galactic or equatorial: of a map that does not state it.")]
+Energies = Annotated[
+    str | None, typer.Option(help="Energy bins of a map that has none, GeV: LOW:HIGH:NUMBER, or edges E1,E2,...")
+]
+Exposure = Annotated[
+    Path | None, typer.Option(help="File with the exposure of a map that holds none, as gtexpcube2 writes it.")
+]
+MaskFile = Annotated[Path | None, typer.Option(help="Mask over the whole sky, .npy or HEALPix FITS, 1 where masked.")]
+MaskOrder = Annotated[str | None, typer.Option(help="ring or nested: of a mask file that does not state it.")]
 claims = ExitStack()
 """What a command holds until it ends; the command line closes it."""
 
@@ -103,6 +121,11 @@ def timer(quiet: bool, console: Console | None = None) -> Timer:
     return Timer(console or Console(markup=False), bar=not quiet)
 
 
+def stated(**given: Any) -> Stated:
+    """What a command states of its map, by the names of the options."""
+    return Stated(**given)
+
+
 def settings_and_map(
     preset: str | None,
     changes: list[str],
@@ -111,6 +134,7 @@ def settings_and_map(
     diffuse: str | None,
     mask: str | None,
     held: RunSettings | None = None,
+    told: Stated = Stated(),  # noqa: B008 - frozen
 ) -> tuple[RunSettings, Observation | None]:
     """Settings, and the map they are for: of the folder's own sky if `path` is a data folder.
 
@@ -120,10 +144,11 @@ def settings_and_map(
 
     base, sky = preset or held or "quick", None
     place = _located(path, diffuse=diffuse, mask=mask)
+    told.arguments(place)
     if place is not None and place.is_dir():
         sky = _folder_sky(place, diffuse, mask, held)
     settings = load_settings(base, changes, seed, sky)
-    return settings, None if place is None else _read_for(settings, place)
+    return settings, None if place is None else _read_for(settings, place, told=told)
 
 
 def _folder_sky(place: Path, diffuse: str | None, mask: str | None, held: RunSettings | None) -> dict[str, Any]:
@@ -147,22 +172,34 @@ def _located(path: Path | None, **of_folders: str | None) -> Path | None:
     return place
 
 
-def _read_for(settings: RunSettings, place: Path, mask: str | None = "") -> Observation:
+def _read_for(
+    settings: RunSettings,
+    place: Path,
+    mask: str | None = "",
+    told: Stated = Stated(),  # noqa: B008 - frozen
+) -> Observation:
     """The map at a place in the region of some settings; a folder's mask is theirs if none is given."""
     from gcesbi.io import read_observation
 
     sky = settings.sky_of_maps
     where = sky.composition().region
     mask = getattr(sky, "mask", "3fgl") if mask == "" else mask
-    return read_observation(place, where.radius, where.band, mask if place.is_dir() else None, nside=where.nside)
+    given: dict[str, Any] = {"mask": mask if place.is_dir() else None, **told.arguments(place)}
+    return read_observation(place, where.radius, where.band, nside=where.nside, **given)
 
 
-def map_for(run: Run, path: Path | None, mask: str | None) -> Observation:
+def map_for(
+    run: Run,
+    path: Path | None,
+    mask: str | None,
+    told: Stated = Stated(),  # noqa: B008 - frozen
+) -> Observation:
     """The map at `path`, or the run's own."""
     place = _located(path, mask=mask)
+    told.arguments(place)
     if place is None:
         return run.observation()
-    return _read_for(run.settings, place, "" if mask is None else _mask(mask))
+    return _read_for(run.settings, place, "" if mask is None else _mask(mask), told)
 
 
 def _mask(mask: str) -> str | None:

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import numpy as np
+from astropy.io.fits import VerifyError
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
@@ -32,7 +34,7 @@ _CHUNK = 2**22
 
 _BROKEN = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RecursionError),
-    *(SyntaxError, TypeError, ValueError, Warning, struct.error, tokenize.TokenError, zlib.error),
+    *(SyntaxError, TypeError, ValueError, Warning, VerifyError, struct.error, tokenize.TokenError, zlib.error),
 )
 """What astropy, NumPy and Python raise of bytes that are not what they should be."""
 
@@ -58,28 +60,33 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise InputError(f"{path}: must be {kind} ({why[:200]})") from error
 
 
-def gunzipped(path: Path) -> BytesIO | Path:
-    """A packed file's bytes in memory; a plain file as it is.
+@contextmanager
+def gunzipped(path: Path) -> Iterator[IO[bytes]]:
+    """A plain file, open; a packed one's bytes in memory.
 
     Raises
     ------
     InputError
-        If there are more than `MAX_UNPACKED` bytes; they are counted before any is kept.
+        If a packed one holds more than `MAX_UNPACKED` bytes; they are counted before any is kept.
     """
     with path.open("rb") as file:
-        if file.read(2) != b"\x1f\x8b":
-            return path
-    with gzip.open(path) as file:
-        size = 0
-        while chunk := file.read(_CHUNK):
-            size += len(chunk)
-            if size > MAX_UNPACKED:
-                raise InputError(
-                    f"must unpack to at most {MAX_UNPACKED >> 20} MiB, as it is held in memory: unpack it with gunzip, "
-                    "a plain file is read in place"
-                )
-    with gzip.open(path) as file:
-        return BytesIO(file.read())
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not packed:
+            yield file
+            return
+        with gzip.open(file) as unpacked:
+            size = 0
+            while chunk := unpacked.read(_CHUNK):
+                size += len(chunk)
+                if size > MAX_UNPACKED:
+                    raise InputError(
+                        f"must unpack to at most {MAX_UNPACKED >> 20} MiB, as it is held in memory: unpack it with "
+                        "gunzip, a plain file is read in place"
+                    )
+            unpacked.seek(0)
+            content = BytesIO(unpacked.read())
+    yield content
 
 
 def check_number(values: int, what: str) -> None:

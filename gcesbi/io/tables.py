@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ _AXES: Mapping[str, tuple[str, ...]] = {
     "high": ("E_MAX", "ENERGY_MAX", "ENERGY_TRUE_MAX"),
     "node": ("ENERGY", "ENERGY_TRUE", "ENERGIES"),
 }
+_MAX_COLUMNS = 999
 _ENERGY_UNITS = {name.lower(): name for name in ("eV", "keV", "MeV", "GeV", "TeV")}
 
 
@@ -50,33 +52,28 @@ def opened(path: Path, argument: str = "path") -> Iterator[fits.HDUList]:
     with reading(path, "a whole FITS file"):
         if path.is_dir():
             raise InputError(f"{argument}: must be a FITS file, got a folder")
-        content = gunzipped(path)
-        _check_start(content)
-        in_place = isinstance(content, Path)
-        with fits.open(content, memmap=in_place, disable_image_compression=True) as tables:
-            _check_sizes(tables, content)
-            yield tables
+        with gunzipped(path) as content:
+            if content.read(6) != b"SIMPLE":
+                raise ValueError("it does not begin with SIMPLE")
+            size = content.seek(0, os.SEEK_END)
+            content.seek(0)
+            in_place = not isinstance(content, BytesIO)
+            with fits.open(content, memmap=in_place, disable_image_compression=True) as tables:
+                _check_sizes(tables, size)
+                yield tables
 
 
-def _check_start(content: BytesIO | Path) -> None:
-    if isinstance(content, Path):
-        with content.open("rb") as file:
-            start = file.read(6)
-    else:
-        start = content.getvalue()[:6]
-    if start != b"SIMPLE":
-        raise ValueError("it does not begin with SIMPLE")
-
-
-def _check_sizes(tables: fits.HDUList, content: BytesIO | Path) -> None:
-    """Every table lies after the one before, and within the file, whatever its header says."""
-    size = content.stat().st_size if isinstance(content, Path) else content.getbuffer().nbytes
+def _check_sizes(tables: fits.HDUList, size: int) -> None:
+    """Every table lies after the one before, and within the file, and has no more columns than FITS knows."""
     end = 0
     for hdu in tables:
         info = hdu.fileinfo()
         first, last = info["datLoc"], info["datLoc"] + info["datSpan"]
         if not end <= first <= last <= size:
             raise ValueError(f"table {hdu.name or 'without a name'} is cut short, or its header is wrong")
+        columns = hdu.header.get("TFIELDS", 0)
+        if not (isinstance(columns, int) and 0 <= columns <= _MAX_COLUMNS):
+            raise ValueError(f"table {hdu.name or 'without a name'} says that it has {columns} columns")
         end = last
 
 

@@ -83,6 +83,8 @@ class ImageGeometry:
         object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
         if self.reference_pixel is None:
             object.__setattr__(self, "reference_pixel", ((self.shape[1] - 1) / 2, (self.shape[0] - 1) / 2))
+        if not np.isfinite(self._origin).all():
+            raise InputError(f"reference_pixel: must be two finite numbers, got {self.reference_pixel}")
         reach = np.abs(self.native_lat).max() + self.pixel_size / 2
         if reach > 90 + 1e-9 or self.shape[1] * self.pixel_size > 360 + 1e-9:
             raise InputError(
