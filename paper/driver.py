@@ -1,7 +1,5 @@
 """Make the runs that figures need, draw the figures, write their captions; go on where one thing fails."""
 
-from __future__ import annotations
-
 import json
 import traceback
 from collections.abc import Callable, Iterable, Mapping

@@ -5,8 +5,6 @@ cost: that of its last call alone where it was resumed (a left ``steps/<name>.be
 not done again; one that was interrupted is called again, and goes on where the library can go on.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Mapping

@@ -15,8 +15,6 @@ needs neither model nor network:
 =====================  ==================================================================================
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

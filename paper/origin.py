@@ -1,7 +1,5 @@
 """Where a run comes from: the commit of the checkout, the day, the machine."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

@@ -1,7 +1,5 @@
 """Panels that several figures share: source counts, histograms on held-out maps, rows of intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal

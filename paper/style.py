@@ -1,7 +1,5 @@
 """The look of all figures: one style sheet, two widths, lettered panels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

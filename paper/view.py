@@ -1,7 +1,5 @@
 """What a figure reads of a run folder: names, answers of every method, figures on held-out maps."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -25,8 +25,6 @@ the others. :func:`undecided` tells the pairs whose prediction is open; it does 
 over them is nominal too.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

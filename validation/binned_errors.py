@@ -8,8 +8,6 @@ Between these levels the error is taken as linear in the level, from 0 at level 
 a whole predictive distribution, symmetric about ŷ, by which the method can be judged as others are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self

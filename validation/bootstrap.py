@@ -5,8 +5,6 @@ By resampling maps (:func:`bootstrap_band`); for shares by Clopper and Pearson's
 nothing of what did not happen: where all of few maps are covered its band is a point.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the measures ask of their input, checked where it enters."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -10,8 +10,6 @@ Groups of the *true* parameters are another matter: even the exact posterior is 
 towards the prior). They tell where a method is strong or weak, not whether it is right.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

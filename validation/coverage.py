@@ -6,8 +6,6 @@ the true CDF is 0 or 1, nothing is left to be predicted. Coverage is *pointwise*
 does not hold 95 % of whole curves. It is also blind to sharpness: the prior covers as well as any posterior.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@ flux bins: the SEMD is how many bins the predicted flux lies too bright (positiv
 (List et al. 2025, 2507.17804). SEMD is a bias, not an error: opposite displacements cancel.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 

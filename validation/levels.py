@@ -4,8 +4,6 @@ The quantile curve of an ordinary quantity rises with its level τ. The CDF of a
 orders populations from dim to bright, and a dim one has its flux in the faint bins, hence a CDF that is *larger*.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 

@@ -5,8 +5,6 @@ the scale of τ: for CDFs of source-count distributions, whose curves fall with 
 than the predicted median. A ∪-shaped histogram is over-confident, a ∩-shaped one under-confident, a tilted one biased.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ A score is proper if nobody can better it by stating other than their belief (Gn
 Assoc. 102, 359). Scores rank predictions of the *same* maps; they do not say whether one is calibrated.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm

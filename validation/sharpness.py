@@ -5,8 +5,6 @@ L = 95 % for CDFs of source-count distributions, 68 % for spectra (List et al. 2
 by itself; its ratio to the prior's width tells how much was learnt: 1 is nothing.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm

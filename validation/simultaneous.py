@@ -7,8 +7,6 @@ bin, to hold a share α of whole curves; λ is the ⌈(n + 1) α⌉-th smallest 
 have needed, hence also valid for a fresh exchangeable curve (see :mod:`.recalibration`).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -17,8 +17,6 @@ An error is the statistical one under the interstellar model that is fitted. Whe
 the excess is sources, fitted values scatter by more.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property

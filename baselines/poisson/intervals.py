@@ -9,8 +9,6 @@ r = √(2 Δ ln L) is nearly linear in A, and its slope follows from the gradien
 norms' derivatives vanish there): Newton's method within a bracket takes a few steps.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2

@@ -7,8 +7,6 @@ The *kernel* Σ k ln μ - μ is what depends on the mean; the deviance D (McCull
 distance from ln L of a mean equal to the counts, and has no ln k! in it either.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Posteriors of a Poisson fit: the quadratic one, at once, and that of a chain, exact where bins hold few counts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cached_property
 

@@ -1,7 +1,5 @@
 """Spectrum of one template, energy bin by energy bin: flux with profile errors, upper limits, test statistics."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

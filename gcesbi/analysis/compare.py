@@ -1,7 +1,5 @@
 """Two runs' networks on the same maps."""
 
-from __future__ import annotations
-
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.infer import load_networks
 from gcesbi.errors import InputError

@@ -1,7 +1,5 @@
 """Judge the networks of a run on maps of known truth that they never learnt from."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A trained run without its maps, small enough to ship: settings, networks in half precision, and their figures."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from gcesbi.analysis.folder import KEPT_MAPS, RunFolder

@@ -1,7 +1,5 @@
 """Fit likelihoods: the NPTF to a map, templates to the images of a run, one interstellar model after another."""
 
-from __future__ import annotations
-
 import json
 import math
 import warnings

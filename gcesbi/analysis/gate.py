@@ -1,7 +1,5 @@
 """The gate of a run: calibrated on fresh maps of its model, kept in its folder, asked about observations."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 from gcesbi.analysis.folder import RunFolder

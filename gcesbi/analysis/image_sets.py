@@ -7,8 +7,6 @@ holds as many images as all those of the training models would, its first ones a
 own images are held out altogether.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Ask the networks of a run about a map."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Ask the networks of a run on images about one image, and say what to hold against the answer."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gcesbi.analysis.evaluate import binned_errors, image_networks

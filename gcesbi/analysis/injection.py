@@ -3,8 +3,6 @@
 Every method says what flux the template has before and after; what is recovered is the difference.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Networks of a run, and its gate, on misspecified maps; seeds are their own: no map was seen in training."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gcesbi.analysis.folder import RunFolder

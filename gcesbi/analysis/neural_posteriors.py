@@ -3,8 +3,6 @@
 Train them with ``run.train(only=("npe",))``, or by the setting ``neural_posterior.kind``.
 """
 
-from __future__ import annotations
-
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.infer import counts_at_exposure
 from gcesbi.estimators import FmpeEstimator, NpeEstimator, SbiPosterior

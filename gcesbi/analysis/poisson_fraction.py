@@ -1,7 +1,5 @@
 """Train the network for the Poisson fraction of the excess behind a run's source-count network."""
 
-from __future__ import annotations
-
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.seeds import Purpose, purpose_seed
 from gcesbi.estimators import PoissonFraction, PoissonFractionHistory, SourceCountEstimator

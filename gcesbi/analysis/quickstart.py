@@ -1,7 +1,5 @@
 """The parts of a quickstart: a run with its map, and the answers of every method about it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path

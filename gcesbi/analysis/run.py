@@ -8,8 +8,6 @@
     answer = run.infer(observation)
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias

@@ -1,7 +1,5 @@
 """The sections of a run's settings that no lower room defines: typed, checked at construction."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self

@@ -1,7 +1,5 @@
 """Seeds of what a run draws beyond its stores, by purpose: no map is ever drawn for two of them."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Draw the maps of a run into its stores, and mock observations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

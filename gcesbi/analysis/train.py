@@ -1,7 +1,5 @@
 """Train the networks of a run on maps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace

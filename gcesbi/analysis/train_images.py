@@ -1,7 +1,5 @@
 """Train the networks of a run on images, and measure how much they learn from how many."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Skies that differ from a run's in one belief, by name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

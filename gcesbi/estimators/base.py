@@ -3,8 +3,6 @@
 An estimator knows its region, exposure and labels. It refuses maps of another shape, and files made for another sky.
 """
 
-from __future__ import annotations
-
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ was made for and what it is to be used for are compared entry by entry, and it m
 by its first two numbers.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

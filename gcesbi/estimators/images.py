@@ -13,8 +13,6 @@ All see counts through the same convolutions (:mod:`gcesbi.networks.image`), tra
 as its other estimators are. They learn from images of several interstellar models together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

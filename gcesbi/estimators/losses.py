@@ -6,8 +6,6 @@ it over the bins of a CDF. Quantiles are equivariant under increasing maps, so t
 loss of the log odds of the CDF: :func:`logit_pinball` weighs the tails, where the CDF hardly changes, as the middle.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

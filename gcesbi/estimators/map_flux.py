@@ -4,8 +4,6 @@ F_e = Σ_p k_ep / ε_ep, with the variance Σ_p k_ep / ε_ep² of independent Po
 outside the region count in it (``docs/model.md``, labels: at most 0.5 % of a template).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -10,8 +10,6 @@ loss, and whoever likes may minimise it.
 This module imports sbi, which takes two seconds; nothing imports it before a neural posterior is made.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Any
 

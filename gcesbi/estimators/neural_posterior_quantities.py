@@ -14,8 +14,6 @@ training they are dequantised (Theis, van den Oord & Bethge 2016, arXiv:1511.018
 of 10 % on s.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

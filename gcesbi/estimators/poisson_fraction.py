@@ -21,8 +21,6 @@ of the flux bins. A median SCD of less brightness than 99 % of those in training
 its like.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version

@@ -7,8 +7,6 @@ and the tails of the CDF, which the plain loss hardly feels. Quantiles do not cr
 see :mod:`gcesbi.networks.quantile`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from typing import Any

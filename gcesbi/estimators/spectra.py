@@ -23,8 +23,6 @@ With the last two the fractions of all energies together are not learnt but foll
 share of bin e in the map's flux, which the counts tell to a fraction of a per cent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

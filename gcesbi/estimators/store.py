@@ -8,8 +8,6 @@ A file of another version of the library, that is of other first two numbers, is
 model: what differs is named, setting by setting.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping

@@ -3,8 +3,6 @@
 What differs is the networks and nothing else (List et al. 2025, 2507.17804, Figs. S14 and S15).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

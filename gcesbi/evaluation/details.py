@@ -4,8 +4,6 @@ The references are the prior, known by labels of other maps, and for spectra the
 is cheap enough to be made for every map.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -8,8 +8,6 @@ Prediction means the number, or the median.
 The root mean square error counts images as the prior of f_src does: uniformly, for the default sky.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

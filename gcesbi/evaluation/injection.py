@@ -1,7 +1,5 @@
 """Injection and recovery: a simulated population of known flux added to an observation, and what every method finds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -7,8 +7,6 @@ templates tells, the source counts, is left to the prior. The parameters may be 
 then differ in the shapes of their templates alone.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

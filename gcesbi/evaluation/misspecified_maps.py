@@ -1,7 +1,5 @@
 """What becomes of networks, and of the test of misspecification, on maps of skies that are not their model's."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -3,8 +3,6 @@
 Truths are the maps' labels, flux fractions by template and energy bin, and CDFs of the source-count distributions.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

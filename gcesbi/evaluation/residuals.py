@@ -12,8 +12,6 @@ energies summed, k less μ in a pixel:
 - *towards* another sky: score test of that sky's templates, see :mod:`gcesbi.evaluation.score_tests`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

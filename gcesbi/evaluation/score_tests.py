@@ -15,8 +15,6 @@ summed over pixels and energy bins; without point sources it would be a standard
 above μ + 4√μ are cut to it: bright sources, which every model has, would else decide. No second fit is needed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -16,8 +16,6 @@ bfloat16; a CSR product, float32 only, 2.9; dense, bfloat16, 4.2; gathered neigh
 :math:`\tilde L` is symmetric, gradients flow by the same product, in Clenshaw's order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

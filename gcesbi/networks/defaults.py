@@ -1,7 +1,5 @@
 """Networks are built and run in float32, on the CPU unless a training moves them, whatever torch's defaults are."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

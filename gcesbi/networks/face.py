@@ -6,8 +6,6 @@ A 2-D convolution on that grid is therefore a convolution on equal-area pixels o
 Galactic Centre lies wholly inside base face 4. Regions that straddle faces need graph convolutions and are refused.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

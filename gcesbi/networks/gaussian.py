@@ -32,8 +32,6 @@ Before training the buffers are set so that an untrained head answers the prior:
 their spread, with their full covariance, or its leading components (``set_prior``).
 """
 
-from __future__ import annotations
-
 import math
 from abc import abstractmethod
 from typing import Any, NamedTuple

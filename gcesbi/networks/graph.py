@@ -11,8 +11,6 @@ normalised Laplacian is :math:`L = 1 - D^{-1/2} W D^{-1/2}`; graph convolutions 
 region is not in the graph: it has no edge, and no path leads through it.
 """
 
-from __future__ import annotations
-
 import healpy as hp
 import numpy as np
 from numpy.typing import NDArray

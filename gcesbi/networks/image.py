@@ -18,8 +18,6 @@ half knows two rows or columns of the other.
 **Encoder.** Convolutions of 3 × 3, each rectified and followed by a maximum over 2 × 2 pixels; then a dense layer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -13,8 +13,6 @@ The *summed* input is the energy-independent twin: counts of all bins are added 
 the mean of their exposures, so that of the energies nothing is left.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike

@@ -11,8 +11,6 @@ as there are channels. From map to map they vary little, by about :math:`n_\math
 :class:`LevelMeans` standardises them over maps.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

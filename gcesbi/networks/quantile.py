@@ -25,8 +25,6 @@ Before training the outputs are set so that an untrained head answers the prior 
 training starts wide, and learns to be sharper.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -8,8 +8,6 @@ density at the upper cut (at the lower one if there is no upper). Segments are i
 indices 1 and 2.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from itertools import pairwise

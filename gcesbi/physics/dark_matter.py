@@ -14,8 +14,6 @@ meets that table within 2.2 % for 0.01 < x < 0.3 and 8 % up to x = 0.6. How the 
 is left out; masses are kept within a factor of two of 50 GeV.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache

@@ -15,8 +15,6 @@ exposure at the Galactic Centre of P8R3_CLEAN_V3 PSF3 in gammapy's Fermi-LAT dat
 compared.
 """
 
-from __future__ import annotations
-
 import healpy as hp
 import numpy as np
 from astropy import units

@@ -9,8 +9,6 @@ As the flux of a source is drawn independently of its place, the mean image of m
 and only the clustering of photons tells one from the other.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -5,8 +5,6 @@ it is 0 there is nothing. Between pixels it is interpolated linearly, round the 
 beyond the file's edge the nearest pixel's value is taken.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol

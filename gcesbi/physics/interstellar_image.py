@@ -10,8 +10,6 @@ Isotropic emission is a power law fitted to the collaboration's spectrum for P8R
 40 GeV, 3.9·10⁻⁷ photons / cm² / s / sr in 1-6 GeV.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """Integrals of powers, over fluxes or energies."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -5,8 +5,6 @@ Events that convert in the thin foils of the tracker's front; about half of all.
 1-6 GeV, and its tail is broad: 99.9 % within 3.6°.
 """
 
-from __future__ import annotations
-
 from gcesbi.physics.psf_table import KingTable
 
 __all__ = ["FRONT_TO_PSF3", "P8R3_ULTRACLEANVETO_V3_FRONT"]

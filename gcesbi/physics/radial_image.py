@@ -5,8 +5,6 @@ Gauss-Legendre points a side. Division ends at 10⁻⁷ radians; the pieces left
 disc of their area with I ∝ ψ^s, s the slope between its radius R and 2R: their mean is I(R) 2 / (2 + s).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -8,8 +8,6 @@ Light that depends on the angle ψ' from a point alone is, after smoothing, a fu
 shrink towards 0. The inner one, in φ = π t³, has its nodes where ρ peaks.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -13,8 +13,6 @@ flux bin i give (List et al. 2021, arXiv:2107.09070). Four representations say t
 Divided by the region's solid angle, the last two are per steradian.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

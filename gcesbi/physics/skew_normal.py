@@ -6,8 +6,6 @@ r"""The skew normal distribution, in which the model writes spectra and source-c
 tends to a point mass at ξ: functions here take ω² = 0 as ω² = :data:`SMALLEST_OMEGA2`.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -5,8 +5,6 @@ limit t → 0 is a logarithm. A lowest flux S_1 = 0 needs α > -1 for a finite n
 (Caron et al. 2018, arXiv:1708.06706: α from -1.05 to 1.05, below S_2 = 10⁻⁹ photons / cm² / s.)
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

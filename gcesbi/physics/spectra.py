@@ -4,8 +4,6 @@ A spectrum is a shape; its integral over the analysis range is 1. That of the in
 log₁₀E (List et al. 2025, arXiv:2507.17804).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Whether predictions may be believed: coverage, sharpness, distances, PIT."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TypeVar
 

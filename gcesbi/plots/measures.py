@@ -1,7 +1,5 @@
 """What figures of calibration read of a measure, whoever made it; :mod:`gcesbi.validation` has classes that fit."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Protocol
 

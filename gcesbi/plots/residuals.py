@@ -1,7 +1,5 @@
 """What a fit leaves: significance of the residuals on the sky, and the PIT of the counts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Maps of a region in Galactic coordinates, longitude increasing to the left, as the sky is seen."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import healpy as hp

@@ -1,7 +1,5 @@
 """Source-count distributions: how much flux comes from sources of which flux."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Flux fractions and spectra of the templates, methods side by side, the truth beside them where it is known."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

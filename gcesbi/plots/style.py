@@ -1,7 +1,5 @@
 """Colours, labels and blank figures: fixed here, so that nothing global is touched."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

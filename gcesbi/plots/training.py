@@ -1,7 +1,5 @@
 """How a training went: losses against what was presented."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

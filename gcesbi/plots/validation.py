@@ -1,7 +1,5 @@
 """Where predictions may be believed: coverage by bin, PIT with bands, groups of maps, power of the gate, injections."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the reports say of calibration: verdict, coverage with and without atoms, sharpness, distances; training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -4,8 +4,6 @@ The page is self-contained: figures are embedded, no script runs, nothing is fet
 reader's light or dark preference, and reads on a phone and at 400 % zoom. Every text is escaped.
 """
 
-from __future__ import annotations
-
 import base64
 import csv
 import json

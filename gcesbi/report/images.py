@@ -1,7 +1,5 @@
 """Tables of what a run on images says, for the terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Page of an inference: what trained networks say of one map, and whether they may be asked about it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

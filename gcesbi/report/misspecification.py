@@ -1,7 +1,5 @@
 """What the reports say of misspecified maps, injected populations, and two runs side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the command line says of a Poisson fit, and what it stores: tables and plain figures."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

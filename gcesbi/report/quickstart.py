@@ -1,7 +1,5 @@
 """Page and numbers of a quickstart."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """What the reports say: sections of figures and sentences, from results."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Methods side by side: one table of what each concludes about the same map."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any

@@ -1,7 +1,5 @@
 """What the validation page says beyond the headline: four questions, sharpness, bins, groups, recalibration, gate."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

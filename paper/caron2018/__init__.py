@@ -1,7 +1,5 @@
 """Figures of Caron et al. (2018, arXiv:1708.06706): one module a figure, :mod:`plans` for what they are drawn from."""
 
-from __future__ import annotations
-
 from importlib import import_module
 
 from paper.caron2018.plans import plans

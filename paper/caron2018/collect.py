@@ -5,8 +5,6 @@ slope that was learnt and with others; two images, one smooth and one of sources
 parts; and what the convolutions make of those two.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

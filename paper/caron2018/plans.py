@@ -1,7 +1,5 @@
 """The run behind the figures, and what each scale makes of it: ``images``, simulated images and the networks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The paper's tables from a run, as markdown; no number here is the paper's but those named so."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Figures of List et al. (2025, arXiv:2507.17804): one module a figure, :mod:`runs` for what they are drawn from."""
 
-from __future__ import annotations
-
 from importlib import import_module
 
 from paper.graph import Paper

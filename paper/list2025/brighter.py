@@ -5,8 +5,6 @@ mock's composition is drawn again and again with the location ξ of the excess' 
 networks answer. One that cannot tell bright from dim answers alike to all; one that can says so of the bright ones.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -7,8 +7,6 @@ as one photon. Spectra are skew normals of the prior that come near the power la
 no fit to data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """The paper's quoted numbers beside ours, on the same definition, as a table in Markdown; nothing is tuned to agree."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

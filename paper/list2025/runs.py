@@ -13,8 +13,6 @@
 =============== ============================================================================================
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path

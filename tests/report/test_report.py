@@ -148,7 +148,7 @@ def test_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr("pathlib.Path.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         write_report(target, page(title="Other"))
     assert target.read_text() == render_report(page())
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]

@@ -1,7 +1,5 @@
 """Presets: TOML files of the package or of a user, and changes to them, ``section.key=value``."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Iterable
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """Checkpoints of a training, a file each: weights, best weights, optimiser, counters. A kill leaves the last whole."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

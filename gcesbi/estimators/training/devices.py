@@ -5,8 +5,6 @@ further device (or finds the processes that ``torchrun`` or SLURM started); all 
 one of them may do, such as writing files, asks :func:`is_main_process` first.
 """
 
-from __future__ import annotations
-
 import copy
 from typing import Any, TypeVar
 

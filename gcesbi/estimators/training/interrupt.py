@@ -1,7 +1,5 @@
 """Signals that end a training: at the end of a step, so that a checkpoint of it can be written first."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from types import FrameType

@@ -1,7 +1,5 @@
 """The log of a training: a CSV file that grows row by row. What a killed run wrote after its checkpoint is dropped."""
 
-from __future__ import annotations
-
 import csv
 import io
 from pathlib import Path

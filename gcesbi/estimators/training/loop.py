@@ -20,8 +20,6 @@ all that, the clock's learning rate and :class:`TrainingError` in hooks of our o
 takes 1 ms more.
 """
 
-from __future__ import annotations
-
 import math
 import time
 import warnings

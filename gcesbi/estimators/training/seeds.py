@@ -1,7 +1,5 @@
 """Seeds of a training's random choices, each a function of the training's seed, a purpose and a counter."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 import numpy as np

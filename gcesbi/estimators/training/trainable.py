@@ -1,7 +1,5 @@
 """What the training loop knows of a network: it is shown batches, states a loss, and says what it is."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Any, ClassVar, NamedTuple
 

@@ -7,8 +7,6 @@ the 573-week maps (Leane & Slatyer 2020, arXiv:2002.12370); e leans it westwards
 the plane, where other emission hides the bubbles, is left out: the lobes begin at b = +0.5° and -5°.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import healpy as hp

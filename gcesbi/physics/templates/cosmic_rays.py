@@ -17,8 +17,6 @@ Sources: Q ∝ (R/R_sun)^α exp(-β (R - R_sun)/R_sun), with (α, β) = (2.00, 3
 Bhattacharya 1998, ApJ 504, 761) and (1.9, 5.0) for pulsars (Lorimer et al. 2006, astro-ph/0607640).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

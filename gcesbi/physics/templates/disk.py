@@ -4,8 +4,6 @@ n(R, z) ∝ exp(-R / R_s) exp(-|z| / z_s), with R_s = 5 kpc and z_s = 0.3 kpc (t
 pulsars and other old sources, R_sun = 8.5 kpc (as in the maps of Leane & Slatyer 2020, arXiv:2002.12370).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -14,8 +14,6 @@ width Δv evenly, the true column is larger by the factor
 plus that of differential rotation over the length of the column, N_thin / n(Sun), at Oort's A.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

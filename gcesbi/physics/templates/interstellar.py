@@ -14,8 +14,6 @@ energy density u of the target photons does not depend on their wavelength.
 The pairs (sources, halo height, spin temperature) span the variants of Ackermann et al. 2012 (arXiv:1202.4039).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Isotropic emission: extragalactic gamma rays and misclassified cosmic rays, the same from every direction."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

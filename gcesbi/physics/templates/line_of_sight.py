@@ -11,8 +11,6 @@ tangent point; the near part is done by the tanh-sinh rule, the far part by the 
 Publ. RIMS 9, 721): their nodes crowd at the Sun and at the tangent point, where the integrand is steep.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

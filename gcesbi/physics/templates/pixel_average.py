@@ -5,8 +5,6 @@ diagonal. A cell whose value at the centre agrees with the mean of its children'
 are divided further, so that work goes where the function is steep and nowhere else.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 

@@ -10,8 +10,6 @@ with h the disk's thickness. The scale is set at the Sun: u_disk = 0.9 eV/cm³ (
 Strong, Moskalenko & Reimer 2000, astro-ph/9811296). The bulge is left out.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """What every template offers."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import numpy as np
