@@ -53,7 +53,7 @@ def test_a_users_own_file_is_a_preset(tmp_path):
         (
             "quick",
             ["sky.kind=moon"],
-            "sky.kind: must be one of inner-galaxy, folder, galactic-centre-images, got 'moon'",
+            "sky.kind: must be one of inner-galaxy, folder, composed, galactic-centre-images, got 'moon'",
         ),
         ("quick", ["sky.nside=3"], "nside: input should be greater than or equal to 8, got 3"),
         ("quick", ["sky.cosmic_rays=abc"], "cosmic_rays: input should be 'snr' or 'lorimer', got 'abc'"),

@@ -41,8 +41,10 @@ def test_a_run_answers_as_it_did(run):
 def test_a_store_is_read_and_its_maps_are_drawn_alike(run):
     stored, drawn = run.store.read(0, 128), run.simulator.shard(0, run.settings.seed)
     np.testing.assert_array_equal(stored.theta[:3], SAID["healpix"]["store"])
-    for name in ("theta", "counts", "flux", "scd"):
+    for name in ("theta", "counts"):
         np.testing.assert_array_equal(getattr(stored, name), getattr(drawn, name))
+    for name in ("flux", "scd"):  # sums that are taken in another order since
+        np.testing.assert_allclose(getattr(stored, name), getattr(drawn, name), rtol=1e-12, atol=0)
 
 
 def test_networks_of_images_answer_as_they_did(images):
