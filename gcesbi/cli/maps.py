@@ -32,8 +32,12 @@ class Stated:
                 raise InputError(f"{name}: needs --observation with a file, got {str(value)!r} {got}")
         if self.mask_order is not None and self.mask_file is None:
             raise InputError(f"mask_order: needs --mask-file, got {self.mask_order!r} without")
-        given = {"order": self.order, "frame": self.frame, "exposure": self.exposure, "mask_order": self.mask_order}
-        given |= {"energy_edges": None if self.energies is None else _edges(self.energies), "mask": self.mask_file}
+        given: dict[str, Any] = {"order": self.order, "frame": self.frame, "exposure": self.exposure}
+        given |= {
+            "mask_order": self.mask_order,
+            "energy_edges": None if self.energies is None else _edges(self.energies),
+            "mask": self.mask_file,
+        }
         return {name: value for name, value in given.items() if value is not None}
 
 

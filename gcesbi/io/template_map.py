@@ -18,8 +18,10 @@ from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.io.reading import load_array, reading
-from gcesbi.io.skymaps import degrade, map_nside
+from gcesbi.io.healpix_table import map_nside
+from gcesbi.io.reading import load_array
+from gcesbi.io.skymaps import degrade
+from gcesbi.io.tables import opened
 
 __all__ = ["image_header", "nested", "read_template_map", "sample_map"]
 
@@ -93,7 +95,7 @@ def _image_of(path: Path) -> tuple[fits.Header, Array] | None:
     """Header and cube (n, n_lat, n_lon) of the first image of a FITS file; None where there is none."""
     if path.suffix == ".npy":
         return None
-    with reading(path), fits.open(path) as hdus:
+    with opened(path) as hdus:
         image = next((h for h in hdus if h.is_image and h.data is not None and h.header.get("NAXIS", 0) >= 2), None)
         if image is None:
             return None
@@ -136,7 +138,7 @@ def image_header(file: str | os.PathLike[str]) -> fits.Header:
     path = Path(file)
     if not path.is_file():
         raise InputError(f"header: there is no file {str(path)!r}")
-    with reading(path), fits.open(path) as hdus:
+    with opened(path) as hdus:
         for hdu in hdus:
             if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
                 return hdu.header
