@@ -1,0 +1,148 @@
+"""Kill commands at random moments, give the same command again, and compare what is left with an unkilled run.
+
+``python tests/faults/kill.py 20`` (``make kill``) kills each of :data:`JOBS` in turn, 20 times together.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import arviz
+import numpy as np
+
+SETS = [
+    "sky.nside=16",
+    "sky.n_energy=2",
+    "sky.weeks=30",
+    "simulation.n_test=128",
+    "simulation.n_train=256",
+    "training.max_maps=3000",
+    "training.checkpoint_every=5",
+    "network.widths=[4,8]",
+    "network.n_features=8",
+]
+TINY = ["--preset", "test", *(word for item in SETS for word in ("--set", item))]
+NESTED = ["--set", 'nptf.sampler="nested"', "--set", "nptf.n_live=50", "--set", "nptf.n_eff=100"]
+ENSEMBLE = ["--set", 'nptf.sampler="ensemble"', "--set", "nptf.n_steps=120"]
+IMAGES = ["--preset", "images-test"]
+
+JOBS = {
+    "simulate": (["simulate", *TINY, "--out", "{run}", "--workers", "2", "--quiet"], []),
+    "train": (["train", "{run}", "--quiet"], ["simulate"]),
+    "infer": (["infer", "{run}", "--observation", "{map}/observation.fits", "--quiet"], ["simulate", "train"]),
+    "validate": (["validate", "{run}", "--quiet"], ["simulate", "train"]),
+    "nested": (["fit", "nptf", *TINY, *NESTED, "--out", "{run}", "--quiet"], []),
+    "ensemble": (["fit", "nptf", *TINY, *ENSEMBLE, "--out", "{run}", "--quiet"], []),
+    "images": (["images", "simulate", *IMAGES, "--out", "{run}", "--quiet"], []),
+    "images-train": (["images", "train", "{run}", "--quiet"], ["images"]),
+    "paper": (None, []),
+}
+"""Words of every command, and the jobs that come before it in its folder; the paper has a command of its own."""
+
+
+def command(name, folder):
+    if name == "paper":
+        return [sys.executable, "-m", "paper", "--scale", "quick", "--only", "S1", "--out", str(folder / "run")]
+    places = {"run": str(folder / "run"), "map": str(folder / "map")}
+    program = Path(sys.executable).with_name("gcesbi")
+    return [str(program), *(word.format(**places) for word in JOBS[name][0])]
+
+
+def run(words, after=None, number=signal.SIGKILL):
+    """Run a command, killed with its children after some seconds; its exit status and what it said."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryFile("w+") as told:
+        process = subprocess.Popen(words, stdout=told, stderr=told, start_new_session=True, env=environment)
+        try:
+            process.wait(after or 900)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, number)
+            process.wait(60)
+        told.seek(0)
+        return process.returncode, told.read()
+
+
+def content(folder):
+    """What a run's folder holds, but for times: weights, shards, draws and figures."""
+    held = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix in (".safetensors", ".zip", ".fits", ".npz"):
+            held[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif path.suffix == ".nc":
+            data = arviz.from_netcdf(path)["posterior"]
+            held[name] = {key: float(np.sum(values.to_numpy())) for key, values in data.items()}
+        elif path.suffix == ".json" and path.parent.name != "weights":
+            held[name] = _without_times(json.loads(path.read_text()))
+    return held
+
+
+def _without_times(value):
+    if isinstance(value, dict):
+        return {key: _without_times(each) for key, each in value.items() if "second" not in key}
+    return [_without_times(each) for each in value] if isinstance(value, list) else value
+
+
+def prepare(name, folder):
+    """A folder in which a job can begin."""
+    folder.mkdir()
+    if name == "infer":
+        status, told = run(_mock(folder))
+        assert status == 0, told
+    for before in JOBS[name][1]:
+        status, told = run(command(before, folder))
+        assert status == 0, told
+
+
+def _mock(folder):
+    words = [word.replace("{run}", str(folder / "map")) for word in JOBS["ensemble"][0]]
+    words[1] = "poisson"
+    return [str(Path(sys.executable).with_name("gcesbi")), *words]
+
+
+def kills(name, n, seed, folder, number=signal.SIGKILL):
+    """Kill a job `n` times at random moments of its length; what went wrong, a line each."""
+    found, rng = [], random.Random(f"{seed} {name}")
+    prepare(name, folder / "ready")
+    shutil.copytree(folder / "ready", folder / "whole")
+    start = time.monotonic()
+    status, told = run(command(name, folder / "whole"))
+    seconds = time.monotonic() - start
+    if status not in (0, 3):
+        return [f"{name}: ends with {status}: {told[-500:]}"]
+    wanted = content(folder / "whole" / "run")
+    for i in range(n):
+        place = folder / f"killed-{i}"
+        shutil.copytree(folder / "ready", place)
+        after = seconds * rng.uniform(0.2, 1.0)
+        was, said = run(command(name, place), after, number)
+        again, told = run(command(name, place))
+        where = f"{name} killed after {after:.1f} of {seconds:.1f} s"
+        if "Traceback" in said + told or again != status:
+            found.append(f"{where}: {was}, then {again}: {(said + told)[-500:]}")
+        elif (got := content(place / "run")) != wanted:
+            unlike = [key for key in got.keys() | wanted.keys() if got.get(key) != wanted.get(key)]
+            found.append(f"{where}: other content of {unlike[:5]}")
+        shutil.rmtree(place)
+    return found
+
+
+if __name__ == "__main__":
+    total, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    names = sys.argv[3:] or list(JOBS)
+    found = []
+    for k, name in enumerate(names):
+        share = total // len(names) + (k < total % len(names))
+        with tempfile.TemporaryDirectory() as folder:
+            lines = kills(name, share, seed, Path(folder))
+        print(f"{name}: {share} kills, {len(lines)} faults", *lines, sep="\n", flush=True)  # noqa: T201
+        found += lines
+    sys.exit(bool(found))

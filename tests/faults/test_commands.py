@@ -1,0 +1,225 @@
+"""Commands on full disks, read-only folders, strange consoles and launchers: the answer first, then one line."""
+
+import errno
+import io
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gcesbi import write_observation
+from gcesbi.analysis.gate import calibrate_gate
+from gcesbi.analysis.run import Run
+from gcesbi.analysis.settings import load_settings
+from gcesbi.analysis.simulate import mock_observation
+from gcesbi.cli import main as cli
+from gcesbi.estimators.training.devices import is_main_process, launch
+from gcesbi.networks.defaults import own_defaults
+
+SETS = [
+    "sky.nside=16",
+    "sky.n_energy=1",
+    "sky.weeks=30",
+    "simulation.n_test=128",
+    "simulation.n_train=128",
+    "training.max_maps=256",
+    "network.widths=[4,8]",
+    "network.n_features=8",
+    "nptf.n_steps=40",
+]
+TINY = ["--preset", "test", *(word for item in SETS for word in ("--set", item))]
+GCESBI = Path(sys.executable).with_name("gcesbi")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A trained run with a map of its own."""
+    run = Run.create(tmp_path_factory.mktemp("commands") / "run", load_settings("test", SETS))
+    run.simulate()
+    run.train()
+    run.write_observation(mock_observation(run)[0])
+    calibrate_gate(run, 1200)
+    return run.folder
+
+
+@pytest.fixture
+def call(monkeypatch, capfd):
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["gcesbi", *map(str, words)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code or 0
+        out, err = capfd.readouterr()
+        assert "Traceback" not in out + err
+        return status, " ".join(out.split()), err
+
+    return run
+
+
+def refuse_writing(monkeypatch, folder, number):
+    """Let the system refuse to write in a folder, as read-only file systems do; root is bound by no mode bits."""
+
+    def refusing(function, is_writing):
+        def guarded(path, *arguments, **named):
+            inside = isinstance(path, (str, Path)) and str(path).startswith(str(folder))
+            if inside and is_writing(*arguments, **named):
+                raise OSError(number, os.strerror(number), str(path))
+            return function(path, *arguments, **named)
+
+        return guarded
+
+    def writes(mode="r", *_, **named):
+        return named.get("mode", mode)[0] in "wax"
+
+    monkeypatch.setattr(io, "open", refusing(io.open, writes))
+    monkeypatch.setattr(os, "open", refusing(os.open, lambda flags, *_, **__: bool(flags & (os.O_RDWR | os.O_WRONLY))))
+    monkeypatch.setattr(os, "mkdir", refusing(os.mkdir, lambda *_, **__: True))
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+@pytest.mark.parametrize("command", ["infer", "validate", "fit", "train"])
+def test_the_answer_comes_first_then_one_line_where_nothing_can_be_written(call, folder, command, number, monkeypatch):
+    words = {"fit": ["fit", "poisson", "--out", folder], "train": ["train", folder, "--only", "npe"]}
+    with monkeypatch.context() as patched:
+        refuse_writing(patched, folder, number)
+        status, out, err = call(*words.get(command, [command, folder]), "--quiet")
+    assert status == 2
+    assert err.count("\n") == 1
+    assert os.strerror(number) in err
+    answers = {"infer": "networks", "validate": "maps that training never saw", "fit": "ln L", "train": ""}
+    assert answers[command] in out
+    assert not [path for path in folder.rglob("*") if "partial" in path.name]
+
+
+def test_a_disk_that_fills_up_ends_no_process(folder):
+    """A limit on the size of files is a full disk that the system itself enforces; the console knows latin-1 alone."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    done = subprocess.run(
+        [GCESBI, "infer", folder, "--quiet"],
+        preexec_fn=limit,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1", "MPLBACKEND": "module://notebook"},
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+    err = done.stderr.decode("latin-1")
+    assert done.returncode == 2, err
+    assert b"networks" in done.stdout
+    assert err.startswith("gcesbi: error: ")
+    assert "File too large" in err
+    assert err.count("\n") == 1
+
+
+def test_a_stopped_command_says_so_in_one_line_from_its_first_moment():
+    for after, number, status in ((0.4, signal.SIGINT, 130), (1.0, signal.SIGTERM, 143)):
+        process = subprocess.Popen([GCESBI, "simulate", *TINY, "--out", "/nowhere/at/all"], stderr=subprocess.PIPE)
+        time.sleep(after)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        if process.returncode == -number:  # before Python had begun
+            continue
+        assert process.returncode == status, err
+        assert b"Traceback" not in err
+        assert b"the same command goes on: gcesbi simulate" in err
+
+
+def test_a_batch_system_that_ends_a_training_leaves_a_checkpoint(folder, tmp_path):
+    run = Run.begin(folder, load_settings("test", [*SETS, "training.max_maps=1000000", "training.log_every=1"]))
+    log, checkpoint = run.training_log("npe"), run.checkpoint("npe")
+    process = subprocess.Popen([GCESBI, "train", folder, "--only", "npe", "--quiet"], stderr=subprocess.PIPE)
+    while process.poll() is None and not (log.exists() and log.stat().st_size > 200):
+        time.sleep(0.1)
+    process.terminate()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143, err
+    assert b"terminated; what was written is whole" in err
+    assert checkpoint.is_file()
+    checkpoint.unlink()
+    run.adopt(load_settings("test", SETS))
+
+
+@pytest.mark.parametrize("launcher", [{"RANK": "1"}, {"SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_JOB_NAME": "x"}])
+def test_no_launcher_changes_a_training_of_one_process(launcher, monkeypatch):
+    for name, value in launcher.items():
+        monkeypatch.setenv(name, value)
+    fabric = launch(1, "float32")
+    assert (fabric.world_size, fabric.global_rank, fabric.is_global_zero) == (1, 0, True)
+    assert is_main_process(1)
+
+
+def test_other_defaults_of_torch_change_nothing_and_come_back():
+    torch.set_default_dtype(torch.float64)
+    try:
+        with own_defaults():
+            assert torch.zeros(1).dtype == torch.float32
+        assert torch.zeros(1).dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_map_of_another_sky_is_refused_first_and_with_status_3(call, folder, tmp_path):
+    seen = Run.open(folder).observation()
+    write_observation(tmp_path / "bright.fits", replace(seen, counts=seen.counts * 50 + 7))
+    status, out, err = call("infer", folder, "--observation", tmp_path / "bright.fits", "--quiet")
+    assert (status, err) == (3, "")
+    assert out.index("REFUSED") < out.index("flux fraction")
+    assert '"refused": ' in (folder / "posteriors" / "networks.json").read_text()
+    write_observation(tmp_path / "dark.fits", replace(seen, counts=0 * seen.counts))
+    status, _, err = call("infer", folder, "--observation", tmp_path / "dark.fits", "--quiet")
+    assert status == 2
+    assert "must hold photons" in err
+
+
+def test_options_are_used_or_refused_by_name(call, folder, tmp_path):
+    seen = Run.open(folder).observation()
+    part = seen.cut(type(seen.region)(16, seen.region.pixels[2:]))
+    write_observation(tmp_path / "part.fits", part)
+    part_run = tmp_path / "[/q]"  # no markup
+    fit = ["fit", "poisson", "--quiet", "--out"]
+    assert call(*fit, part_run, *TINY, "--observation", tmp_path / "part.fits")[0] == 0
+    assert Run.open(part_run).model.region == part.region
+    assert call(*fit, part_run)[0] == 0
+    refused = {
+        ("--observation", tmp_path / "part.fits"): "is a run on another map",
+        ("--seed", 7): "another seed: 1, now 7",
+        ("--set", "nside=banana"): "nside: unknown setting",
+        ("--set", "sky=5"): "sky: must be a section",
+        ("--diffuse", "banana"): "diffuse: needs --observation with a data folder, got 'banana' without",
+        ("--observation", tmp_path / "part.fits", "--mask", "banana"): "mask: needs --observation with a data folder",
+    }
+    for words, told in refused.items():
+        status, _, err = call(*fit, folder, *words)
+        assert (status, err.count("\n")) == (2, 1), words
+        assert told in err
+
+
+def test_what_the_disk_cannot_hold_and_nonsense_are_refused_at_once(call, tmp_path):
+    words = ["simulate", *TINY, "--out", tmp_path / "run", "--quiet"]
+    for more, told in (
+        (["--n", 10**12], "maps take at least"),
+        (["--scheduler", "nonsense"], "scheduler: must be an address such as tcp://host:8786, got 'nonsense'"),
+    ):
+        status, _, err = call(*words, *more, "--overwrite")
+        assert (status, err.count("\n")) == (2, 1)
+        assert told in err
+
+
+def test_numpys_whole_numbers_are_seeds(folder):
+    run = Run.open(folder)
+    one, two = (run.simulator.sample(3, seed=seed).counts for seed in (5, np.int64(5)))
+    np.testing.assert_array_equal(one, two)
+    with pytest.raises(ValueError, match="seed: must be a whole number from 0, got Generator"):
+        run.simulator.sample(3, seed=np.random.default_rng(1))
