@@ -7,16 +7,23 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 SCALE ?= quick
+SEED ?= 0
 
 export OMP_WAIT_POLICY ?= passive  # threads that wait sleep, so that other processes get on
 
-.PHONY: paper quickstart test bench lint types format clean install
+.PHONY: paper quickstart test bench lint types format clean install fuzz kill
 
 quickstart: $(READY)  ## the whole job on a mock map; ARGS="--seed 3" passes options on
 	$(BIN)/gcesbi quickstart $(ARGS)
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+fuzz: $(READY)  ## 20,000 malformed inputs; SEED=1 for others
+	$(BIN)/python tests/faults/fuzz.py 20000 $(SEED)
+
+kill: $(READY)  ## 20 kills at random moments of nine commands, each resumed and compared
+	$(BIN)/python tests/faults/kill.py 20 $(SEED)
 
 bench: $(READY)  ## speed of the simulator; docs/benchmarks.md says what to expect
 	$(BIN)/python benchmarks/bench_simulator.py $(ARGS)
