@@ -277,7 +277,7 @@ class RunFolder:
         sky = self.settings.sky_of_maps
         if model.resolved is not None or _package_folder("") in self.folder.resolve().parents:
             return
-        with suppress(OSError):  # a folder that cannot be written is read all the same
+        with suppress(InputError):  # a folder that cannot be written is read all the same
             model.maps.save(self.folder / KEPT_MAPS, sky.law())
 
     @cached_property
