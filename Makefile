@@ -25,8 +25,8 @@ fuzz: $(READY)  ## 20,000 malformed inputs; SEED=1 for others
 kill: $(READY)  ## 20 kills at random moments of nine commands, each resumed and compared
 	$(BIN)/python tests/faults/kill.py 20 $(SEED)
 
-bench: $(READY)  ## speed of the simulator; docs/benchmarks.md says what to expect
-	$(BIN)/python benchmarks/bench_simulator.py $(ARGS)
+bench: $(READY)  ## speed, against the last figures that were kept; ARGS=--keep keeps these
+	$(BIN)/python benchmarks/compare.py $(ARGS)
 
 paper: $(READY)  ## figures of the papers from runs that are made for them; SCALE=quick, default or paper
 	$(BIN)/python -m paper --scale $(SCALE) $(ARGS)

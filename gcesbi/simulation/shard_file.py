@@ -28,7 +28,7 @@ __all__ = ["SCHEMA", "Stamp", "decode_shard", "encode_shard"]
 
 SCHEMA = 2
 _FIELDS = tuple(field.name for field in fields(Simulations))
-_COMPRESSOR = BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle")
+_COMPRESSOR = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
 _LARGEST_CHUNK = 2**30  # bytes; the compressor takes less than 2³¹
 _DATE = (1980, 1, 1, 0, 0, 0)
 _DIGEST = 64

@@ -1,0 +1,45 @@
+"""Scripts of benchmarks/ that others rely on: the comparison with kept figures, and the one for a GPU, at toy size."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+def test_what_got_slower_is_named(script, monkeypatch, tmp_path, capsys):
+    compare = script("compare")
+    path = tmp_path / "figures.json"
+    for now in ({"a": 1.0, "b": 2.0}, {"a": 1.5, "b": 1.9}):
+        monkeypatch.setattr(compare, "measured", lambda only, data, now=now: now)
+        status = compare.main(["--keep"], path)
+    told = capsys.readouterr().out
+    assert status == 1
+    assert "| a | 1.5 | 1 | 1.50 |" in told
+    assert "| b | 1.9 | 2 | 0.95 |" in told
+    assert told.splitlines()[-1] == "a: 1.50 times slower"
+    assert [run["ms"]["a"] for run in json.loads(path.read_text())] == [1.0, 1.5]
+
+
+def test_figures_of_a_part_alone(script, tmp_path, capsys):
+    assert script("compare").main(["--only", "smoothing"], tmp_path / "none.json") == 0
+    assert re.search(r"\| smoothing, nside 64 \| [\d.]+ \|", capsys.readouterr().out)
+
+
+def test_the_script_for_a_gpu_runs_at_toy_size(script, capsys):
+    gpu = script("gpu")
+    gpu.main(["--toy"])
+    told = capsys.readouterr().out
+    worst = [float(each) for each in re.findall(r"(?:mean counts|their spread|flux|SCD) ([\d.]+)", told)]
+    assert len(worst) == 4
+    assert max(worst) < 6
+    assert re.search(r"the paper's million maps: [\d.]+ hours", told)
