@@ -12,8 +12,9 @@ from gcesbi.errors import InputError
 from gcesbi.simulation.marginals import Fixed, Marginal, MarginalField, Uniform
 from gcesbi.simulation.population_families import PopulationField, SkewNormalPopulation
 from gcesbi.simulation.spectral_families import SkewNormalSpectrum, SpectrumField, as_spectrum
+from gcesbi.simulation.stated_data import FileField
 from gcesbi.simulation.statement import Statement
-from gcesbi.simulation.template_statements import FileField, Map, Mixture, TemplateField
+from gcesbi.simulation.template_statements import Map, Mixture, TemplateField
 
 __all__ = ["Catalogue", "Component", "ComponentField", "PointSources", "Smooth"]
 
@@ -23,11 +24,13 @@ def _with_default_family(value: Any) -> Any:
     return {"family": "skew-normal", **value} if isinstance(value, dict) else value
 
 
+StatedSpectrum = Annotated[SpectrumField, BeforeValidator(as_spectrum)]
+
+
 class Component(Statement):
     """What every component has."""
 
     name: str = Field(description="a user's own")
-    spectrum: Annotated[SpectrumField, BeforeValidator(as_spectrum)] = Field(default_factory=SkewNormalSpectrum)
 
     @field_validator("name")
     @classmethod
@@ -45,6 +48,7 @@ class Smooth(Component):
     norm: MarginalField = Field(
         description="mean expected counts per pixel over the normalisation disc, all energies, at the stated exposure"
     )
+    spectrum: StatedSpectrum = Field(default_factory=SkewNormalSpectrum)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -66,6 +70,7 @@ class PointSources(Component):
     poisson_share: MarginalField | None = Field(
         None, description="share of the flux that is exactly Poisson; without it all flux is that of sources"
     )
+    spectrum: StatedSpectrum = Field(default_factory=SkewNormalSpectrum)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

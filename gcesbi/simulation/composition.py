@@ -6,6 +6,7 @@ A :class:`Composition` is data. Python and TOML say the same; :class:`gcesbi.Sky
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from typing import Annotated, Any, Literal, Self
 
@@ -18,8 +19,8 @@ from gcesbi.errors import InputError, nearest
 from gcesbi.simulation.components import ComponentField, PointSources, flat_share
 from gcesbi.simulation.instrument import ExposureField, NamedPsf, PsfField, SurveyExposure
 from gcesbi.simulation.regions import HealpixRegion, RegionField
+from gcesbi.simulation.stated_data import array_of, digest_of, is_array
 from gcesbi.simulation.statement import Statement
-from gcesbi.simulation.template_statements import digest_of
 from gcesbi.sky.energy import check_energy_edges, log_energy_edges
 
 __all__ = ["FILES", "Composition"]
@@ -147,9 +148,19 @@ FILES = ("file", "header", "mask")
 
 
 def _by_content(told: Any) -> Any:
-    if isinstance(told, dict):
-        return {
-            key: digest_of(value) if key in FILES and isinstance(value, str) else _by_content(value)
-            for key, value in told.items()
-        }
-    return [_by_content(each) for each in told] if isinstance(told, list) else told
+    """The same with a digest for every file and array: of an array, that of the file in which TOML keeps it."""
+    if isinstance(told, list):
+        return [_by_content(each) for each in told]
+    if not isinstance(told, dict):
+        return told
+    if is_array(told):
+        values, file = array_of(told), io.BytesIO()
+        if values.ndim == 0:
+            return float(values)
+        np.save(file, values)
+        return hashlib.sha256(file.getvalue()).hexdigest()
+    found = {
+        key: digest_of(value) if key in FILES and isinstance(value, str) else _by_content(value)
+        for key, value in told.items()
+    }
+    return found | {"file": found["values"], "values": None} if isinstance(found.get("values"), str) else found

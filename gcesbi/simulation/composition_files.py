@@ -16,6 +16,7 @@ import tomli_w
 from gcesbi.errors import InputError
 from gcesbi.io.files import write_arrays, write_atomically
 from gcesbi.simulation.composition import FILES, Composition
+from gcesbi.simulation.stated_data import array_of, is_array
 from gcesbi.simulation.statement import make_settings
 
 __all__ = ["read_toml", "write_toml"]
@@ -90,6 +91,8 @@ def write_toml(sky: Composition, path: str | Path | None = None, *, overwrite: b
         raise InputError("path: must be given, the sky holds arrays that are written beside it")
     text = tomli_w.dumps(_relative(told, folder))
     if path is not None and folder is not None:
+        if Path(path).exists() and not overwrite:
+            raise InputError(f"path: {str(path)!r} exists, and overwrite is False")
         for name, values in arrays.items():
             write_arrays(folder / name, {"values": values}, lambda file, values: np.save(file, values))
         write_atomically(Path(path), lambda partial: partial.write_text(text, encoding="utf-8"), overwrite=overwrite)
@@ -101,8 +104,8 @@ def _plain(told: Any, stem: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(told, dict):
         found = {}
         for key, value in told.items():
-            if isinstance(value, dict) and set(value) == {"shape", "data"}:
-                values = np.frombuffer(bytes.fromhex(value["data"]), dtype="<f8").reshape(value["shape"])
+            if is_array(value):
+                values = array_of(value)
                 if values.ndim == 0:
                     found[key] = float(values)
                     continue

@@ -14,8 +14,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from gcesbi.errors import InputError
 from gcesbi.physics.psf import PSF
 from gcesbi.simulation.patches import Patch
+from gcesbi.simulation.stated_data import ArrayField, FileField
 from gcesbi.simulation.statement import Degrees, Statement
-from gcesbi.simulation.template_statements import ArrayField, FileField, Map
+from gcesbi.simulation.template_statements import Map
 
 __all__ = ["Exposure", "ExposureField", "KingPsf", "NamedPsf", "PsfField", "SurveyExposure"]
 

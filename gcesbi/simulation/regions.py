@@ -16,8 +16,8 @@ from gcesbi.io.reading import load_array
 from gcesbi.io.skymaps import check_mask
 from gcesbi.io.template_map import image_header, nested
 from gcesbi.simulation.patches import HealpixPatch, ImagePatch, Patch
+from gcesbi.simulation.stated_data import FileField, FileOrArrayField
 from gcesbi.simulation.statement import Degrees, Statement
-from gcesbi.simulation.template_statements import ArrayField, FileField
 from gcesbi.sky import Grid, ImageGeometry, ImageRegion, Region
 from gcesbi.sky.grid import pixels_of_runs
 from gcesbi.sky.region import check_nside
@@ -39,7 +39,7 @@ class HealpixRegion(Statement):
     centre: tuple[Degrees, Degrees] = Field((0.0, 0.0), description="glon and glat, degrees")
     radius: Degrees = Field(25.0, gt=0, le=90, description="degrees")
     band: Degrees = Field(2.0, ge=0, lt=90, description="pixels at |b| up to this are left out, degrees")
-    mask: FileField | ArrayField | None = None
+    mask: FileOrArrayField | None = None
     mask_order: Literal["ring", "nested"] | None = None
     runs: str | None = Field(
         None, description="NESTED pixels as runs, as a region describes itself, in place of a disc"
@@ -84,7 +84,7 @@ class WcsRegion(Statement):
     centre: tuple[Degrees, Degrees] = (0.0, 0.0)
     radius: Degrees | None = Field(None, gt=0, description="degrees; the whole image without one")
     band: Degrees = Field(0.0, ge=0, lt=90)
-    mask: FileField | ArrayField | None = Field(None, description="(n_lat, n_lon), true where masked")
+    mask: FileOrArrayField | None = Field(None, description="(n_lat, n_lon), true where masked")
     runs: str | None = Field(None, description="pixels as runs, as a region describes itself")
 
     @model_validator(mode="after")

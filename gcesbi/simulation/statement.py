@@ -30,6 +30,17 @@ class Statement(BaseModel):
         except ValidationError as error:
             raise InputError(_one_line(error)) from None
 
+    def __eq__(self, other: object) -> bool:
+        """Whether another says the same: of one kind, and of one content, arrays included."""
+        return (
+            isinstance(other, Statement)
+            and type(self) is type(other)
+            and self.model_dump_json() == other.model_dump_json()
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, values: Any) -> Any:

@@ -9,23 +9,21 @@ In TOML a template is a table::
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_serializer, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_serializer, model_validator
 
 from gcesbi.errors import InputError, nearest
 from gcesbi.physics import templates
 from gcesbi.simulation.marginals import Fixed, Marginal, MarginalField, Uniform, as_marginal
 from gcesbi.simulation.spectral_families import stick_marginals
+from gcesbi.simulation.stated_data import ArrayField, FileField
 from gcesbi.simulation.statement import Statement
 
-__all__ = ["FORMULAS", "ArrayField", "FileField", "Formula", "Map", "Mixture", "TemplateField", "digest_of"]
+__all__ = ["FORMULAS", "Formula", "Map", "Mixture", "TemplateField"]
 
 FORMULAS: dict[str, type[templates.Template]] = {
     "nfw": templates.NFW,
@@ -36,42 +34,6 @@ FORMULAS: dict[str, type[templates.Template]] = {
     "inverse-compton": templates.InverseCompton,
 }
 """Built-in templates, by the name that a composition gives them; their parameters are those of the classes."""
-
-
-def _as_array(value: Any) -> NDArray[np.float64]:
-    if isinstance(value, Mapping) and set(value) == {"shape", "data"}:
-        return np.frombuffer(bytes.fromhex(value["data"]), dtype="<f8").reshape(value["shape"]).copy()
-    return np.array(value, dtype=np.float64)
-
-
-def _array_to_data(values: NDArray[np.float64]) -> dict[str, Any]:
-    return {"shape": list(values.shape), "data": np.ascontiguousarray(values, dtype="<f8").tobytes().hex()}
-
-
-ArrayField = Annotated[Any, BeforeValidator(_as_array), PlainSerializer(_array_to_data, return_type=Any)]
-"""Numbers given in Python, kept as they are."""
-
-
-FileField = Annotated[str, BeforeValidator(lambda path: str(Path(str(path)).expanduser()))]
-"""Path of a file; in TOML relative to the TOML file."""
-
-
-def digest_of(file: str) -> str:
-    """SHA-256 of a file, or of all files of a folder.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    path = Path(file)
-    if path.is_dir():
-        parts = [f"{each.name}:{digest_of(str(each))}" for each in sorted(path.iterdir()) if each.is_file()]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    if not path.is_file():
-        raise InputError(f"file: there is no {file!r} (looked for from {str(Path.cwd())!r})")
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 class Formula(Statement):
