@@ -103,7 +103,8 @@ ComponentField = Annotated[Smooth | PointSources | Catalogue, Field(discriminato
 def _check_norm(name: str, what: str, marginal: Marginal) -> None:
     low, high = marginal.range
     if not (low >= 0 and high > 0):
-        raise InputError(f"component {name}: {what} must not be negative and may not be nil, its prior reaches {low}")
+        hint = "; truncate it" if low == -np.inf else ""
+        raise InputError(f"component {name}: {what} must not be negative nor nil, its prior reaches {low}{hint}")
 
 
 def flat_share() -> Uniform:

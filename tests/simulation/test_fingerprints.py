@@ -25,7 +25,7 @@ from gcesbi.simulation import components, population_families, spectral_families
 from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.composition_files import read_toml
 from gcesbi.simulation.instrument import Exposure, KingPsf, NamedPsf, SurveyExposure
-from gcesbi.simulation.marginals import Normal
+from gcesbi.simulation.marginals import HalfNormal, Normal, Truncated
 from gcesbi.simulation.population_families import BrokenPowerLawPopulation, PowerLawPopulation, SkewNormalPopulation
 from gcesbi.simulation.rebuild import Recipe, build_model
 from gcesbi.simulation.regions import HealpixRegion, WcsRegion
@@ -139,7 +139,7 @@ def cases(files):
                 "values": {"values": OTHER},
                 "order": {"order": "nested"},
                 "scale": {"scale": 2.0},
-                "file": {"file": files["two"], "values": None},
+                "file": {"file": files["mask_two"], "values": None},
             },
         ),
         (Exposure, {"values": 1e11}, {"values": {"values": 2e11}}),
@@ -161,7 +161,7 @@ def cases(files):
             {
                 "name": {"name": "ice"},
                 "template": {"template": "nfw"},
-                "norm": {"norm": Normal(1.5, 0.1)},
+                "norm": {"norm": Truncated(Normal(1.5, 0.1), low=0.0)},
                 "spectrum": {"spectrum": "power-law"},
             },
         ),
@@ -251,7 +251,7 @@ def cases(files):
                 "quantity": {"quantity": "counts"},
                 "smoothed": {"smoothed": True},
                 "bins": {"bins": (0, 1)},
-                "file": {"file": files["two"], "values": None},
+                "file": {"file": files["mask_two"], "values": None},
             },
         ),
         (
@@ -304,11 +304,19 @@ def whole_sky():
         exposure={"values": 1e11 * np.stack([MAP, OTHER]), "order": "nested"},
         psf=[PSF.default(2, 6), PSF.default(6, 20)],
         components=(
-            Smooth(name="gas", template=Map(values=MAP, order="ring", smoothed=False), norm={"prior": "half-normal", "scale": 2.0}),
-            Smooth(name="flat", template="isotropic", norm=(0, 1), spectrum={"family": "tabulated", "energy": [1, 30], "dnde": [1, 0.1]}),
+            Smooth(name="gas", template=Map(values=MAP, order="ring", smoothed=False), norm=HalfNormal(2.0)),
+            Smooth(
+                name="flat",
+                template="isotropic",
+                norm=(0, 1),
+                spectrum={"family": "tabulated", "energy": [1, 30], "dnde": [1, 0.1]},
+            ),
             PointSources(
                 name="dots",
-                template=Mixture(mixture=[Formula(formula="nfw", gamma=(0.9, 1.4)), Map(values=OTHER, order="ring")], weight=(0.2, 0.8)),
+                template=Mixture(
+                    mixture=[Formula(formula="nfw", gamma=(0.9, 1.4)), Map(values=OTHER, order="ring")],
+                    weight=(0.2, 0.8),
+                ),
                 populations=[DIM, {"family": "power-law", "alpha": (-2, -1), "flux": (0, 1e-7)}],
                 poisson_share=(0, 1),
                 spectrum="free",
@@ -316,7 +324,7 @@ def whole_sky():
         ),
         subject="gas",
         flux_cut=-8.0,
-    )  # fmt: skip
+    )
 
 
 def test_python_and_toml_say_the_same(tmp_path):
@@ -328,6 +336,7 @@ def test_python_and_toml_say_the_same(tmp_path):
     assert read.fingerprint == model.fingerprint
     assert read.prior().describe() == model.prior().describe()
     np.testing.assert_array_equal(read.templates, model.templates)
+    np.testing.assert_array_equal(read.exposure, model.exposure)
     read.to_toml(tmp_path / "again.toml")
     assert SkyModel.from_toml(tmp_path / "again.toml").fingerprint == model.fingerprint
     with pytest.raises(InputError, match=r"sky.toml' exists, and overwrite is False"):
