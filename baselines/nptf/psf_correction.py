@@ -22,13 +22,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import healpy as hp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.physics.psf import PSF
-from gcesbi.sky.region import Region
+from gcesbi.sky import Grid
 
 __all__ = ["PsfCorrection", "psf_correction"]
 
@@ -58,7 +57,7 @@ class PsfCorrection:
 
 def psf_correction(
     psf: PSF | Sequence[PSF],
-    region: Region,
+    region: Grid,
     weights: ArrayLike | None = None,
     n_bin: int = 16,
     n_shape: int = 6,
@@ -71,7 +70,7 @@ def psf_correction(
     ----------
     psf : PSF, or one for each energy bin
         A sequence is mixed, as on a map summed over energies.
-    region : Region
+    region : Grid
         Its pixels set the resolution and, by their latitudes, the pixels' shapes.
     weights : array (n_energy,), optional
         Share of a source's counts in each energy bin; equal by default.
@@ -93,9 +92,9 @@ def psf_correction(
         raise InputError(f"n_bin: must be at least 1, got {n_bin}")
     glat = np.abs(region.glon_glat()[1])
     ranks = ((np.arange(n_shape) + 0.5) / n_shape * region.n_pix).astype(np.int64)
-    pixels = region.pixels[np.argsort(glat, kind="stable")[ranks]]
+    places = np.argsort(glat, kind="stable")[ranks]
     spread = _Containment.mix(psfs, share)
-    parts = [_shares_around(spread, region.nside, int(p), n_azimuth, n_side) for p in pixels]
+    parts = [_shares_around(spread, region, int(p), n_azimuth, n_side) for p in places]
     light = np.concatenate([part[0] for part in parts])
     area = np.concatenate([part[1] / np.sum(part[0] * part[1]) for part in parts]) / n_shape
     return _bins_of_equal_light(light, area, n_bin)
@@ -131,20 +130,20 @@ class _Containment:
 
 
 def _shares_around(
-    spread: _Containment, nside: int, pixel: int, n_azimuth: int, n_side: int
+    spread: _Containment, region: Grid, place: int, n_azimuth: int, n_side: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Share of light in one pixel, for sources on rings about it, and each position's area in pixels."""
-    boundary = hp.boundaries(nside, pixel, step=n_side, nest=True).T
-    centre = np.array(hp.pix2vec(nside, pixel, nest=True))
-    size = hp.nside2resol(nside)
-    reach = spread.reach + hp.max_pixrad(nside)
+    boundary, centre = region.outline(place, n_side), region.vectors[place]
+    solid_angle = float(region.solid_angles[place])
+    size = np.sqrt(solid_angle)
+    reach = spread.reach + 1.2 * float(np.arccos(np.clip(boundary @ centre, -1, 1)).max())
     light, area = [], []
     for radius, ring in _rings(size, min(reach, np.pi)):
         sources = _ring_positions(centre, radius, n_azimuth)
         inside = spread(np.sqrt(np.maximum(2 - 2 * sources @ boundary.T, 0.0)))
         turn = _azimuth_steps(sources, boundary)
         light.append(np.sum(turn * (inside + np.roll(inside, -1, axis=1)) / 2, axis=1) / (2 * np.pi))
-        area.append(np.full(n_azimuth, ring / n_azimuth / hp.nside2pixarea(nside)))
+        area.append(np.full(n_azimuth, ring / n_azimuth / solid_angle))
     return np.maximum(np.concatenate(light), 0.0), np.concatenate(area)
 
 

@@ -32,7 +32,6 @@ from gcesbi.errors import InputError
 from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Coordinates
 from gcesbi.sky.observation import Observation
-from gcesbi.sky.region import Region
 
 if TYPE_CHECKING:
     from gcesbi.simulation.model import SkyModel
@@ -144,15 +143,13 @@ class PoissonFit:
         InputError
             If a pixel is not in the region, or none is left.
         """
-        region, gone = Region.of(self.observation.region), np.atleast_1d(np.asarray(pixels, dtype=np.int64))
+        region, gone = self.observation.region, np.atleast_1d(np.asarray(pixels, dtype=np.int64))
         stray = np.setdiff1d(gone, region.pixels)
         if stray.size:
-            raise InputError(f"pixels: must be NESTED indices of pixels in the region, got {stray[0]}")
+            raise InputError(f"pixels: must be numbers of pixels in the region, got {stray[0]}")
         keep = ~np.isin(region.pixels, gone)
         seen = self.observation
-        part = Observation(
-            seen.counts[:, keep], seen.exposure[:, keep], seen.energy_edges, Region(region.nside, region.pixels[keep])
-        )
+        part = Observation(seen.counts[:, keep], seen.exposure[:, keep], seen.energy_edges, region.only(keep))
         return replace(self, observation=part, extra=tuple(template.select(keep) for template in self.extra))
 
 

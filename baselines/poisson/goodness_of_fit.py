@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import healpy as hp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
@@ -34,8 +33,8 @@ from gcesbi.baselines.poisson.likelihood import log_factorials
 from gcesbi.baselines.poisson.many_maps import fit_maps
 from gcesbi.baselines.poisson.optimum import maximise_many
 from gcesbi.errors import InputError
+from gcesbi.sky import Grid
 from gcesbi.sky.observation import check_counts
-from gcesbi.sky.region import Region
 
 if TYPE_CHECKING:
     from gcesbi.simulation.model import SkyModel
@@ -113,22 +112,21 @@ def count_pit(counts: ArrayLike, mean: ArrayLike, seed: int) -> Array:
     return np.clip(lower - np.random.default_rng(seed).random(point.shape) * point, 0.0, 1.0)
 
 
-def _kernel(region: Region, sigma: float) -> csr_array:
+def _kernel(region: Grid, sigma: float) -> csr_array:
     """Gaussian weights between pixels of a region, (n_pix, n_pix), up to three `sigma` (degrees)."""
-    place = np.stack(hp.pix2vec(region.nside, region.pixels, nest=True), axis=1)
-    tree, reach = cKDTree(place), 2 * np.sin(np.radians(_REACH * sigma) / 2)
+    tree, reach = cKDTree(region.vectors), 2 * np.sin(np.radians(_REACH * sigma) / 2)
     near = tree.sparse_distance_matrix(tree, reach, output_type="coo_matrix")
     angle = np.degrees(2 * np.arcsin(np.minimum(near.data / 2, 1.0)))
     return csr_array((np.exp(-0.5 * (angle / sigma) ** 2), (near.row, near.col)), shape=near.shape)
 
 
-def smoothed_significance(counts: ArrayLike, mean: ArrayLike, region: Region, sigma: float = 1.0) -> Array:
+def smoothed_significance(counts: ArrayLike, mean: ArrayLike, region: Grid, sigma: float = 1.0) -> Array:
     """Σ w (k - μ) / √Σ w² μ over each pixel's neighbours in the region, w a Gaussian of `sigma` degrees.
 
     Parameters
     ----------
     counts, mean : array (..., n_pix)
-    region : Region
+    region : Grid
     sigma : float
         Degrees; weights end at three of them. Neighbouring values are correlated.
     """
@@ -310,7 +308,7 @@ def goodness_of_fit(
     """
     if n_simulated < 2:
         raise InputError(f"n_simulated: must be at least 2, got {n_simulated}")
-    region, counts = Region.of(result.fit.observation.region), result.observed
+    region, counts = result.fit.observation.region, result.observed
     mean = result.mean.sum(axis=0)
     smoothed = smoothed_significance(counts.sum(axis=0), mean, region, sigma)
     pit = count_pit(counts, result.mean, seed)
@@ -335,7 +333,7 @@ def goodness_of_fit(
 
 def _simulated(result: PoissonFitResult, n: int, seed: int, sigma: float) -> Iterator[tuple[Array, Array, Array]]:
     """Deviance, ln L and largest smoothed significance of maps drawn from the best fit, batch by batch."""
-    kernel = _kernel(Region.of(result.fit.observation.region), sigma)
+    kernel = _kernel(result.fit.observation.region, sigma)
     rng = np.random.default_rng([seed, 1])
     for first in range(0, n, _BATCH):
         maps = rng.poisson(result.mean, (min(_BATCH, n - first), *result.mean.shape))

@@ -55,7 +55,7 @@ from gcesbi.io.files import make_folder, naming, read_json, write_atomically, wr
 from gcesbi.posterior import Posterior
 from gcesbi.simulation import SimulationStore, Simulator, SkyModel
 from gcesbi.simulation.template_maps import TemplateMaps
-from gcesbi.sky import Observation, Region, grid_of
+from gcesbi.sky import Grid, Observation, grid_of
 
 __all__ = ["KEPT_MAPS", "RunFolder"]
 
@@ -265,10 +265,10 @@ class RunFolder:
     def _card(self) -> dict[str, Any]:
         return read_json(self.folder / keeping.CARD)
 
-    def _region(self) -> Region:
+    def _region(self) -> Grid:
         """The region that the run's model is analysed in, such as that of its observation."""
         try:
-            return Region.of(grid_of(self._card["region"]))
+            return grid_of(self._card["region"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"run: {self.folder / keeping.CARD} is damaged (region: {error})") from None
 

@@ -22,7 +22,7 @@ from gcesbi.baselines.poisson.likelihood import log_factorials
 from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms
 from gcesbi.evaluation.score_tests import BRIGHT, Alternative, scores_towards
 from gcesbi.simulation import SkyModel
-from gcesbi.sky.region import Region
+from gcesbi.sky import Grid
 
 __all__ = ["FIT_STATISTICS", "fit_statistics"]
 
@@ -78,13 +78,15 @@ def _histogram_distance(k: Array, mu: Array) -> Array:
     return 1 / (12 * n) + np.sum((level - (np.arange(n) + 0.5) / n) ** 2, axis=1)
 
 
-def _cell_power(rest: Array, mu: Array, region: Region, width: int) -> Array:
+def _cell_power(rest: Array, mu: Array, region: Grid, width: int) -> Array:
     """χ² per cell (n,) of residuals (n, n_pix) over cells of width² pixels, those at least half inside the region."""
-    parents = region.pixels // width**2
+    cells = region.cells(width)
+    order = np.argsort(cells, kind="stable")
+    parents = cells[order]
     starts = np.flatnonzero(np.diff(parents, prepend=-1))
     whole = np.diff(starts, append=len(parents)) * 2 >= width**2
     whole = whole if whole.any() else np.ones(len(starts), bool)
-    above, below = (np.add.reduceat(values, starts, axis=1)[:, whole] for values in (rest, mu))
+    above, below = (np.add.reduceat(values[:, order], starts, axis=1)[:, whole] for values in (rest, mu))
     return np.mean(above**2 / below, axis=1)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from gcesbi.sky import Region
+from gcesbi.sky import Grid
 
 from .sky import draw_sky
 from .style import PALETTE, check_shape
@@ -17,7 +17,7 @@ _N_CELL = 20
 
 
 def residual_maps(
-    region: Region,
+    region: Grid,
     significance: ArrayLike,
     smoothed: ArrayLike,
     pit: ArrayLike,

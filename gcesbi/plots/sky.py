@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import healpy as hp
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -13,7 +12,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator
 from numpy.typing import ArrayLike
 
 from gcesbi.errors import InputError
-from gcesbi.sky import Region
+from gcesbi.sky import Grid
 
 from .style import Array, check_shape
 
@@ -23,7 +22,7 @@ MASKED = "0.82"
 Scale = Literal["linear", "log", "signed"]
 
 
-def sky_image(region: Region, values: ArrayLike, n: int = 500) -> tuple[Array, tuple[float, float, float, float]]:
+def sky_image(region: Grid, values: ArrayLike, n: int = 500) -> tuple[Array, tuple[float, float, float, float]]:
     """Values (n_pix,) on a rectangular grid in longitude and latitude.
 
     Returns
@@ -37,18 +36,18 @@ def sky_image(region: Region, values: ArrayLike, n: int = 500) -> tuple[Array, t
     glon, glat = region.glon_glat()
     centre = np.degrees(np.angle(np.exp(1j * np.radians(glon)).sum()))
     offset = (glon - centre + 180) % 360 - 180
-    margin = np.degrees(hp.nside2resol(region.nside))
+    margin = region.pixel_size
     left, right = centre + offset.max() + margin, centre + offset.min() - margin
     bottom, top = max(glat.min() - margin, -90.0), min(glat.max() + margin, 90.0)
     step = max(left - right, top - bottom) / n
     columns, rows = int(np.ceil((left - right) / step)), int(np.ceil((top - bottom) / step))
     lon = left - (np.arange(columns) + 0.5) * (left - right) / columns
     lat = bottom + (np.arange(rows) + 0.5) * (top - bottom) / rows
-    at = region.index[hp.ang2pix(region.nside, *np.meshgrid(lon, lat), nest=True, lonlat=True)]
+    at = region.holding(*np.meshgrid(lon, lat))
     return np.where(at >= 0, values[at], np.nan), (left, right, bottom, top)
 
 
-def counts_and_residuals(region: Region, counts: ArrayLike, model: ArrayLike, title: str = "Model") -> Figure:
+def counts_and_residuals(region: Grid, counts: ArrayLike, model: ArrayLike, title: str = "Model") -> Figure:
     """Counts (n_pix,), a model's expected counts (n_pix,), and residuals (counts − model) / √model.
 
     The residuals of a right model scatter with standard deviation 1; their colours end at ± 4. `title` names the model.
@@ -70,7 +69,7 @@ def counts_and_residuals(region: Region, counts: ArrayLike, model: ArrayLike, ti
 
 def draw_sky(
     axes: Axes,
-    region: Region,
+    region: Grid,
     values: ArrayLike,
     unit: str,
     title: str = "",

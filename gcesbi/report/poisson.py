@@ -7,7 +7,6 @@ import numpy as np
 from gcesbi.baselines import GoodnessOfFit, PoissonFitResult
 from gcesbi.plots.residuals import residual_maps
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
-from gcesbi.sky import Region
 
 __all__ = ["deviant_table", "goodness_lines", "goodness_section", "norm_table", "poisson_figures", "poisson_report"]
 
@@ -82,7 +81,7 @@ def goodness_lines(judged: GoodnessOfFit, again: PoissonFitResult | None) -> str
 def goodness_section(judged: GoodnessOfFit, again: PoissonFitResult | None) -> Section:
     """What speaks against the fit, for a page."""
     places = [(pixel.glon, pixel.glat) for pixel in judged.deviant]
-    region = Region.of(judged.result.fit.observation.region)
+    region = judged.result.fit.observation.region
     figure = FigureBlock(
         residual_maps(region, judged.significance, judged.smoothed, judged.pit, places, judged.sigma),
         "Two maps of residual significance, of single pixels and smoothed, deviant pixels circled; and a histogram of "

@@ -13,7 +13,7 @@ from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Posterior
 from gcesbi.report.html import FigureBlock, Section
 from gcesbi.simulation import Simulations, SkyModel
-from gcesbi.sky import Observation, Region
+from gcesbi.sky import Observation
 
 __all__ = ["sky_section", "source_count_section", "spectra_section"]
 
@@ -24,13 +24,13 @@ _TAILS = (0.16, 0.5, 0.84)
 
 def sky_section(observation: Observation, fit: PoissonFitResult) -> Section:
     """The map, and what the Poisson fit leaves of it."""
-    region = Region.of(observation.region)
+    region = observation.region
     mean = np.einsum("te,tep->p", fit.spectrum, fit.templates)
     counts = observation.counts.sum(axis=0)
     return Section(
         "The sky",
-        f"{region.n_pix} HEALPix pixels of nside {region.nside}, {region.solid_angle:.2f} sr, {counts.sum():,} photons "
-        f"in {observation.n_energy} energy bins, "
+        f"{region.n_pix} pixels of {region.pixel_size:.2f}°, {region.solid_angle:.2f} sr, {counts.sum():,} photons in "
+        f" {observation.n_energy} energy bins, "
         f"{observation.energy_edges[0]:g} to {observation.energy_edges[-1]:g} GeV.",
         (
             FigureBlock(

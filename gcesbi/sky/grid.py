@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
@@ -39,6 +40,33 @@ class Grid(ABC):
     @abstractmethod
     def glon_glat(self) -> tuple[Array, Array]:
         """Galactic longitude in (-180, 180] and latitude of the pixels' middles, degrees, each (n_pix,)."""
+
+    @abstractmethod
+    def holding(self, glon: ArrayLike, glat: ArrayLike) -> NDArray[np.int64]:
+        """Place among the pixels of the one that holds each direction (...), degrees; -1 where none does."""
+
+    @abstractmethod
+    def outline(self, place: int, n_side: int) -> Array:
+        """Unit vectors (4 n_side, 3) around the outline of one pixel, n_side on every side."""
+
+    @abstractmethod
+    def cells(self, width: int) -> NDArray[np.int64]:
+        """Number (n_pix,) of the cell of width × width pixels that each pixel lies in."""
+
+    @property
+    def vectors(self) -> Array:
+        """Unit vectors (n_pix, 3) of the pixels' middles."""
+        lon, lat = np.radians(self.glon_glat())
+        return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+
+    @property
+    def pixel_size(self) -> float:
+        """Side of a square of a pixel's mean solid angle, degrees."""
+        return float(np.degrees(np.sqrt(self.solid_angles.mean())))
+
+    def only(self, kept: NDArray[np.bool_]) -> Self:
+        """The same grid with some of its pixels, (n_pix,); InputError if none is left."""
+        return replace(self, pixels=self.pixels[kept])  # type: ignore[type-var]
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -294,6 +294,27 @@ class ImageRegion(Grid):
         glon, glat = self.geometry.glon_glat()
         return glon[self.pixels], glat[self.pixels]
 
+    def holding(self, glon: ArrayLike, glat: ArrayLike) -> NDArray[np.int64]:
+        """Place among the pixels of the one that holds each direction (...), degrees; -1 where none does."""
+        pixel = self.geometry.index(glon, glat)
+        place = np.minimum(np.searchsorted(self.pixels, pixel), self.n_pix - 1)
+        return np.where(self.pixels[place] == pixel, place, -1)
+
+    def outline(self, place: int, n_side: int) -> Array:
+        """Unit vectors (4 n_side, 3) around the outline of one pixel."""
+        row, column = divmod(int(self.pixels[place]), self.geometry.shape[1])
+        step = np.arange(n_side) / n_side - 0.5
+        low, high = np.full(n_side, -0.5), np.full(n_side, 0.5)
+        lon = self.geometry.native_lon[column] + self.geometry.pixel_size * np.concatenate([step, high, -step, low])
+        lat = self.geometry.native_lat[row] + self.geometry.pixel_size * np.concatenate([low, step, high, -step])
+        glon, glat = np.radians(self.geometry.to_galactic(lon, np.clip(lat, -90, 90)))
+        return np.stack([np.cos(glat) * np.cos(glon), np.cos(glat) * np.sin(glon), np.sin(glat)], axis=1)
+
+    def cells(self, width: int) -> NDArray[np.int64]:
+        """Number (n_pix,) of the square of width × width pixels that each pixel lies in."""
+        row, column = np.divmod(self.pixels, self.geometry.shape[1])
+        return row // width * self.geometry.shape[1] + column // width
+
     def describe(self) -> dict[str, Any]:
         """Geometry, and pixels as runs of consecutive ones."""
         return {"geometry": asdict(self.geometry), "runs": self._runs}

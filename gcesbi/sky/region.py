@@ -164,6 +164,18 @@ class Region(Grid):
         """Galactic longitude and latitude of the pixel centres, degrees, each (n_pix,)."""
         return glon_glat(self.nside, self.pixels)
 
+    def holding(self, glon: ArrayLike, glat: ArrayLike) -> NDArray[np.int64]:
+        """Place among the pixels of the one that holds each direction (...), degrees; -1 where none does."""
+        return self.index[hp.ang2pix(self.nside, glon, glat, nest=True, lonlat=True)].astype(np.int64)
+
+    def outline(self, place: int, n_side: int) -> NDArray[np.float64]:
+        """Unit vectors (4 n_side, 3) around the outline of one pixel."""
+        return np.asarray(hp.boundaries(self.nside, int(self.pixels[place]), step=n_side, nest=True).T)
+
+    def cells(self, width: int) -> NDArray[np.int64]:
+        """Number (n_pix,) of the HEALPix pixel of width² times the area, width a power of two, that holds each."""
+        return self.pixels // width**2
+
     def describe(self) -> dict[str, Any]:
         """Resolution, and pixels as runs of consecutive ones."""
         return {"nside": self.nside, "runs": self._runs}

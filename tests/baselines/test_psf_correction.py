@@ -8,7 +8,7 @@ from psf_oracles import pixel_shares
 from gcesbi.baselines.nptf.psf_correction import _Containment, _shares_around, psf_correction
 from gcesbi.errors import InputError
 from gcesbi.physics.psf import PSF
-from gcesbi.sky.region import Region
+from gcesbi.sky import ImageGeometry, Region
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +23,26 @@ def test_no_light_is_lost(psf, nside):
     assert np.all(np.diff(table.f) < 0)
     assert table.edges[-1] == 0
     # before normalisation, the light that one pixel receives from everywhere is that of one source
-    pixel = int(Region.disc(nside).pixels[1000])
-    light, area = _shares_around(_Containment.mix([psf], np.ones(1)), nside, pixel, 48, 48)
+    light, area = _shares_around(_Containment.mix([psf], np.ones(1)), Region.disc(nside), 1000, 48, 48)
     assert np.sum(light * area) == pytest.approx(1.0, abs=2e-3)
+
+
+def test_an_image_s_pixel_has_all_light_of_a_source_and_its_share_within():
+    """From everywhere as much as one source gives; from its middle what the PSF has within a square, by quadrature."""
+    psf, image = PSF.customary_2gev(), ImageGeometry((40, 40), 0.5).whole()
+    light, area = _shares_around(_Containment.mix([psf], np.ones(1)), image, 780, 48, 48)
+    assert np.sum(light * area) == pytest.approx(1.0, abs=2e-3)
+    nodes, weights = np.polynomial.legendre.leggauss(80)
+    x, y = np.meshgrid(0.25 * nodes, 0.25 * nodes)
+    within = np.sum(np.outer(weights, weights) * psf.density(np.hypot(x, y))) * np.radians(0.25) ** 2
+    assert light.max() == pytest.approx(within, rel=5e-3)
 
 
 def test_shares_agree_with_summed_density(region):
     """The line integral against the PSF's own sum over sub-pixels."""
     psf = PSF.customary_2gev()
     pixel = int(region.pixels[4321])
-    light, _ = _shares_around(_Containment.mix([psf], np.ones(1)), 128, pixel, 48, 48)
+    light, _ = _shares_around(_Containment.mix([psf], np.ones(1)), region, 4321, 48, 48)
     glon, glat = hp.pix2ang(128, pixel, nest=True, lonlat=True)
     pixels, shares = pixel_shares(psf, 128, glon, glat, fineness=0.02)
     assert light.max() == pytest.approx(shares[pixels == pixel][0], rel=1e-3)
