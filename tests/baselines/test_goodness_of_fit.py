@@ -179,7 +179,7 @@ def test_bad_input_is_named():
         goodness_of_fit(result, n_simulated=1)
     with pytest.raises(InputError, match=r"threshold: must lie in \(0, 1\]"):
         deviant_pixels(result, threshold=0.0)
-    with pytest.raises(InputError, match="pixels: must be NESTED indices of pixels in the region, got -1"):
+    with pytest.raises(InputError, match="pixels: must be numbers of pixels in the region, got -1"):
         result.without([-1])
 
 
