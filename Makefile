@@ -9,7 +9,8 @@ ARGS ?=
 SCALE ?= quick
 SEED ?= 0
 
-export OMP_WAIT_POLICY ?= passive  # threads that wait sleep, so that other processes get on
+# Threads that wait sleep, so that other processes get on.
+export OMP_WAIT_POLICY ?= passive
 
 .PHONY: paper quickstart test bench lint types format clean install fuzz kill
 

@@ -111,12 +111,12 @@ def _sorted_lanes(
         place[key] = end
         end += here
     n_block = -(-end // LANES)
-    order = np.full(n_block * LANES, -1, dtype=np.int64)
+    flat = np.full(n_block * LANES, -1, dtype=np.int64)
     for p in range(counts.size):
         key = group[p] * n_count + counts[p]
-        order[place[key]] = p
+        flat[place[key]] = p
         place[key] += 1
-    order = order.reshape(n_block, LANES)
+    order = flat.reshape(n_block, LANES)
     sorted_counts = np.zeros((n_block, LANES), dtype=np.int64)
     lanes = np.zeros((n_block, templates.shape[0], LANES))
     block_group = np.zeros(n_block, dtype=np.int64)

@@ -204,7 +204,7 @@ class TrainingHistory:
             max_presentations=self.max_presentations,
             seconds=self.seconds + other.seconds,
             stopped_early=self.stopped_early,
-            maps_wanted=None if None in (self.maps_wanted, other.maps_wanted) else self.maps_wanted + other.maps_wanted,
+            maps_wanted=(self.maps_wanted or self.maps) + (other.maps_wanted or other.maps),
         )
 
     @property
