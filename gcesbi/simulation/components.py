@@ -9,10 +9,11 @@ import numpy as np
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gcesbi.errors import InputError
-from gcesbi.simulation.marginals import Fixed, Marginal, MarginalField, Uniform
+from gcesbi.simulation.marginals import Fixed, Marginal, Uniform
 from gcesbi.simulation.population_families import PopulationField, SkewNormalPopulation
 from gcesbi.simulation.spectral_families import SkewNormalSpectrum, SpectrumField, as_spectrum
 from gcesbi.simulation.stated_data import FileField
+from gcesbi.simulation.stated_marginals import MarginalField
 from gcesbi.simulation.statement import Statement
 from gcesbi.simulation.template_statements import Map, Mixture, TemplateField
 

@@ -1,31 +1,22 @@
 """Priors of single parameters: a marginal is a transform of a uniform number, its inverse distribution function.
 
-One object so serves torch and `sbi`, NumPy simulation and nested samplers. In TOML a marginal is a number (fixed), a
-pair of numbers (uniform), or a table::
-
-    norm = 2.5
-    norm = [1.75, 3.5]
-    norm = { prior = "normal", centre = 2.5, scale = 0.3 }
-    norm = { prior = "truncated", of = { prior = "normal", centre = 2.5, scale = 0.3 }, low = 0.0, high = 4.0 }
-    norm = { prior = "torch", distribution = "Gamma", parameters = { concentration = 2.0, rate = 1.0 } }
+One object so serves torch and `sbi`, NumPy simulation and nested samplers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BeforeValidator, PlainSerializer
 from scipy.special import betainc, betaincinv, betaln, chdtri, gammaincc, ndtr, ndtri
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 
-from gcesbi.errors import InputError, nearest
+from gcesbi.errors import InputError
 
 __all__ = [
     "Beta",
@@ -34,12 +25,10 @@ __all__ = [
     "HalfNormal",
     "LogUniform",
     "Marginal",
-    "MarginalField",
     "Normal",
-    "TorchMarginal",
+    "Scaled",
     "Truncated",
     "Uniform",
-    "as_marginal",
 ]
 
 Array = NDArray[np.float64]
@@ -49,6 +38,9 @@ _INSIDE = np.linspace(0, 1, 8193)[:-1] + 0.5 / 8192
 
 class Marginal:
     """A prior of one parameter."""
+
+    kind: ClassVar[str]
+    """Its name in TOML."""
 
     @property
     def support(self) -> constraints.Constraint:
@@ -82,7 +74,7 @@ class Marginal:
 
     def to_data(self) -> Any:
         """What TOML says of it."""
-        return {"prior": _KIND_OF[type(self)], **asdict(self)}  # type: ignore[call-overload]
+        return {"prior": self.kind, **asdict(self)}  # type: ignore[call-overload]
 
     def scaled(self, factor: float) -> Marginal:
         """The prior of `factor` times the parameter."""
@@ -92,6 +84,8 @@ class Marginal:
 @dataclass(frozen=True)
 class Fixed(Marginal):
     """Not a parameter but a number."""
+
+    kind: ClassVar[str] = "fixed"
 
     value: float
 
@@ -115,6 +109,8 @@ class Fixed(Marginal):
 @dataclass(frozen=True)
 class Uniform(Marginal):
     """U[low, high]."""
+
+    kind: ClassVar[str] = "uniform"
 
     low: float
     high: float
@@ -160,6 +156,8 @@ class Uniform(Marginal):
 class LogUniform(Marginal):
     """Uniform in the logarithm, between two numbers above zero."""
 
+    kind: ClassVar[str] = "log-uniform"
+
     low: float
     high: float
 
@@ -191,6 +189,8 @@ class LogUniform(Marginal):
 @dataclass(frozen=True)
 class Normal(Marginal):
     """N(centre, scale), `scale` the standard deviation."""
+
+    kind: ClassVar[str] = "normal"
 
     centre: float
     scale: float
@@ -227,6 +227,8 @@ class Normal(Marginal):
 class HalfNormal(Marginal):
     """The absolute value of a normal variable of standard deviation `scale` about zero."""
 
+    kind: ClassVar[str] = "half-normal"
+
     scale: float
 
     def __post_init__(self) -> None:
@@ -260,6 +262,8 @@ class HalfNormal(Marginal):
 @dataclass(frozen=True)
 class ChiSquared(Marginal):
     """`scale` times a χ² of one degree of freedom, the square of a normal of variance `scale`."""
+
+    kind: ClassVar[str] = "chi-squared"
 
     scale: float
 
@@ -295,6 +299,8 @@ class ChiSquared(Marginal):
 @dataclass(frozen=True)
 class Beta(Marginal):
     """Beta(a, b) on [0, 1]; independent ones make a Dirichlet distribution by breaking sticks."""
+
+    kind: ClassVar[str] = "beta"
 
     a: float
     b: float
@@ -334,14 +340,17 @@ class Beta(Marginal):
 class Truncated(Marginal):
     """Another prior, cut to [low, high]."""
 
+    kind: ClassVar[str] = "truncated"
+
     of: Marginal
     low: float = -math.inf
     high: float = math.inf
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "of", as_marginal(self.of))
-        if isinstance(self.of, Fixed) or not self.low < self.high:
-            raise InputError(f"truncated prior: needs a prior, and low below high, got {self.low} and {self.high}")
+        if not isinstance(self.of, Marginal) or isinstance(self.of, Fixed):
+            raise InputError(f"truncated prior: needs a prior to truncate, got {self.of!r}")
+        if not self.low < self.high:
+            raise InputError(f"truncated prior: low must be below high, got {self.low} and {self.high}")
         if not self._mass > 1e-12:
             raise InputError(f"truncated prior: has no mass between {self.low} and {self.high}")
 
@@ -376,18 +385,19 @@ class Truncated(Marginal):
     def to_data(self) -> dict[str, Any]:
         """The prior and the ends that there are."""
         ends = {name: getattr(self, name) for name in ("low", "high") if math.isfinite(getattr(self, name))}
-        return {"prior": "truncated", "of": self.of.to_data(), **ends}
+        return {"prior": self.kind, "of": self.of.to_data(), **ends}
 
 
 @dataclass(frozen=True)
 class Scaled(Marginal):
     """The prior of `factor` times a parameter, factor above zero."""
 
+    kind: ClassVar[str] = "scaled"
+
     of: Marginal
     factor: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "of", as_marginal(self.of))
         if not 0 < self.factor < math.inf:
             raise InputError(f"scaled prior: factor must be above zero, got {self.factor}")
 
@@ -411,157 +421,4 @@ class Scaled(Marginal):
 
     def to_data(self) -> dict[str, Any]:
         """The prior and the factor."""
-        return {"prior": "scaled", "of": self.of.to_data(), "factor": self.factor}
-
-
-@dataclass(frozen=True)
-class TorchMarginal(Marginal):
-    """A distribution of torch's, of single numbers: its icdf, or else its inverted cdf, gives the draws.
-
-    Parameters
-    ----------
-    distribution : str
-        Name in ``torch.distributions``.
-    parameters : dict of str to float
-        Its arguments.
-
-    Raises
-    ------
-    InputError
-        If torch has no such distribution of single numbers, or it has neither icdf nor cdf.
-    """
-
-    distribution: str
-    parameters: dict[str, float] = field(hash=False)
-
-    def __post_init__(self) -> None:
-        try:
-            self.law.cdf(torch.zeros(1, dtype=torch.float64) + self._middle)
-        except (NotImplementedError, ValueError) as error:
-            raise InputError(f"prior: torch's {self.distribution} has no distribution function ({error})") from None
-
-    @classmethod
-    def of(cls, law: Distribution) -> TorchMarginal:
-        """The marginal of an object of torch's."""
-        name = type(law).__name__
-        if law.event_shape != () or law.batch_shape != ():
-            raise InputError(f"prior: torch's {name} must be of single numbers, event and batch shape (), not of more")
-        return cls(name, {key: float(getattr(law, key)) for key in type(law).arg_constraints if hasattr(law, key)})
-
-    @cached_property
-    def law(self) -> Distribution:
-        """The object of torch's, in double precision."""
-        kind = getattr(torch.distributions, self.distribution, None)
-        if not (isinstance(kind, type) and issubclass(kind, Distribution)):
-            raise InputError(f"prior: torch.distributions has no {self.distribution!r}")
-        try:
-            values = {key: torch.tensor(value, dtype=torch.float64) for key, value in self.parameters.items()}
-            found: Distribution = kind(**values)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"prior: torch's {self.distribution}: {str(error).splitlines()[0]}") from None
-        return found
-
-    @property
-    def support(self) -> constraints.Constraint:
-        """Torch's own."""
-        return self.law.support
-
-    @property
-    def _middle(self) -> float:
-        mean = float(self.law.mean)
-        return mean if math.isfinite(mean) else 1.0
-
-    def from_uniform(self, u: Array) -> Array:
-        """Inverse distribution function."""
-        values = torch.as_tensor(np.asarray(u, dtype=np.float64))
-        try:
-            return self.law.icdf(values).numpy()
-        except NotImplementedError:
-            return np.interp(u, *self._table)
-
-    @cached_property
-    def _table(self) -> tuple[Array, Array]:
-        """The distribution function at many values, dense where it rises."""
-        support = self.law.support
-        low = float(getattr(support, "lower_bound", -math.inf))
-        high = float(getattr(support, "upper_bound", math.inf))
-        spread = float(self.law.stddev)
-        spread = spread if math.isfinite(spread) and spread > 0 else 1.0
-        reach = spread * np.geomspace(1e-6, 1e3, 20_000)
-        value = np.unique(np.clip(np.concatenate([self._middle - reach, self._middle + reach, low + reach]), low, high))
-        value = value[np.isfinite(value)]
-        share = self.cdf(value)
-        kept = np.concatenate([[True], np.diff(np.maximum.accumulate(share)) > 0])
-        return share[kept], value[kept]
-
-    def cdf(self, value: ArrayLike) -> Array:
-        """Distribution function."""
-        found: Array = self.law.cdf(torch.as_tensor(np.asarray(value, dtype=np.float64))).numpy()
-        return found
-
-    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        """Log density."""
-        inside = self.law.support.check(value)
-        safe = torch.where(inside, value, torch.full_like(value, self._middle))
-        return torch.where(inside, self.law.log_prob(safe).to(value.dtype), torch.full_like(value, -math.inf))
-
-
-_KINDS: dict[str, type[Marginal]] = {
-    "fixed": Fixed,
-    "uniform": Uniform,
-    "log-uniform": LogUniform,
-    "normal": Normal,
-    "half-normal": HalfNormal,
-    "chi-squared": ChiSquared,
-    "beta": Beta,
-    "truncated": Truncated,
-    "scaled": Scaled,
-    "torch": TorchMarginal,
-}
-_KIND_OF = {kind: name for name, kind in _KINDS.items()}
-
-
-def as_marginal(value: Any) -> Marginal:
-    """A marginal from what a user may write: a marginal, a torch distribution, a number, a pair, or TOML's table.
-
-    Raises
-    ------
-    InputError
-        If it is none of these, of an unknown kind (the nearest is named), or its arguments are not valid.
-    """
-    if isinstance(value, Marginal):
-        return value
-    if isinstance(value, Distribution):
-        return TorchMarginal.of(value)
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        return Fixed(float(value))
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        if len(value) != 2 or not all(isinstance(end, (int, float, np.number)) for end in value):
-            raise InputError(f"prior: a range must be two numbers, low and high, got {list(value)}")
-        return Uniform(float(value[0]), float(value[1]))
-    if isinstance(value, Mapping):
-        return _from_table(value)
-    raise InputError(f"prior: must be a number, a range [low, high] or a table with 'prior', got {value!r}")
-
-
-def _from_table(table: Mapping[str, Any]) -> Marginal:
-    name = table.get("prior")
-    if name not in _KINDS:
-        raise InputError(f"prior: must be one of {', '.join(_KINDS)}, got {name!r}; {nearest(str(name), _KINDS)}")
-    kind, known = _KINDS[name], [each.name for each in fields(_KINDS[name])]  # type: ignore[arg-type]
-    given = {key: value for key, value in table.items() if key != "prior"}
-    for key in given:
-        if key not in known:
-            raise InputError(f"{name} prior: {key} is unknown; {nearest(key, known)}")
-    if "of" in given:
-        given["of"] = as_marginal(given["of"])
-    try:
-        return kind(**given)
-    except TypeError as error:
-        raise InputError(f"{name} prior: needs {', '.join(known)} ({error})") from None
-
-
-MarginalField = Annotated[
-    Marginal, BeforeValidator(as_marginal), PlainSerializer(lambda marginal: marginal.to_data(), return_type=Any)
-]
-"""A marginal as a field of a statement."""
+        return {"prior": self.kind, "of": self.of.to_data(), "factor": self.factor}

@@ -21,7 +21,8 @@ from gcesbi.physics.broken_power_law import BrokenPowerLaw
 from gcesbi.physics.scd import ScdBins, SkewNormalScd
 from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
 from gcesbi.simulation.kernels import N_NODE, skew_normal_nodes
-from gcesbi.simulation.marginals import ChiSquared, Marginal, MarginalField, Normal
+from gcesbi.simulation.marginals import ChiSquared, Marginal, Normal
+from gcesbi.simulation.stated_marginals import MarginalField
 from gcesbi.simulation.statement import Statement
 
 __all__ = [

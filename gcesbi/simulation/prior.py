@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Distribution, constraints
 
 from gcesbi.errors import InputError
-from gcesbi.simulation.marginals import Marginal, as_marginal
+from gcesbi.simulation.marginals import Marginal
+from gcesbi.simulation.stated_marginals import as_marginal
 
 __all__ = ["Parameter", "Prior"]
 

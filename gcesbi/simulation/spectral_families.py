@@ -20,7 +20,8 @@ from gcesbi.physics.spectra import (
     power_law_shares,
     skew_normal_shares,
 )
-from gcesbi.simulation.marginals import Beta, ChiSquared, Marginal, MarginalField, Normal, Uniform
+from gcesbi.simulation.marginals import Beta, ChiSquared, Marginal, Normal, Uniform
+from gcesbi.simulation.stated_marginals import MarginalField
 from gcesbi.simulation.statement import Statement
 
 __all__ = [

@@ -18,9 +18,10 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_serialize
 
 from gcesbi.errors import InputError, nearest
 from gcesbi.physics import templates
-from gcesbi.simulation.marginals import Fixed, Marginal, MarginalField, Uniform, as_marginal
+from gcesbi.simulation.marginals import Fixed, Marginal, Uniform
 from gcesbi.simulation.spectral_families import stick_marginals
 from gcesbi.simulation.stated_data import ArrayField, FileField
+from gcesbi.simulation.stated_marginals import MarginalField, as_marginal
 from gcesbi.simulation.statement import Statement
 
 __all__ = ["FORMULAS", "Formula", "Map", "Mixture", "TemplateField"]

@@ -6,8 +6,9 @@ import torch
 from scipy import stats
 
 from gcesbi import InputError
-from gcesbi.simulation.marginals import ChiSquared, Normal, Uniform
-from gcesbi.simulation.prior import Prior
+from gcesbi.simulation.marginals import ChiSquared, HalfNormal, LogUniform, Normal, Truncated, Uniform
+from gcesbi.simulation.prior import Parameter, Prior
+from gcesbi.simulation.stated_marginals import as_marginal
 
 PRIOR = Prior(["u", "n", "c"], [Uniform(-2, 3), Normal(1, 2), ChiSquared(0.25)])
 ORACLES = [stats.uniform(-2, 5), stats.norm(1, 2), stats.chi2(1, scale=0.25)]
@@ -62,3 +63,41 @@ def test_from_uniform_inverts_the_distribution_functions():
 def test_bad_priors_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+# -- sbi, and people -----------------------------------------------------------------------------------------------
+
+
+def test_sbi_takes_the_prior_of_any_marginals():
+    from sbi.utils.user_input_checks import process_prior
+
+    prior = Prior(
+        ["a", "b", "c", "d", "e"],
+        [
+            Uniform(0, 1),
+            Truncated(Normal(0, 1), 0, 2),
+            HalfNormal(2.0),
+            LogUniform(1e-12, 1e-7),
+            as_marginal(torch.distributions.Gamma(2.0, 1.0)),
+        ],
+    )
+    taken, n, numpy_returned = process_prior(prior)
+    assert n == 5
+    assert not numpy_returned
+    drawn = taken.sample((100,))
+    assert torch.isfinite(taken.log_prob(drawn)).all()
+    assert torch.isinf(taken.log_prob(drawn - 1e3)).all()
+
+
+def test_a_prior_is_described_as_a_table():
+    prior = Prior.of(
+        [
+            Parameter("gas_norm", Uniform(0.0, 2.0), "counts / pixel", "norm of gas"),
+            Parameter("dots_xi", Normal(-11.0, 1.0)),
+        ]
+    )
+    rows = [line.split("  ") for line in prior.describe().splitlines()]
+    assert [row[0].strip() for row in rows] == ["parameter", "gas_norm", "dots_xi"]
+    assert prior.describe().splitlines()[0].split() == ["parameter", "unit", "prior", "meaning"]
+    assert "counts / pixel" in prior.describe()
+    assert "[0.0, 2.0]" in prior.describe() or "Uniform(low=0.0, high=2.0)" in prior.describe()
