@@ -2,7 +2,7 @@
 
 from gcesbi.io.catalog import read_catalogue
 from gcesbi.io.exposure import read_exposure
-from gcesbi.io.folder import read_map, read_mask, read_template, templates_in
+from gcesbi.io.folder import FolderMaps, read_map, read_mask, read_template, templates_in
 from gcesbi.io.healpix_table import map_nside
 from gcesbi.io.image import read_intensity_cube, read_isotropic_spectrum, read_psf_table
 from gcesbi.io.irf import read_king_table
@@ -11,6 +11,7 @@ from gcesbi.io.observation import read_observation, write_observation
 from gcesbi.io.skymaps import SkyMaps, degrade
 
 __all__ = [
+    "FolderMaps",
     "SkyMaps",
     "degrade",
     "map_nside",

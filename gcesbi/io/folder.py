@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import healpy as hp
@@ -31,7 +32,7 @@ from gcesbi.sky.observation import Observation
 from gcesbi.sky.quantity import Values
 from gcesbi.sky.region import Region
 
-__all__ = ["read_folder", "read_map", "read_mask", "read_template", "templates_in", "write_folder"]
+__all__ = ["FolderMaps", "read_folder", "read_map", "read_mask", "read_template", "templates_in", "write_folder"]
 
 
 def read_map(folder: str | os.PathLike[str], stem: str, nside: int | None = None) -> NDArray[np.float64]:
@@ -62,6 +63,42 @@ def read_map(folder: str | os.PathLike[str], stem: str, nside: int | None = None
     if nside is not None and have != nside:
         raise InputError(f"{path}: nside: must be that of the counts, {nside}, got {have}")
     return values.astype(np.float64)[..., nested_pixels(have, "RING")]
+
+
+@dataclass(frozen=True)
+class FolderMaps:
+    """What a folder holds, before anything is read.
+
+    Parameters
+    ----------
+    layout : FolderLayout
+    energy_edges : tuple, GeV
+        Of the bins within the wanted range.
+    bins : (first, end)
+        Their rows in the folder's cubes.
+    templates, masks : dict of str to Path
+        Files by the name that a user says.
+    exposure : Path
+    """
+
+    layout: FolderLayout
+    energy_edges: tuple[float, ...]
+    bins: tuple[int, int]
+    templates: dict[str, Path]
+    masks: dict[str, Path]
+    exposure: Path
+
+    @classmethod
+    def of(cls, folder: str | os.PathLike[str], energy_range: Values | None = None) -> FolderMaps:
+        """Look into a folder, or the data of a name; InputError if there is none, or no bin lies within the range."""
+        folder = located(folder, "folder")
+        layout = layout_of(folder)
+        edges = _folder_edges(folder, layout)
+        rows = bins_within(edges, layout.energy_range if energy_range is None else energy_range)
+        kept = tuple(edges[rows.start : rows.stop + 1].tolist())
+        exposure = folder / f"{layout.exposure}.npy"
+        found = layout.templates_in(folder), layout.masks_in(folder)
+        return cls(layout, kept, (rows.start, rows.stop), *found, exposure)
 
 
 def templates_in(folder: str | os.PathLike[str]) -> dict[str, bool]:

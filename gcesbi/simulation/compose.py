@@ -116,7 +116,7 @@ class _Builder:
         if isinstance(statement, Formula):
             return self.patch.draw(statement.at(**values))[None]
         found = self.patch.read(statement)
-        found = found if statement.bins is None else found[slice(*statement.bins)]
+        found = found if statement.bins is None or len(found) == 1 else found[slice(*statement.bins)]
         if len(found) not in (1, len(self.psf)):
             where = statement.file or "map"
             raise InputError(

@@ -42,6 +42,7 @@ class Exposure(Statement):
     values: ArrayField | None = Field(None, description="number, (12 n²,) or (n_energy, 12 n²), cm² s")
     order: Literal["ring", "nested"] | None = Field(None, description="of the pixels of an array or .npy file")
     scale: float = Field(1.0, gt=0, description="what multiplies it")
+    bins: tuple[int, int] | None = Field(None, description="first and one past the last of a cube's energy bins")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -59,6 +60,7 @@ class Exposure(Statement):
             found = np.full((1, len(patch)), float(self.values))
         else:
             found = patch.read(Map(file=self.file, values=self.values, order=self.order, quantity="exposure"))
+        found = found if self.bins is None or len(found) == 1 else found[slice(*self.bins)]
         if len(found) not in (1, n):
             raise InputError(f"exposure: needs one map for each of {n} energy bins, or one for all, got {len(found)}")
         return (np.tile(found, (n, 1)) if len(found) < n else found) * self.scale

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gcesbi.io import FolderMaps, read_mask
 from gcesbi.simulation.components import PointSources, Smooth, flat_share, literature_population
 from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.instrument import Exposure, NamedPsf, SurveyExposure
@@ -168,14 +169,15 @@ class InnerGalaxySky(SkySettings):
 
 
 class FolderSky(SkySettings):
-    """One energy bin, 2-20 GeV, with the templates, exposure and mask of a data folder, taken as they are.
+    """Templates, exposure and mask of a data folder, taken as they are: of one energy bin, or of several.
 
-    The folder's diffuse maps have the PSF applied; its NFW and disk maps have not, and fits use them so, as the field
-    does. Simulated point sources are placed by the NFW and disk maps and spread with the customary PSF at 2 GeV, and so
-    is the share of the excess that is exactly Poisson, if there is one.
+    The 573-week folder has one bin, 2-20 GeV. Its diffuse maps have the PSF applied; its NFW and disk maps have not,
+    and fits use them so, as the field does. Simulated point sources are placed by the NFW and disk maps and spread with
+    the customary PSF at 2 GeV, and so is the share of the excess that is exactly Poisson, if there is one. Bins of
+    other folders have the library's PSF at their energies; templates that a folder lacks are computed.
     """
 
-    variations: ClassVar[frozenset[str]] = SkySettings.variations | {"weeks"}
+    variations: ClassVar[frozenset[str]] = SkySettings.variations | {"weeks", "energy_range"}
 
     kind: Literal["folder"] = "folder"
     path: str
@@ -185,27 +187,43 @@ class FolderSky(SkySettings):
     nside: int = 128
     mask: Literal["3fgl", "4fgl"] | None = "3fgl"
     weeks: float = Field(REFERENCE_WEEKS, gt=0, description="of observation; those of the folder's exposure are 573")
+    energy_range: tuple[float, float] | None = Field(
+        None, description="GeV; bins within it are used, by default all, of maps in 40 bins those from 2 to 20 GeV"
+    )
 
     def composition(self) -> Composition:
         """Maps of the folder, as they are."""
-        whole = {"pi": f"{self.diffuse}pi", "ic": f"{self.diffuse}ic"}
-        diffuse = {"dif": "dif"} if self.diffuse == "p6v11" else whole
+        folder = FolderMaps.of(self.path, self.energy_range)
+        built_in = {
+            "iso": Formula(formula="isotropic"),
+            "bub": Formula(formula="bubbles"),
+            f"nfw_{self.nfw}": Formula(formula="nfw", gamma=float(self.nfw[1:].replace("p", "."))),
+            f"dsk_{self.disk}": Formula(formula="disk", z_s=float(self.disk[1:].replace("p", "."))),
+        }
 
-        def file(stem: str) -> str:
-            return str(Path(self.path) / f"{stem}.npy")
+        def counts(name: str) -> Map | Formula:
+            if name not in folder.templates and name in built_in and folder.templates.keys().isdisjoint(built_in):
+                return built_in[name]
+            file = folder.templates.get(name, Path(self.path) / f"template_{name}.npy")
+            return Map(file=str(file), order="ring", quantity="counts", smoothed=True, bins=folder.bins)
 
-        def counts(name: str) -> Map:
-            return Map(file=file(f"template_{name}"), order="ring", quantity="counts", smoothed=True)
-
-        smooth = {name: counts(stem) for name, stem in (diffuse | {"iso": "iso", "bub": "bub"}).items()}
-        mask = None if self.mask is None else file(f"fermidata_pscmask_{self.mask}")
+        interstellar = {"dif": "dif"} if self.diffuse == "p6v11" else {n: f"{self.diffuse}{n}" for n in ("pi", "ic")}
+        smooth = {name: counts(stem) for name, stem in (interstellar | {"iso": "iso", "bub": "bub"}).items()}
+        one = folder.energy_edges == (2.0, 20.0)
+        mask = None if self.mask is None else read_mask(self.path, self.mask, self.energy_range)
         return Composition(
             region=HealpixRegion(
-                nside=self.nside, radius=self.radius, band=self.band, mask=mask, mask_order="ring" if mask else None
+                nside=self.nside,
+                radius=self.radius,
+                band=self.band,
+                mask=mask,
+                mask_order=None if mask is None else "nested",
             ),
-            energy_edges=(2.0, 20.0),
-            exposure=Exposure(file=file("fermidata_exposure"), order="ring", scale=self.weeks / REFERENCE_WEEKS),
-            psf=NamedPsf(name="customary-2gev"),
+            energy_edges=folder.energy_edges,
+            exposure=Exposure(
+                file=str(folder.exposure), order="ring", scale=self.weeks / REFERENCE_WEEKS, bins=folder.bins
+            ),
+            psf=NamedPsf(name="customary-2gev" if one else "default"),
             components=(
                 *self._smooth(self.nside, self.weeks, **smooth),
                 *self._sources(counts(f"nfw_{self.nfw}"), counts(f"dsk_{self.disk}")),
