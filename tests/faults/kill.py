@@ -30,8 +30,8 @@ SETS = [
     "network.n_features=8",
 ]
 TINY = ["--preset", "test", *(word for item in SETS for word in ("--set", item))]
-NESTED = ["--set", 'nptf.sampler="nested"', "--set", "nptf.n_live=50", "--set", "nptf.n_eff=100"]
-ENSEMBLE = ["--set", 'nptf.sampler="ensemble"', "--set", "nptf.n_steps=120"]
+NESTED = ["--set", 'nptf.sampler="nested"', "--set", "nptf.n_live=20", "--set", "nptf.n_eff=20"]
+ENSEMBLE = ["--set", 'nptf.sampler="ensemble"', "--set", "nptf.n_steps=100"]
 IMAGES = ["--preset", "images-test"]
 
 JOBS = {
@@ -50,7 +50,19 @@ JOBS = {
 
 def command(name, folder):
     if name == "paper":
-        return [sys.executable, "-m", "paper", "--scale", "quick", "--only", "S1", "--out", str(folder / "run")]
+        return [
+            sys.executable,
+            "-m",
+            "paper",
+            "--scale",
+            "test",
+            "--paper",
+            "list2025",
+            "--only",
+            "1",
+            "--out",
+            str(folder / "run"),
+        ]
     places = {"run": str(folder / "run"), "map": str(folder / "map")}
     program = Path(sys.executable).with_name("gcesbi")
     return [str(program), *(word.format(**places) for word in JOBS[name][0])]
@@ -59,7 +71,7 @@ def command(name, folder):
 def run(words, after=None, number=signal.SIGKILL):
     """Run a command, killed with its children after some seconds; its exit status and what it said."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with tempfile.TemporaryFile("w+") as told:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as told:
         process = subprocess.Popen(words, stdout=told, stderr=told, start_new_session=True, env=environment)
         try:
             process.wait(after or 900)

@@ -1,0 +1,10 @@
+"""A command that is killed at a random moment goes on to the same bytes; more of them by ``make kill``."""
+
+import runpy
+from pathlib import Path
+
+KILL = runpy.run_path(str(Path(__file__).with_name("kill.py")))
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path):
+    assert not KILL["kills"]("train", 1, seed=1, folder=tmp_path)
