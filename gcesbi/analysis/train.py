@@ -70,8 +70,8 @@ def _train_one(run: RunFolder, kind: str, progress: bool, main: bool) -> Trainin
     history = _finished(run, kind, estimator, training)
     if history is None:
         make_folder(run.weights(kind).parent)
-        where = {"checkpoint": run.checkpoint(kind), "log": run.training_log(kind)}
-        history = estimator.fit(_training_maps(run), training, progress=progress, **where)
+        maps, checkpoint, log = _training_maps(run), run.checkpoint(kind), run.training_log(kind)
+        history = estimator.fit(maps, training, progress=progress, checkpoint=checkpoint, log=log)
         if main:
             made_of = {"seed": run.settings.seed, "training": asdict(training), "maps": _maps_of(run)}
             notes = {**made_of, "history": history.to_dict()}
@@ -86,7 +86,8 @@ def _finished(run: RunFolder, kind: str, estimator: Estimator, training: Trainin
     if not run.weights(kind).is_file():
         return None
     try:
-        stored, notes = run.network(kind), read_notes(run.weights(kind))
+        stored: Estimator = run.network(kind)
+        notes = read_notes(run.weights(kind))
         made_by = TrainingSettings(**notes["training"])
         same = (made_by.law(), made_by.head_maps) == (training.law(), training.head_maps)
         if same and stored.identity() == estimator.identity() and notes["maps"] == _maps_of(run):
