@@ -18,6 +18,8 @@ from pathlib import Path
 import arviz
 import numpy as np
 
+from gcesbi.io.files import read_arrays
+
 SETS = [
     "sky.nside=16",
     "sky.n_energy=2",
@@ -87,8 +89,11 @@ def content(folder):
     held = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.suffix in (".safetensors", ".zip", ".fits", ".npz"):
+        if path.suffix in (".safetensors", ".zip", ".fits"):
             held[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif path.suffix == ".npz":  # the archive says when it was written
+            arrays = read_arrays(path).items()
+            held[name] = {key: hashlib.sha256(values.tobytes()).hexdigest() for key, values in arrays}
         elif path.suffix == ".nc":
             data = arviz.from_netcdf(path)["posterior"]
             held[name] = {key: float(np.sum(values.to_numpy())) for key, values in data.items()}
