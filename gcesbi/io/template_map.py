@@ -18,6 +18,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.io.data import located
 from gcesbi.io.healpix_table import map_nside
 from gcesbi.io.reading import load_array
 from gcesbi.io.skymaps import degrade
@@ -49,9 +50,7 @@ def read_template_map(
     InputError
         If the file is missing, of another kind, coarser than `nside`, equatorial, or a value is negative or not finite.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(f"file: there is no {str(path)!r} (looked for from {str(Path.cwd())!r})")
+    path = located(file, "file")
     if path.suffix == ".npy":
         values = nested(np.atleast_2d(load_array(path).astype(np.float64)), order, str(path))
     else:
@@ -135,9 +134,7 @@ def image_header(file: str | os.PathLike[str]) -> fits.Header:
     InputError
         If there is no such file or image.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(f"header: there is no file {str(path)!r}")
+    path = located(file, "header")
     with opened(path) as hdus:
         for hdu in hdus:
             if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
@@ -150,9 +147,7 @@ def sample_map(file: str | os.PathLike[str], glon: Array, glat: Array, order: st
 
     Beyond an image there is no light. Raises InputError as :func:`read_template_map`.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(f"file: there is no {str(path)!r} (looked for from {str(Path.cwd())!r})")
+    path = located(file, "file")
     found = _image_of(path)
     if found is None:
         values = nested(np.atleast_2d(load_array(path)), order, str(path)) if path.suffix == ".npy" else _healpix(path)

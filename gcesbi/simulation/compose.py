@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.io.files import naming
 from gcesbi.simulation.catalogue_map import catalogue_counts
 from gcesbi.simulation.components import Catalogue, PointSources, Smooth
 from gcesbi.simulation.composition import Composition
@@ -41,7 +42,8 @@ class _Builder:
         self.psf = sky.psf.in_bins(self.edges)
         self.patch, self.region = sky.region.place(max(each.theta_max for each in self.psf))
         self.inside, self.disc = self.patch.places(self.region), self.patch.disc
-        self.exposure = sky.exposure.on(self.patch, self.edges)
+        with naming("exposure"):
+            self.exposure = sky.exposure.on(self.patch, self.edges)
         if not np.isfinite(self.exposure).all() or np.any(self.exposure[:, self.inside] <= 0):
             raise InputError("exposure: must be above zero inside the region")
 
@@ -80,7 +82,10 @@ class _Builder:
     def _draw(self, bases: dict[str, Basis]) -> TemplateMaps:
         """Maps of all components; those without PSF are smoothed together, which costs little more than one."""
         stated = {c.name: c for c in self.sky.components}
-        light = {name: np.stack([self._light(*leaf) for leaf in basis.leaves]) for name, basis in bases.items()}
+        light = {}
+        for name, basis in bases.items():
+            with naming(f"component {name}"):
+                light[name] = np.stack([self._light(*leaf) for leaf in basis.leaves])
         clear = {
             name: [i for i, leaf in enumerate(basis.leaves) if not _as_seen(leaf[0])] for name, basis in bases.items()
         }
@@ -102,7 +107,8 @@ class _Builder:
                 poisson[name] = np.stack([own[i] for i in range(len(light[name]))])
         for c in self.sky.components:
             if isinstance(c, Catalogue):
-                found = catalogue_counts(c.file, self.patch, self.edges, self.exposure, self.psf)
+                with naming(f"component {c.name}"):
+                    found = catalogue_counts(c.file, self.patch, self.edges, self.exposure, self.psf)
                 landed[c.name] = found[None]
         intensity = {name: light[name].mean(axis=1) for name in sources}
         return TemplateMaps(intensity, landed, poisson, {name: basis.grids for name, basis in bases.items()})

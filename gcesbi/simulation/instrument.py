@@ -112,7 +112,7 @@ def _as_exposure(value: Any) -> Any:
     if isinstance(value, (int, float, np.ndarray)):
         return {"kind": "map", "values": value}
     if isinstance(value, Mapping) and "kind" not in value:
-        return {"kind": "survey" if set(value) <= {"weeks"} else "map", **value}
+        return {"kind": "map" if set(value) & {"file", "values"} else "survey", **value}
     return value
 
 

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from gcesbi.errors import InputError
 from gcesbi.io import degrade
+from gcesbi.io.files import naming
 from gcesbi.io.reading import load_array
 from gcesbi.io.skymaps import check_mask
 from gcesbi.io.template_map import image_header, nested
@@ -59,8 +60,9 @@ class HealpixRegion(Statement):
             return patch, Region(self.nside, pixels_of_runs(self.runs))
         mask = None
         if self.mask is not None:
-            where = self.mask if isinstance(self.mask, str) else "mask"
-            mask = degrade(nested(check_mask(_array(self.mask), where), self.mask_order, where), self.nside, "any")
+            with naming("region: mask"):
+                where = self.mask if isinstance(self.mask, str) else "mask"
+                mask = degrade(nested(check_mask(_array(self.mask), where), self.mask_order, where), self.nside, "any")
         return patch, Region.disc(self.nside, self.radius, self.band, self.centre, mask)
 
     @classmethod

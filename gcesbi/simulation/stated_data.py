@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, PlainSerializer
 
 from gcesbi.errors import InputError
+from gcesbi.io.data import located
 
 __all__ = ["ArrayField", "FileField", "FileOrArrayField", "array_of", "digest_of", "is_array"]
 
@@ -77,7 +78,5 @@ def digest_of(file: str) -> str:
     if path.is_dir():
         parts = [f"{each.name}:{digest_of(str(each))}" for each in sorted(path.iterdir()) if each.is_file()]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    if not path.is_file():
-        raise InputError(f"file: there is no {file!r} (looked for from {str(Path.cwd())!r})")
-    with path.open("rb") as handle:
+    with located(path, "file").open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

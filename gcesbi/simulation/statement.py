@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from astropy import units
@@ -18,6 +18,9 @@ Degrees = Annotated[
 ]
 """An angle: a number of degrees, or a Quantity."""
 
+_SINGULAR = {"components": "component", "populations": "population", "indices": "index", "breaks": "break"}
+_LONGEST = 80  # characters of a value that is refused
+
 
 class Statement(BaseModel):
     """A part of what is stated: frozen; an unknown key is refused, and the nearest valid one named."""
@@ -28,7 +31,7 @@ class Statement(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise InputError(_one_line(error)) from None
+            raise InputError(_one_line(error, values)) from None
 
     def __eq__(self, other: object) -> bool:
         """Whether another says the same: of one kind, and of one content, arrays included."""
@@ -69,12 +72,47 @@ def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
-        raise InputError(_one_line(error)) from None
+        raise InputError(_one_line(error, values)) from None
 
 
-def _one_line(error: ValidationError) -> str:
+def _one_line(error: ValidationError, values: Mapping[str, Any]) -> str:
+    """What is wrong first, and where: components by name, other parts by number."""
     first = error.errors()[0]
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
-    where = ".".join(str(part) for part in first["loc"]) or "settings"
-    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+    kind, context, loc = first["type"], first.get("ctx", {}), _where(first["loc"], values)
+    if kind == "value_error":
+        text = str(context["error"])
+    elif kind == "missing":
+        loc, text = [*loc, str(first["loc"][-1])], "is missing"
+    elif kind == "union_tag_invalid":
+        known = [each.strip(" '") for each in context["expected_tags"].split(",")]
+        text = (
+            f"{context['discriminator'].strip(chr(39))}: must be one of {', '.join(known)}, got {context['tag']!r}; "
+            f"{nearest(context['tag'], known)}"
+        )
+    elif kind == "union_tag_not_found":
+        text = f"{context['discriminator'].strip(chr(39))} is missing"
+    else:
+        text = f"{first['msg'][0].lower()}{first['msg'][1:]}, got {_short(first['input'])}"
+    while loc and text.startswith(loc[-1]):
+        loc = loc[:-1]
+    return ": ".join([*loc, text])
+
+
+def _where(loc: Sequence[int | str], values: Any) -> list[str]:
+    parts: list[str] = []
+    for step in loc:
+        try:
+            values = values[step]
+        except (KeyError, IndexError, TypeError):  # the tag of a union
+            continue
+        if isinstance(step, str):
+            parts.append(step)
+        elif parts:
+            name = values.get("name") if isinstance(values, Mapping) else None
+            parts[-1] = f"{_SINGULAR.get(parts[-1], parts[-1])} {name or step + 1}"
+    return parts
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}.."

@@ -210,7 +210,9 @@ def test_a_path_that_exists_comes_before_a_name(server, small, tmp_path, monkeyp
     (tmp_path / "small").mkdir()
     assert str(located("small")) == "small"
     assert located("small/c.npy").read_bytes() == b"gamma"
-    with pytest.raises(InputError, match=r"folder: must be an existing .* 'smll', or the name of data \(the nearest"):
+    with pytest.raises(
+        InputError, match=r"folder: must be an existing .* 'smll' in .*, or the name of data \(the nearest"
+    ):
         located("smll", "folder")
     with pytest.raises(InputError, match=r"path: must be an existing file or folder, got '.*/smll'$"):
         located(tmp_path / "smll")

@@ -85,7 +85,8 @@ def located(path: str | os.PathLike[str], argument: str = "path") -> Path:
     if found.parts and found.parts[0] in names():
         return fetch(found.as_posix())
     hint = "" if found.parent.parts else f", or the name of data ({nearest(found.name, names())})"
-    raise InputError(f"{argument}: must be an existing file or folder, got {str(found)!r}{hint}")
+    place = "" if found.is_absolute() else f" in {str(Path.cwd())!r}"
+    raise InputError(f"{argument}: must be an existing file or folder, got {str(found)!r}{place}{hint}")
 
 
 def _is_there(path: Path, file: DataFile, name: str) -> bool:
