@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gcesbi.baselines.poisson.likelihood import poisson_deviance, poisson_log_likelihood
     from gcesbi.baselines.poisson.norm_posteriors import PoissonChainPosterior, PoissonPosterior
     from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
+    from gcesbi.baselines.poisson.spectral_fit import SpectralFit, SpectralFitResult
     from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
     from gcesbi.baselines.samplers.ensemble import Ensemble
     from gcesbi.baselines.samplers.maximum import Maximum, maximise
@@ -52,6 +53,7 @@ _HOMES = {
     "poisson.norm_posteriors": ("PoissonChainPosterior", "PoissonPosterior"),
     "poisson.priors": ("Fixed", "NormPrior", "UserTemplate"),
     "poisson.halo_slope": ("SlopeFit", "fit_slope"),
+    "poisson.spectral_fit": ("SpectralFit", "SpectralFitResult"),
     "poisson.spectrum": ("TemplateSpectrum",),
     "samplers.ensemble": ("Ensemble",),
     "samplers.maximum": ("Maximum", "maximise"),
@@ -93,6 +95,8 @@ __all__ = [
     "ShapePriors",
     "SkewNormals",
     "SlopeFit",
+    "SpectralFit",
+    "SpectralFitResult",
     "Target",
     "TemplateSpectrum",
     "UserTemplate",

@@ -10,6 +10,10 @@ one.
 The inverse of the observed information Σ_p k_p T_ip T_jp / μ_p² gives errors and covariance: the curvature at the
 maximum, which says nothing about how far a norm at its bound could go. Profile intervals, upper limits and posteriors
 know that.
+
+Where templates float, energy bins share their shapes, and the fit is of norms and shapes jointly: see
+:mod:`gcesbi.baselines.poisson.outer`. Errors and covariance of norms then count that of shapes; profiles, intervals and
+posteriors of norms are those at the best shapes.
 """
 
 from __future__ import annotations
@@ -22,15 +26,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gcesbi.baselines.floating import FloatingTemplate, floating_templates
 from gcesbi.baselines.poisson.intervals import profile_intervals, upper_limits
 from gcesbi.baselines.poisson.likelihood import check_covered, check_templates, log_factorials
 from gcesbi.baselines.poisson.norm_posteriors import PoissonChainPosterior, PoissonPosterior, sample_chain
 from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
+from gcesbi.baselines.poisson.outer import OuterLikelihood, OuterMaximum
 from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
 from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
 from gcesbi.errors import InputError
 from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Coordinates
+from gcesbi.simulation.prior import Parameter
 from gcesbi.sky.observation import Observation
 
 if TYPE_CHECKING:
@@ -53,11 +60,14 @@ class PoissonFit:
         By template; norms without one are free above zero.
     extra : tuple of UserTemplate
         Templates beside the model's.
+    shapes : mapping of str to float
+        Shape parameters that are held at these values. The others are fitted, within their priors' ranges.
 
     Raises
     ------
     InputError
-        If the observation does not fit the model (:meth:`SkyModel.for_observation`), a prior is of no template, or
+        If the observation does not fit the model (:meth:`SkyModel.for_observation`), a prior is of no template, a
+        shape is of no name or out of range, or
         templates are negative, NaN, all zero, fewer than pixels, or linearly dependent.
     """
 
@@ -65,11 +75,13 @@ class PoissonFit:
     observation: Observation
     priors: Mapping[str, NormPrior | Fixed] = field(default_factory=dict)
     extra: tuple[UserTemplate, ...] = ()
+    shapes: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", self.model.for_observation(self.observation))
         object.__setattr__(self, "extra", tuple(self.extra))
         self._check_names()
+        self._check_shapes()
         for e, problem in enumerate(self.problems):
             where = f"templates (energy bin {e})"
             check_templates(problem.templates, self.names, where, problem.varied & np.isinf(problem.width))
@@ -90,21 +102,68 @@ class PoissonFit:
                     f"got {np.shape(template.counts)}"
                 )
 
+    def _check_shapes(self) -> None:
+        known = {each.name: each.marginal.range for each in self._shape_parameters}
+        for name, value in self.shapes.items():
+            if name not in known:
+                raise InputError(f"shapes: must be among {', '.join(known) or 'none'}, got {name!r}")
+            low, high = known[name]
+            if not low <= value <= high:
+                raise InputError(f"shapes: {name} must lie within its prior's range, {low:g} to {high:g}, got {value}")
+
     @property
     def names(self) -> tuple[str, ...]:
         """Templates: the model's, then the extra ones."""
         return (*self.model.names, *(template.name for template in self.extra))
 
+    # -- templates, at shapes -------------------------------------------------------------------------------------
+
+    @cached_property
+    def _shape_parameters(self) -> tuple[Parameter, ...]:
+        """All shape parameters of the model."""
+        shapes = self.model.parameters.shapes
+        return tuple(slot for slot in self.model.parameters.slots if slot.name in shapes) if shapes else ()
+
+    @cached_property
+    def floating(self) -> tuple[FloatingTemplate, ...]:
+        """Templates whose shape has parameters."""
+        return floating_templates(self.model)
+
+    @cached_property
+    def outer(self) -> tuple[Parameter, ...]:
+        """Shape parameters that are fitted."""
+        return tuple(each for each in self._shape_parameters if each.name not in self.shapes)
+
     @cached_property
     def templates(self) -> Array:
-        """Expected counts for norm 1, (n_template, n_energy, n_pix)."""
+        """Expected counts for norm 1, (n_template, n_energy, n_pix); shapes that are fitted at their priors' means."""
+        return self.templates_at(np.array([each.marginal.moments[0] for each in self.outer]))
+
+    def _all_shapes(self, values: Array) -> dict[str, float]:
+        """Shape parameters where those that are fitted have values (n_outer,)."""
+        return {**self.shapes, **{each.name: float(v) for each, v in zip(self.outer, values, strict=True)}}
+
+    def templates_at(self, values: Array) -> Array:
+        """Templates, (n_template, n_energy, n_pix), where shapes that are fitted have values (n_outer,)."""
+        if not self.floating:
+            return self._fixed_templates
+        own, shapes = np.array(self._fixed_templates), self._all_shapes(values)
+        for template in self.floating:
+            own[template.row] = template.at(shapes)
+        return own
+
+    @cached_property
+    def _fixed_templates(self) -> Array:
+        """Templates, whatever floats at its prior's mean; the extra ones last."""
         own = np.asarray(self.model.templates, dtype=np.float64)
         return np.concatenate([own, *(np.asarray(t.counts)[None] for t in self.extra)]) if self.extra else own
 
     @cached_property
     def flux_per_norm(self) -> Array:
         """Flux inside the region for norm 1, (n_template, n_energy), photons / cm² / s."""
-        own = np.asarray(self.model.flux_per_norm)
+        own = np.array(self.model.flux_per_norm)
+        for template in self.floating:
+            own[template.row] = (self.templates[template.row] / self.observation.exposure).sum(axis=-1)
         more = [(np.asarray(t.counts) / self.observation.exposure).sum(axis=-1)[None] for t in self.extra]
         return np.concatenate([own, *more])
 
@@ -116,6 +175,9 @@ class PoissonFit:
     @cached_property
     def problems(self) -> tuple[PoissonProblem, ...]:
         """The likelihood of every energy bin."""
+        return self._problems(self.templates)
+
+    def _problems(self, templates: Array) -> tuple[PoissonProblem, ...]:
         n_energy = self.observation.n_energy
         known = [self.priors.get(name, NormPrior()).arrays(n_energy) for name in self.names]
         low, high, centre, width = np.array(known).transpose(1, 2, 0)
@@ -123,7 +185,7 @@ class PoissonFit:
         return tuple(
             PoissonProblem(
                 self.observation.counts[e],
-                np.ascontiguousarray(self.templates[:, e]),
+                np.ascontiguousarray(templates[:, e]),
                 bounds[e],
                 centre[e],
                 width[e],
@@ -131,9 +193,41 @@ class PoissonFit:
             for e in range(n_energy)
         )
 
+    @cached_property
+    def likelihood_of_shapes(self) -> OuterLikelihood:
+        """Maximum of ln L over norms, as a function of the shape parameters that are fitted."""
+
+        def problems(values: Array) -> tuple[PoissonProblem, ...]:
+            return self._problems(self.templates_at(values))
+
+        def mean_slopes(values: Array, optima: tuple[Optimum, ...]) -> tuple[Array, ...]:
+            moved = self.template_slopes(values)
+            norms = np.stack([optimum.norms for optimum in optima], axis=1)
+            rows = np.array([row for row, _ in moved])
+            means = norms[rows][:, :, None] * np.stack([slope for _, slope in moved])
+            return tuple(means[:, e] for e in range(len(optima)))
+
+        return OuterLikelihood(self.outer, problems, mean_slopes)
+
+    def template_slopes(self, values: Array) -> list[tuple[int, Array]]:
+        """Row, and derivative (n_energy, n_pix), of the template that each fitted shape parameter changes."""
+        if not self.outer:
+            return []
+        shapes = self._all_shapes(values)
+        found = {
+            name: (template.row, slope)
+            for template in self.floating
+            for name, slope in zip(template.names, template.slopes(shapes), strict=True)
+        }
+        return [found[each.name] for each in self.outer]
+
     def run(self) -> PoissonFitResult:
-        """Fit."""
-        return PoissonFitResult(self, tuple(problem.maximise() for problem in self.problems))
+        """Fit norms, and the shapes of templates that float."""
+        if not self.outer:
+            return PoissonFitResult(self, tuple(problem.maximise() for problem in self.problems))
+        found = self.likelihood_of_shapes.maximise()
+        best = replace(self, shapes=self._all_shapes(found.values))
+        return PoissonFitResult(best, found.point.optima, found)
 
     def without(self, pixels: ArrayLike) -> PoissonFit:
         """The same fit on the region less some pixels (NESTED indices).
@@ -165,10 +259,13 @@ class PoissonFitResult:
         What was fitted.
     optima : tuple of Optimum
         One for every energy bin, with gradient, information and certificate.
+    joint : OuterMaximum, optional
+        The maximum over shapes, where they were fitted; `fit` then holds them at their best values.
     """
 
     fit: PoissonFit
     optima: tuple[Optimum, ...]
+    joint: OuterMaximum | None = None
 
     # -- the best fit -------------------------------------------------------------------------------------------
 
@@ -210,9 +307,37 @@ class PoissonFitResult:
         """Mean expected counts per pixel over the normalisation disc, (n_template[, n_energy])."""
         return self._squeeze(self.spectrum)
 
+    @property
+    def shapes(self) -> dict[str, float]:
+        """Shape parameters: best values, or those at which they were held."""
+        return dict(self.fit.shapes)
+
+    def _fitted_shapes(self) -> OuterMaximum:
+        if self.joint is None:
+            raise InputError("shape: none was fitted, no template floats or all are held")
+        return self.joint
+
+    @property
+    def shape_covariance(self) -> Array:
+        """Of the shape parameters that were fitted, norms not held, (n_shape, n_shape); 0 at the end of a range."""
+        n = len(self._fitted_shapes().values)
+        return self._fitted_shapes().point.covariance[-n:, -n:]
+
+    def shape_profile(self, name: str, values: ArrayLike) -> Array:
+        """Ln L (with ln k!) at `values` (n,) of a shape parameter, maximised over norms and other shapes, (n,)."""
+        return self._fitted_shapes().profile(name, values)
+
+    def shape_interval(self, name: str, level: float = 0.6827) -> tuple[float, float]:
+        """Ends of a shape parameter's profile-likelihood interval, within its range."""
+        return self._fitted_shapes().interval(name, level)
+
     @cached_property
     def covariances(self) -> Array:
         """Covariance of the norms in every energy bin, (n_energy, n_template, n_template), also for a single bin."""
+        if self.joint is not None:
+            n = len(self.names)
+            blocks = [slice(e * n, (e + 1) * n) for e in range(len(self.optima))]
+            return np.stack([self.joint.point.covariance[block, block] for block in blocks])
         pairs = zip(self.fit.problems, self.optima, strict=True)
         return np.stack([problem.covariance(optimum) for problem, optimum in pairs])
 
@@ -287,13 +412,24 @@ class PoissonFitResult:
     def test_statistics(self) -> Array:
         """2 (ln L - ln L without the template), all else fitted anew, (n_template, n_energy).
 
-        Gaussian priors of the other norms count in both. inf where the template alone shines where counts are seen.
+        Shapes are held; Gaussian priors of the other norms count in both. inf where the template alone shines where
+        counts are seen.
         """
         return np.stack([_test_statistics(*pair) for pair in zip(self.fit.problems, self.optima, strict=True)], axis=1)
 
     def test_statistic(self, name: str) -> float:
-        """2 (ln L - ln L without the template), summed over energy bins, each fitted anew."""
-        return float(self.test_statistics[self._row(name)].sum())
+        """2 (ln L - ln L without the template), summed over energy bins, norms and shapes fitted anew."""
+        row = self._row(name)
+        if self.joint is None or np.isinf(self.test_statistics[row]).any():
+            return float(self.test_statistics[row].sum())
+        free = [each.name for each in self.joint.likelihood.parameters]
+        held = {key: value for key, value in self.fit.shapes.items() if key not in free}
+        own = [template.names for template in self.fit.floating if template.row == row]
+        held |= {key: self.fit.shapes[key] for names in own for key in names}  # nothing shines in these shapes
+        without = replace(self.fit, priors={**self.fit.priors, name: Fixed(0.0)}, shapes=held).run()
+        lost = sum(float(p.prior(o.norms)[row]) for p, o in zip(self.fit.problems, self.optima, strict=True))
+        gain = sum(o.objective for o in self.optima) - sum(o.objective for o in without.optima)
+        return 2 * (gain - lost)
 
     def _row(self, name: str) -> int:
         if name not in self.names:

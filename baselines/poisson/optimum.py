@@ -205,9 +205,9 @@ class PoissonProblem:
         value[inside] = self._prepared.value(norms[inside])[0]
         return value
 
-    def maximise(self) -> Optimum:
-        """The maximum."""
-        return self._prepared.solve(None)[0]
+    def maximise(self, start: Array | None = None) -> Optimum:
+        """The maximum, sought from norms `start` (n_template,)."""
+        return self._prepared.solve(None if start is None else start[None])[0]
 
     def hold(self, which: NDArray[np.int64], values: Array, start: Array) -> Optima:
         """Maxima with norm `which[i]` held at `values[i]`, each (n,); `start` is (n, n_template) or (n_template,)."""

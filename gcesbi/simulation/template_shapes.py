@@ -72,6 +72,21 @@ class Basis:
         """Nodes of all formulas that float, in order."""
         return (*self.nodes, *(grid for part in self.parts for grid in part.grids))
 
+    @property
+    def knots(self) -> tuple[Array, ...]:
+        """For each name, values between which all weights are linear in it while the others are held."""
+        sticks = tuple(np.array([0.0, 1.0]) for constant in self.constants if constant is None)
+        return (*sticks, *self.nodes, *(knots for part in self.parts for knots in part.knots))
+
+    def slopes(self, values: Array) -> Array:
+        """Derivatives (n_name, n_basis) of the weights by values (n_name,): exact, since they are linear in each."""
+        ends = np.tile(values, (2, len(values), 1))
+        for i, (knots, value) in enumerate(zip(self.knots, values, strict=True)):
+            at = np.clip(np.searchsorted(knots, value, side="right") - 1, 0, len(knots) - 2)
+            ends[:, i, i] = knots[at], knots[at + 1]
+        low, high = (self.weights(each) for each in ends)
+        return np.asarray((high - low) / np.einsum("nii->ni", ends[1:] - ends[:1])[0][:, None])
+
     def weights(self, values: Array) -> Array:
         """Weights (n, n_basis), of sum 1, for values (n, n_name) of the floating parameters."""
         if self.parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import SimpleNamespace
 
 import healpy as hp
 import numpy as np
@@ -37,6 +38,8 @@ class SmallModel:
     exposure: np.ndarray
     templates: np.ndarray
     psf: tuple[PSF, ...]
+    parameters = SimpleNamespace(shapes=(), slots=())
+    subject = "gce"
 
     @cached_property
     def flux_per_norm(self):
