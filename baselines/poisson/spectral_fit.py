@@ -90,7 +90,7 @@ class SpectralFit:
         return templates, raw / raw.sum(axis=1, keepdims=True), flux
 
     def slopes(self, values: Array) -> list[tuple[int, Array, Array]]:
-        """What each outer parameter changes: row of a template, derivatives (n_energy,) of c, (n_energy, n_pix) of T."""
+        """Row of the template that each outer parameter changes, derivatives of its c (n_energy,) and T (n_energy, n_pix)."""
         _, fraction, flux = self.at(values)
         found = []
         for row, moved in self.fit.template_slopes(values[: len(self.fit.outer)]):
