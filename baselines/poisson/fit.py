@@ -26,18 +26,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.baselines.floating import FloatingTemplate, floating_templates
 from gcesbi.baselines.poisson.intervals import profile_intervals, upper_limits
 from gcesbi.baselines.poisson.likelihood import check_covered, check_templates, log_factorials
 from gcesbi.baselines.poisson.norm_posteriors import PoissonChainPosterior, PoissonPosterior, sample_chain
 from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
-from gcesbi.baselines.poisson.outer import OuterLikelihood, OuterMaximum
+from gcesbi.baselines.poisson.outer import OuterMaximum
 from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
 from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
+from gcesbi.baselines.poisson.templates import FittedTemplates, shares
 from gcesbi.errors import InputError
-from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Coordinates
-from gcesbi.simulation.prior import Parameter
 from gcesbi.sky.observation import Observation
 
 if TYPE_CHECKING:
@@ -80,102 +78,30 @@ class PoissonFit:
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", self.model.for_observation(self.observation))
         object.__setattr__(self, "extra", tuple(self.extra))
-        self._check_names()
-        self._check_shapes()
-        for e, problem in enumerate(self.problems):
-            where = f"templates (energy bin {e})"
-            check_templates(problem.templates, self.names, where, problem.varied & np.isinf(problem.width))
-            check_covered(problem.counts, problem.templates[problem.bounds[:, 1] > 0], where)
-
-    def _check_names(self) -> None:
-        for name in {name for name in self.names if self.names.count(name) > 1}:
-            raise InputError(f"extra: names must differ from each other and from the model's, got {name!r} twice")
         for name, prior in self.priors.items():
             if name not in self.names:
                 raise InputError(f"priors: templates are {', '.join(self.names)}, got {name!r}")
             if not isinstance(prior, (NormPrior, Fixed)):
                 raise InputError(f"priors: {name!r} must be a NormPrior or Fixed, got {prior!r}")
-        for template in self.extra:
-            if np.shape(template.counts) != self.observation.counts.shape:
-                raise InputError(
-                    f"extra: {template.name!r} must have the shape of the counts, {self.observation.counts.shape}, "
-                    f"got {np.shape(template.counts)}"
-                )
+        for e, problem in enumerate(self.problems):
+            where = f"templates (energy bin {e})"
+            check_templates(problem.templates, self.names, where, problem.varied & np.isinf(problem.width))
+            check_covered(problem.counts, problem.templates[problem.bounds[:, 1] > 0], where)
 
-    def _check_shapes(self) -> None:
-        known = {each.name: each.marginal.range for each in self._shape_parameters}
-        for name, value in self.shapes.items():
-            if name not in known:
-                raise InputError(f"shapes: must be among {', '.join(known) or 'none'}, got {name!r}")
-            low, high = known[name]
-            if not low <= value <= high:
-                raise InputError(f"shapes: {name} must lie within its prior's range, {low:g} to {high:g}, got {value}")
+    @cached_property
+    def sky(self) -> FittedTemplates:
+        """What is fitted."""
+        return FittedTemplates(self.model, self.observation, self.extra, self.shapes)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Templates: the model's, then the extra ones."""
-        return (*self.model.names, *(template.name for template in self.extra))
-
-    # -- templates, at shapes -------------------------------------------------------------------------------------
-
-    @cached_property
-    def _shape_parameters(self) -> tuple[Parameter, ...]:
-        """All shape parameters of the model."""
-        shapes = self.model.parameters.shapes
-        return tuple(slot for slot in self.model.parameters.slots if slot.name in shapes) if shapes else ()
-
-    @cached_property
-    def floating(self) -> tuple[FloatingTemplate, ...]:
-        """Templates whose shape has parameters."""
-        return floating_templates(self.model)
-
-    @cached_property
-    def outer(self) -> tuple[Parameter, ...]:
-        """Shape parameters that are fitted."""
-        return tuple(each for each in self._shape_parameters if each.name not in self.shapes)
-
-    @cached_property
-    def templates(self) -> Array:
-        """Expected counts for norm 1, (n_template, n_energy, n_pix); shapes that are fitted at their priors' means."""
-        return self.templates_at(np.array([each.marginal.moments[0] for each in self.outer]))
-
-    def _all_shapes(self, values: Array) -> dict[str, float]:
-        """Shape parameters where those that are fitted have values (n_outer,)."""
-        return {**self.shapes, **{each.name: float(v) for each, v in zip(self.outer, values, strict=True)}}
-
-    def templates_at(self, values: Array) -> Array:
-        """Templates, (n_template, n_energy, n_pix), where shapes that are fitted have values (n_outer,)."""
-        if not self.floating:
-            return self._fixed_templates
-        own, shapes = np.array(self._fixed_templates), self._all_shapes(values)
-        for template in self.floating:
-            own[template.row] = template.at(shapes)
-        return own
-
-    @cached_property
-    def _fixed_templates(self) -> Array:
-        """Templates, whatever floats at its prior's mean; the extra ones last."""
-        own = np.asarray(self.model.templates, dtype=np.float64)
-        return np.concatenate([own, *(np.asarray(t.counts)[None] for t in self.extra)]) if self.extra else own
-
-    @cached_property
-    def flux_per_norm(self) -> Array:
-        """Flux inside the region for norm 1, (n_template, n_energy), photons / cm² / s."""
-        own = np.array(self.model.flux_per_norm)
-        for template in self.floating:
-            own[template.row] = (self.templates[template.row] / self.observation.exposure).sum(axis=-1)
-        more = [(np.asarray(t.counts) / self.observation.exposure).sum(axis=-1)[None] for t in self.extra]
-        return np.concatenate([own, *more])
-
-    @cached_property
-    def coordinates(self) -> Coordinates:
-        """Labels of the posteriors' axes."""
-        return replace(self.model.coordinates, template=self.names)
+        return self.sky.names
 
     @cached_property
     def problems(self) -> tuple[PoissonProblem, ...]:
         """The likelihood of every energy bin."""
-        return self._problems(self.templates)
+        return self._problems(self.sky.maps)
 
     def _problems(self, templates: Array) -> tuple[PoissonProblem, ...]:
         n_energy = self.observation.n_energy
@@ -193,40 +119,12 @@ class PoissonFit:
             for e in range(n_energy)
         )
 
-    @cached_property
-    def likelihood_of_shapes(self) -> OuterLikelihood:
-        """Maximum of ln L over norms, as a function of the shape parameters that are fitted."""
-
-        def problems(values: Array) -> tuple[PoissonProblem, ...]:
-            return self._problems(self.templates_at(values))
-
-        def mean_slopes(values: Array, optima: tuple[Optimum, ...]) -> tuple[Array, ...]:
-            moved = self.template_slopes(values)
-            norms = np.stack([optimum.norms for optimum in optima], axis=1)
-            rows = np.array([row for row, _ in moved])
-            means = norms[rows][:, :, None] * np.stack([slope for _, slope in moved])
-            return tuple(means[:, e] for e in range(len(optima)))
-
-        return OuterLikelihood(self.outer, problems, mean_slopes)
-
-    def template_slopes(self, values: Array) -> list[tuple[int, Array]]:
-        """Row, and derivative (n_energy, n_pix), of the template that each fitted shape parameter changes."""
-        if not self.outer:
-            return []
-        shapes = self._all_shapes(values)
-        found = {
-            name: (template.row, slope)
-            for template in self.floating
-            for name, slope in zip(template.names, template.slopes(shapes), strict=True)
-        }
-        return [found[each.name] for each in self.outer]
-
     def run(self) -> PoissonFitResult:
         """Fit norms, and the shapes of templates that float."""
-        if not self.outer:
+        if not self.sky.fitted:
             return PoissonFitResult(self, tuple(problem.maximise() for problem in self.problems))
-        found = self.likelihood_of_shapes.maximise()
-        best = replace(self, shapes=self._all_shapes(found.values))
+        found = self.sky.likelihood(self._problems).maximise()
+        best = replace(self, shapes=self.sky.all_shapes(found.values))
         return PoissonFitResult(best, found.point.optima, found)
 
     def without(self, pixels: ArrayLike) -> PoissonFit:
@@ -237,14 +135,8 @@ class PoissonFit:
         InputError
             If a pixel is not in the region, or none is left.
         """
-        region, gone = self.observation.region, np.atleast_1d(np.asarray(pixels, dtype=np.int64))
-        stray = np.setdiff1d(gone, region.pixels)
-        if stray.size:
-            raise InputError(f"pixels: must be numbers of pixels in the region, got {stray[0]}")
-        keep = ~np.isin(region.pixels, gone)
-        seen = self.observation
-        part = Observation(seen.counts[:, keep], seen.exposure[:, keep], seen.energy_edges, region.only(keep))
-        return replace(self, observation=part, extra=tuple(template.select(keep) for template in self.extra))
+        observation, extra = self.sky.without(pixels)
+        return replace(self, observation=observation, extra=extra)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,12 +169,12 @@ class PoissonFitResult:
     @property
     def coordinates(self) -> Coordinates:
         """Labels of the posteriors' axes."""
-        return self.fit.coordinates
+        return self.fit.sky.coordinates
 
     @property
     def flux_per_norm(self) -> Array:
         """Flux inside the region for norm 1, (n_template, n_energy), photons / cm² / s."""
-        return self.fit.flux_per_norm
+        return self.fit.sky.flux_per_norm
 
     @property
     def observed(self) -> NDArray[np.int64]:
@@ -292,7 +184,7 @@ class PoissonFitResult:
     @property
     def templates(self) -> Array:
         """Expected counts for norm 1, (n_template, n_energy, n_pix)."""
-        return self.fit.templates
+        return self.fit.sky.maps
 
     def _squeeze(self, values: Array, axis: int = 1) -> Array:
         return values.squeeze(axis) if len(self.optima) == 1 else values
@@ -379,12 +271,12 @@ class PoissonFitResult:
     @property
     def flux_fraction(self) -> Array:
         """Share of each template in the region's flux, all energies together, (n_template,)."""
-        return _share(self.flux.sum(axis=1), axis=0)
+        return shares(self.flux.sum(axis=1), axis=0)
 
     @property
     def spectrum_fraction(self) -> Array:
         """Share of each template in the flux of an energy bin, (n_template, n_energy)."""
-        return _share(self.flux, axis=0)
+        return shares(self.flux, axis=0)
 
     # -- how good it is -----------------------------------------------------------------------------------------
 
@@ -424,7 +316,7 @@ class PoissonFitResult:
             return float(self.test_statistics[row].sum())
         free = [each.name for each in self.joint.likelihood.parameters]
         held = {key: value for key, value in self.fit.shapes.items() if key not in free}
-        own = [template.names for template in self.fit.floating if template.row == row]
+        own = [template.names for template in self.fit.sky.floating if template.row == row]
         held |= {key: self.fit.shapes[key] for names in own for key in names}  # nothing shines in these shapes
         without = replace(self.fit, priors={**self.fit.priors, name: Fixed(0.0)}, shapes=held).run()
         lost = sum(float(p.prior(o.norms)[row]) for p, o in zip(self.fit.problems, self.optima, strict=True))
@@ -496,7 +388,7 @@ class PoissonFitResult:
 
     def posterior(self) -> PoissonPosterior:
         """Posterior of fluxes and their fractions under the fit's priors, to second order."""
-        return PoissonPosterior(self.coordinates, self.fit.problems, self.optima, self.quantities)
+        return PoissonPosterior(self.coordinates, self.fit.problems, self.optima, self.fit.sky.quantities)
 
     def sample_posterior(self, n_steps: int = 2000, n_walkers: int = 32, seed: int = 0) -> PoissonChainPosterior:
         """Posterior under the fit's priors by emcee, bin by bin, exact also where bins hold few counts.
@@ -508,24 +400,9 @@ class PoissonFitResult:
             sample_chain(problem, optimum, self.names, n_steps, n_walkers, each)
             for problem, optimum, each in zip(self.fit.problems, self.optima, seeds, strict=True)
         )
-        return PoissonChainPosterior(self.coordinates, self.fit.problems, self.optima, self.quantities, chains, seed)
-
-    def quantities(self, norms: Array) -> dict[str, Array]:
-        """Fluxes, their fractions and spectra of norms (n, n_template, n_energy)."""
-        flux = norms * self.flux_per_norm
-        total = flux.sum(axis=2)
-        return {
-            "flux_fraction": _share(total, axis=1),
-            "spectrum_fraction": _share(flux, axis=1),
-            "flux": total,
-            "spectrum": e2dnde(flux, self.fit.observation.energy_edges),
-        }
-
-
-def _share(flux: Array, axis: int) -> Array:
-    """Each entry's share of the sum along an axis; 0 where that is 0."""
-    total = flux.sum(axis=axis, keepdims=True)
-    return np.divide(flux, total, out=np.zeros_like(flux), where=total > 0)
+        return PoissonChainPosterior(
+            self.coordinates, self.fit.problems, self.optima, self.fit.sky.quantities, chains, seed
+        )
 
 
 def _test_statistics(problem: PoissonProblem, best: Optimum) -> Array:

@@ -42,7 +42,7 @@ class SpectralFit:
     Parameters
     ----------
     fit : PoissonFit
-        Model, observation, and shapes that are held; two energy bins or more, without priors and extra templates.
+        Model, observation, and shapes that are held; two energy bins or more, without priors or extra templates.
 
     Raises
     ------
@@ -61,7 +61,7 @@ class SpectralFit:
     @cached_property
     def outer(self) -> tuple[Parameter, ...]:
         """Shape parameters that are fitted, then those of spectra."""
-        return (*self.fit.outer, *(each for _, each in self._spectral() if not isinstance(each.marginal, Fixed)))
+        return (*self.fit.sky.fitted, *(each for _, each in self._spectral() if not isinstance(each.marginal, Fixed)))
 
     def _spectral(self) -> Iterator[tuple[int, Parameter]]:
         """Row of its template, and parameter or constant, of all spectra."""
@@ -83,17 +83,17 @@ class SpectralFit:
 
     def at(self, values: Array) -> tuple[Array, Array, Array]:
         """Templates (n_template, n_energy, n_pix), and their c and f (n_template, n_energy), at values (n_outer,)."""
-        templates = self.fit.templates_at(values[: len(self.fit.outer)])
+        templates = self.fit.sky.at(values[: len(self.fit.sky.fitted)])
         flux = (templates / self.fit.observation.exposure).sum(axis=-1)
         named = dict(zip((each.name for each in self.outer), values.tolist(), strict=True))
         raw = np.stack([self._shares(row, named) for row in range(len(templates))]) / flux
         return templates, raw / raw.sum(axis=1, keepdims=True), flux
 
     def slopes(self, values: Array) -> list[tuple[int, Array, Array]]:
-        """Row of the template that each outer parameter changes, derivatives of its c (n_energy,) and T (n_energy, n_pix)."""
+        """Row of the template that an outer parameter changes, derivatives of c (n_energy,) and T (n_energy, n_pix)."""
         _, fraction, flux = self.at(values)
         found = []
-        for row, moved in self.fit.template_slopes(values[: len(self.fit.outer)]):
+        for row, moved in self.fit.sky.slopes(values[: len(self.fit.sky.fitted)]):
             rate = -(moved / self.fit.observation.exposure).sum(axis=-1) / flux[row]
             found.append((row, fraction[row] * (rate - fraction[row] @ rate), moved))
         names = [each.name for each in self.outer]
@@ -106,7 +106,7 @@ class SpectralFit:
                     named = dict(zip(names, values.tolist(), strict=True)) | {each.name: end}
                     raw = self._shares(row, named) / flux[row]
                     pair.append(raw / raw.sum())
-                found.append((row, (pair[1] - pair[0]) / (ends[1] - ends[0]), np.zeros_like(self.fit.templates[row])))
+                found.append((row, (pair[1] - pair[0]) / (ends[1] - ends[0]), np.zeros_like(self.fit.sky.maps[row])))
         return found
 
     def _ends(self, i: int, value: float) -> tuple[float, float]:
@@ -222,5 +222,5 @@ class SpectralFitResult:
     @property
     def p_value(self) -> float:
         """Of that ratio, by χ² with as many degrees of freedom as parameters were saved; bounds ignored."""
-        saved = self.spectrum.size + len(self.spectral.fit.outer) - len(self.norms) - len(self.joint.values)
+        saved = self.spectrum.size + len(self.spectral.fit.sky.fitted) - len(self.norms) - len(self.joint.values)
         return float(chi2.sf(self.test_statistic, saved))
