@@ -36,7 +36,7 @@ SETS = [
     "nptf.n_steps=40",
 ]
 TINY = ["--preset", "test", *(word for item in SETS for word in ("--set", item))]
-GCESBI = Path(sys.executable).with_name("gcesbi")
+GCESBI = (sys.executable, "-c", "from gcesbi.cli.start import main; main()")
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_a_disk_that_fills_up_ends_no_process(folder):
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     done = subprocess.run(
-        [GCESBI, "infer", folder, "--quiet"],
+        [*GCESBI, "infer", folder, "--quiet"],
         preexec_fn=limit,
         env={**os.environ, "PYTHONIOENCODING": "latin-1", "MPLBACKEND": "module://notebook"},
         capture_output=True,
@@ -125,7 +125,7 @@ def test_a_disk_that_fills_up_ends_no_process(folder):
 
 def test_a_stopped_command_says_so_in_one_line_from_its_first_moment():
     for after, number, status in ((0.4, signal.SIGINT, 130), (1.0, signal.SIGTERM, 143)):
-        process = subprocess.Popen([GCESBI, "simulate", *TINY, "--out", "/nowhere/at/all"], stderr=subprocess.PIPE)
+        process = subprocess.Popen([*GCESBI, "simulate", *TINY, "--out", "/nowhere/at/all"], stderr=subprocess.PIPE)
         time.sleep(after)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
@@ -139,7 +139,7 @@ def test_a_stopped_command_says_so_in_one_line_from_its_first_moment():
 def test_a_batch_system_that_ends_a_training_leaves_a_checkpoint(folder, tmp_path):
     run = Run.begin(folder, load_settings("test", [*SETS, "training.max_maps=1000000", "training.log_every=1"]))
     log, checkpoint = run.training_log("npe"), run.checkpoint("npe")
-    process = subprocess.Popen([GCESBI, "train", folder, "--only", "npe", "--quiet"], stderr=subprocess.PIPE)
+    process = subprocess.Popen([*GCESBI, "train", folder, "--only", "npe", "--quiet"], stderr=subprocess.PIPE)
     while process.poll() is None and not (log.exists() and log.stat().st_size > 200):
         time.sleep(0.1)
     process.terminate()
