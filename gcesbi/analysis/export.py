@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from gcesbi.analysis.folder import KEPT_MAPS, RunFolder
+from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.gate import calibrate_gate
 from gcesbi.analysis.infer import load_networks
+from gcesbi.analysis.kept_sky import KEPT_MAPS
 from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 from gcesbi.estimators.store import read_notes, save_estimator
 from gcesbi.evaluation.networks import Evaluation, evaluate_networks
@@ -44,5 +45,5 @@ def export(run: RunFolder, folder: str | Path, workers: int = 1, progress: bool 
     small.write_json("validation.json", evaluation.to_dict())
     train_poisson_fraction(small, workers=workers, progress=progress)
     calibrate_gate(small, workers=workers, progress=progress)
-    (small.folder / KEPT_MAPS).unlink(missing_ok=True)  # a built-in sky is built again where it is wanted
+    (small.folder / KEPT_MAPS).unlink(missing_ok=True)  # they are computed again where they are wanted
     return evaluation

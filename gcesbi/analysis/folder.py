@@ -3,13 +3,15 @@
 ::
 
     run.json            settings, version, fingerprint of the model and the region that it is analysed in
+    sky.toml            the sky, if it is composed, with its arrays as sky_1.npy, ... (:mod:`gcesbi.analysis.kept_sky`)
+    exposure.npz        what multiplies the exposure that the sky states, where an observation has another
     run.lock            held by the process that writes here, which run.writer names (:mod:`gcesbi.analysis.keeping`)
     observation.fits    the map that posteriors are conditioned on
     simulations/        the store of simulated maps, unless `simulation.store` puts it elsewhere; of images the stores
                         of every interstellar model (:mod:`gcesbi.analysis.image_sets`)
     weights/            networks (safetensors, with a JSON card and a CSV log of the training beside each)
     posteriors/         posterior samples of each method (netCDF, read by ArviZ)
-    sky.npz             template maps of a built-in sky, so that the next command need not compute them
+    sky.npz             template maps of the sky, so that the next command need not compute them
     results.json        every figure that the report shows
     report.html         the report, one file
     gate.npz            the test of misspecification, calibrated on fresh maps; gate.json its verdict on the observation
@@ -34,11 +36,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -47,6 +48,7 @@ from pydantic import ValidationError
 
 from gcesbi.analysis import keeping
 from gcesbi.analysis.image_sets import ImageSets
+from gcesbi.analysis.kept_sky import card_of, keep_sky, kept_model, package_folder, plain_settings, with_kept_sky
 from gcesbi.analysis.settings import RunSettings, load_settings
 from gcesbi.errors import InputError
 from gcesbi.estimators import Estimator, load_estimator
@@ -54,12 +56,10 @@ from gcesbi.io import read_observation, write_netcdf, write_observation
 from gcesbi.io.files import make_folder, naming, read_json, write_atomically, write_text
 from gcesbi.posterior import Posterior
 from gcesbi.simulation import SimulationStore, Simulator, SkyModel
-from gcesbi.simulation.template_maps import TemplateMaps
-from gcesbi.sky import Grid, Observation, grid_of
+from gcesbi.simulation.composition import Composition
+from gcesbi.sky import Observation
 
-__all__ = ["KEPT_MAPS", "RunFolder"]
-
-KEPT_MAPS = "sky.npz"
+__all__ = ["RunFolder"]
 
 Kind = TypeVar("Kind", bound=Estimator)
 
@@ -88,6 +88,7 @@ class RunFolder:
         settings: str | RunSettings = "quick",
         model: SkyModel | None = None,
         *,
+        sky: str | Path | SkyModel | Composition | None = None,
         overwrite: bool = False,
     ) -> Self:
         """Make the folder of a new run.
@@ -99,6 +100,9 @@ class RunFolder:
             Or the name of a preset.
         model : SkyModel, optional
             Of these settings, as for an observation's own region; built from them if not given.
+        sky : path, SkyModel or Composition, optional
+            In place of that of the settings: a TOML file that composes one, a model, or a composition. The run keeps a
+            copy of what is stated.
         overwrite : bool
             Replace a run that is there.
 
@@ -108,21 +112,24 @@ class RunFolder:
             If the folder exists and `overwrite` is false, it holds anything that no run wrote, which is kept, or
             another process writes it.
         """
-        folder, chosen = Path(folder), load_settings(settings) if isinstance(settings, str) else settings
+        folder = Path(folder)
+        if isinstance(sky, SkyModel):
+            model, sky = sky, sky.settings
+        chosen = load_settings(settings, sky=sky) if isinstance(settings, str) or sky is not None else settings
         cls.check_free(folder, overwrite=overwrite)
-        card: dict[str, Any] = {"version": version("gcesbi"), "settings": chosen.model_dump(mode="json")}
         if not chosen.of_images:
             model = SkyModel.build(chosen.sky_of_maps) if model is None else model
-            card |= {"model": model.fingerprint, "region": model.region.describe()}
+            chosen.neural_posterior.check(model.prior().names)
         make_folder(folder)
         with keeping.only_writer(folder):
             cls.check_free(folder, overwrite=overwrite)
             if not keeping.is_empty(folder):
                 keeping.clear(folder)
             run = cls(folder, chosen, model)
-            run.write_json(keeping.CARD, card)
+            card = {"version": version("gcesbi"), "settings": plain_settings(chosen)}
+            run.write_json(keeping.CARD, card | ({} if model is None else card_of(model)))
             if model is not None:
-                run._keep_maps(model)
+                keep_sky(folder, chosen, model)
         return run
 
     @classmethod
@@ -151,7 +158,7 @@ class RunFolder:
         """Store other settings of the same run; see :meth:`RunSettings.continued`."""
         if settings != self.settings:
             with self.writing():
-                self.write_json(keeping.CARD, self._card | {"settings": settings.model_dump(mode="json")})
+                self.write_json(keeping.CARD, self._card | {"settings": plain_settings(settings)})
 
     def writing(self) -> AbstractContextManager[None]:
         """Be the one process that writes here: :func:`gcesbi.analysis.keeping.only_writer`."""
@@ -186,7 +193,7 @@ class RunFolder:
         if not isinstance(settings, dict):
             raise InputError(f"run: {card} is damaged (it holds no settings)")
         try:
-            return cls(Path(folder), RunSettings.model_validate(settings), model)
+            return cls(Path(folder), RunSettings.model_validate(with_kept_sky(Path(folder), settings)), model)
         except (ValidationError, TypeError, AttributeError, RecursionError) as error:
             group = "images simulate" if "interstellar" in settings else "simulate"
             raise InputError(
@@ -197,7 +204,7 @@ class RunFolder:
     @classmethod
     def shipped(cls, model: SkyModel, name: str = "default") -> Self | None:
         """The trained run that ships with the package, to be read where it lies; None if `model` is not its model."""
-        folder = _package_folder(name)
+        folder = package_folder(name)
         if read_json(folder / keeping.CARD)["model"] != model.fingerprint:
             return None
         return cls.open(folder, model)
@@ -211,7 +218,7 @@ class RunFolder:
         InputError
             If the folder holds something else.
         """
-        shipped, folder = _package_folder(name), Path(folder)
+        shipped, folder = package_folder(name), Path(folder)
         card = keeping.CARD
         if not (folder / card).is_file():
             cls.check_free(folder)
@@ -247,38 +254,11 @@ class RunFolder:
             return self.given
         if self.settings.of_images:
             raise InputError(f"run: {str(self.folder)!r} is a run on images, for which see `gcesbi images`")
-        sky = self.settings.sky_of_maps
-        kept = TemplateMaps.load(self.folder / KEPT_MAPS, sky.law())
-        model = SkyModel.build(sky, kept)
-        if "region" in self._card and (region := self._region()) != model.region:
-            model = model.with_region(region)
-        made_with = self._card.get("model")
-        if model.fingerprint != made_with:
-            raise InputError(
-                f"run: {str(self.folder)!r} was made with model {made_with}, now it is {model.fingerprint}"
-            )
-        if kept is None:
-            self._keep_maps(model)
-        return model
+        return kept_model(self.folder, self.settings, self._card)
 
     @property
     def _card(self) -> dict[str, Any]:
         return read_json(self.folder / keeping.CARD)
-
-    def _region(self) -> Grid:
-        """The region that the run's model is analysed in, such as that of its observation."""
-        try:
-            return grid_of(self._card["region"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"run: {self.folder / keeping.CARD} is damaged (region: {error})") from None
-
-    def _keep_maps(self, model: SkyModel) -> None:
-        """Store what the next command need not compute again."""
-        sky = self.settings.sky_of_maps
-        if model.resolved is not None or _package_folder("") in self.folder.resolve().parents:
-            return
-        with suppress(InputError):  # a folder that cannot be written is read all the same
-            model.maps.save(self.folder / KEPT_MAPS, sky.law())
 
     @cached_property
     def simulator(self) -> Simulator:
@@ -393,7 +373,3 @@ class RunFolder:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Store a JSON file, whole or not at all."""
         write_text(self.folder / name, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def _package_folder(name: str) -> Path:
-    return Path(str(files("gcesbi") / "pretrained" / name)).resolve()

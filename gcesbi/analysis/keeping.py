@@ -30,7 +30,7 @@ _PAGES = "validation|mismodel|injection|comparison"
 _NETWORKS = "|".join(sorted({*KINDS, *ALL_NETWORKS, "poisson_fraction"}))
 _METHODS = "poisson|nptf|networks|pretrained|npe|fmpe"
 _OURS = re.compile(
-    rf"run\.(json|lock|writer)|observation\.fits|sky\.npz|(results|inference)\.json|(report|infer)\.html"
+    rf"run\.(json|lock|writer)|observation\.fits|sky\.(npz|toml)|sky_\d+\.npy|exposure\.npz|(results|inference)\.json|(report|infer)\.html"
     rf"|gate\.(npz|json)|poisson\.(json|html)|nptf\.checkpoint\.h5|(errors|learning|evaluation|template_fits)\.json"
     rf"|({_PAGES})\.(html|json)"
     rf"|weights(/({_NETWORKS})\.(safetensors|json|csv|checkpoint(\.head)?))?"

@@ -1,10 +1,10 @@
 """The sections of a run's settings that no lower room defines: typed, checked at construction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gcesbi.baselines import Ensemble, ModelPriors, NestedSampling, NptfPriors
 from gcesbi.baselines.nptf.priors import PriorChoice
@@ -71,15 +71,16 @@ class NeuralPosteriorSettings(Section):
     kind: Literal["none", "npe", "fmpe"] = Field(
         "none", description="trained with the networks: a spline flow (npe), by flow matching (fmpe), or none"
     )
-    quantities: tuple[str, ...] = ("flux_fraction", "scd_mean", "scd_width")
+    quantities: tuple[str, ...] = Field(
+        ("flux_fraction", "scd_mean", "scd_width"),
+        description="named quantities, and parameters of the sky by their names, as halo_gamma",
+    )
     hidden: int = Field(64, ge=1, description="width of the density estimator's networks")
     n_layer: int = Field(5, ge=1, description="spline transforms, or layers of the velocity's network")
 
-    @field_validator("quantities")
-    @classmethod
-    def _check_quantities(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        check_names(names)
-        return names
+    def check(self, parameters: Sequence[str]) -> None:
+        """Raise InputError unless every quantity is known of a sky with these parameters."""
+        check_names(self.quantities, parameters)
 
 
 class NptfSettings(Section):

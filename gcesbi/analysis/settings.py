@@ -31,6 +31,7 @@ from gcesbi.estimators.files import differences
 from gcesbi.estimators.images import ImageNetworkSettings
 from gcesbi.io.data import located
 from gcesbi.simulation.composition import Composition
+from gcesbi.simulation.composition_files import stated
 from gcesbi.simulation.image_settings import TRAINING, ImageSky
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky
 from gcesbi.simulation.statement import check_keys, make_settings
@@ -101,6 +102,11 @@ class RunSettings(Section):
             raise InputError(f"sky: must be one of images, is of kind {self.sky.kind!r}")
         return self.sky
 
+    @property
+    def law_of_sky(self) -> dict[str, Any]:
+        """What decides the maps that are drawn, as plain values; files of a composed sky by what they hold."""
+        return self.sky.law() if isinstance(self.sky, Composition) else self.sky.model_dump(mode="json")
+
     def continued(self, asked: RunSettings, where: str) -> RunSettings:
         """Settings of a run of these when it goes on with those `asked` for.
 
@@ -112,7 +118,7 @@ class RunSettings(Section):
         InputError
             If something that is settled is asked to be otherwise; begins with `where`.
         """
-        unlike = differences(self.model_dump(mode="json"), asked.model_dump(mode="json"))
+        unlike = differences(*(each.model_dump(mode="json") | {"sky": each.law_of_sky} for each in (self, asked)))
         settled = ("sky", "seed", "simulation.store", "simulation.n_validation")
         kept = [each for each in unlike if self.of_images or asked.of_images or each.startswith(settled)]
         advice = "choose another folder or give --overwrite"
@@ -125,7 +131,7 @@ class RunSettings(Section):
                 f"maps they were trained on; {advice}"
             )
         grown = now.model_copy(update={"n_train": max(here.n_train, now.n_train)})
-        return asked.model_copy(update={"simulation": grown})
+        return asked.model_copy(update={"simulation": grown, "sky": self.sky})
 
     @model_validator(mode="before")
     @classmethod
@@ -169,7 +175,7 @@ def load_settings(
     preset: str | RunSettings = "quick",
     changes: Iterable[str] = (),
     seed: int | None = None,
-    sky: Mapping[str, Any] | None = None,
+    sky: str | Path | Mapping[str, Any] | InnerGalaxySky | FolderSky | Composition | None = None,
     *,
     images: str | Path | None = None,
     kind: str = "inner-galaxy",
@@ -184,8 +190,8 @@ def load_settings(
         Each ``"section.key=value"``, the value as TOML writes it.
     seed : int, optional
         In place of the preset's.
-    sky : mapping, optional
-        In place of the preset's sky.
+    sky : path, mapping or settings of a sky, optional
+        In place of the preset's sky; a path is that of a TOML file which composes one.
     images : path, optional
         Folder of real images that networks are made for. An interstellar cube in it, ``gll_iem*``, joins the models
         that networks learn from.
@@ -199,8 +205,10 @@ def load_settings(
     """
     values = read_preset(preset) if isinstance(preset, str) else preset.model_dump(mode="json")
     if sky is not None:
-        values["sky"] = dict(sky)
+        values["sky"] = _as_section(sky)
     _check_sections(values)
+    if "file" in values.get("sky", {}):
+        values["sky"] = stated(values["sky"]["file"], {n: v for n, v in values["sky"].items() if n != "file"})
     if images is not None:
         values |= _for_folder(values, Path(images))
     apply_changes(values, changes, seed)
@@ -215,6 +223,10 @@ def load_settings(
         if section in kinds and isinstance(content, Mapping):
             check_keys(kinds[section], content, f"{section}.")
     return make_settings(RunSettings, values)
+
+
+def _as_section(sky: Any) -> dict[str, Any]:
+    return {"file": str(sky)} if isinstance(sky, str | Path) else dict(sky)
 
 
 def _check_sections(values: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ from gcesbi.cli.options import (
     Quiet,
     Seed,
     Set,
+    Sky,
     claim,
     settings_and_map,
     stated,
@@ -52,6 +53,7 @@ def fit(
     exposure: Exposure = None,
     mask_file: MaskFile = None,
     mask_order: MaskOrder = None,
+    sky: Sky = None,
     preset: Preset = None,
     set_: Set = [],  # noqa: B006
     seed: Seed = None,
@@ -76,7 +78,7 @@ def fit(
     told = stated(
         order=order, frame=frame, energies=energies, exposure=exposure, mask_file=mask_file, mask_order=mask_order
     )
-    settings, given = settings_and_map(preset, set_, seed, observation, diffuse, mask, held, told)
+    settings, given = settings_and_map(preset, set_, seed, observation, diffuse, mask, held, told, sky)
     if run is None:
         from gcesbi.simulation import SkyModel
 

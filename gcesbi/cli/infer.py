@@ -18,6 +18,7 @@ from gcesbi.cli.options import (
     MaskOrder,
     Order,
     Quiet,
+    Sky,
     map_for,
     opened,
     stated,
@@ -44,6 +45,7 @@ def infer(
     exposure: Exposure = None,
     mask_file: MaskFile = None,
     mask_order: MaskOrder = None,
+    sky: Sky = None,
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Ask the networks that ship with the package; needs no training.")
     ] = False,
@@ -69,7 +71,7 @@ def infer(
         run = Run.pretrained(run or PRETRAINED).folder
     elif run is None:
         raise InputError("run: name a run folder, or give --pretrained")
-    found, steps = opened(run, quiet)
+    found, steps = opened(run, quiet, sky)
     if pretrained and observation is None and not found.has_observation:
         found.write_observation(mock_observation(found)[0])
     told = stated(

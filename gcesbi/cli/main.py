@@ -35,6 +35,7 @@ from gcesbi.cli.options import (
     Quiet,
     Seed,
     Set,
+    Sky,
     Workers,
     claims,
     settings_and_map,
@@ -87,6 +88,7 @@ def quickstart(
     exposure: Exposure = None,
     mask_file: MaskFile = None,
     mask_order: MaskOrder = None,
+    sky: Sky = None,
     preset: Preset = None,
     set_: Set = [],  # noqa: B006 - typer's way
     seed: Seed = None,
@@ -102,7 +104,7 @@ def quickstart(
     told = stated(
         order=order, frame=frame, energies=energies, exposure=exposure, mask_file=mask_file, mask_order=mask_order
     )
-    settings, seen = settings_and_map(preset, set_, seed, observation, diffuse, mask, told=told)
+    settings, seen = settings_and_map(preset, set_, seed, observation, diffuse, mask, told=told, sky=sky)
     job(out, settings, seen, workers=workers, overwrite=overwrite, progress=not quiet)
 
 

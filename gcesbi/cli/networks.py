@@ -19,6 +19,7 @@ from gcesbi.cli.options import (
     RunFolder,
     Seed,
     Set,
+    Sky,
     Workers,
     claim,
     opened,
@@ -33,9 +34,13 @@ __all__ = ["export", "poisson_fraction", "simulate", "train"]
 def simulate(
     out: Annotated[Path, typer.Option(help="Run folder; a simulation that was interrupted there goes on.")],
     n: Annotated[int | None, typer.Option(help="Training maps, in place of the preset's number.")] = None,
-    observation: Annotated[Path | None, typer.Option(help="Data folder, or its name, whose sky is simulated.")] = None,
+    observation: Annotated[
+        Path | None,
+        typer.Option(help="Data folder, or its name, whose sky is simulated; or a map, in its region and exposure."),
+    ] = None,
     diffuse: Diffuse = None,
     mask: Mask = None,
+    sky: Sky = None,
     preset: Preset = None,
     set_: Set = [],  # noqa: B006
     seed: Seed = None,
@@ -53,13 +58,15 @@ def simulate(
     """Draw maps and their labels into a run folder."""
     from gcesbi.analysis import simulate as simulate_step
     from gcesbi.analysis.run import Run
+    from gcesbi.simulation import SkyModel
 
     changes = [*set_, *([] if n is None else [f"simulation.n_train={n}"])]
     made = (out / "run.json").is_file() and not overwrite
     held = Run.open(out).settings if made else None
-    settings, _ = settings_and_map(preset, changes, seed, observation, diffuse, mask, held)
+    settings, seen = settings_and_map(preset, changes, seed, observation, diffuse, mask, held, sky=sky)
     with nullcontext() if made else timer(quiet).step("Build the sky model"):
-        run = Run.begin(out, settings, overwrite=overwrite)
+        model = None if made or seen is None else SkyModel.build(settings.sky_of_maps).for_observation(seen)
+        run = Run.begin(out, settings, model, overwrite=overwrite)
     claim(run)
     chosen = (backend or (Draw.loky if scheduler is None else Draw.dask)).value
     repaired = simulate_step.simulate(
@@ -75,6 +82,7 @@ def train(
     only: Annotated[
         list[str] | None, typer.Option(help="Train this network alone: spectra, source_counts, ... Repeatable.")
     ] = None,
+    sky: Sky = None,
     quiet: Quiet = False,
 ) -> None:
     """Train networks on the maps of a run, or on fresh ones; goes on from a checkpoint where there is one."""
@@ -84,7 +92,7 @@ def train(
 
     main = is_main_process(Run.open(run).settings.training.devices)
     console = Console(quiet=not main, markup=False)
-    found, _ = opened(run, quiet, console=console, writes=main)
+    found, _ = opened(run, quiet, sky, console=console, writes=main)
     histories = train_step.train(found, progress=not quiet, only=only or None)
     for name, history in histories.items():
         console.print(f"{name}: {history.maps} maps presented, {history.maps_per_second:.0f} a second")

@@ -38,6 +38,7 @@ __all__ = [
     "RunFolder",
     "Seed",
     "Set",
+    "Sky",
     "Workers",
     "claim",
     "claims",
@@ -80,7 +81,10 @@ Map = Annotated[
     typer.Option("--observation", help="Data folder, its name, or HEALPix FITS file; a mock if not given."),
 ]
 Diffuse = Annotated[str | None, typer.Option(help="Interstellar model of a data folder: O, A, F or p6v11.")]
-Mask = Annotated[str | None, typer.Option(help="Source mask of a data folder: 3fgl (by default), 4fgl or none.")]
+Mask = Annotated[
+    str | None,
+    typer.Option(help="Source mask of a data folder: 3fgl (by default), 4fgl or none; a composed sky has its own."),
+]
 Order = Annotated[str | None, typer.Option(help="ring or nested: of a map over the whole sky that does not state it.")]
 Frame = Annotated[str | None, typer.Option(help="galactic or equatorial: of a map that does not state it.")]
 Energies = Annotated[
@@ -91,17 +95,29 @@ Exposure = Annotated[
 ]
 MaskFile = Annotated[Path | None, typer.Option(help="Mask over the whole sky, .npy or HEALPix FITS, 1 where masked.")]
 MaskOrder = Annotated[str | None, typer.Option(help="ring or nested: of a mask file that does not state it.")]
+Sky = Annotated[
+    Path | None,
+    typer.Option(help="TOML file that composes a sky of your own; see gcesbi sky show.", show_default=False),
+]
 claims = ExitStack()
 """What a command holds until it ends; the command line closes it."""
 
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
 
 
-def opened(folder: Path, quiet: bool, *, console: Console | None = None, writes: bool = True) -> tuple[Run, Timer]:
-    """A run that exists, its sky model built, and the timer of its steps; nobody else `writes` it until the end."""
+def opened(
+    folder: Path, quiet: bool, sky: Path | None = None, *, console: Console | None = None, writes: bool = True
+) -> tuple[Run, Timer]:
+    """A run that exists, its sky model built, and the timer of its steps; nobody else `writes` it until the end.
+
+    Its sky must be that of the file `sky`, if one is given.
+    """
     from gcesbi.analysis.run import Run
+    from gcesbi.simulation.composition_files import read_toml
 
     run, steps = Run.open(folder), timer(quiet, console)
+    if sky is not None and read_toml(sky).law() != run.settings.law_of_sky:
+        raise InputError(f"sky: {str(folder)!r} was made with another sky than {str(sky)!r}")
     if writes:
         claim(run)
     with steps.step("Build the sky model"):
@@ -135,20 +151,24 @@ def settings_and_map(
     mask: str | None,
     held: RunSettings | None = None,
     told: Stated = Stated(),  # noqa: B008 - frozen
+    sky: Path | None = None,
 ) -> tuple[RunSettings, Observation | None]:
-    """Settings, and the map they are for: of the folder's own sky if `path` is a data folder.
+    """Settings, and the map they are for: of the folder's own sky if `path` is a data folder and none is composed.
 
     What is not given is as a run has `held` it so far, where there is one.
     """
     from gcesbi.analysis.settings import load_settings
 
-    base, sky = preset or held or "quick", None
+    base = preset or held or "quick"
     place = _located(path, diffuse=diffuse, mask=mask)
     told.arguments(place)
-    if place is not None and place.is_dir():
-        sky = _folder_sky(place, diffuse, mask, held)
     settings = load_settings(base, changes, seed, sky)
-    return settings, None if place is None else _read_for(settings, place, told=told)
+    composed = settings.sky.kind == "composed"
+    if composed and diffuse is not None:
+        raise InputError(f"diffuse: is for the sky of a data folder, not for a composed one, got {diffuse!r}")
+    if place is not None and place.is_dir() and not composed:
+        settings = load_settings(base, changes, seed, _folder_sky(place, diffuse, mask, held))
+    return settings, None if place is None else _read_for(settings, place, _folder_mask(settings, mask), told)
 
 
 def _folder_sky(place: Path, diffuse: str | None, mask: str | None, held: RunSettings | None) -> dict[str, Any]:
@@ -175,17 +195,20 @@ def _located(path: Path | None, **of_folders: str | None) -> Path | None:
 def _read_for(
     settings: RunSettings,
     place: Path,
-    mask: str | None = "",
+    mask: str | None,
     told: Stated = Stated(),  # noqa: B008 - frozen
 ) -> Observation:
-    """The map at a place in the region of some settings; a folder's mask is theirs if none is given."""
-    from gcesbi.io import read_observation
+    """The map at a place in the region of some settings."""
+    from gcesbi.analysis.observing import read_for
 
-    sky = settings.sky_of_maps
-    where = sky.composition().region
-    mask = getattr(sky, "mask", "3fgl") if mask == "" else mask
     given: dict[str, Any] = {"mask": mask if place.is_dir() else None, **told.arguments(place)}
-    return read_observation(place, where.radius, where.band, nside=where.nside, **given)
+    return read_for(settings.sky_of_maps, place, **given)
+
+
+def _folder_mask(settings: RunSettings, mask: str | None) -> str | None:
+    """The mask of a data folder: as told, else that of its sky; a composed sky states its own, and has none else."""
+    default = None if settings.sky.kind == "composed" else "3fgl"
+    return getattr(settings.sky, "mask", default) if mask is None else _mask(mask)
 
 
 def map_for(
@@ -199,7 +222,7 @@ def map_for(
     told.arguments(place)
     if place is None:
         return run.observation()
-    return _read_for(run.settings, place, "" if mask is None else _mask(mask), told)
+    return _read_for(run.settings, place, _folder_mask(run.settings, mask), told)
 
 
 def _mask(mask: str) -> str | None:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from gcesbi.cli.options import Mask, Quiet, RunFolder, map_of_model, opened, write_page
+from gcesbi.cli.options import Mask, Quiet, RunFolder, Sky, map_of_model, opened, write_page
 from gcesbi.errors import InputError
 
 __all__ = ["validate_app"]
@@ -44,6 +44,7 @@ def validate_run(
     run: RunFolder,
     observation: Map = None,
     mask: Mask = None,
+    sky: Sky = None,
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
@@ -57,7 +58,7 @@ def validate_run(
     from gcesbi.analysis.train import training_histories
     from gcesbi.report.validation import validation_report
 
-    found, steps = opened(run, quiet)
+    found, steps = opened(run, quiet, sky)
     seen = map_of_model(found, observation, mask)
     with steps.step("Judge the networks on held-out maps"):
         evaluation = evaluate(found)

@@ -11,6 +11,7 @@ Whoever prefers sbi's own trainer takes :func:`map_embedding`: see ``docs/sbi.md
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +26,6 @@ from gcesbi.estimators.neural_posterior_quantities import NamedQuantities
 from gcesbi.networks import MapEmbedding
 from gcesbi.posterior import Coordinates, SamplePosterior
 from gcesbi.simulation.expected import expected_quantities
-from gcesbi.simulation.marginals import Uniform
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.prior import Prior
 from gcesbi.simulation.simulations import Simulations
@@ -49,7 +49,7 @@ class NeuralPosteriorEstimator(Estimator):
     region, exposure, names, network, fingerprint, seed
         See :class:`gcesbi.estimators.base.Estimator`.
     quantities : sequence of str
-        Among :data:`gcesbi.estimators.NEURAL_QUANTITIES`.
+        Among :data:`gcesbi.estimators.NEURAL_QUANTITIES`, and parameters by name, as those of floating templates.
     point_sources, flux_bin, parameters
         See :class:`gcesbi.estimators.neural_posterior_quantities.NamedQuantities`.
     hidden : int
@@ -257,9 +257,6 @@ def map_embedding(
 
 def _bounds(prior: Prior) -> dict[str, tuple[float | None, float | None]]:
     """Bounds of every parameter of a prior, None where there is none."""
-    bounds: dict[str, tuple[float | None, float | None]] = {}
-    for name, marginal in zip(prior.names, prior.marginals, strict=True):
-        support = marginal.support
-        low = getattr(support, "lower_bound", None)
-        bounds[name] = (low, marginal.high) if isinstance(marginal, Uniform) else (low, None)
-    return bounds
+    ends = (marginal.range for marginal in prior.marginals)
+    found = (tuple(end if math.isfinite(end) else None for end in each) for each in ends)
+    return dict(zip(prior.names, found, strict=True))  # type: ignore[arg-type]

@@ -14,9 +14,9 @@ training they are dequantised (Theis, van den Oord & Bethge 2016, arXiv:1511.018
 of 10 % on s.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from typing import Any
 
@@ -33,7 +33,8 @@ from gcesbi.simulation.simulations import Simulations
 __all__ = ["NEURAL_QUANTITIES", "NamedQuantities", "check_names", "scd_moments"]
 
 NEURAL_QUANTITIES = ("flux_fraction", "spectrum_fraction", "flux", "scd_mean", "scd_width", "theta")
-"""Names that a neural posterior may be asked for; ``"theta"`` is all parameters of the model."""
+"""Names that a neural posterior may be asked for; ``"theta"`` is all parameters of the model, each of which may also be
+asked for by its own name, as those of floating templates."""
 
 _FLOOR = 1e-6  # a smaller share of the flux is raised to this one
 _DITHER = 0.1
@@ -55,14 +56,14 @@ class NamedQuantities:
     Parameters
     ----------
     names : sequence of str
-        Among :data:`NEURAL_QUANTITIES`, in the order of the numbers of a sample.
+        Among :data:`NEURAL_QUANTITIES` and the parameters, in the order of the numbers of a sample.
     template, point_source : sequence of str
         Names of all templates, and of the point-source templates.
     n_energy : int
     flux_bin : sequence of float
         Centres of the SCD histogram's bins, log₁₀ of photons / cm² / s.
     parameters : mapping of str to (low, high)
-        Bounds of the model's parameters, ``None`` where there is none; needed for ``"theta"``.
+        Bounds of the model's parameters in order, ``None`` where there is none; needed for ``"theta"``.
     """
 
     names: tuple[str, ...]
@@ -73,7 +74,7 @@ class NamedQuantities:
     parameters: Mapping[str, tuple[float | None, float | None]]
 
     def __post_init__(self) -> None:
-        check_names(self.names)
+        check_names(self.names, self.parameters)
         n_ps = len(self.point_source)
         if n_ps == 0 and {"scd_mean", "scd_width"} & set(self.names):
             raise InputError(f"quantities: SCD moments need a point-source template, got {self.names} without one")
@@ -93,6 +94,7 @@ class NamedQuantities:
             "scd_mean": (n_ps,),
             "scd_width": (n_ps,),
             "theta": (len(self.parameters),),
+            **dict.fromkeys(self.parameters, ()),
         }
         return {name: known[name] for name in self.names}
 
@@ -110,13 +112,14 @@ class NamedQuantities:
         """From the real space to every quantity, its simplex on the last axis."""
         low, high = (self.flux_bin[0], self.flux_bin[-1]) if self.flux_bin else (0.0, 1.0)
         width = self.flux_bin[1] - self.flux_bin[0] if len(self.flux_bin) > 1 else 1.0
-        constraint = {
+        constraint: dict[str, constraints.Constraint] = {
             "flux_fraction": constraints.simplex,
             "spectrum_fraction": constraints.simplex,
             "flux": constraints.positive,
             "scd_mean": constraints.interval(low - width / 2, high + width / 2),
             "scd_width": constraints.positive,
         }
+        constraint |= {name: _bounded(*bounds) for name, bounds in self.parameters.items()}
         known = {name: biject_to(constraint[name]) for name in self.names if name != "theta"}
         if "theta" in self.names:
             each = [_bounded(*bounds) for bounds in self.parameters.values()]
@@ -138,6 +141,7 @@ class NamedQuantities:
             "scd_mean": lambda: mean,
             "scd_width": lambda: width,
             "theta": lambda: simulations.theta,
+            **{name: partial(simulations.theta.__getitem__, (..., i)) for i, name in enumerate(self.parameters)},
         }
         labels = {name: np.asarray(known[name](), dtype=np.float64) for name in self.names}
         for name, value in labels.items():
@@ -167,7 +171,8 @@ class NamedQuantities:
         parts = []
         for name in self.names:
             value = self._last_axis(name, torch.as_tensor(values[name], dtype=torch.float64))
-            parts.append(self._bijections[name].inv(value).flatten(value.ndim - len(self.shapes[name])))
+            value = value if self.shapes[name] else value[..., None]
+            parts.append(self._bijections[name].inv(value).flatten(value.ndim - max(1, len(self.shapes[name]))))
         return torch.cat(parts, dim=-1)
 
     def to_values(self, real: Tensor) -> dict[str, Tensor]:
@@ -176,7 +181,7 @@ class NamedQuantities:
         values = {}
         for name, part in zip(self.names, parts, strict=True):
             value = self._bijections[name](self._fold(name, part))
-            values[name] = self._last_axis(name, value)
+            values[name] = self._last_axis(name, value) if self.shapes[name] else value[..., 0]
         return values
 
     def log_jacobian(self, real: Tensor) -> Tensor:
@@ -210,13 +215,14 @@ class NamedQuantities:
         }
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Raise InputError, naming the nearest valid one, unless names are distinct quantities, at least one."""
+def check_names(names: Sequence[str], parameters: Iterable[str] = ()) -> None:
+    """Raise InputError, naming the nearest valid one, unless names are distinct quantities or parameters."""
+    known = (*NEURAL_QUANTITIES, *parameters)
     if not names or len(set(names)) != len(names):
         raise InputError(f"quantities: must be distinct, at least one, got {tuple(names)}")
     for name in names:
-        if name not in NEURAL_QUANTITIES:
-            raise InputError(f"quantities: {name!r} is unknown; {nearest(name, NEURAL_QUANTITIES)}")
+        if name not in known:
+            raise InputError(f"quantities: {name!r} is unknown; {nearest(name, known)}")
 
 
 def _bounded(low: float | None, high: float | None) -> constraints.Constraint:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -23,7 +24,7 @@ from gcesbi.simulation.stated_data import array_of, digest_of, is_array
 from gcesbi.simulation.statement import Statement
 from gcesbi.sky.energy import check_energy_edges, log_energy_edges
 
-__all__ = ["FILES", "Composition"]
+__all__ = ["FILES", "Composition", "Variation"]
 
 Array = NDArray[np.float64]
 
@@ -42,6 +43,19 @@ def _as_edges(value: Any) -> Any:
         except ValueError:
             raise InputError(f"energy_edges: must be edges in GeV or 'low:high:n', got {value!r}") from None
     return tuple(check_energy_edges(value).tolist())
+
+
+def _completed(changed: Any, own: Mapping[Any, Mapping[str, Any]]) -> Any:
+    return {**own.get(changed.get("name"), {}), **changed} if isinstance(changed, Mapping) else changed
+
+
+class Variation(Statement):
+    """A sky that differs in some components, in its PSF or its exposure; used to ask what if the sky is another."""
+
+    name: str = Field(min_length=1, description="in words")
+    components: tuple[ComponentField, ...] = Field((), description="in place of those of the same names")
+    exposure: ExposureField | None = None
+    psf: PsfField | None = None
 
 
 class Composition(Statement):
@@ -76,6 +90,25 @@ class Composition(Statement):
     spectral_jitter: float = Field(0.0, ge=0, le=2, description="relative scatter of every bin of a drawn spectrum")
     expected_labels: bool = Field(False, description="sources are labelled by what the parameters say")
     summed: bool = Field(False, description="draw in all bins, with their PSFs and spectra; sum the counts to one")
+    variations: tuple[Variation, ...] = Field(
+        (), description="other skies that networks and gate are tried on; they change no fingerprint"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_variations(cls, values: Any) -> Any:
+        """What a variation's component does not say is as in the component of that name."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("variations"), (list, tuple)):
+            return values
+        stated = [each if isinstance(each, Mapping) else dict(each) for each in values.get("components", ())]
+        own = {each.get("name"): each for each in stated}
+        varied = [
+            {**each, "components": [_completed(c, own) for c in each.get("components", ())]}
+            if isinstance(each, Mapping)
+            else each
+            for each in values["variations"]
+        ]
+        return {**values, "variations": varied}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -91,7 +124,32 @@ class Composition(Statement):
         for what in ("summed", "spectral_jitter"):
             if len(self.energy_edges) == 2 and getattr(self, what):
                 raise InputError(f"{what}: needs more than one energy bin")
+        self._check_variations()
         return self
+
+    def _check_variations(self) -> None:
+        kinds = {each.name: each.kind for each in self.components}
+        told = [each.name for each in self.variations]
+        for variation in self.variations:
+            if told.count(variation.name) > 1:
+                raise InputError(f"variations: two have the name {variation.name!r}")
+            for each in variation.components:
+                if each.name not in kinds:
+                    raise InputError(
+                        f"variation {variation.name}: there is no {each.name!r}; {nearest(each.name, kinds)}"
+                    )
+                if (each.kind == "point-sources") != (kinds[each.name] == "point-sources"):
+                    raise InputError(f"variation {variation.name}: {each.name} must be {kinds[each.name]}")
+
+    def varied(self) -> dict[str, Composition]:
+        """The skies of the variations, by name."""
+        found = {}
+        for variation in self.variations:
+            other = {each.name: each for each in variation.components}
+            changed: dict[str, Any] = {"components": tuple(other.get(each.name, each) for each in self.components)}
+            changed |= {n: each for n in ("exposure", "psf") if (each := getattr(variation, n)) is not None}
+            found[variation.name] = self.replace(**changed, variations=())
+        return found
 
     @property
     def subject_name(self) -> str:
@@ -135,7 +193,7 @@ class Composition(Statement):
 
     def law(self) -> dict[str, Any]:
         """All that decides what is drawn, as plain values; files by their content, wherever they lie."""
-        found: dict[str, Any] = _by_content(self.model_dump(mode="json"))
+        found: dict[str, Any] = _by_content(self.model_dump(mode="json", exclude={"variations"}))
         return found
 
     def digest(self) -> str:

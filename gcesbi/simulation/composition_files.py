@@ -7,6 +7,7 @@ components, those of the same name. Other files that it names are relative to it
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from gcesbi.simulation.composition import FILES, Composition
 from gcesbi.simulation.stated_data import array_of, is_array
 from gcesbi.simulation.statement import make_settings
 
-__all__ = ["read_toml", "write_toml"]
+__all__ = ["read_toml", "stated", "write_toml"]
 
 
 def read_toml(path: str | Path) -> Composition:
@@ -31,9 +32,20 @@ def read_toml(path: str | Path) -> Composition:
         If the file is missing, is no TOML, includes itself, or states what breaks a rule; the message names it.
     """
     try:
-        return make_settings(Composition, _read(Path(path), ()))
+        return make_settings(Composition, stated(path))
     except InputError as error:
         raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
+
+
+def stated(path: str | Path, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a TOML file states, as plain values, its files where they lie; `changes` come in its place.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no TOML, or includes itself.
+    """
+    return {"kind": "composed"} | _merged(_read(Path(path), ()), dict(changes or {}))
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -72,16 +72,28 @@ class SkyModel(SkyArrays):
     composition: Composition
     resolved: SkyModel | None
     """The same sky in several energy bins, from which maps are drawn and summed to the one bin of this model."""
+    exposure_ratio: Array | None
+    """What multiplies the exposure that is stated, (n_energy, n_patch); None where nothing does."""
+    known_shapes: dict[str, float]
+    """Shape parameters that float in what is stated, and do not here: see :meth:`at`."""
 
     def __init__(self, components: Iterable[Any], **sky: Any) -> None:
         stated = Composition(components=tuple(components), **sky)
         self._settle(stated, compose(_at_once(stated)), _resolve(stated))
 
-    def _settle(self, settings: Settings, arrays: SkyArrays, resolved: SkyModel | None, change: str = "") -> None:
-        """Be the model of some settings with these arrays; `change` tells what the settings do not."""
+    def _settle(
+        self,
+        settings: Settings,
+        arrays: SkyArrays,
+        resolved: SkyModel | None,
+        exposure_ratio: Array | None = None,
+        known_shapes: Mapping[str, float] | None = None,
+    ) -> None:
+        """Be the model of some settings with these arrays; the last two arguments tell what the settings do not."""
         super().__init__(**{each.name: getattr(arrays, each.name) for each in fields(SkyArrays)})
-        told = {"settings": settings, "composition": settings.composition(), "resolved": resolved, "_change": change}
-        self.__dict__.update(told)
+        told = {"settings": settings, "composition": settings.composition(), "resolved": resolved}
+        changed = {"exposure_ratio": exposure_ratio, "known_shapes": dict(known_shapes or {})}
+        self.__dict__.update(told | changed)
 
     @classmethod
     def preset(cls, name: str = "inner-galaxy", nside: int = 64, n_energy: int = 10, **settings: object) -> SkyModel:
@@ -198,7 +210,11 @@ class SkyModel(SkyArrays):
     @cached_property
     def fingerprint(self) -> str:
         """Hash of what is stated, region and files read: equal for models of one law, wherever their files lie."""
-        told = json.dumps(self.settings.law(), sort_keys=True) + self.settings.content() + self._change
+        told = json.dumps(self.settings.law(), sort_keys=True) + self.settings.content()
+        if self.known_shapes:
+            told += json.dumps(self.known_shapes, sort_keys=True)
+        if self.exposure_ratio is not None:
+            told += hashlib.sha256(self.exposure_ratio.tobytes()).hexdigest()
         return hashlib.sha256(told.encode() + self.region.pixels.tobytes()).hexdigest()[:16]
 
     # -- priors and parameters ----------------------------------------------------------------------------------
@@ -239,9 +255,10 @@ class SkyModel(SkyArrays):
 
     # -- other skies ----------------------------------------------------------------------------------------------
 
-    def _derive(self, arrays: SkyArrays, resolved: SkyModel | None, change: str = "") -> SkyModel:
+    def _derive(self, arrays: SkyArrays, resolved: SkyModel | None, **changes: Any) -> SkyModel:
+        kept = {"exposure_ratio": self.exposure_ratio, "known_shapes": self.known_shapes}
         model = type(self).__new__(type(self))
-        model._settle(self.settings, arrays, resolved, self._change + change)
+        model._settle(self.settings, arrays, resolved, **{**kept, **changes})
         return model
 
     @property
@@ -259,7 +276,7 @@ class SkyModel(SkyArrays):
         """
         values = self.parameters.shape_values(shapes)
         resolved = None if self.resolved is None else self.resolved.at(**values)
-        return self._derive(self.arrays.standing(values), resolved, json.dumps(values, sort_keys=True))
+        return self._derive(self.arrays.standing(values), resolved, known_shapes={**self.known_shapes, **values})
 
     def with_region(self, region: Grid) -> SkyModel:
         """The same sky, analysed in another region of the patch.
@@ -289,17 +306,34 @@ class SkyModel(SkyArrays):
         seen = check_exposure(np.asarray(exposure, dtype=np.float64))
         if seen.shape != self.exposure.shape:
             raise InputError(f"exposure: must have shape {self.exposure.shape}, got {seen.shape}")
-        ratio = seen / self.exposure
-        arrays = self.arrays.exposed(self.patch.extend(ratio, self.inside))
-        resolved = None if self.resolved is None else self.resolved.with_exposure(self.resolved.exposure * ratio)
-        return self._derive(arrays, resolved, hashlib.sha256(arrays.patch_exposure.tobytes()).hexdigest())
+        return self.with_exposure_ratio(self.patch.extend(seen / self.exposure, self.inside))
+
+    def with_exposure_ratio(self, ratio: Array) -> SkyModel:
+        """The same sky seen with `ratio` (n_energy, n_patch) times the exposure."""
+        resolved = None if self.resolved is None else self.resolved.with_exposure_ratio(ratio)
+        total = ratio if self.exposure_ratio is None else self.exposure_ratio * ratio
+        return self._derive(self.arrays.exposed(ratio), resolved, exposure_ratio=total)
 
     def with_poisson_share(self) -> SkyModel:
-        """The sky whose subject has a share U[0, 1] that is exactly Poisson; itself if a template has one."""
-        if self.poissonian:
+        """The sky whose subject has a share U[0, 1] that is exactly Poisson; itself if it has one.
+
+        Raises
+        ------
+        InputError
+            If the subject is not one of point sources.
+        """
+        if self.subject not in self.point_sources:
+            raise InputError(f"subject: must be one of point sources for a Poisson share, is {self.subject!r}")
+        if self.point_sources.index(self.subject) in self.poissonian:
             return self
-        varied = SkyModel.build(self.settings.with_poisson_share())
-        return varied if varied.region == self.region else varied.with_region(self.region)
+        return SkyModel.build(self.settings.with_poisson_share()).like(self)
+
+    def like(self, other: SkyModel) -> SkyModel:
+        """The same sky, in the region, seen with the exposure and with the shapes that another one was changed to."""
+        model = self if self.region == other.region else self.with_region(other.region)
+        if other.exposure_ratio is not None:
+            model = model.with_exposure_ratio(other.exposure_ratio)
+        return model.at(**other.known_shapes) if other.known_shapes else model
 
     def for_observation(self, observation: Observation) -> SkyModel:
         """The same sky, analysed in the region of an observation and, where it differs by more than 2 %, its exposure.

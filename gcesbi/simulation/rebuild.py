@@ -17,6 +17,7 @@ from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulator import Simulator
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky
+from gcesbi.simulation.stated_data import array_of, data_of_array
 from gcesbi.simulation.statement import make_settings
 from gcesbi.sky import grid_of
 
@@ -37,7 +38,8 @@ class Recipe:
     Parameters
     ----------
     text : str
-        JSON: the settings (``sky``) and the region, as its grid describes itself.
+        JSON: the settings (``sky``), the region, as its grid describes itself, and what else was changed since: see
+        :meth:`gcesbi.SkyModel.like`.
     fingerprint : str
         Of the model.
     """
@@ -48,15 +50,19 @@ class Recipe:
     @classmethod
     def of(cls, model: SkyModel | ImageSkyModel) -> Recipe:
         """The recipe of a model."""
-        region = model.region.describe()
-        return cls.from_dict(
-            {"sky": model.settings.model_dump(mode="json"), "region": region, "fingerprint": model.fingerprint}
-        )
+        region, sky = model.region.describe(), model.settings.model_dump(mode="json")
+        told = {"sky": sky, "region": region, "fingerprint": model.fingerprint}
+        if isinstance(model, SkyModel) and model.exposure_ratio is not None:
+            told["exposure_ratio"] = data_of_array(model.exposure_ratio)
+        if isinstance(model, SkyModel) and model.known_shapes:
+            told["known_shapes"] = model.known_shapes
+        return cls.from_dict(told)
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Recipe:
         """The recipe that :meth:`to_dict` wrote; other keys are left out."""
         kept = {name: content[name] for name in ("sky", "region")}
+        kept |= {name: content[name] for name in ("exposure_ratio", "known_shapes") if name in content}
         return cls(json.dumps(kept, sort_keys=True), content["fingerprint"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,6 +101,10 @@ def _simulator(content: dict[str, Any]) -> Simulator:
     if isinstance(model, SkyModel):  # images are whole; their geometry follows from the settings
         wanted = grid_of(content["region"])
         model = model if wanted == model.region else model.with_region(wanted)
+        if "exposure_ratio" in content:
+            model = model.with_exposure_ratio(array_of(content["exposure_ratio"]))
+        if "known_shapes" in content:
+            model = model.at(**content["known_shapes"])
     return simulator_for(model)
 
 

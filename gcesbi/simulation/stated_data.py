@@ -17,14 +17,15 @@ from pydantic import BeforeValidator, PlainSerializer
 from gcesbi.errors import InputError
 from gcesbi.io.data import located
 
-__all__ = ["ArrayField", "FileField", "FileOrArrayField", "array_of", "digest_of", "is_array"]
+__all__ = ["ArrayField", "FileField", "FileOrArrayField", "array_of", "data_of_array", "digest_of", "is_array"]
 
 
 def _as_array(value: Any) -> NDArray[np.float64]:
     return array_of(value) if is_array(value) else np.array(value, dtype=np.float64)
 
 
-def _array_to_data(values: NDArray[np.float64]) -> dict[str, Any]:
+def data_of_array(values: NDArray[np.float64]) -> dict[str, Any]:
+    """An array as plain data, to the last bit."""
     packed = zlib.compress(np.ascontiguousarray(values, dtype="<f8").tobytes(), 1)
     return {"shape": list(values.shape), "data": base64.b64encode(packed).decode()}
 
@@ -50,7 +51,7 @@ def _as_file_or_array(value: Any) -> str | NDArray[np.float64]:
     return _as_file(value) if isinstance(value, (str, os.PathLike)) else _as_array(value)
 
 
-ArrayField = Annotated[Any, BeforeValidator(_as_array), PlainSerializer(_array_to_data, return_type=Any)]
+ArrayField = Annotated[Any, BeforeValidator(_as_array), PlainSerializer(data_of_array, return_type=Any)]
 """Numbers given in Python, kept as they are."""
 
 
@@ -61,7 +62,7 @@ FileField = Annotated[str, BeforeValidator(_as_file)]
 FileOrArrayField = Annotated[
     Any,
     BeforeValidator(_as_file_or_array),
-    PlainSerializer(lambda told: told if isinstance(told, str) else _array_to_data(told), return_type=Any),
+    PlainSerializer(lambda told: told if isinstance(told, str) else data_of_array(told), return_type=Any),
 ]
 """Path of a file, or numbers given in Python."""
 

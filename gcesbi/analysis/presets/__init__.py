@@ -20,6 +20,8 @@ def preset_names() -> tuple[str, ...]:
 def read_preset(preset: str) -> dict[str, Any]:
     """Content of a preset of the package, by its name, or of a TOML file, by its path.
 
+    A file of a sky that it names is relative to it.
+
     Raises
     ------
     InputError
@@ -30,11 +32,15 @@ def read_preset(preset: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"preset: must be one of {', '.join(known)} or a TOML file, got {preset!r}")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # TOML is UTF-8, whatever the locale is
+        told = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # TOML is UTF-8, whatever the locale is
     except OSError as error:
         raise InputError(f"preset {preset}: cannot be read ({reason(error)})") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"preset {preset}: is no TOML file ({error})") from None
+    sky = told.get("sky")
+    if isinstance(sky, dict) and isinstance(sky.get("file"), str):
+        sky["file"] = str(Path(str(path)).parent / Path(sky["file"]).expanduser())
+    return told
 
 
 def apply_changes(values: dict[str, Any], changes: Iterable[str], seed: int | None) -> None:

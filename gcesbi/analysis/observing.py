@@ -1,0 +1,52 @@
+"""A map for a sky: read whole, and cut to the pixels that the sky is analysed in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gcesbi.errors import InputError
+from gcesbi.io import read_observation
+from gcesbi.simulation.composition import Composition
+from gcesbi.simulation.regions import HealpixRegion
+from gcesbi.simulation.sky_settings import SkySettings
+from gcesbi.sky import Observation
+
+__all__ = ["read_for"]
+
+
+def read_for(sky: SkySettings | Composition, path: Path, **stated: Any) -> Observation:
+    """The map at `path`, cut to the region of a sky, less what was not observed.
+
+    Parameters
+    ----------
+    sky : settings of a sky
+    path : path
+        As for :func:`gcesbi.read_observation`.
+    **stated
+        Further arguments of it.
+
+    Raises
+    ------
+    InputError
+        If the map cannot be read, or was observed nowhere in the region.
+    """
+    told = sky.composition()
+    where = told.region
+    nside = where.nside if isinstance(where, HealpixRegion) else None
+    if not isinstance(sky, Composition):
+        return read_observation(path, where.radius, where.band, nside=nside, **stated)
+    edges = told.energy_edges
+    seen = read_observation(path, None, None, nside=nside, **{"energy_range": (edges[0], edges[-1]), **stated})
+    _, region = where.place(0.0)
+    if seen.region.frame != region.frame:
+        raise InputError(
+            f"observation: {str(path)!r} must have the sky's geometry {region.frame}, has {seen.region.frame}"
+        )
+    pixels = np.intersect1d(region.pixels, seen.region.pixels)
+    if not len(pixels):
+        raise InputError(f"observation: {str(path)!r} was observed nowhere in the sky's region")
+    return seen.cut(region if len(pixels) == region.n_pix else replace(region, pixels=pixels))
