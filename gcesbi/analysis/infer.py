@@ -9,6 +9,8 @@ from gcesbi.analysis.folder import RunFolder
 from gcesbi.errors import InputError
 from gcesbi.estimators import (
     PoissonFractionPosterior,
+    ShapeEstimator,
+    ShapePosterior,
     SourceCountEstimator,
     SourceCountPosterior,
     SpectralEstimator,
@@ -38,7 +40,9 @@ def load_networks(run: RunFolder) -> tuple[SpectralEstimator, SourceCountEstimat
 
 
 def infer(run: RunFolder, observation: Observation, *, force: bool = False) -> JointPosterior:
-    """Posterior of the networks on an observation: spectra, source counts, and the Poisson fraction if the run has it.
+    """Posterior of the networks on an observation: spectra, source counts, and what else the run has learnt.
+
+    That is the shapes of templates that float, by their names, and the Poisson fraction.
 
     Parameters
     ----------
@@ -68,6 +72,9 @@ def infer(run: RunFolder, observation: Observation, *, force: bool = False) -> J
     low, flux, high = spectral.quantiles("flux", [0.16, 0.5, 0.84])[:, rows]
     counts = SourceCountPosterior(source_counts, seen, model.coordinates, flux, template_flux_error=(high - low) / 2)
     parts: list[Posterior] = [spectral, counts]
+    if run.weights(ShapeEstimator.kind).is_file():
+        shapes = run.network(ShapeEstimator.kind, ShapeEstimator)
+        parts.append(ShapePosterior(shapes, seen, model.coordinates))
     path = run.weights("poisson_fraction")
     if path.is_file():
         network = load_poisson_fraction(path, source_counts)

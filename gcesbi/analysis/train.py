@@ -9,6 +9,7 @@ from gcesbi.analysis.folder import RunFolder
 from gcesbi.errors import InputError
 from gcesbi.estimators import (
     Estimator,
+    ShapeEstimator,
     SourceCountEstimator,
     SpectralEstimator,
     TrainingHistory,
@@ -27,7 +28,7 @@ from gcesbi.simulation.torch_maps import StoredMaps
 __all__ = ["TRAINED", "train", "training_histories"]
 
 TRAINED = (SpectralEstimator.kind, SourceCountEstimator.kind)
-"""Kinds of estimators that every run on maps trains; its settings may add a neural posterior."""
+"""Kinds of estimators that every run on maps trains; templates that float add one, settings a neural posterior."""
 
 
 def train(run: RunFolder, progress: bool = False, only: Sequence[str] | None = None) -> dict[str, TrainingHistory]:
@@ -42,8 +43,8 @@ def train(run: RunFolder, progress: bool = False, only: Sequence[str] | None = N
     progress : bool
         Show progress bars.
     only : sequence of str, optional
-        Kinds of estimators to train, among :data:`gcesbi.estimators.store.KINDS_OF_MAPS`; :data:`TRAINED`, and the
-        neural posterior of the settings if they name one, if not given.
+        Kinds of estimators to train, among :data:`gcesbi.estimators.store.KINDS_OF_MAPS`; :data:`TRAINED`, shapes
+        where templates float, and the neural posterior of the settings if they name one, if not given.
 
     Raises
     ------
@@ -104,9 +105,10 @@ def _maps_of(run: RunFolder) -> list[int]:
 
 
 def _wanted(run: RunFolder) -> tuple[str, ...]:
-    """Kinds of estimators that the settings of a run ask for."""
+    """Kinds of estimators that the sky and the settings of a run ask for."""
+    shapes = (ShapeEstimator.kind,) if run.model.parameters.shapes else ()
     neural = run.settings.neural_posterior.kind
-    return TRAINED if neural == "none" else (*TRAINED, neural)
+    return (*TRAINED, *shapes, *(() if neural == "none" else (neural,)))
 
 
 def _untrained(run: RunFolder, kind: str) -> Estimator:

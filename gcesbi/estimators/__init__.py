@@ -17,6 +17,7 @@ from gcesbi.estimators.poisson_fraction import (
     PoissonFractionPosterior,
     load_poisson_fraction,
 )
+from gcesbi.estimators.shapes import ShapeEstimator, ShapePosterior, true_shapes
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator, SpectralPrediction
 from gcesbi.estimators.store import load_estimator, read_notes, save_estimator
@@ -35,6 +36,8 @@ __all__ = [
     "PoissonFractionHistory",
     "PoissonFractionPosterior",
     "SbiPosterior",
+    "ShapeEstimator",
+    "ShapePosterior",
     "SourceCountEstimator",
     "SourceCountPosterior",
     "SpectralEstimator",
@@ -51,4 +54,5 @@ __all__ = [
     "save_estimator",
     "scd_moments",
     "total_flux",
+    "true_shapes",
 ]

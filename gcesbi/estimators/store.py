@@ -27,6 +27,7 @@ from gcesbi.estimators.base import COMMON_IDENTITY, Estimator, NetworkSettings, 
 from gcesbi.estimators.files import check_version, differences
 from gcesbi.estimators.images import ImageEstimator, ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.estimators.neural_posterior import FmpeEstimator, NpeEstimator
+from gcesbi.estimators.shapes import ShapeEstimator
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
 from gcesbi.io.files import write_bytes
@@ -41,6 +42,7 @@ KINDS: dict[str, type[Estimator]] = {
     for kind in (
         SpectralEstimator,
         SourceCountEstimator,
+        ShapeEstimator,
         NpeEstimator,
         FmpeEstimator,
         ShareEstimator,

@@ -1,4 +1,4 @@
-"""Heads that answer all quantiles at once, of an SCD's CDF or of a single share.
+"""Heads that answer all quantiles at once, of an SCD's CDF or of shares.
 
 **Quantiles that cannot cross.** Let P_i be the CDF of an SCD histogram in flux bin i (i = 1 .. B), t ∈ (0, 1) a
 quantile level of P_i (t = 1 − τ, as low τ means dim and a CDF that rises early), and z = ln t/(1 − t). For every map
@@ -34,7 +34,14 @@ from torch import Tensor, nn
 from gcesbi.errors import InputError
 from gcesbi.networks.layers import quiet_linear
 
-__all__ = ["QuantileHead", "QuantileOutput", "ShareQuantileHead", "append_one", "ramp_basis"]
+__all__ = [
+    "QuantileHead",
+    "QuantileOutput",
+    "ShareQuantileHead",
+    "SharesQuantileHead",
+    "append_one",
+    "ramp_basis",
+]
 
 _KNOT_LEVELS = (0.005, 0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975, 0.995)
 _LN2 = math.log(2)
@@ -129,26 +136,41 @@ class QuantileHead(_QuantileFunctions):
         return append_one(torch.sigmoid(self.logits(output, level)))
 
 
-class ShareQuantileHead(_QuantileFunctions):
-    """Features (n, n_features) to the quantile function of a share, a number in [0, 1]: 1 / (1 + exp(−g(t))).
+class SharesQuantileHead(_QuantileFunctions):
+    """Features (n, n_features) to the quantile functions of shares, numbers in [0, 1]: 1 / (1 + exp(−g(t))).
 
-    With a single value property 2 is all that is left: quantiles do not cross.
+    Shares are independent of each other: property 2 is all that is left, quantiles do not cross.
     """
 
+    def __init__(self, n_features: int, n_share: int, base: float = 0.0) -> None:
+        super().__init__(n_features, (n_share, 1), torch.full((n_share, 1), base))
+
+    def set_prior(self, share: Tensor) -> None:
+        """Let zero features answer the quantiles of training labels (n, n_share)."""
+        self._set_prior(share[..., None])
+
+    def logits(self, output: QuantileOutput, level: Tensor) -> Tensor:
+        """Log odds (n, n_level, n_share) at levels t, (n_level,) or (n, n_level)."""
+        return self._curves(output, level)[..., 0]
+
+    def share(self, output: QuantileOutput, level: Tensor) -> Tensor:
+        """Shares (n, n_level, n_share) at levels t, (n_level,) or (n, n_level)."""
+        return torch.sigmoid(self.logits(output, level))
+
+
+class ShareQuantileHead(SharesQuantileHead):
+    """Features (n, n_features) to the quantile function of one share."""
+
     def __init__(self, n_features: int) -> None:
-        super().__init__(n_features, (1, 1), torch.full((1, 1), -4.0))  # stored weights have these axes
+        super().__init__(n_features, 1, -4.0)
 
     def set_prior(self, share: Tensor) -> None:
         """Let zero features answer the quantiles of training labels (n,)."""
-        self._set_prior(share[:, None, None])
+        super().set_prior(share[:, None])
 
     def logits(self, output: QuantileOutput, level: Tensor) -> Tensor:
         """Log odds (n, n_level) of the share at levels t, (n_level,) or (n, n_level)."""
-        return self._curves(output, level)[:, :, 0, 0]
-
-    def share(self, output: QuantileOutput, level: Tensor) -> Tensor:
-        """The share (n, n_level) at levels t, (n_level,) or (n, n_level)."""
-        return torch.sigmoid(self.logits(output, level))
+        return super().logits(output, level)[..., 0]
 
 
 def append_one(cdf: Tensor) -> Tensor:
