@@ -49,7 +49,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "scd_mean": Quantity(("point_source",), "log10 photons / cm² / s", "mean of log10 F under the SCD histogram"),
     "scd_width": Quantity(("point_source",), "dex", "standard deviation of log10 F under the SCD histogram"),
     "n_sources": Quantity(("point_source",), "", "number of sources in the region, from the SCD histogram"),
-    "poisson_fraction": Quantity((), "", "share of the excess that is exactly Poisson emission"),
+    "poisson_fraction": Quantity((), "", "share of the subject's flux that is exactly Poisson emission"),
 }
 
 
@@ -67,12 +67,18 @@ class Coordinates:
         Names of the point-source templates.
     flux_bin : tuple of float
         Bin centres, log10 of photons / cm² / s.
+    shape : tuple of str
+        Names of parameters that change a template's shape on the sky; posteriors answer them as numbers by name.
+    subject : str
+        The template that ``poisson_fraction`` is about.
     """
 
     template: tuple[str, ...]
     energy: tuple[float, ...]
     point_source: tuple[str, ...]
     flux_bin: tuple[float, ...]
+    shape: tuple[str, ...] = ()
+    subject: str = ""
 
 
 def check_levels(levels: ArrayLike) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.analysis.folder import RunFolder
-from gcesbi.analysis.infer import load_networks
+from gcesbi.analysis.infer import load_networks, load_shapes
 from gcesbi.errors import InputError
 from gcesbi.estimators.images import ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.estimators.store import add_notes
@@ -26,7 +26,8 @@ def evaluate(run: RunFolder) -> Evaluation:
     model, seed = run.model, run.settings.seed
     test = run.store.read(0, run.settings.simulation.n_test)
     spectra, source_counts = load_networks(run)
-    evaluation = evaluate_networks(model, test, spectra, source_counts, _prior_labels(run), seed=seed)
+    prior, shapes = _prior_labels(run), load_shapes(run)
+    evaluation = evaluate_networks(model, test, spectra, source_counts, prior, shapes=shapes, seed=seed)
     with suppress(InputError):  # the answer comes first where nothing can be written
         for kind, figures in evaluation.to_dict().items():
             add_notes(run.weights(kind), {"validation": figures})

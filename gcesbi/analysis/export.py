@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.gate import calibrate_gate
-from gcesbi.analysis.infer import load_networks
+from gcesbi.analysis.infer import load_networks, load_shapes
 from gcesbi.analysis.kept_sky import KEPT_MAPS
 from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 from gcesbi.estimators.store import read_notes, save_estimator
@@ -37,11 +37,14 @@ def export(run: RunFolder, folder: str | Path, workers: int = 1, progress: bool 
     """
     networks = load_networks(run)
     small = RunFolder.create(folder, run.settings, run.model)
-    for network in networks:
+    shapes = load_shapes(run)
+    for network in networks if shapes is None else (*networks, shapes):
         notes = {name: each for name, each in read_notes(run.weights(network.kind)).items() if name != "validation"}
         save_estimator(network, small.weights(network.kind), notes, model=run.model, half=True)
     held_out = run.store.read(0, run.settings.simulation.n_test)
-    evaluation = evaluate_networks(run.model, held_out, *load_networks(small), details=False, seed=run.settings.seed)
+    evaluation = evaluate_networks(
+        run.model, held_out, *load_networks(small), shapes=load_shapes(small), details=False, seed=run.settings.seed
+    )
     small.write_json("validation.json", evaluation.to_dict())
     train_poisson_fraction(small, workers=workers, progress=progress)
     calibrate_gate(small, workers=workers, progress=progress)

@@ -22,7 +22,7 @@ from gcesbi.simulation import SkyModel
 from gcesbi.simulation.matching import SAME_EXPOSURE
 from gcesbi.sky import Observation
 
-__all__ = ["counts_at_exposure", "infer", "load_networks"]
+__all__ = ["counts_at_exposure", "infer", "load_networks", "load_shapes"]
 
 
 def load_networks(run: RunFolder) -> tuple[SpectralEstimator, SourceCountEstimator]:
@@ -37,6 +37,13 @@ def load_networks(run: RunFolder) -> tuple[SpectralEstimator, SourceCountEstimat
         run.network(SpectralEstimator.kind, SpectralEstimator),
         run.network(SourceCountEstimator.kind, SourceCountEstimator),
     )
+
+
+def load_shapes(run: RunFolder) -> ShapeEstimator | None:
+    """The run's trained network for shapes of templates that float; None if it has none."""
+    if not run.weights(ShapeEstimator.kind).is_file():
+        return None
+    return run.network(ShapeEstimator.kind, ShapeEstimator)
 
 
 def infer(run: RunFolder, observation: Observation, *, force: bool = False) -> JointPosterior:
@@ -72,8 +79,7 @@ def infer(run: RunFolder, observation: Observation, *, force: bool = False) -> J
     low, flux, high = spectral.quantiles("flux", [0.16, 0.5, 0.84])[:, rows]
     counts = SourceCountPosterior(source_counts, seen, model.coordinates, flux, template_flux_error=(high - low) / 2)
     parts: list[Posterior] = [spectral, counts]
-    if run.weights(ShapeEstimator.kind).is_file():
-        shapes = run.network(ShapeEstimator.kind, ShapeEstimator)
+    if (shapes := load_shapes(run)) is not None:
         parts.append(ShapePosterior(shapes, seen, model.coordinates))
     path = run.weights("poisson_fraction")
     if path.is_file():

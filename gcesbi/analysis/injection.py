@@ -19,7 +19,7 @@ from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms, poiss
 from gcesbi.errors import InputError
 from gcesbi.evaluation.injection import Injection
 from gcesbi.evaluation.predictions import TAUS, true_cdf
-from gcesbi.simulation import SkyModel
+from gcesbi.simulation import Simulator, SkyModel
 from gcesbi.sky import Observation
 
 __all__ = ["inject", "poisson_excess"]
@@ -34,7 +34,7 @@ def inject(
     observation: Observation,
     fluxes: Sequence[float],
     *,
-    template: str = "gce",
+    template: str | None = None,
     xi: float = -10.0,
     omega2: float = 0.1,
     a: float = 0.0,
@@ -52,7 +52,7 @@ def inject(
     fluxes : sequence of float, photons / cm² / s
         Mean flux of the population inside the region.
     template : str
-        Where its sources lie.
+        Where its sources lie; the sky's subject by default.
     xi, omega2, a : float
         Of the skew normal dN/dlog₁₀F. Its spectrum is the middle of the prior.
     n_repeat : int
@@ -64,9 +64,12 @@ def inject(
         How it is sampled; the run's own settings by default.
     """
     model = run.model
+    template = model.subject if template is None else template
     grid = _checked_grid(model, observation, fluxes, template, n_repeat, n_nptf)
-    theta = np.repeat(_population_alone(model, template, xi, omega2, a, grid), n_repeat, axis=0)
-    drawn = run.simulator.draw(theta, np.random.default_rng(purpose_seed(run, Purpose.injected)))
+    population = {"xi": xi, "omega2": omega2, "a": a, "flux": (0.0, 2 * float(grid.max()))}
+    injected = SkyModel.build(model.composition.alone(template, population), model.maps).like(model)
+    theta = np.repeat(_middle(injected, f"{template}_flux", grid), n_repeat, axis=0)
+    drawn = Simulator(injected).draw(theta, np.random.default_rng(purpose_seed(run, Purpose.injected)))
     maps = np.concatenate([observation.counts[None], observation.counts + drawn.counts.astype(np.int64)])
     shape = (len(grid), n_repeat)
     row, j = model.names.index(template), model.point_sources.index(template)
@@ -83,11 +86,11 @@ def inject(
     curves = source_counts.quantiles(maps, [0.5])[0, 1:, j]
     return Injection(
         template,
-        drawn.flux[:, row].sum(axis=-1).reshape(shape),
+        drawn.flux[:, 0].sum(axis=-1).reshape(shape),
         recovered,
         before,
         curves.reshape(*shape, -1),
-        true_cdf(drawn.scd[:, j]).reshape(*shape, -1),
+        true_cdf(drawn.scd[:, 0]).reshape(*shape, -1),
     )
 
 
@@ -134,24 +137,18 @@ def _nptf_flux(
     return np.array(found)
 
 
-def _population_alone(model: SkyModel, template: str, xi: float, omega2: float, a: float, flux: Array) -> Array:
-    """Parameters (n, n_parameter) of a sky that holds one population of a template and nothing else."""
+def _middle(model: SkyModel, name: str, values: Array) -> Array:
+    """Parameters (n, n_parameter): the middle of the prior, but for one that has these values (n,)."""
     prior = model.prior()
-    theta = np.tile(prior.mean.numpy().astype(np.float64), (len(flux), 1))
-    for i, name in enumerate(prior.names):
-        if name.endswith(("_norm", "_flux", "_poisson_share")):
-            theta[:, i] = 0.0
-    first = template if f"{template}_xi" in prior.names else f"{template}1"
-    for key, value in (("xi", xi), ("omega2", omega2), ("a", a), ("flux", flux)):
-        theta[:, prior.names.index(f"{first}_{key}")] = value
+    theta = np.tile([marginal.moments[0] for marginal in prior.marginals], (len(values), 1))
+    theta[:, prior.names.index(name)] = values
     return theta
 
 
 def poisson_excess(run: RunFolder, observation: Observation, n_maps: int = 100) -> Array:
     """Median over maps of every predicted CDF quantile where all emission is exactly Poisson.
 
-    Maps are drawn from the best Poisson fit to the observation, the excess and the disk as smooth as its other
-    templates.
+    Maps are drawn from the best Poisson fit to the observation, point sources as smooth as its other templates.
 
     Returns
     -------

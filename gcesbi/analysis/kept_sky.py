@@ -4,8 +4,6 @@ A composed sky lies there as ``sky.toml``, with its arrays beside it, so that a 
 file that it was made from is changed. Files of maps that it names stay where they are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.resources import files

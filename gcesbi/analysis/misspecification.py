@@ -6,7 +6,7 @@ from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.gate import calibrate_gate, stored_gate
 from gcesbi.analysis.infer import load_networks
 from gcesbi.analysis.seeds import Purpose, purpose_seed
-from gcesbi.analysis.variations import Skies, models_of_variations
+from gcesbi.analysis.variations import Skies, models_to_try
 from gcesbi.evaluation.compare import compare_networks
 from gcesbi.evaluation.matched_maps import at_composition
 from gcesbi.evaluation.misspecified_maps import MisspecificationResult
@@ -45,7 +45,7 @@ def evaluate_misspecified(
     twin : RunFolder, optional
         A run of the same sky with other networks, compared with the first on the same maps.
     """
-    others = models_of_variations(run, skies)
+    others = models_to_try(run, skies)
     gate = stored_gate(run) or calibrate_gate(run, workers=workers, progress=progress)
     networks = load_networks(run)
     second = None if twin is None else load_networks(twin)

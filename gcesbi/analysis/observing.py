@@ -1,7 +1,5 @@
 """A map for a sky: read whole, and cut to the pixels that the sky is analysed in."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

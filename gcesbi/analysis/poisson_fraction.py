@@ -1,4 +1,4 @@
-"""Train the network for the Poisson fraction of the excess behind a run's source-count network."""
+"""Train the network for the Poisson fraction of the subject behind a run's source-count network."""
 
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.seeds import Purpose, purpose_seed
@@ -13,7 +13,7 @@ __all__ = ["train_poisson_fraction"]
 def train_poisson_fraction(
     run: RunFolder, n_maps: int = 16_384, workers: int = 1, progress: bool = False
 ) -> PoissonFractionHistory:
-    """Train the network that says how much of the excess may be Poisson, behind the run's source-count network.
+    """Train the network that says how much of the subject may be Poisson, behind the run's source-count network.
 
     Maps of known Poisson share are drawn from the variation of the run's model that has such a share, by the run's
     seed; see :mod:`gcesbi.estimators.poisson_fraction`.
@@ -34,7 +34,7 @@ def train_poisson_fraction(
     drawn = draw_poisson_shares(simulator, source_counts, n_maps, seed, workers, progress)
     network = PoissonFraction(
         run.model.bins.centres,
-        simulator.model.point_sources[simulator.model.poissonian[0]],
+        simulator.model.subject,
         source_counts=network_digest(source_counts),
         seed=run.settings.seed,
     )

@@ -104,7 +104,7 @@ def poisson_fraction(
     workers: Workers = CORES,
     quiet: Quiet = False,
 ) -> None:
-    """Train the network that says how much of the excess may be Poisson emission; `infer` then asks it too."""
+    """Train the network that says how much of the sky's subject may be Poisson emission; `infer` then asks it too."""
     from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 
     history = train_poisson_fraction(opened(run, quiet)[0], n, workers, progress=not quiet)

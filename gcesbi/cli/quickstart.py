@@ -67,7 +67,7 @@ def quickstart(
     with timer.step("Judge them on held-out maps"):
         evaluation = evaluate_step.evaluate(run)
     posteriors, fit, nptf = answers(run, observation, timer.step, progress)
-    plain = settings.model_dump(mode="json")
+    plain = run.read_json("run.json")["settings"]
     result = QuickstartResult(run.model, plain, observation, truth, posteriors, fit, nptf, evaluation, histories)
     with timer.step("Write the report"):
         _write(run, result, timer)

@@ -110,7 +110,7 @@ def misspecification(
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Judge a run on misspecified maps: interstellar models, a thick disk, an NFW of slope 1.
+    """Judge a run on maps of other skies: the variations of the library's own, or those that a composed one states.
 
     With an observation, the run's own if it has one, every template of the maps is as bright as on it; the gate is
     asked about it too.
@@ -136,7 +136,9 @@ def inject(
     flux: Annotated[
         list[float] | None, typer.Option(help="Flux to inject, photons / cm² / s; four by default. Repeatable.")
     ] = None,
-    template: Annotated[str, typer.Option(help="Where the sources lie.")] = "gce",
+    template: Annotated[
+        str | None, typer.Option(help="Where the sources lie; the sky's subject by default.", show_default=False)
+    ] = None,
     xi: Annotated[float, typer.Option(help="Location of the skew normal dN/dlog F, log₁₀ of flux.")] = -10.0,
     omega2: Annotated[float, typer.Option(help="Its squared width.", min=0.0)] = 0.1,
     skew: Annotated[float, typer.Option(help="Its skewness.")] = 0.0,

@@ -118,7 +118,7 @@ class PoissonFraction(Trainable):
     dimmest: Tensor
 
     def __init__(
-        self, log_flux: ArrayLike, name: str = "gce", *, source_counts: str = "", n_hidden: int = 64, seed: int = 0
+        self, log_flux: ArrayLike, name: str, *, source_counts: str = "", n_hidden: int = 64, seed: int = 0
     ) -> None:
         super().__init__()
         self.log_flux = np.asarray(log_flux, dtype=np.float64)

@@ -34,10 +34,10 @@ class PoissonShares:
 
 
 def poisson_share(model: SkyModel, drawn: Simulations) -> NDArray[np.float64]:
-    """Poisson flux of the first template that has such a share, over its whole flux in the map: (n,), in [0, 1]."""
-    if not model.poissonian:
-        raise InputError("model: has no template with a Poisson share; see SkyModel.with_poisson_share")
-    place = model.poissonian[0]
+    """Poisson flux of the subject, over its whole flux in the map: (n,), in [0, 1]."""
+    place = model.point_sources.index(model.subject) if model.subject in model.point_sources else -1
+    if place not in model.poissonian:
+        raise InputError("model: its subject has no Poisson share; see SkyModel.with_poisson_share")
     row = model.names.index(model.point_sources[place])
     poisson, flux = model.emission(drawn.theta).poisson[:, place], drawn.flux[:, row].sum(axis=1)
     return np.clip(np.divide(poisson, flux, out=np.ones_like(flux), where=flux > 0), 0, 1)
@@ -63,7 +63,7 @@ def draw_poisson_shares(
         See :meth:`gcesbi.Simulator.sample`.
     """
     model = simulator.model
-    template = list(source_counts.names).index(model.point_sources[model.poissonian[0]])
+    template = list(source_counts.names).index(model.subject)
     simulator.prepare()
     cdf, share = [], []
     with tqdm(total=n, desc="maps of known Poisson share", unit="map", disable=not progress) as bar:

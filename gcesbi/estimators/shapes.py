@@ -6,8 +6,6 @@ the pinball loss with many levels per map and step, as are source counts (:mod:`
 Every parameter is answered by itself: no correlation may be read from samples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -3,12 +3,12 @@
 Truths are the maps' labels, flux fractions by template and energy bin, and CDFs of the source-count distributions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.estimators import SourceCountEstimator, SpectralEstimator
+from gcesbi.estimators import ShapeEstimator, SourceCountEstimator, SpectralEstimator, true_shapes
 from gcesbi.evaluation.details import Details, details_of
 from gcesbi.evaluation.predictions import TAUS, Predictions, SourceCounts
 from gcesbi.simulation import Simulations, SkyModel
@@ -49,20 +49,25 @@ class Evaluation:
     source_counts : dict of str to SourceCountEvaluation
         By point-source template.
     details : Details, optional
+    shapes : dict of str to CalibrationReport
+        By shape parameter; empty where no template floats.
     """
 
     spectra: dict[str, CalibrationReport]
     source_counts: dict[str, SourceCountEvaluation]
     details: Details | None = None
+    shapes: dict[str, CalibrationReport] = field(default_factory=dict)
 
     @property
     def reports(self) -> tuple[CalibrationReport, ...]:
-        """All reports, spectra first."""
-        return (*self.spectra.values(), *(found.report for found in self.source_counts.values()))
+        """All reports, spectra first, shapes last."""
+        counts = (found.report for found in self.source_counts.values())
+        return (*self.spectra.values(), *counts, *self.shapes.values())
 
     def to_dict(self) -> dict[str, object]:
         """The headline figures as plain numbers; the details by their own method."""
-        return {
+        shapes = {name: report.to_dict() for name, report in self.shapes.items()}
+        return ({"shapes": shapes} if shapes else {}) | {
             "spectra": {name: report.to_dict() for name, report in self.spectra.items()},
             "source_counts": {
                 name: {
@@ -84,10 +89,11 @@ def evaluate_networks(
     source_counts: SourceCountEstimator,
     prior: Simulations | None = None,
     *,
+    shapes: ShapeEstimator | None = None,
     details: bool = True,
     seed: int = 0,
 ) -> Evaluation:
-    """Judge both networks on maps of known truth.
+    """Judge both networks on maps of known truth, and that of shapes if there is one.
 
     Parameters
     ----------
@@ -96,6 +102,8 @@ def evaluate_networks(
     maps : Simulations
     prior : Simulations, optional
         Other maps, whose labels stand for the prior; their counts are not looked at.
+    shapes : ShapeEstimator, optional
+        Judged where the maps have its parameters, those of the model.
     details : bool
         Measure all, not only the headline figures.
     seed : int
@@ -111,7 +119,20 @@ def evaluate_networks(
             name: _judge(maps.scd[:, j], known.source_counts[j], seed) for j, name in enumerate(model.point_sources)
         },
         details=details_of(known, prior, seed) if details else None,
+        shapes={} if shapes is None else _judge_shapes(model, maps, shapes, seed),
     )
+
+
+def _judge_shapes(
+    model: SkyModel, maps: Simulations, network: ShapeEstimator, seed: int
+) -> dict[str, CalibrationReport]:
+    truth, curves = true_shapes(model, maps), network.quantiles(maps.counts, TAUS)
+    return {
+        name: CalibrationReport.from_quantiles(
+            truth[:, i, None], curves[..., i, None], TAUS, name, cdf=False, seed=seed
+        )
+        for i, name in enumerate(network.names)
+    }
 
 
 def _judge(pdf: Array, counts: SourceCounts, seed: int) -> SourceCountEvaluation:

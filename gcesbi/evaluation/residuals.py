@@ -66,7 +66,9 @@ def _statistics(counts: NDArray[np.integer], means: Array, model: SkyModel) -> A
     rest = np.minimum(rest, BRIGHT * np.sqrt(mu))
     columns += [np.log(_cell_power(rest, mu, model.region, width)) for width in _CELLS]
     glon, glat = model.region.glon_glat()
-    columns += [_asymmetry(rest, mu, side) for side in (np.sign(glat), np.sign(glon))]
+    middle = model.composition.region.centre
+    beside = (glon - middle[0] + 180) % 360 - 180
+    columns += [_asymmetry(rest, mu, side) for side in (np.sign(glat - middle[1]), np.sign(beside))]
     return np.stack(columns, axis=1)
 
 

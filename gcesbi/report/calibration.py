@@ -44,19 +44,33 @@ def calibration_section(evaluation: Evaluation) -> Section:
     """Coverage, sharpness and distance on held-out maps."""
     counts = {f"source counts: {name}": found.report for name, found in evaluation.source_counts.items()}
     spectra = {f"spectrum: {name}": report for name, report in evaluation.spectra.items()}
+    shapes = {f"shape: {name}": report for name, report in evaluation.shapes.items()}
     return Section(
         "Calibration on held-out maps",
         f"{evaluation.reports[0].n_map} maps drawn from the model and kept from training. Coverage is pointwise: the "
         "share of (map, bin) pairs inside the interval, not of whole curves.",
         (
-            _calibration_table({**counts, **spectra}),
+            _calibration_table({**counts, **spectra, **shapes}),
             *_coverage_figures(counts),
             FigureBlock(
                 plots.coverage_curves({name: report.curve for name, report in spectra.items()}),
                 "Measured coverage of the spectral intervals against their nominal level, with bands.",
                 "As the first figure, for the share of every template in every energy bin.",
             ),
+            *_shape_figures(shapes),
             *_distance_blocks(evaluation),
+        ),
+    )
+
+
+def _shape_figures(reports: Mapping[str, CalibrationReport]) -> tuple[FigureBlock, ...]:
+    if not reports:
+        return ()
+    return (
+        FigureBlock(
+            plots.coverage_curves({name: report.curve for name, report in reports.items()}),
+            "Measured coverage of the intervals of shape parameters against their nominal level, with bands.",
+            "As the first figure, for what floats in templates.",
         ),
     )
 

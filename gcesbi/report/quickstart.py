@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gcesbi import plots
 from gcesbi.baselines import NptfPosterior, PoissonFitResult
-from gcesbi.estimators import TrainingHistory
+from gcesbi.estimators import TrainingHistory, true_shapes
 from gcesbi.evaluation.networks import Evaluation
 from gcesbi.posterior import QUANTITIES, Posterior
 from gcesbi.report.calibration import calibration_mood, calibration_section, calibration_verdict, training_section
@@ -57,7 +58,8 @@ class QuickstartResult:
     @cached_property
     def table(self) -> TableBlock:
         """All methods side by side."""
-        return comparison_table(self.posteriors, self.model.bins, self.truth)
+        shapes = () if self.truth is None else true_shapes(self.model, self.truth)[0].tolist()
+        return comparison_table(self.posteriors, self.model.bins, self.truth, shapes)
 
     def results(self, seconds: Mapping[str, float]) -> dict[str, Any]:
         """All numbers, for JSON; `seconds` of every step."""
@@ -85,9 +87,9 @@ class QuickstartResult:
         networks = self.posteriors["networks"]
         others = {name: each for name, each in self.posteriors.items() if name != "networks"}
         return Report(
-            title="What makes the Galactic Centre excess?",
-            subtitle=_subtitle(self.settings, self.truth),
-            verdict=f"{_finding(networks)} {calibration_verdict(evaluation)}",
+            title=f"What is {plots.label(model.subject)} made of?",
+            subtitle=_subtitle(model, self.settings, self.truth),
+            verdict=f"{_finding(model.subject, networks)} {calibration_verdict(evaluation)}",
             mood=calibration_mood(evaluation),
             summary=self.table,
             sections=(
@@ -102,25 +104,31 @@ class QuickstartResult:
         )
 
 
-def _finding(networks: Posterior) -> str:
-    row = networks.coordinates.template.index("gce")
+def _finding(subject: str, networks: Posterior) -> str:
+    row = networks.coordinates.template.index(subject)
     low, median, high = 100 * networks.quantiles("flux_fraction", [0.16, 0.5, 0.84])[:, row]
-    return f"The excess makes {median:.1f} % ({low:.1f} to {high:.1f}) of the flux, by the networks."
+    return f"Of the flux, {median:.1f} % ({low:.1f} to {high:.1f}) is {plots.label(subject)}, by the networks."
 
 
 def _summary(
     posterior: Posterior, templates: tuple[str, ...], sources: tuple[str, ...]
 ) -> dict[str, dict[str, dict[str, object]]]:
     """Median and 68 % interval of every named quantity, by template."""
-    by_axis = {"template": templates, "point_source": sources}
-    return {
+    by_axis, shape, summary = (
+        {"template": templates, "point_source": sources},
+        posterior.coordinates.shape,
+        posterior.summary(),
+    )
+    found = {
         name: {
             label: {key: np.asarray(values[key])[i].tolist() for key in ("low", "median", "high")}
             for i, label in enumerate(by_axis[QUANTITIES[name].axes[0]])
         }
-        for name, values in posterior.summary().items()
+        for name, values in summary.items()
         if name in QUANTITIES and QUANTITIES[name].axes
     }
+    shapes = {name: {key: each.tolist() for key, each in summary[name].items()} for name in shape if name in summary}
+    return found | ({"shape": shapes} if shapes else {})
 
 
 def _truth(truth: Simulations) -> dict[str, object]:
@@ -133,10 +141,9 @@ def _truth(truth: Simulations) -> dict[str, object]:
     }
 
 
-def _subtitle(settings: Mapping[str, Any], truth: Simulations | None) -> str:
-    sky = settings["sky"]
+def _subtitle(model: SkyModel, settings: Mapping[str, Any], truth: Simulations | None) -> str:
     what = "mock map drawn from the model" if truth is not None else "observed map"
-    return f"{what}, {sky['kind']} sky, nside {sky['nside']}, seed {settings['seed']}"
+    return f"{what}, {settings['sky']['kind']} sky, {model.region.n_pix} pixels, seed {settings['seed']}"
 
 
 def _how(

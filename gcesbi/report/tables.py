@@ -27,7 +27,7 @@ _FRACTION = "flux fraction of {} [%]"
 _BELOW = "{}: flux from sources below 1e{:.0f} [%]"
 _NUMBER = "{}: number of sources"
 _MOMENTS = {"scd_mean": "{}: mean of log₁₀ F", "scd_width": "{}: width of log₁₀ F"}
-_POISSON = ("Poisson share of the excess [%]", "Poisson share of the excess, 95 % upper limit [%]")
+_POISSON = ("Poisson share of {} [%]", "Poisson share of {}, 95 % upper limit [%]")
 
 
 def cumulative_at(cdf: NDArray[np.float64], bins: ScdBins, log_flux: Sequence[float]) -> NDArray[np.float64]:
@@ -38,9 +38,12 @@ def cumulative_at(cdf: NDArray[np.float64], bins: ScdBins, log_flux: Sequence[fl
 
 
 def comparison_table(
-    posteriors: Mapping[str, Posterior], bins: ScdBins, truth: Simulations | None = None
+    posteriors: Mapping[str, Posterior],
+    bins: ScdBins,
+    truth: Simulations | None = None,
+    true_shapes: Sequence[float] = (),
 ) -> TableBlock:
-    """One row a number, one column a method: flux fractions, SCD and number of sources, median and 68 % interval.
+    """One row a number, one column a method: flux fractions, shapes, SCDs, numbers of sources, with 68 % intervals.
 
     Parameters
     ----------
@@ -49,12 +52,15 @@ def comparison_table(
     bins : ScdBins
     truth : Simulations, optional
         Labels of a mock observation, a batch of one: a column of its own.
+    true_shapes : sequence of float
+        Its shape parameters, in the order of the coordinates.
     """
     coordinates = next(iter(posteriors.values())).coordinates
     columns = {name: _column(posterior, bins) for name, posterior in posteriors.items()}
     labels = _labels(coordinates, {label for column in columns.values() for label in column})
     if truth is not None:
-        columns = {"truth": _true_column(truth, coordinates, bins), **columns}
+        shapes = {name: _number(v, 3) for name, v in zip(coordinates.shape, true_shapes, strict=True)}
+        columns = {"truth": _true_column(truth, coordinates, bins) | shapes, **columns}
     rows = tuple((label, *(column.get(label, "–") for column in columns.values())) for label in labels)
     has_truth = "the truth of the mock map, and " if truth is not None else ""
     return TableBlock(
@@ -68,12 +74,16 @@ def comparison_table(
 
 def _labels(coordinates: Coordinates, known: set[str]) -> list[str]:
     """First column of the table; moments of SCDs and the Poisson share only if a method knows them."""
-    labels = [_FRACTION.format(name) for name in coordinates.template]
+    labels = [*(_FRACTION.format(name) for name in coordinates.template), *coordinates.shape]
     for source in coordinates.point_source:
         labels += [_BELOW.format(source, decade) for decade in DECADES]
         moments = (words.format(source) for words in _MOMENTS.values())
         labels += [_NUMBER.format(source), *(label for label in moments if label in known)]
-    return [*labels, *(label for label in _POISSON if label in known)]
+    return [*labels, *(label for label in _poisson_labels(coordinates) if label in known)]
+
+
+def _poisson_labels(coordinates: Coordinates) -> tuple[str, ...]:
+    return tuple(label.format(coordinates.subject) for label in _POISSON)
 
 
 def _column(posterior: Posterior, bins: ScdBins) -> dict[str, str]:
@@ -81,6 +91,8 @@ def _column(posterior: Posterior, bins: ScdBins) -> dict[str, str]:
     coordinates = posterior.coordinates
     template, source = coordinates.template, coordinates.point_source
     cells = _cells(posterior, "flux_fraction", [_FRACTION.format(name) for name in template], 100)
+    for name in set(coordinates.shape) & set(posterior.names):
+        cells[name] = _interval(posterior.quantiles(name, _LEVELS), 3)
     if "scd_cdf" in posterior.names:
         curves = cumulative_at(posterior.quantiles("scd_cdf", _LEVELS), bins, DECADES)
         for j, name in enumerate(source):
@@ -91,7 +103,9 @@ def _column(posterior: Posterior, bins: ScdBins) -> dict[str, str]:
         cells |= _cells(posterior, quantity, [words.format(name) for name in source], 1, 2)
     if "poisson_fraction" in posterior.names:
         values = 100 * posterior.quantiles("poisson_fraction", [*_LEVELS, 0.95])
-        cells |= dict(zip(_POISSON, (_interval(values[:3]), _number(float(values[3]))), strict=True))
+        cells |= dict(
+            zip(_poisson_labels(coordinates), (_interval(values[:3]), _number(float(values[3]))), strict=True)
+        )
     return cells
 
 
@@ -130,6 +144,16 @@ def posterior_figures(posterior: Posterior, levels: Sequence[float] = FIGURE_LEV
         }
         for name in posterior.names
         if name in QUANTITIES
+    }
+    quantities |= {
+        name: {
+            "meaning": "shape of a template",
+            "unit": "",
+            "axes": {},
+            "quantiles": posterior.quantiles(name, levels).tolist(),
+        }
+        for name in coordinates.shape
+        if name in posterior.names
     }
     return {"version": version("gcesbi"), "method": posterior.method, "levels": list(levels), "quantities": quantities}
 

@@ -183,6 +183,20 @@ class Composition(Statement):
         """The sky whose subject has a share U[0, 1] that is exactly Poisson."""
         return self.change(self.subject_name, poisson_share=flat_share())
 
+    def alone(self, name: str, population: Mapping[str, Any]) -> Composition:
+        """The sky that holds nothing but one population of sources at the places of a component, with its spectrum.
+
+        Raises
+        ------
+        InputError
+            If there are no such point sources.
+        """
+        sources = {each.name: each for each in self.components if isinstance(each, PointSources)}
+        if name not in sources:
+            raise InputError(f"template: must be one of {', '.join(sources)}, got {name!r}")
+        own = PointSources(**{**dict(sources[name]), "populations": (population,), "poisson_share": None})
+        return self.replace(components=(own,), subject=name, variations=())
+
     def composition(self) -> Composition:
         """Itself: see :class:`gcesbi.simulation.sky_settings.SkySettings`."""
         return self

@@ -333,7 +333,8 @@ class SkyModel(SkyArrays):
         model = self if self.region == other.region else self.with_region(other.region)
         if other.exposure_ratio is not None:
             model = model.with_exposure_ratio(other.exposure_ratio)
-        return model.at(**other.known_shapes) if other.known_shapes else model
+        shapes = {name: value for name, value in other.known_shapes.items() if name in model.parameters.shapes}
+        return model.at(**shapes) if shapes else model
 
     def for_observation(self, observation: Observation) -> SkyModel:
         """The same sky, analysed in the region of an observation and, where it differs by more than 2 %, its exposure.

@@ -67,6 +67,16 @@ class SkyArrays(EnergyBins):
         """Names of the point-source templates."""
         return tuple(t.name for t in self.point_source_templates)
 
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """Names of the parameters that change a template's shape on the sky."""
+        return tuple(f"{t.name}_{key}" for t in (*self.diffuse, *self.point_source_templates) for key in t.basis.names)
+
+    @property
+    def subject(self) -> str:
+        """The component that questions are about, where it is known."""
+        return ""
+
     @cached_property
     def inside(self) -> NDArray[np.int64]:
         """Positions of the region's pixels in the patch, (n_pix,)."""
@@ -123,7 +133,7 @@ class SkyArrays(EnergyBins):
     def coordinates(self) -> Coordinates:
         """Labels of the axes of a posterior's quantities."""
         energy, flux = tuple(self.energy.tolist()), tuple(self.bins.centres.tolist())
-        return Coordinates(self.names, energy, self.point_sources, flux)
+        return Coordinates(self.names, energy, self.point_sources, flux, self.shapes, self.subject)
 
     def flux(self, emission: Emission, source_flux: Array) -> Array:
         """Flux inside the region, (n, n_template, n_energy), where sources give `source_flux` (n, n_point_source)."""
