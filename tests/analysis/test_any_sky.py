@@ -1,22 +1,14 @@
 """Skies that nobody foresaw, composed in a few lines: every method follows without an edit."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from gcesbi.analysis.evaluate import evaluate
-from gcesbi.analysis.infer import infer
-from gcesbi.analysis.quickstart import answers
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.analysis.simulate import mock_observation
-from gcesbi.analysis.train import training_histories
-from gcesbi.baselines import NPTF
-from gcesbi.errors import InputError
-from gcesbi.report.validation import validation_report
 from gcesbi.simulation import Formula, Map, Mixture, PointSources, SkyModel, Smooth
 
 healpy = pytest.importorskip("healpy")
