@@ -13,7 +13,14 @@ from gcesbi.simulation.regions import HealpixRegion
 from gcesbi.simulation.sky_settings import SkySettings
 from gcesbi.sky import Observation
 
-__all__ = ["read_for"]
+__all__ = ["read_for", "read_whole"]
+
+
+def read_whole(sky: Composition, path: Path, **stated: Any) -> Observation:
+    """The map at `path`, all of it, at the resolution and within the energies of a sky: see :func:`read_for`."""
+    where, edges = sky.region, sky.energy_edges
+    nside = where.nside if isinstance(where, HealpixRegion) else None
+    return read_observation(path, None, None, nside=nside, **{"energy_range": (edges[0], edges[-1]), **stated})
 
 
 def read_for(sky: SkySettings | Composition, path: Path, **stated: Any) -> Observation:
@@ -32,13 +39,10 @@ def read_for(sky: SkySettings | Composition, path: Path, **stated: Any) -> Obser
     InputError
         If the map cannot be read, or was observed nowhere in the region.
     """
-    told = sky.composition()
-    where = told.region
-    nside = where.nside if isinstance(where, HealpixRegion) else None
+    where = sky.composition().region
     if not isinstance(sky, Composition):
-        return read_observation(path, where.radius, where.band, nside=nside, **stated)
-    edges = told.energy_edges
-    seen = read_observation(path, None, None, nside=nside, **{"energy_range": (edges[0], edges[-1]), **stated})
+        return read_observation(path, where.radius, where.band, nside=where.nside, **stated)
+    seen = read_whole(sky, path, **stated)
     _, region = where.place(0.0)
     if seen.region.frame != region.frame:
         raise InputError(

@@ -42,6 +42,7 @@ from gcesbi.cli.options import (
     stated,
 )
 from gcesbi.cli.process import CORES, set_threads
+from gcesbi.cli.sky import sky_app
 from gcesbi.cli.validate import validate_app
 from gcesbi.errors import InputError
 
@@ -116,6 +117,7 @@ app.command(epilog="Example: gcesbi export runs/default small/default")(export)
 app.command(epilog="Example: gcesbi fit poisson --observation data/fermi-573w --diffuse O --out runs/fit")(fit)
 app.add_typer(validate_app, name="validate")
 app.add_typer(images_app, name="images")
+app.add_typer(sky_app, name="sky")
 app.add_typer(data_app, name="data")
 
 
