@@ -40,7 +40,7 @@ def fit_nptf(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SamplingWarning)
         return fit.run(
-            settings.sampling(),
+            settings.sampling(fit.target.n_dim),
             seed=seed,
             max_seconds=settings.max_seconds or math.inf,
             checkpoint=checkpoint,

@@ -91,7 +91,7 @@ class NptfSettings(Section):
     )
     sampler: Literal["nested", "ensemble"] = "nested"
     max_seconds: float | None = Field(None, gt=0, description="when these are over, keep what there is")
-    n_walkers: int = Field(64, ge=36, multiple_of=2, description="of the ensemble")
+    n_walkers: int = Field(64, ge=36, multiple_of=2, description="of the ensemble; more where a fit needs them")
     n_steps: int = Field(1_500, ge=20, description="of the ensemble")
     n_live: int = Field(1_000, ge=20, description="live points of nested sampling")
     n_eff: int = Field(4_000, ge=20, description="effective posterior points wanted of nested sampling")
@@ -109,11 +109,11 @@ class NptfSettings(Section):
         """Priors of the fit."""
         return ModelPriors() if self.priors == "model" else NptfPriors()
 
-    def sampling(self) -> Sampler:
-        """Sampler of the fit."""
+    def sampling(self, n_dim: int = 0) -> Sampler:
+        """Sampler of a fit of `n_dim` parameters, for which an ensemble has enough walkers."""
         if self.sampler == "nested":
             return NestedSampling(n_live=self.n_live, n_eff=self.n_eff)
-        return Ensemble(n_walkers=self.n_walkers, n_steps=self.n_steps)
+        return Ensemble(n_walkers=max(self.n_walkers, 2 * n_dim + 2), n_steps=self.n_steps)
 
 
 class InterstellarSettings(Section):

@@ -41,7 +41,7 @@ def show(
         model = SkyModel.from_toml(file)
     with steps.step("Draw maps"):
         found = describe_sky(model, seed=seed)
-    console.print(repr(model))
+    typer.echo(repr(model))
     print_table(console, component_table(found), "Components")
     typer.echo(model.prior().describe())
     print_table(console, expectation_table(found), "At the prior's mean")

@@ -45,9 +45,9 @@ def sky_report(sky: DescribedSky, subtitle: str = "") -> Report:
     return Report(
         title="A composed sky",
         subtitle=subtitle,
-        verdict=f"{len(model.names)} components, {len(model.prior().names)} parameters; {sky.counts.sum():,.0f} photons "
-        f"expected in {model.region.n_pix:,} pixels and {model.n_energy} energy bins, {model.energy_edges[0]:g} to "
-        f"{model.energy_edges[-1]:g} GeV.",
+        verdict=f"{len(model.names)} components, {len(model.prior().names)} parameters; {sky.counts.sum():,.0f} "
+        f"photons expected in {model.region.n_pix:,} pixels and {model.n_energy} energy bins, "
+        f"{model.energy_edges[0]:g} to {model.energy_edges[-1]:g} GeV.",
         sections=(
             Section("Composition", "", (component_table(sky), expectation_table(sky))),
             Section("Priors", "", (prior_table(sky),)),

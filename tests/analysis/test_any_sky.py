@@ -15,7 +15,7 @@ healpy = pytest.importorskip("healpy")
 
 DIM = {"xi": (-12.0, -10.0), "flux": (0.0, 1e-7)}
 REGION = {"nside": 16, "radius": 20.0, "band": 2.0}
-BRIEF = 2e10  # cm² s: few photons, for which the NPTF is cheap
+BRIEF = 5e9  # cm² s: few photons, for which the NPTF is cheap
 STEPS = (
     "simulation.n_train=128",
     "simulation.n_test=128",

@@ -99,7 +99,7 @@ def test_the_command_prints_and_stores_everything(monkeypatch, capfd, run):
     for words in (
         "flux fraction of gce",
         "gce: number of sources",
-        "Poisson share of the excess, 95 % upper limit",
+        "Poisson share of gce, 95 % upper limit",
         "E² dN/dE [GeV / cm² / s]",
         "At 95 % confidence the Poisson share of gce is below",
     ):
@@ -128,7 +128,7 @@ def test_a_table_without_a_poisson_fraction_has_no_row_for_it(run, posterior):
     assert not [row for row in alone.rows if "Poisson" in row[0]]
     both = comparison_table({"spectra": spectra, "all": posterior}, bins)
     limit = 100 * posterior.quantiles("poisson_fraction", 0.95)[0]
-    assert both.rows[-1] == ("Poisson share of the excess, 95 % upper limit [%]", "–", f"{limit:.1f}")
+    assert both.rows[-1] == ("Poisson share of gce, 95 % upper limit [%]", "–", f"{limit:.1f}")
 
 
 COORDINATES = Coordinates(("a", "b"), (3.0, 9.0), ("b",), (-10.0, -9.0, -8.0))

@@ -368,11 +368,14 @@ def test_the_nptf_is_asked_about_the_first_populations_of_each_flux(run):
 
 
 def test_nothing_but_the_population_is_drawn(run):
-    theta = injection_steps._population_alone(run.model, "gce", -10.0, 0.1, 0.0, np.array([3e-7]))
-    drawn = Simulator(run.model).draw(theta, np.random.default_rng(0))
-    row = run.model.names.index("gce")
-    assert drawn.flux[0, row].sum() > 0
-    assert np.delete(drawn.flux[0], row, axis=0).sum() == 0
+    alone = run.model.composition.alone("disk", {"xi": -10.0, "omega2": 0.1, "a": 0.0, "flux": 3e-7})
+    assert [each.name for each in alone.components] == ["disk"]
+    model = SkyModel.build(alone, run.model.maps)
+    drawn = Simulator(model).sample(4, seed=0)
+    assert model.names == ("disk",)
+    np.testing.assert_allclose(drawn.flux.sum(axis=(1, 2)), 3e-7, rtol=0.5)
+    with pytest.raises(InputError, match="template: must be one of gce, disk, got 'pi'"):
+        run.model.composition.alone("pi", {})
 
 
 def test_a_poisson_sky_has_curves_for_every_level(run):

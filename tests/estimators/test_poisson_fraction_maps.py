@@ -44,7 +44,7 @@ def test_labels_are_poisson_flux_over_realised_flux(varied):
 
 def test_a_model_without_a_share_is_refused(model):
     drawn = Simulator(model).sample(2, seed=1)
-    with pytest.raises(InputError, match="model: has no template with a Poisson share"):
+    with pytest.raises(InputError, match="model: its subject has no Poisson share"):
         poisson_share(model, drawn)
 
 
