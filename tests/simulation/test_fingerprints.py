@@ -139,6 +139,7 @@ def cases(files):
                 "values": {"values": OTHER},
                 "order": {"order": "nested"},
                 "scale": {"scale": 2.0},
+                "bins": {"bins": (0, 1)},
                 "file": {"file": files["mask_two"], "values": None},
             },
         ),
