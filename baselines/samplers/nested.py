@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from gcesbi.baselines.samplers.ellipsoid import fast_ellipsoids
 from gcesbi.baselines.samplers.sampling import Diagnosis
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target
 from gcesbi.errors import InputError
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["NestedConvergence", "NestedSampling"]
 
 FloatArray = NDArray[np.float64]
+
+_NETWORK: dict[str, Any] = {"hidden_layer_sizes": (50, 20), "n_iter_no_change": 5, "tol": 1e-5}
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,10 @@ class NestedSampling:
     Parameters
     ----------
     n_live : int
-        Live points: more find more modes.
+        Live points, above which the next bound is drawn: more find more modes.
+    n_update : int
+        Points evaluated between two bounds, never fewer than `n_live`. A bound takes nautilus as long as some 1,000
+        evaluations: few bounds of many points are cheaper than many bounds of few.
     n_eff : int
         Effective posterior points wanted.
     n_networks : int
@@ -87,16 +93,18 @@ class NestedSampling:
         Evaluations between two checkpoints.
     """
 
-    n_live: int = 1000
+    n_live: int = 200
+    n_update: int = 1200
     n_eff: int = 4000
     n_networks: int = 1
     batch: int = 128
     slice_size: int = 5000
 
     def __post_init__(self) -> None:
-        for name, least in (("n_live", 20), ("n_eff", 20), ("n_networks", 0), ("batch", 1), ("slice_size", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name}: must be at least {least}, got {getattr(self, name)}")
+        least = {"n_live": 20, "n_update": 20, "n_eff": 20, "n_networks": 0, "batch": 1, "slice_size": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise InputError(f"{name}: must be at least {value}, got {getattr(self, name)}")
 
     def sample(self, target: Target, seed: int, limits: Limits | None = None) -> Sampled:
         """Draw from the posterior; ln Z with its error."""
@@ -110,12 +118,13 @@ class NestedSampling:
         with tqdm(disable=not limits.progress, desc="nested sampling", unit=" evaluations") as bar:
             while not finished and (limits.left > 0 or sampler.n_like == 0):
                 in_time = limits.left > 0  # one batch is evaluated even so
-                finished = sampler.run(
-                    n_eff=self.n_eff,
-                    n_like_max=sampler.n_like + (self.slice_size if in_time else self.batch),
-                    discard_exploration=True,
-                    timeout=limits.left if in_time else math.inf,
-                )
+                with fast_ellipsoids():
+                    finished = sampler.run(
+                        n_eff=self.n_eff,
+                        n_like_max=sampler.n_like + (self.slice_size if in_time else self.batch),
+                        discard_exploration=True,
+                        timeout=limits.left if in_time else math.inf,
+                    )
                 if path is not None:
                     _store(sampler, path, identity)
                 bar.update(int(sampler.n_like) - bar.n)
@@ -131,7 +140,9 @@ class NestedSampling:
                     target.finite,
                     n_dim=target.n_dim,
                     n_live=self.n_live,
+                    n_update=max(self.n_update, self.n_live),
                     n_networks=self.n_networks,
+                    neural_network_kwargs={"batch_size": min(500, self.n_live), **_NETWORK},
                     n_batch=self.batch,
                     vectorized=True,
                     seed=seed,

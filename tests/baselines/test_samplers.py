@@ -54,7 +54,7 @@ SIMPLE = Target(
 INSIDE = float(np.prod(erf([0.3 / 0.03 / 2**0.5, 0.3 / 0.03 / 2**0.5, 0.5 / 0.3 / 2**0.5])))
 TRUTH = float(np.log(np.prod(WIDTHS) * (2 * np.pi) ** 1.5 * INSIDE))
 FAST = {
-    "nested": NestedSampling(n_live=100, n_eff=600, n_networks=0, batch=50, slice_size=500),
+    "nested": NestedSampling(n_live=100, n_update=100, n_eff=600, n_networks=0, batch=50, slice_size=500),
     "ensemble": Ensemble(n_walkers=20, n_steps=400),
     "nuts": Nuts(n_samples=30, n_warmup=18, n_chains=2, max_depth=3),
 }
@@ -282,6 +282,7 @@ def test_impossible_points_do_no_harm():
     [
         (lambda: NestedSampling(n_live=3), "n_live: must be at least 20"),
         (lambda: NestedSampling(batch=0), "batch: must be at least 1"),
+        (lambda: NestedSampling(n_update=3), "n_update: must be at least 20"),
         (lambda: Ensemble(n_steps=2), "n_steps: must be at least 4"),
         (lambda: Ensemble(burn_in=1.0), "burn_in: must lie in"),
         (lambda: Ensemble(n_walkers=5).sample(TARGET, 1), "n_walkers: must be even and at least 8"),
