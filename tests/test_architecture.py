@@ -98,3 +98,23 @@ def test_a_module_defines_the_names_that_it_declares():
         for node in scope if not is_package else ():
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
                 assert set(ast.literal_eval(node.value)) <= stored, name
+
+
+def test_no_code_knows_the_name_of_a_component():
+    """Users name what shines; the presets' names stand in the presets alone, docstrings apart.
+
+    ``"disk"`` names a formula and an argument of ``SkyModel.from_folder`` too.
+    """
+    from gcesbi.simulation.sky_settings import NORM_RANGES
+
+    named = {"gce", "disk", *NORM_RANGES}
+    known = {("gcesbi.simulation.template_statements", "disk"), ("gcesbi.simulation.model", "disk")}
+    found = {
+        (name, node.value)
+        for name, (tree, _) in modules().items()
+        if room(name) in ("simulation", "estimators", "baselines", "validation", "report")
+        if name != "gcesbi.simulation.sky_settings" and ".image_" not in name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and node.value in named
+    }
+    assert found == known

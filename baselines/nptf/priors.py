@@ -113,8 +113,8 @@ class NptfPriors:
         return BrokenPowerLaws(self.n_break)
 
     def smooth(self, sky: NptfSky) -> tuple[str, ...]:
-        """All templates but the disk (``"disk"``), as is customary: smooth, it is not told from the diffuse ones."""
-        return tuple(name for name in sky.model.names if name != "disk")
+        """Those that are smooth by nature, and the subject."""
+        return _smooth_or_subject(sky)
 
     def parameters(self, sky: NptfSky, smooth: tuple[str, ...]) -> NptfParameters:
         """Norms of smooth templates; then brightness and shape of each point-source template."""
@@ -154,8 +154,8 @@ class ShapePriors:
         return self.scd
 
     def smooth(self, sky: NptfSky) -> tuple[str, ...]:
-        """All templates but the disk (``"disk"``), as is customary."""
-        return tuple(name for name in sky.model.names if name != "disk")
+        """Those that are smooth by nature, and the subject."""
+        return _smooth_or_subject(sky)
 
     def parameters(self, sky: NptfSky, smooth: tuple[str, ...]) -> NptfParameters:
         """Norms of smooth templates; then brightness and shape of each point-source template."""
@@ -225,6 +225,12 @@ def _population_labels(sky: NptfSky) -> list[tuple[str, str]]:
         if template.name in sky.point_sources:
             labels += [(template.name if n == 1 else f"{template.name}{i + 1}", template.name) for i in range(n)]
     return labels
+
+
+def _smooth_or_subject(sky: NptfSky) -> tuple[str, ...]:
+    """Of point sources, the subject alone may be smooth too, as is customary: a smooth disk looks like the gas."""
+    model = sky.model
+    return tuple(name for name in model.names if name not in model.point_sources or name == model.subject)
 
 
 def _parameters(
