@@ -17,7 +17,7 @@ from scipy.stats import beta
 
 from gcesbi.report.html import FigureBlock, Report, Section, write_report
 from gcesbi.validation import (
-    CalibrationReport,
+    Calibration,
     ConformalBand,
     adversarial_groups,
     conditional_mean,
@@ -67,7 +67,7 @@ def steps(truth, curves, labels):
     before = np.broadcast_to(prior[:, None], curves.shape)
     features = np.stack([width, curves[49].mean(axis=(1, 2)), curves[49, :, 0].mean(axis=1)], axis=1)
     return {
-        "coverage, dispersion, bias, CRPS, SEMD, EMD": lambda: CalibrationReport.from_quantiles(truth, curves, TAUS),
+        "coverage, dispersion, bias, CRPS, SEMD, EMD": lambda: Calibration.from_quantiles(truth, curves, TAUS),
         "coverage with atoms, open predictions": lambda: coverage_with_atoms(
             truth, curves, TAUS, ALPHAS, used=undecided(curves)
         ),
@@ -93,7 +93,7 @@ def page(truth, curves):
     """A page with as many figures as the validation page has."""
     from gcesbi import plots
 
-    reports = {f"template {j}": CalibrationReport.from_quantiles(truth[:, j], curves[:, :, j], TAUS) for j in (0, 1)}
+    reports = {f"template {j}": Calibration.from_quantiles(truth[:, j], curves[:, :, j], TAUS) for j in (0, 1)}
     used = within(truth, 1e-5)
     by_bin = curves_along(quantiles_covered(truth, curves, TAUS, ALPHAS), ALPHAS, -1, used)
     lines = {name: report.curve for name, report in reports.items()}

@@ -94,8 +94,8 @@ def main():
             row(label, name, n_map, seconds, loss, truth[:, j], found[label][:, :, j], np.random.default_rng(0))
     for j, name in enumerate(model.point_sources):
         for one, two in PAIRS:
-            curves = (found[each][:, :, j] for each in (one, two))
-            pair = Comparison.from_quantiles(truth[:, j], *curves, TAUS, cdf=True, seed=given.seed)
+            curves = {each: found[each][:, :, j] for each in (one, two)}
+            (pair,) = Comparison.of(truth[:, j], curves, TAUS, cdf=True, seed=given.seed).pairs
             print(f"{name}: skill of {two} against {one} {pair.skill}, widths {pair.width_ratio} of its")
 
 

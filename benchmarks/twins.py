@@ -66,7 +66,8 @@ def row(label, name, scd, curves, rng):
 
 
 def compared(name, scd, first, second, labels, seed):
-    found = Comparison.from_quantiles(true_cdf(scd), first, second, TAUS, labels, cdf=True, seed=seed)
+    curves = dict(zip(labels, (first, second), strict=True))
+    (found,) = Comparison.of(true_cdf(scd), curves, TAUS, cdf=True, seed=seed).pairs
     print(f"| {name} | {labels[1]} against {labels[0]} | {found.skill} | {found.width_ratio} | {found.correlation} |")
 
 

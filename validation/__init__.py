@@ -3,15 +3,18 @@
 >>> import numpy as np
 >>> rng, taus = np.random.default_rng(0), np.arange(1, 200) / 200
 >>> samples, truth = rng.normal(size=(1000, 300, 4)), rng.normal(size=(300, 4))
->>> report = CalibrationReport.from_quantiles(truth, np.quantile(samples, taus, axis=0), taus, cdf=False)
+>>> report = Calibration.from_quantiles(truth, np.quantile(samples, taus, axis=0), taus, cdf=False)
 >>> report.judgement
 'calibrated'
 """
 
+from importlib import import_module
+from typing import Any
+
 from .atoms import atom_bounds, coverage_with_atoms, pit_with_atoms, share_inside, undecided
 from .bootstrap import MIN_MAPS, binomial_band, bootstrap_band
-from .calibration import CalibrationReport
-from .comparison import Comparison, c2st, error_correlation, gaussian_quantiles
+from .calibration import Calibration
+from .comparison import Comparison, Pair, c2st, error_correlation, gaussian_quantiles
 from .conditional import ConditionalCalibration, Group, adversarial_groups, conditional_mean, groups_by
 from .coverage import (
     CalibrationCurve,
@@ -21,6 +24,7 @@ from .coverage import (
     curves_along,
     gaussian_coverage,
     gaussian_covered,
+    interval_coverage,
     quantiles_covered,
     within,
 )
@@ -42,6 +46,7 @@ from .simultaneous import SimultaneousCoverage, simultaneous_coverage
 
 __all__ = [
     "MIN_MAPS",
+    "Calibration",
     "CalibrationCurve",
     "CalibrationReport",
     "Comparison",
@@ -49,6 +54,7 @@ __all__ = [
     "ConformalBand",
     "Estimate",
     "Group",
+    "Pair",
     "PitHistogram",
     "SimultaneousCoverage",
     "adversarial_groups",
@@ -72,6 +78,7 @@ __all__ = [
     "gaussian_quantiles",
     "gaussian_sharpness",
     "groups_by",
+    "interval_coverage",
     "pdf_from_cdf",
     "pinball",
     "pit",
@@ -82,6 +89,7 @@ __all__ = [
     "prior_quantiles",
     "quantiles_covered",
     "rearrange",
+    "report",
     "semd",
     "share_inside",
     "sharpness",
@@ -92,3 +100,14 @@ __all__ = [
     "undecided",
     "within",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What makes tables, figures and pages of these measures: offered here, at home in the rooms above."""
+    if name in ("CalibrationReport", "report"):
+        return getattr(import_module("gcesbi.report.methods"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

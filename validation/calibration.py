@@ -3,7 +3,7 @@
 >>> import numpy as np
 >>> rng = np.random.default_rng(0)
 >>> mean, std = rng.normal(size=(500, 6)), np.ones((500, 6))
->>> report = CalibrationReport.from_gaussian(mean + rng.normal(size=mean.shape), mean, std, name="exact")
+>>> report = Calibration.from_gaussian(mean + rng.normal(size=mean.shape), mean, std, name="exact")
 >>> report.judgement
 'calibrated'
 """
@@ -32,14 +32,14 @@ from .coverage import (
 )
 from .distance import emd, pdf_from_cdf, semd
 from .estimate import Estimate
-from .levels import at_level
+from .levels import at_level, draw_quantiles
 from .pit import normal_scores, pit_bounds, rank_bounds
 from .scores import crps_from_quantiles, crps_from_samples, crps_gaussian
 from .sharpness import gaussian_sharpness, sharpness
 
 Mask = NDArray[np.bool_]
 
-__all__ = ["ALPHAS", "CalibrationReport", "plain"]
+__all__ = ["ALPHAS", "Calibration", "plain"]
 
 #: Nominal levels at which coverage is reported, as far as the quantile levels reach.
 ALPHAS = np.sort(np.append(np.arange(5, 100, 5) / 100, 0.68))
@@ -69,7 +69,7 @@ class _Pairs:
 
 
 @dataclass(frozen=True, eq=False)
-class CalibrationReport:
+class Calibration:
     """Calibration and sharpness of one method's predictions of one quantity.
 
     Parameters
@@ -129,7 +129,7 @@ class CalibrationReport:
         cdf: bool = True,
         epsilon: float = 1e-5,
         seed: int = 0,
-    ) -> CalibrationReport:
+    ) -> Calibration:
         """Judge quantile curves: truth (n_map, ..., n_bin), quantiles (n_tau, n_map, ..., n_bin).
 
         `cdf` says that they are CDFs of source-count distributions: pairs with truth outside (ε, 1 − ε) do not count in
@@ -152,7 +152,7 @@ class CalibrationReport:
     @classmethod
     def from_gaussian(
         cls, truth: ArrayLike, mean: ArrayLike, std: ArrayLike, name: str = "prediction", seed: int = 0
-    ) -> CalibrationReport:
+    ) -> Calibration:
         """Judge Gaussian predictions; truth, mean and std (n_map, ...), every pair counts."""
         z = z_score(truth, mean, std)
         pairs = _all_pairs(
@@ -167,9 +167,7 @@ class CalibrationReport:
         return cls._build(name, pairs, seed)
 
     @classmethod
-    def from_samples(
-        cls, truth: ArrayLike, samples: ArrayLike, name: str = "prediction", seed: int = 0
-    ) -> CalibrationReport:
+    def from_samples(cls, truth: ArrayLike, samples: ArrayLike, name: str = "prediction", seed: int = 0) -> Calibration:
         """Judge posterior samples (n_sample, n_map, ...) of quantities truth (n_map, ...), by the truths' ranks.
 
         Samples must be independent draws; ranks are then exact for any number of them, which quantiles are not.
@@ -177,7 +175,7 @@ class CalibrationReport:
         return cls._build(name, _sample_pairs(truth, samples), seed)
 
     @classmethod
-    def _build(cls, name: str, pairs: _Pairs, seed: int) -> CalibrationReport:
+    def _build(cls, name: str, pairs: _Pairs, seed: int) -> Calibration:
         used, judged = pairs.used, pairs.judged
         if not used.any():
             raise InputError("truth: no pair counts, every true CDF value is 0 or 1 within epsilon")
@@ -255,8 +253,7 @@ def _sample_pairs(truth: ArrayLike, samples: ArrayLike) -> _Pairs:
     low, high = rank_bounds(truth, samples)
     score, square = normal_scores(low, high)
     draws = np.asarray(samples, dtype=np.float64)
-    levels = np.array([0.025, 0.16, 0.84, 0.975])
-    outer = np.quantile(draws, levels, axis=0)
+    outer = draw_quantiles(draws, [0.025, 0.16, 0.84, 0.975])
     return _all_pairs(
         ALPHAS,
         share_inside(low, high, ALPHAS),

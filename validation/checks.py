@@ -9,6 +9,7 @@ __all__ = [
     "check_alphas",
     "check_cdfs",
     "check_curves",
+    "check_draws",
     "check_finite",
     "check_levels_within",
     "check_pair",
@@ -23,6 +24,8 @@ Array = NDArray[np.float64]
 CDF_TOLERANCE = 1e-3
 #: Slack in the order of quantile curves, relative to their largest value: rounding in single precision stays below.
 CROSSING_TOLERANCE = 1e-6
+#: What to do with values that are no CDFs.
+NO_CDFS = "; values that are no CDFs go to gcesbi.validation.interval_coverage, or with cdf=False"
 
 
 def check_finite(name: str, values: ArrayLike) -> Array:
@@ -70,13 +73,46 @@ def check_levels_within(levels: Array, taus: Array, name: str) -> None:
         )
 
 
+def check_draws(
+    truth: ArrayLike, draws: ArrayLike, name: str = "samples", first: str = "n_sample", n: int | None = None
+) -> tuple[Array, Array]:
+    """Truth (n_map, ...) and draws (n, n_map, ...) as finite arrays; `first` is what the first axis of draws counts.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not match: the message states the order of axes, and says so where one axis moved would do.
+    """
+    values, array = check_finite("truth", truth), check_finite(name, draws)
+    if values.ndim < 1:
+        raise InputError(f"truth: must have shape (n_map, ...), got {values.shape}")
+    if array.ndim == values.ndim + 1 and array.shape[1:] == values.shape and n in (None, len(array)):
+        return values, array
+    expected = f"({first if n is None else n}, {str(values.shape)[1:-1].rstrip(',')})"
+    raise InputError(
+        f"{name}: must have shape ({first}, *truth.shape) = {expected}, got {array.shape}"
+        + _transposed(values.shape, array.shape, name, first, n)
+    )
+
+
+def _transposed(truth: tuple[int, ...], got: tuple[int, ...], name: str, first: str, n: int | None) -> str:
+    """What to do about axes in another order, where sizes tell."""
+    for axis, size in enumerate(got):
+        if axis and (*got[:axis], *got[axis + 1 :]) == truth and n in (None, size):
+            return f"; axis {axis} seems to be {first}: pass numpy.moveaxis({name}, {axis}, 0)"
+    if len(truth) > 1 and got[1:] == truth[::-1] and n in (None, got[0]):
+        return f"; the axes of truth are in reverse: pass numpy.transpose({name}, {(0, *range(len(truth), 0, -1))})"
+    if got[::-1][1:] == truth and n in (None, got[-1]):
+        return f"; the axes are in reverse: pass {name}.T"
+    if n is None and got[2:] == truth:
+        return f"; join chains into one axis of draws: pass {name}.reshape(-1, *{truth})"
+    return ""
+
+
 def check_pair(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike) -> tuple[Array, Array, Array]:
     """Truth (n_map, ...), quantiles (n_tau, n_map, ...) and taus (n_tau,) as finite arrays of matching shapes."""
     levels = check_taus(taus)
-    values, curves = check_finite("truth", truth), check_finite("quantiles", quantiles)
-    if values.ndim < 1 or curves.shape != (len(levels), *values.shape):
-        expected = (len(levels), *values.shape)
-        raise InputError(f"quantiles: must have shape (n_tau, *truth.shape) = {expected}, got {curves.shape}")
+    values, curves = check_draws(truth, quantiles, "quantiles", "n_tau", len(levels))
     _check_order(curves, levels)
     return values, curves, levels
 
@@ -85,7 +121,9 @@ def check_curves(quantiles: ArrayLike, taus: ArrayLike) -> tuple[Array, Array]:
     """Quantiles (n_tau, ...) and taus (n_tau,) as finite arrays, one curve a level, none crossing another."""
     levels, curves = check_taus(taus), check_finite("quantiles", quantiles)
     if len(np.atleast_1d(curves)) != len(levels):
-        raise InputError(f"quantiles: must have one curve per tau, {len(levels)}, got {len(np.atleast_1d(curves))}")
+        raise InputError(
+            f"quantiles: must have one curve per tau, {len(levels)}, along the first axis, got shape {curves.shape}"
+        )
     _check_order(curves, levels)
     return curves, levels
 
@@ -122,7 +160,7 @@ def check_cdfs(truth: Array, quantiles: Array) -> None:
     """
     worst = truth.flat[np.argmax(np.abs(truth - 0.5))]
     if abs(worst - 0.5) > 0.5 + CDF_TOLERANCE:
-        raise InputError(f"truth: CDF values must lie in [0, 1], got {worst:g}")
+        raise InputError(f"truth: CDF values must lie in [0, 1], got {worst:g}{NO_CDFS}")
     if truth.shape[-1] == 1 or not _rises(truth):
         return
     _check_end("truth", truth)
@@ -138,7 +176,7 @@ def _check_end(name: str, values: Array) -> None:
     ends = values[..., -1]
     worst = ends.flat[np.argmax(np.abs(ends - 1))]
     if abs(worst - 1) > CDF_TOLERANCE:
-        raise InputError(f"{name}: every CDF must end at 1, got one that ends at {worst:g}")
+        raise InputError(f"{name}: every CDF must end at 1, got one that ends at {worst:g}{NO_CDFS}")
 
 
 def check_pdf(name: str, values: ArrayLike) -> Array:

@@ -1,4 +1,4 @@
-"""Posterior against posterior: two methods judged on the same maps.
+"""Posterior against posterior: any number of methods judged on the same maps.
 
 Which is calibrated, which is sharper, and where; how much of their errors they share. Errors are those of the medians.
 Two methods that read the same photons have correlated errors; a correlation well below one leaves room for combining
@@ -8,7 +8,9 @@ maps.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -18,14 +20,17 @@ from scipy.stats import norm
 from gcesbi.errors import InputError
 
 from .bootstrap import binomial_band, divide, map_weights
-from .calibration import CalibrationReport, plain
-from .checks import Array, check_finite, check_pair, check_taus
+from .calibration import Calibration, plain
+from .checks import Array, check_finite, check_taus
 from .coverage import Mask, within
 from .estimate import Estimate
-from .levels import at_level, central_interval
-from .scores import crps_from_quantiles, skill_estimate
+from .predictions import Given, Prediction, read_predictions
+from .scores import skill_estimate
 
-__all__ = ["Comparison", "c2st", "error_correlation", "gaussian_quantiles"]
+__all__ = ["Comparison", "Pair", "c2st", "error_correlation", "gaussian_quantiles"]
+
+#: Relative differences of widths and scores that finitely many draws or levels leave open.
+RESOLUTION = 0.005
 
 
 def gaussian_quantiles(mean: ArrayLike, std: ArrayLike, taus: ArrayLike) -> Array:
@@ -37,12 +42,12 @@ def gaussian_quantiles(mean: ArrayLike, std: ArrayLike, taus: ArrayLike) -> Arra
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Pair:
     """Two methods on the same maps.
 
     Parameters
     ----------
-    first, second : CalibrationReport
+    first, second : Calibration
     width_ratio : Estimate
         Width of the second's 68 % intervals over the first's, geometric mean over pairs: below one, the second is
         sharper.
@@ -57,8 +62,8 @@ class Comparison:
         As above for each entry of the last axis; NaN where no pair counts, or the first has no error at all.
     """
 
-    first: CalibrationReport
-    second: CalibrationReport
+    first: Calibration
+    second: Calibration
     width_ratio: Estimate
     skill: Estimate
     shift: Estimate
@@ -66,106 +71,191 @@ class Comparison:
     bin_width_ratio: Array
     bin_skill: Array
 
+    @property
+    def sharper(self) -> str | None:
+        """Name of the sharper method; None if the band of the ratio reaches to within :data:`RESOLUTION` of one."""
+        return {1: self.first.name, -1: self.second.name}.get(_clear_side(self.width_ratio, 1.0))
+
+    @property
+    def better(self) -> str | None:
+        """Name of the method with the better score; None if the band of the skill reaches to within that of zero."""
+        return {-1: self.first.name, 1: self.second.name}.get(_clear_side(self.skill, 0.0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the two calibrations as plain numbers, for JSON."""
+        estimates = {key: plain(vars(getattr(self, key))) for key in ("width_ratio", "skill", "shift", "correlation")}
+        bins = {key: plain(getattr(self, key)) for key in ("bin_width_ratio", "bin_skill")}
+        return {"first": self.first.name, "second": self.second.name, **estimates, **bins}
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Any number of methods on the same maps: each by itself, and each pair.
+
+    Parameters
+    ----------
+    reports : tuple of Calibration
+        One a method.
+    pairs : tuple of Pair
+        Every method with every later one, those with the first method leading.
+    """
+
+    reports: tuple[Calibration, ...]
+    pairs: tuple[Pair, ...]
+
     @classmethod
-    def from_quantiles(
+    def of(
         cls,
         truth: ArrayLike,
-        first: ArrayLike,
-        second: ArrayLike,
-        taus: ArrayLike,
-        names: tuple[str, str] = ("first", "second"),
+        methods: Mapping[str, Given],
+        taus: ArrayLike | None = None,
         cdf: bool = False,
         epsilon: float = 1e-5,
         seed: int = 0,
     ) -> Comparison:
-        """Compare quantile curves (n_tau, n_map, ..., n_bin) of the same truth (n_map, ..., n_bin), at the same levels.
+        """Compare methods on the same truths.
 
-        Gaussian predictions: see :func:`gaussian_quantiles`; samples: ``np.quantile(samples, taus, axis=0)``.
+        Parameters
+        ----------
+        truth : array (n_map, ..., n_bin)
+        methods : mapping of str to array (n, n_map, ..., n_bin)
+            Independent draws, or quantile curves, at `taus` or as a pair (curves, their levels): see
+            :func:`~gcesbi.validation.predictions.read_predictions`. Gaussian predictions: see
+            :func:`gaussian_quantiles`.
+        taus : array (n_tau,), optional
+        cdf : bool
+            The values are CDFs of source-count distributions; pairs with truth outside (ε, 1 − ε) do not count.
+        epsilon : float
+        seed : int
+            Of the resampled maps.
         """
-        values, one, levels = check_pair(truth, first, taus)
-        _, two, _ = check_pair(values, second, levels)
-        used = within(values, epsilon) if cdf else np.ones(values.shape, bool)
-        reports = [
-            CalibrationReport.from_quantiles(values, curves, levels, name, cdf, epsilon, seed)
-            for name, curves in zip(names, (one, two), strict=True)
-        ]
-        medians = [at_level(curves, levels, 0.5, "taus") for curves in (one, two)]
-        widths = [np.subtract(*central_interval(curves, levels, 0.68, "taus")[::-1]) for curves in (one, two)]
-        open_ = np.asarray(used & (widths[0] > 0) & (widths[1] > 0))
-        if not open_.any():
-            raise InputError("quantiles: no pair has intervals of some width by both methods")
-        log_ratio = np.log(np.where(open_, widths[1], 1.0) / np.where(open_, widths[0], 1.0))
-        shift = np.where(open_, 2 * (medians[1] - medians[0]) / np.where(open_, widths[0], 1.0), 0.0)
-        scores = [crps_from_quantiles(values, curves, levels) for curves in (one, two)]
-        ratio = Estimate.mean(log_ratio, open_, seed=seed)
-        return cls(
-            first=reports[0],
-            second=reports[1],
-            width_ratio=Estimate(*(float(np.exp(x)) for x in (ratio.value, ratio.low, ratio.high))),
-            skill=skill_estimate(scores[1], scores[0], seed=seed),
-            shift=Estimate.mean(shift, open_, seed=seed),
-            correlation=error_correlation(medians[0] - values, medians[1] - values, used, seed=seed),
-            bin_width_ratio=np.exp(_last_axis_mean(log_ratio, open_)),
-            bin_skill=1 - divide(*(score.mean(axis=tuple(range(values.ndim - 1))) for score in scores[::-1])),
-        )
+        values, predictions = read_predictions(truth, methods, taus)
+        return cls.of_predictions(values, predictions, cdf, epsilon, seed)
+
+    @classmethod
+    def of_predictions(
+        cls, truth: Array, predictions: Sequence[Prediction], cdf: bool = False, epsilon: float = 1e-5, seed: int = 0
+    ) -> Comparison:
+        """Compare what was read before; truth (n_map, ..., n_bin)."""
+        reports = tuple(each.calibration(truth, cdf, epsilon, seed) for each in predictions)
+        if len(reports) < 2:
+            return cls(reports, ())
+        used = within(truth, epsilon) if cdf else np.ones(truth.shape, bool)
+        both = zip(reports, predictions, strict=True)
+        known = [_Known(report, *each.median_and_width(), each.crps(truth)) for report, each in both]
+        return cls(reports, tuple(_pair(truth, *two, used, seed) for two in combinations(known, 2)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Methods."""
+        return tuple(report.name for report in self.reports)
 
     @property
     def sharper(self) -> str | None:
-        """Name of the sharper method; None if the band of the ratio holds one."""
-        return {1: self.first.name, -1: self.second.name}.get(self.width_ratio.side(1.0))
+        """Name of the method that is sharper than every other; None if there is none."""
+        return self._above_all([pair.sharper for pair in self.pairs])
 
     @property
     def better(self) -> str | None:
-        """Name of the method with the better score; None if the band of the skill holds zero."""
-        return {-1: self.first.name, 1: self.second.name}.get(self.skill.side(0.0))
+        """Name of the method whose score is better than every other's; None if there is none."""
+        return self._above_all([pair.better for pair in self.pairs])
+
+    def _above_all(self, winners: list[str | None]) -> str | None:
+        n = len(self.reports) - 1
+        return next((name for name in self.names if n and winners.count(name) == n), None)
 
     @property
-    def columns(self) -> tuple[str, str, str]:
+    def columns(self) -> tuple[str, ...]:
         """Headings of :attr:`rows`."""
-        return ("measure", self.first.name, self.second.name)
+        return ("measure", *self.names)
 
     @property
-    def rows(self) -> tuple[tuple[str, str, str], ...]:
+    def rows(self) -> tuple[tuple[str, ...], ...]:
         """The table for a statistician: one row a measure, one column a method."""
-        one, two = self.first, self.second
+        each = self.reports
+        against = self.pairs[: len(each) - 1]
+        alone = (
+            ("judgement", *(r.judgement for r in each)),
+            ("true / claimed error", *(str(r.dispersion) for r in each)),
+            ("mean z (bias)", *(str(r.bias) for r in each)),
+            ("coverage at 0.68", *(f"{r.curve.at(0.68)[0]:.3f}" for r in each)),
+            ("median width of 68 %", *(f"{r.width_68:.3g}" for r in each)),
+            ("CRPS", *(f"{r.crps.value:.4g}" for r in each)),
+        )
+        if not against:
+            return alone
         return (
-            ("judgement", one.judgement, two.judgement),
-            ("true / claimed error", str(one.dispersion), str(two.dispersion)),
-            ("mean z (bias)", str(one.bias), str(two.bias)),
-            ("coverage at 0.68", f"{one.curve.at(0.68)[0]:.3f}", f"{two.curve.at(0.68)[0]:.3f}"),
-            ("median width of 68 %", f"{one.width_68:.3g}", f"{two.width_68:.3g}"),
-            ("CRPS", f"{one.crps.value:.4g}", f"{two.crps.value:.4g}"),
-            ("width, second / first", "1", str(self.width_ratio)),
-            ("skill of the second over the first", "0", str(self.skill)),
-            ("shift of medians, in half-widths", "0", str(self.shift)),
-            ("correlation of errors", "1", str(self.correlation)),
+            *alone,
+            (f"width / that of {self.names[0]}", "1", *(str(pair.width_ratio) for pair in against)),
+            (f"skill over {self.names[0]}", "0", *(str(pair.skill) for pair in against)),
+            (f"shift of medians from {self.names[0]}, half-widths", "0", *(str(pair.shift) for pair in against)),
+            (f"correlation of errors with {self.names[0]}", "1", *(str(pair.correlation) for pair in against)),
         )
 
     @property
     def verdict(self) -> str:
-        """Two sentences: who is calibrated, who is sharper, who scores better."""
-        one, two = self.first, self.second
-        sharper = f"{self.sharper} is sharper" if self.sharper else "neither is sharper"
-        better = f"{self.better} has the better score" if self.better else "scores do not differ"
+        """Who is calibrated; then who is sharper and who scores better."""
+        told = "; ".join(f"{report.name}: {report.judgement}" for report in self.reports)
+        if not self.pairs:
+            return f"{told}."
+        two = len(self.reports) == 2
+        none = ("neither is sharper", "scores do not differ") if two else ("none is sharpest", "none scores best")
+        sharper = f"{self.sharper} is {'sharper' if two else 'sharpest'}" if self.sharper else none[0]
+        better = f"{self.better} has the {'better' if two else 'best'} score" if self.better else none[1]
+        told += f". {sharper[0].upper()}{sharper[1:]}"
+        if not two:
+            return f"{told}, {better}."
+        (pair,) = self.pairs
+        common = 100 * pair.correlation.value**2
         return (
-            f"{one.name}: {one.judgement}; {two.name}: {two.judgement}. {sharper[0].upper()}{sharper[1:]} "
-            f"(width ratio {self.width_ratio}), {better}, and {100 * self.correlation.value**2:.0f} % of the variance "
-            "of their errors is common."
+            f"{told} (width ratio {pair.width_ratio}), {better}, and {common:.0f} % of the variance of their errors "
+            "is common."
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers, for JSON."""
-        estimates = {
-            name: plain(vars(getattr(self, name))) for name in ("width_ratio", "skill", "shift", "correlation")
-        }
         return {
-            "first": self.first.to_dict(),
-            "second": self.second.to_dict(),
-            **estimates,
-            "bin_width_ratio": plain(self.bin_width_ratio),
-            "bin_skill": plain(self.bin_skill),
+            "methods": {report.name: report.to_dict() for report in self.reports},
+            "pairs": [pair.to_dict() for pair in self.pairs],
             "verdict": self.verdict,
         }
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What a pair asks of a method; arrays (n_map, ...)."""
+
+    report: Calibration
+    median: Array
+    width: Array
+    score: Array
+
+
+def _clear_side(found: Estimate, nominal: float) -> int:
+    sides = {found.side(nominal + step) for step in (-RESOLUTION, RESOLUTION)}
+    return sides.pop() if len(sides) == 1 else 0
+
+
+def _pair(truth: Array, first: _Known, second: _Known, used: Mask, seed: int) -> Pair:
+    open_ = np.asarray(used & (first.width > 0) & (second.width > 0))
+    if not open_.any():
+        names = f"{first.report.name} and {second.report.name}"
+        raise InputError(f"methods: no pair has intervals of some width by both {names}")
+    narrow = np.where(open_, first.width, 1.0)
+    log_ratio = np.log(np.where(open_, second.width, 1.0) / narrow)
+    shift = np.where(open_, 2 * (second.median - first.median) / narrow, 0.0)
+    ratio = Estimate.mean(log_ratio, open_, seed=seed)
+    maps = tuple(range(truth.ndim - 1))
+    return Pair(
+        first=first.report,
+        second=second.report,
+        width_ratio=Estimate(*(float(np.exp(x)) for x in (ratio.value, ratio.low, ratio.high))),
+        skill=skill_estimate(second.score, first.score, seed=seed),
+        shift=Estimate.mean(shift, open_, seed=seed),
+        correlation=error_correlation(first.median - truth, second.median - truth, used, seed=seed),
+        bin_width_ratio=np.exp(_last_axis_mean(log_ratio, open_)),
+        bin_skill=1 - divide(second.score.mean(axis=maps), first.score.mean(axis=maps)),
+    )
 
 
 def error_correlation(

@@ -26,6 +26,7 @@ __all__ = [
     "curves_along",
     "gaussian_coverage",
     "gaussian_covered",
+    "interval_coverage",
     "quantiles_covered",
     "within",
 ]
@@ -37,6 +38,8 @@ def coverage(
     truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, alphas: ArrayLike, epsilon: float = 1e-5
 ) -> Array:
     """Share of (map, bin) pairs whose true CDF value lies inside the central interval of level α.
+
+    For values that are no CDFs see :func:`interval_coverage`.
 
     Parameters
     ----------
@@ -74,6 +77,36 @@ def coverage(
     covered = quantiles_covered(truth, quantiles, taus, alphas, cdf=True)
     used = within(truth, epsilon)
     return _share(covered, used, axis=None)
+
+
+def interval_coverage(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, alphas: ArrayLike) -> Array:
+    """Share (n_alpha,) of values inside their central intervals of level α: any real numbers, every pair counts.
+
+    Parameters
+    ----------
+    truth : array (n_map, ...)
+        True values, in any unit.
+    quantiles : array (n_tau, n_map, ...)
+        Predicted quantiles in the unit of `truth`; of samples (n_sample, n_map, ...) they are
+        ``numpy.quantile(samples, taus, axis=0)``.
+    taus, alphas : array (n_tau,), (n_alpha,)
+        As in :func:`coverage`.
+
+    Raises
+    ------
+    InputError
+        As :func:`coverage`, except of CDFs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng, taus = np.random.default_rng(0), np.linspace(0.01, 0.99, 99)
+    >>> truth = rng.exponential(size=(4000, 5))
+    >>> quantiles = np.broadcast_to(-np.log(1 - taus)[:, None, None], (99, 4000, 5))
+    >>> [f"{share:.2f}" for share in interval_coverage(truth, quantiles, taus, [0.5, 0.95])]
+    ['0.50', '0.95']
+    """
+    return _share(quantiles_covered(truth, quantiles, taus, alphas), np.ones(np.shape(truth), bool), axis=None)
 
 
 def gaussian_coverage(truth: ArrayLike, mean: ArrayLike, std: ArrayLike, alphas: ArrayLike) -> Array:

@@ -14,7 +14,7 @@ from scipy.stats import norm
 from gcesbi.errors import InputError
 
 from .bootstrap import MIN_MAPS, binomial_band
-from .checks import Array, check_finite, check_pair, is_decreasing
+from .checks import Array, check_draws, check_finite, check_pair, is_decreasing
 from .coverage import Mask, z_score
 
 __all__ = [
@@ -72,9 +72,7 @@ def rank_bounds(truth: ArrayLike, samples: ArrayLike) -> tuple[Array, Array]:
     Samples (n_sample, n_map, ...) must be independent draws (thin a chain first); then the PIT is exactly uniform for
     an exact posterior, whatever their number.
     """
-    values, draws = check_finite("truth", truth), check_finite("samples", samples)
-    if values.ndim < 1 or draws.shape[1:] != values.shape:
-        raise InputError(f"samples: must have shape (n_sample, *truth.shape), got {draws.shape} for {values.shape}")
+    values, draws = check_draws(truth, samples)
     n = len(draws) + 1
     return (draws < values).sum(axis=0) / n, ((draws <= values).sum(axis=0) + 1) / n
 

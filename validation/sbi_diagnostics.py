@@ -28,7 +28,7 @@ from gcesbi.errors import InputError
 
 from .bootstrap import MIN_MAPS, binomial_band
 from .calibration import JUDGING_LEVEL
-from .checks import Array, check_finite
+from .checks import Array, check_draws, check_finite
 from .estimate import Estimate
 from .pit import normal_scores
 
@@ -327,7 +327,7 @@ def _tensor(values: Array) -> torch.Tensor:
 
 
 def _checked(truth: ArrayLike, samples: ArrayLike) -> tuple[Array, Array]:
-    values, draws = check_finite("truth", truth), check_finite("samples", samples)
-    if values.ndim != 2 or draws.ndim != 3 or draws.shape[1:] != values.shape:
-        raise InputError(f"samples: must have shape (n_sample, n_map, d) for truth (n_map, d), got {draws.shape}")
+    values, draws = check_draws(truth, samples)
+    if values.ndim != 2:
+        raise InputError(f"truth: must have shape (n_map, d), got {values.shape}")
     return values, draws

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from gcesbi.errors import InputError
 
 from .bootstrap import bootstrap_band
-from .checks import Array, check_finite, check_pair, is_decreasing
+from .checks import Array, check_draws, check_finite, check_pair, is_decreasing
 from .coverage import z_score
 from .estimate import Estimate
 
@@ -56,7 +56,9 @@ def crps_gaussian(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Array:
 
 def crps_from_samples(truth: ArrayLike, samples: ArrayLike) -> Array:
     """CRPS (n_map, ...) from samples (n_sample, n_map, ...), E|X − y| − ½ E|X − X'|, the unbiased estimate."""
-    values, draws = _truth_and_samples(truth, samples)
+    values, draws = check_draws(truth, samples)
+    if len(draws) < 2:
+        raise InputError(f"samples: must be at least 2 along the first axis, got {draws.shape}")
     return np.abs(draws - values).mean(axis=0) - _half_spread(draws)
 
 
@@ -106,11 +108,3 @@ def _half_spread(draws: Array) -> Array:
     n = len(draws)
     ranks = (2 * np.arange(1, n + 1) - n - 1).reshape(-1, *(1,) * (draws.ndim - 1))
     return (ranks * np.sort(draws, axis=0)).sum(axis=0) / (n * (n - 1))
-
-
-def _truth_and_samples(truth: ArrayLike, samples: ArrayLike) -> tuple[Array, Array]:
-    values, draws = check_finite("truth", truth), check_finite("samples", samples)
-    if draws.shape[1:] != values.shape or len(draws) < 2:
-        expected = f"(n_sample >= 2, *{values.shape})"
-        raise InputError(f"samples: must have shape (n_sample, *truth.shape) = {expected}, got {draws.shape}")
-    return values, draws

@@ -34,15 +34,16 @@ def compare_networks(
     (shares, curves), (other_shares, other_curves) = (_answers(each, maps) for each in (first, second))
     flux = maps.flux.sum(axis=-1)
     truth, cdfs = flux / flux.sum(axis=1, keepdims=True), true_cdf(maps.scd)
+    one, two = names
     found = {
-        f"flux fraction of {name}": Comparison.from_quantiles(
-            truth[:, i], shares[:, :, i], other_shares[:, :, i], TAUS, names, seed=seed
+        f"flux fraction of {name}": Comparison.of(
+            truth[:, i], {one: shares[:, :, i], two: other_shares[:, :, i]}, TAUS, seed=seed
         )
         for i, name in enumerate(model.names)
     }
     return found | {
-        f"source counts of {name}": Comparison.from_quantiles(
-            cdfs[:, j], curves[:, :, j], other_curves[:, :, j], TAUS, names, cdf=True, seed=seed
+        f"source counts of {name}": Comparison.of(
+            cdfs[:, j], {one: curves[:, :, j], two: other_curves[:, :, j]}, TAUS, cdf=True, seed=seed
         )
         for j, name in enumerate(model.point_sources)
     }

@@ -1,6 +1,6 @@
 """How accurate and how honest the answers on f_src are, by method.
 
-Three ways to state an error are judged by one measure (:class:`gcesbi.validation.CalibrationReport`): the paper's, a
+Three ways to state an error are judged by one measure (:class:`gcesbi.validation.Calibration`): the paper's, a
 prediction with the binned error of validation images (:mod:`gcesbi.validation.binned_errors`); quantiles of f_src; and
 the joint posterior, its other parameters integrated out, or given the slope where all images have that of the sky.
 Prediction means the number, or the median.
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.estimators.images import ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.networks.image import PARTS
-from gcesbi.validation import CalibrationReport
+from gcesbi.validation import Calibration
 from gcesbi.validation.binned_errors import BinnedErrors
 
 __all__ = [
@@ -138,7 +138,7 @@ def judge(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, name: str) ->
     """
     true, curves = np.asarray(truth, dtype=np.float64), np.asarray(quantiles, dtype=np.float64)
     median = curves[int(np.argmin(np.abs(np.asarray(taus) - 0.5)))]
-    report = CalibrationReport.from_quantiles(true[:, None], curves[:, :, None], taus, name, cdf=False)
+    report = Calibration.from_quantiles(true[:, None], curves[:, :, None], taus, name, cdf=False)
     covered = report.coverage_68
     return {
         "n": len(true),

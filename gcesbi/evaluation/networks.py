@@ -12,7 +12,7 @@ from gcesbi.estimators import ShapeEstimator, SourceCountEstimator, SpectralEsti
 from gcesbi.evaluation.details import Details, details_of
 from gcesbi.evaluation.predictions import TAUS, Predictions, SourceCounts
 from gcesbi.simulation import Simulations, SkyModel
-from gcesbi.validation import CalibrationReport, emd, semd
+from gcesbi.validation import Calibration, emd, semd
 
 __all__ = ["Evaluation", "SourceCountEvaluation", "evaluate_networks"]
 
@@ -25,14 +25,14 @@ class SourceCountEvaluation:
 
     Parameters
     ----------
-    report : CalibrationReport
+    report : Calibration
     sharpness : array (n_map, n_bin)
         Width of the 95 % interval of every CDF value.
     semd, emd : array (n_map,)
         (Signed) Earth mover's distance of the median, flux bins.
     """
 
-    report: CalibrationReport
+    report: Calibration
     sharpness: Array
     semd: Array
     emd: Array
@@ -44,22 +44,22 @@ class Evaluation:
 
     Parameters
     ----------
-    spectra : dict of str to CalibrationReport
+    spectra : dict of str to Calibration
         By template, flux fractions in all energy bins.
     source_counts : dict of str to SourceCountEvaluation
         By point-source template.
     details : Details, optional
-    shapes : dict of str to CalibrationReport
+    shapes : dict of str to Calibration
         By shape parameter; empty where no template floats.
     """
 
-    spectra: dict[str, CalibrationReport]
+    spectra: dict[str, Calibration]
     source_counts: dict[str, SourceCountEvaluation]
     details: Details | None = None
-    shapes: dict[str, CalibrationReport] = field(default_factory=dict)
+    shapes: dict[str, Calibration] = field(default_factory=dict)
 
     @property
-    def reports(self) -> tuple[CalibrationReport, ...]:
+    def reports(self) -> tuple[Calibration, ...]:
         """All reports, spectra first, shapes last."""
         counts = (found.report for found in self.source_counts.values())
         return (*self.spectra.values(), *counts, *self.shapes.values())
@@ -112,7 +112,7 @@ def evaluate_networks(
     known = Predictions.of(model, maps, spectra, source_counts)
     return Evaluation(
         spectra={
-            name: CalibrationReport.from_gaussian(each.truth, each.mean, each.std, each.name, seed=seed)
+            name: Calibration.from_gaussian(each.truth, each.mean, each.std, each.name, seed=seed)
             for name, each in zip(model.names, known.spectra, strict=True)
         },
         source_counts={
@@ -123,14 +123,10 @@ def evaluate_networks(
     )
 
 
-def _judge_shapes(
-    model: SkyModel, maps: Simulations, network: ShapeEstimator, seed: int
-) -> dict[str, CalibrationReport]:
+def _judge_shapes(model: SkyModel, maps: Simulations, network: ShapeEstimator, seed: int) -> dict[str, Calibration]:
     truth, curves = true_shapes(model, maps), network.quantiles(maps.counts, TAUS)
     return {
-        name: CalibrationReport.from_quantiles(
-            truth[:, i, None], curves[..., i, None], TAUS, name, cdf=False, seed=seed
-        )
+        name: Calibration.from_quantiles(truth[:, i, None], curves[..., i, None], TAUS, name, cdf=False, seed=seed)
         for i, name in enumerate(network.names)
     }
 
@@ -138,7 +134,7 @@ def _judge_shapes(
 def _judge(pdf: Array, counts: SourceCounts, seed: int) -> SourceCountEvaluation:
     median = np.diff(counts.curves[len(TAUS) // 2], axis=-1, prepend=0.0)
     return SourceCountEvaluation(
-        report=CalibrationReport.from_quantiles(counts.truth, counts.curves, TAUS, counts.name, seed=seed),
+        report=Calibration.from_quantiles(counts.truth, counts.curves, TAUS, counts.name, seed=seed),
         sharpness=counts.width,
         semd=semd(pdf, median),
         emd=emd(pdf, median),

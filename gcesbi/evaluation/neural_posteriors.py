@@ -15,7 +15,7 @@ import torch
 
 from gcesbi.estimators.neural_posterior import NeuralPosteriorEstimator
 from gcesbi.simulation import Simulations
-from gcesbi.validation import CalibrationReport
+from gcesbi.validation import Calibration
 from gcesbi.validation.calibration import plain
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ class NeuralPosteriorEvaluation:
 
     Parameters
     ----------
-    reports : tuple of CalibrationReport
+    reports : tuple of Calibration
         Of every component of every quantity; energies of one template together.
     joint : TarpTest
         Of all of them together, as real numbers.
     """
 
-    reports: tuple[CalibrationReport, ...]
+    reports: tuple[Calibration, ...]
     joint: TarpTest
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def judge_neural_posterior(
     drawn = estimator.sample(maps.counts, n_sample, seed)
     n_map = len(maps)
     reports = [
-        CalibrationReport.from_samples(
+        Calibration.from_samples(
             values[:, i].reshape(n_map, -1),
             drawn[name][:, :, i].reshape(n_sample, n_map, -1),
             f"{name} of {label}",

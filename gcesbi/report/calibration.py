@@ -9,7 +9,7 @@ from gcesbi import plots
 from gcesbi.estimators import TrainingHistory
 from gcesbi.evaluation.networks import Evaluation
 from gcesbi.report.html import FigureBlock, Mood, Section, TableBlock
-from gcesbi.validation import MIN_MAPS, CalibrationCurve, CalibrationReport
+from gcesbi.validation import MIN_MAPS, Calibration, CalibrationCurve
 
 __all__ = ["calibration_mood", "calibration_section", "calibration_verdict", "training_section"]
 
@@ -63,7 +63,7 @@ def calibration_section(evaluation: Evaluation) -> Section:
     )
 
 
-def _shape_figures(reports: Mapping[str, CalibrationReport]) -> tuple[FigureBlock, ...]:
+def _shape_figures(reports: Mapping[str, Calibration]) -> tuple[FigureBlock, ...]:
     if not reports:
         return ()
     return (
@@ -75,7 +75,7 @@ def _shape_figures(reports: Mapping[str, CalibrationReport]) -> tuple[FigureBloc
     )
 
 
-def _calibration_table(reports: Mapping[str, CalibrationReport]) -> TableBlock:
+def _calibration_table(reports: Mapping[str, Calibration]) -> TableBlock:
     rows = tuple(
         (
             name,
@@ -104,7 +104,7 @@ def _calibration_table(reports: Mapping[str, CalibrationReport]) -> TableBlock:
     )
 
 
-def _coverage_figures(reports: Mapping[str, CalibrationReport]) -> tuple[FigureBlock, FigureBlock]:
+def _coverage_figures(reports: Mapping[str, Calibration]) -> tuple[FigureBlock, FigureBlock]:
     """Coverage of source counts: pairs chosen by their truth, as in the literature, and pairs whatever their truth."""
     whatever: dict[str, CalibrationCurve] = {}
     for name, report in reports.items():

@@ -12,7 +12,7 @@ from gcesbi.evaluation.predictions import TAUS
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
 from gcesbi.report.validation import gate_section
 from gcesbi.simulation import SkyModel
-from gcesbi.validation import CalibrationReport, Comparison, Estimate
+from gcesbi.validation import Calibration, Comparison, Estimate
 
 __all__ = ["comparison_sections", "injection_section", "misspecification_sections"]
 
@@ -174,7 +174,8 @@ def _twin_sections(result: MisspecificationResult) -> tuple[Section, ...]:
             str(each.correlation),
         )
         for sky, found in result.twins.items()
-        for quantity, each in found.items()
+        for quantity, both in found.items()
+        for each in both.pairs
     )
     table = TableBlock(
         (
@@ -212,8 +213,8 @@ def _twin_sections(result: MisspecificationResult) -> tuple[Section, ...]:
     )
 
 
-def _both(found: Comparison) -> tuple[tuple[str, CalibrationReport], ...]:
-    return (found.first.name, found.first), (found.second.name, found.second)
+def _both(found: Comparison) -> tuple[tuple[str, Calibration], ...]:
+    return tuple((report.name, report) for report in found.reports)
 
 
 def injection_section(model: SkyModel, found: Injection, smooth: NDArray[np.float64] | None = None) -> Section:
@@ -296,13 +297,13 @@ def comparison_sections(found: Mapping[str, Comparison]) -> tuple[Section, ...]:
             str(each.skill),
             str(each.correlation),
         )
-        for name, each in found.items()
+        for name, both in found.items()
+        for each in both.pairs
     )
     table = TableBlock(
         (
             "quantity",
-            first.first.name,
-            first.second.name,
+            *first.names,
             "width, second / first",
             "skill of the second",
             "correlation of errors",
@@ -313,7 +314,7 @@ def comparison_sections(found: Mapping[str, Comparison]) -> tuple[Section, ...]:
     )
     figures = tuple(
         FigureBlock(
-            plots.coverage_curves({each.first.name: each.first.curve, each.second.name: each.second.curve}, title=name),
+            plots.coverage_curves({report.name: report.curve for report in each.reports}, title=name),
             f"Coverage of the {name} by both methods on the same maps.",
             each.verdict,
         )

@@ -40,7 +40,7 @@ from gcesbi.report.calibration import calibration_mood, calibration_verdict
 from gcesbi.report.misspecification import comparison_sections, misspecification_sections
 from gcesbi.simulation import Simulator, SkyModel
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky
-from gcesbi.validation import CalibrationReport
+from gcesbi.validation import Calibration
 
 CHANGES = [
     "sky.nside=16",
@@ -106,7 +106,7 @@ def test_evaluation_holds_every_measure(evaluation):
 )
 def test_too_few_maps_are_not_praised(n_map, told, mood):
     z = np.random.default_rng(0).normal(size=(n_map, 2))
-    found = Evaluation({"pi": CalibrationReport.from_gaussian(z, 0 * z, 1 + 0 * z)}, {})
+    found = Evaluation({"pi": Calibration.from_gaussian(z, 0 * z, 1 + 0 * z)}, {})
     assert told in calibration_verdict(found)
     assert calibration_mood(found) == mood
 
@@ -295,8 +295,8 @@ def test_misspecified_maps_are_judged_beside_nominal_ones_of_the_same_brightness
     assert "towards thick disk" in found.named["thick disk"]
     assert str(found.verdict) == str(gate.verdict(seen.counts))
     each = found.twins["thick disk"]["source counts of disk"]
-    assert (each.first.name, each.second.name) == ("networks", "twin")
-    assert each.correlation.value < 1
+    assert each.names == ("networks", "twin")
+    assert each.pairs[0].correlation.value < 1
     data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert data["skies"]["thick disk"]["twin"]["source counts of disk"]["verdict"].startswith("networks: ")
     titles = [section.title for section in misspecification_sections(found)]
@@ -406,8 +406,8 @@ def test_the_energy_independent_twin_is_compared_on_the_same_maps(run, twin, tmp
     found = compare_runs(run, twin, ("resolved", "summed"))
     assert len(found) == 8
     each = found["source counts of gce"]
-    assert (each.first.name, each.second.name) == ("resolved", "summed")
-    assert 0 < each.correlation.value < 1
+    assert each.names == ("resolved", "summed")
+    assert 0 < each.pairs[0].correlation.value < 1
     table, _, every = comparison_sections(found)
     assert len(table.blocks[0].rows) == len(every.blocks) == 8
     assert every.blocks[-1].columns == ("measure", "resolved", "summed")

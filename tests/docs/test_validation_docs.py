@@ -48,7 +48,7 @@ def test_any_posterior_is_judged_and_two_are_compared(capsys):
     draws = found["judge"]([Gaussian(d / 2) for d in data], truth, data)
     assert capsys.readouterr().out.split() == ["True"] * 3
     assert draws.shape == (199, 150, 2)
-    rows, verdict, accuracy = found["compare"](truth, draws, draws + 1.0, ("one", "other"))
+    rows, verdict, accuracy = found["compare"](truth, {"one": draws, "other": draws + 1.0})
     assert rows[0] == ("judgement", "calibrated", "over-confident")
     assert "one has the better score" in verdict
     assert accuracy.value > 0.6

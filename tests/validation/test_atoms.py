@@ -8,7 +8,7 @@ from scipy.stats import beta, kstest
 
 from gcesbi.errors import InputError
 from gcesbi.validation import (
-    CalibrationReport,
+    Calibration,
     atom_bounds,
     coverage,
     coverage_with_atoms,
@@ -62,13 +62,13 @@ def test_the_report_judges_by_it():
     """The exact posterior passes; by pairs chosen by their truth it would be called over-confident."""
     truth, curves = conjugate(np.random.default_rng(3), n_map=3000, d=1)
     truth, curves = (np.concatenate([part, np.ones((*part.shape[:-1], 1))], axis=-1) for part in (truth, curves))
-    report = CalibrationReport.from_quantiles(truth, curves, TAUS)
+    report = Calibration.from_quantiles(truth, curves, TAUS)
     assert report.judgement == "calibrated"
     assert report.curve.high[list(report.curve.alphas).index(0.5)] < 0.45
     every = coverage_with_atoms(truth, curves, TAUS, report.curve.alphas)
     np.testing.assert_array_equal(report.all_pairs.coverage, every.coverage)
     assert report.undecided.n_pair == np.count_nonzero(undecided(curves))
-    assert CalibrationReport.from_quantiles(truth, curves, TAUS, cdf=False).undecided is None
+    assert Calibration.from_quantiles(truth, curves, TAUS, cdf=False).undecided is None
 
 
 def test_randomised_pit_is_uniform_and_its_coverage_is_that_of_the_curve():

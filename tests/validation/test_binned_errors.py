@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcesbi.errors import InputError
-from gcesbi.validation import CalibrationReport
+from gcesbi.validation import Calibration
 from gcesbi.validation.binned_errors import LEVELS, BinnedErrors
 
 
@@ -52,7 +52,7 @@ def test_intervals_hold_what_they_say_and_a_liar_is_found_out():
         prediction, truth = images(3000, seed=1, scale=scale)
         kept = (truth > 0) & (truth < 1)  # quantiles stay within [0, 1]
         curves = errors.quantiles(prediction[kept], taus)
-        report = CalibrationReport.from_quantiles(truth[kept, None], curves[..., None], taus, cdf=False)
+        report = Calibration.from_quantiles(truth[kept, None], curves[..., None], taus, cdf=False)
         error = np.sqrt(0.68 * 0.32 / kept.sum())
         assert (abs(report.coverage_68.value - 0.68) < 4 * error) == (judgement == {"calibrated"})  # k = 4
 

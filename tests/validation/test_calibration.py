@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import beta, norm
 
 from gcesbi.errors import InputError
-from gcesbi.validation import CalibrationReport, rearrange
+from gcesbi.validation import Calibration, rearrange
 
 TAUS = np.arange(1, 100) / 100
 CDF_TAUS = np.arange(1, 40) / 40
@@ -41,15 +41,15 @@ def dirichlet_cdfs(seed, factor, n_map=500, n_bin=26, n_photon=60):
 
 def judge(kind, factor, seed=1):
     if kind == "cdf":
-        return CalibrationReport.from_quantiles(*dirichlet_cdfs(seed, factor), CDF_TAUS)
+        return Calibration.from_quantiles(*dirichlet_cdfs(seed, factor), CDF_TAUS)
     rng = np.random.default_rng(seed)
     truth, mean, std = linear_gaussian(rng)
     if kind == "gaussian":
-        return CalibrationReport.from_gaussian(truth, mean, factor * std)
+        return Calibration.from_gaussian(truth, mean, factor * std)
     if kind == "samples":
         draws = mean + factor * std * rng.normal(size=(1000, *mean.shape))
-        return CalibrationReport.from_samples(truth, draws)
-    return CalibrationReport.from_quantiles(truth, mean + factor * std * norm.ppf(TAUS)[:, None, None], TAUS, cdf=False)
+        return Calibration.from_samples(truth, draws)
+    return Calibration.from_quantiles(truth, mean + factor * std * norm.ppf(TAUS)[:, None, None], TAUS, cdf=False)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "quantiles", "samples", "cdf"])
@@ -72,7 +72,7 @@ def test_false_alarms_and_power_over_many_experiments():
     for seed in range(40):
         z = np.random.default_rng(seed).normal(size=(500, 4))
         for factor in alarms:
-            report = CalibrationReport.from_gaussian(z, np.zeros_like(z), np.full(z.shape, factor))
+            report = Calibration.from_gaussian(z, np.zeros_like(z), np.full(z.shape, factor))
             alarms[factor] += report.judgement != "calibrated"
     assert alarms[1.0] <= 7
     assert alarms[0.9] >= 39
@@ -84,20 +84,22 @@ def test_few_samples_are_judged_by_ranks_which_are_exact(n_sample):
     rng = np.random.default_rng(8)
     mean = rng.normal(size=(500, 6))
     truth, draws = mean + rng.normal(size=mean.shape), mean + rng.normal(size=(n_sample, *mean.shape))
-    report = CalibrationReport.from_samples(truth, draws)
+    report = Calibration.from_samples(truth, draws)
     assert report.judgement == "calibrated", report.verdict
     np.testing.assert_allclose(
         report.curve.coverage, report.curve.alphas, rtol=0, atol=0.05
     )  # 4 standard errors of 3,000 pairs are 0.036
-    assert CalibrationReport.from_samples(truth, mean + 0.8 * (draws - mean)).judgement == "over-confident"
+    assert Calibration.from_samples(truth, mean + 0.8 * (draws - mean)).judgement == "over-confident"
 
 
 def test_samples_and_quantiles_of_many_samples_agree():
     rng = np.random.default_rng(9)
     truth, draws = rng.normal(size=(200, 3)), rng.normal(size=(4000, 200, 3))
-    one = CalibrationReport.from_samples(truth, draws)
+    one = Calibration.from_samples(truth, draws)
     levels = np.arange(1, 400) / 400
-    two = CalibrationReport.from_quantiles(truth, np.quantile(draws, levels, axis=0), levels, cdf=False)
+    two = Calibration.from_quantiles(
+        truth, np.quantile(draws, levels, axis=0, method="median_unbiased"), levels, cdf=False
+    )
     for name in ("width_68", "width_95"):
         assert getattr(one, name) == pytest.approx(getattr(two, name), rel=1e-3)
     for name in ("dispersion", "bias", "coverage_68", "crps"):
@@ -105,26 +107,36 @@ def test_samples_and_quantiles_of_many_samples_agree():
     np.testing.assert_allclose(one.curve.coverage, two.curve.coverage, atol=2e-3)
 
 
+def test_widths_of_few_draws_are_those_of_the_posterior():
+    """Normal: ± 0.994 (levels 0.16 and 0.84) and ± 1.960; NumPy's default gives 2.5 % less."""
+    rng = np.random.default_rng(10)
+    report = Calibration.from_samples(rng.normal(size=(500, 20)), rng.normal(size=(199, 500, 20)))
+    assert report.width_68 == pytest.approx(2 * 0.99446, rel=0.004)
+    assert report.width_95 == pytest.approx(2 * 1.95996, rel=0.008)
+
+
 def test_bad_samples_are_named():
-    with pytest.raises(InputError, match=r"samples: must have shape \(n_sample, \*truth.shape\), got \(9, 4, 3\)"):
-        CalibrationReport.from_samples(np.zeros((4, 2)), np.zeros((9, 4, 3)))
+    with pytest.raises(
+        InputError, match=r"samples: must have shape \(n_sample, \*truth.shape\) = \(n_sample, 4, 2\), got \(9, 4, 3\)"
+    ):
+        Calibration.from_samples(np.zeros((4, 2)), np.zeros((9, 4, 3)))
     with pytest.raises(InputError, match="samples: must be finite"):
-        CalibrationReport.from_samples(np.zeros((4, 2)), np.full((9, 4, 2), np.nan))
+        Calibration.from_samples(np.zeros((4, 2)), np.full((9, 4, 2), np.nan))
 
 
 def test_bias_is_told_with_its_side():
     rng = np.random.default_rng(2)
     truth, quantiles = rng.normal(size=(500, 6)), norm.ppf(TAUS)[:, None, None] + np.zeros((500, 6))
-    report = CalibrationReport.from_quantiles(truth + 0.15, quantiles, TAUS, cdf=False)
+    report = Calibration.from_quantiles(truth + 0.15, quantiles, TAUS, cdf=False)
     assert report.bias.value == pytest.approx(0.15, abs=4 / np.sqrt(3000))
     assert "predictions lie too low by 0.1" in report.verdict
-    assert CalibrationReport.from_gaussian(truth - 0.1, 0 * truth, 1 + 0 * truth).judgement == "biased"
+    assert Calibration.from_gaussian(truth - 0.1, 0 * truth, 1 + 0 * truth).judgement == "biased"
 
 
 def test_a_dim_prediction_is_low_and_has_a_negative_semd():
     truth, quantiles = dirichlet_cdfs(1, 1.0)
     dimmer = np.concatenate([quantiles[..., 1:], np.ones((*quantiles.shape[:-1], 1))], axis=-1)
-    report = CalibrationReport.from_quantiles(truth, dimmer, CDF_TAUS)
+    report = Calibration.from_quantiles(truth, dimmer, CDF_TAUS)
     assert report.semd.value == pytest.approx(-1.0, abs=0.15)
     assert report.emd.value >= 1.0 - 0.15
     assert report.bias.value > 0
@@ -136,12 +148,12 @@ def test_heavy_tails_are_not_taken_for_calibration():
     rng = np.random.default_rng(4)
     scale = np.where(rng.uniform(size=(2000, 6)) < 0.1, 2.6, 0.6)
     truth = rng.normal(size=scale.shape) * scale
-    assert CalibrationReport.from_gaussian(truth, 0 * truth, 1 + 0 * truth).judgement != "calibrated"
+    assert Calibration.from_gaussian(truth, 0 * truth, 1 + 0 * truth).judgement != "calibrated"
 
 
 def test_few_maps_are_not_judged():
     z = np.random.default_rng(5).normal(size=(20, 6))
-    report = CalibrationReport.from_gaussian(z, 0 * z, 1 + 0 * z)
+    report = Calibration.from_gaussian(z, 0 * z, 1 + 0 * z)
     assert report.few_maps
     assert report.verdict.startswith("Too few maps to judge (20 of at least 100): errors are ")
 
@@ -162,7 +174,7 @@ def test_numbers_survive_json():
 def test_levels_that_do_not_reach_are_left_out():
     z = np.random.default_rng(6).normal(size=(200, 3))
     taus = np.array([0.25, 0.5, 0.75])
-    report = CalibrationReport.from_quantiles(z, norm.ppf(taus)[:, None, None] + 0 * z, taus, cdf=False)
+    report = Calibration.from_quantiles(z, norm.ppf(taus)[:, None, None] + 0 * z, taus, cdf=False)
     assert report.curve.alphas.max() == 0.5
     assert report.coverage_68 is None
     assert np.isnan(report.width_68)
@@ -171,17 +183,17 @@ def test_levels_that_do_not_reach_are_left_out():
 
 def test_crossing_curves_are_refused_and_sorting_mends_them():
     truth, quantiles = (x.copy() for x in dirichlet_cdfs(7, 1.0, n_map=50))
-    good = CalibrationReport.from_quantiles(truth, quantiles, CDF_TAUS)
+    good = Calibration.from_quantiles(truth, quantiles, CDF_TAUS)
     quantiles[[20, 21]] = quantiles[[21, 20]]
     with pytest.raises(
         InputError, match=r"quantiles: must not cross, but .* between tau 0.525 and 0.55 at .*rearrange"
     ):
-        CalibrationReport.from_quantiles(truth, quantiles, CDF_TAUS)
-    assert CalibrationReport.from_quantiles(truth, rearrange(quantiles), CDF_TAUS).to_dict() == good.to_dict()
+        Calibration.from_quantiles(truth, quantiles, CDF_TAUS)
+    assert Calibration.from_quantiles(truth, rearrange(quantiles), CDF_TAUS).to_dict() == good.to_dict()
 
 
 def test_bad_input_is_named():
     with pytest.raises(InputError, match="truth: no pair counts"):
-        CalibrationReport.from_quantiles(np.ones((5, 3)), np.ones((3, 5, 3)), [0.1, 0.5, 0.9])
+        Calibration.from_quantiles(np.ones((5, 3)), np.ones((3, 5, 3)), [0.1, 0.5, 0.9])
     with pytest.raises(InputError, match=r"taus: must reach to 0.475 and 0.525 at least, got 0.5 to 0.5"):
-        CalibrationReport.from_quantiles(np.zeros((5, 3)), np.zeros((1, 5, 3)), [0.5], cdf=False)
+        Calibration.from_quantiles(np.zeros((5, 3)), np.zeros((1, 5, 3)), [0.5], cdf=False)

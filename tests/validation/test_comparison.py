@@ -25,32 +25,88 @@ def two_detectors(rng, n_map=600, d=5, noise=(0.5, 1.0), common=0.0):
 
 
 def test_two_exact_methods_are_both_calibrated_and_the_better_detector_is_sharper():
-    found = Comparison.from_quantiles(*two_detectors(np.random.default_rng(0)), TAUS, names=("fine", "coarse"))
-    assert (found.first.judgement, found.second.judgement) == ("calibrated", "calibrated")
-    assert found.width_ratio.value == pytest.approx(np.sqrt(0.5 / 0.2), rel=1e-6)
+    truth, *curves = two_detectors(np.random.default_rng(0))
+    found = Comparison.of(truth, dict(zip(("fine", "coarse"), curves, strict=True)), TAUS)
+    assert [report.judgement for report in found.reports] == ["calibrated", "calibrated"]
+    (pair,) = found.pairs
+    assert pair.width_ratio.value == pytest.approx(np.sqrt(0.5 / 0.2), rel=1e-6)
     assert found.sharper == found.better == "fine"
-    assert found.skill.high < 0
-    np.testing.assert_allclose(found.bin_width_ratio, np.sqrt(2.5), rtol=1e-6)
-    assert np.all(found.bin_skill < 0)
+    assert pair.skill.high < 0
+    np.testing.assert_allclose(pair.bin_width_ratio, np.sqrt(2.5), rtol=1e-6)
+    assert np.all(pair.bin_skill < 0)
     assert found.verdict.startswith("fine: calibrated; coarse: calibrated. Fine is sharper")
-    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["width_ratio"]["value"] == found.width_ratio.value
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert told["pairs"][0]["width_ratio"]["value"] == pair.width_ratio.value
+    assert list(told["methods"]) == ["fine", "coarse"]
     assert all(len(row) == 3 for row in (found.columns, *found.rows))
 
 
 def test_a_method_against_itself():
     truth, one, _ = two_detectors(np.random.default_rng(1))
-    found = Comparison.from_quantiles(truth, one, one, TAUS)
+    found = Comparison.of(truth, {"a": one, "b": one}, TAUS)
+    (pair,) = found.pairs
     assert (found.sharper, found.better) == (None, None)
-    assert found.width_ratio.value == 1
-    assert found.skill.value == 0
-    assert found.correlation.value == pytest.approx(1)
+    assert pair.width_ratio.value == 1
+    assert pair.skill.value == 0
+    assert pair.correlation.value == pytest.approx(1)
 
 
 def test_a_shift_is_measured_in_half_widths():
     truth, one, _ = two_detectors(np.random.default_rng(2))
     half = (one[83] - one[15])[0, 0] / 2
-    found = Comparison.from_quantiles(truth, one, one + 0.3 * half, TAUS)
-    assert found.shift.value == pytest.approx(0.3, rel=0.02)  # levels 0.16 and 0.84 against the exact 68 %
+    (pair,) = Comparison.of(truth, {"a": one, "b": one + 0.3 * half}, TAUS).pairs
+    assert pair.shift.value == pytest.approx(0.3, rel=0.02)  # levels 0.16 and 0.84 against the exact 68 %
+
+
+def detectors(noise, n_map=600, d=3, n_sample=999, seed=0):
+    """θ ~ N(0, 1) seen by detectors of independent noise: truth, exact posteriors' draws (n_sample, n_map, d)."""
+    rng = np.random.default_rng(seed)
+    theta = rng.normal(size=(n_map, d))
+    found = []
+    for s in noise:
+        mean, std = (theta + s * rng.normal(size=theta.shape)) / (1 + s**2), s / np.sqrt(1 + s**2)
+        found.append((mean, std, mean + std * rng.normal(size=(n_sample, *theta.shape))))
+    return theta, found
+
+
+def test_draws_and_quantiles_of_three_methods_are_compared_with_known_answers():
+    """CRPS of an exact Gaussian posterior is σ/√π on average, so that skills are 1 − σ₂/σ₁ (Gneiting et al. 2005)."""
+    truth, found = detectors((0.5, 1.0, 2.0))
+    (_, s1, one), (mean, s2, _), (_, s3, three) = found
+    methods = {"fine": one, "middle": gaussian_quantiles(mean, np.full(mean.shape, s2), TAUS), "coarse": three}
+    compared = Comparison.of(truth, methods)
+    assert [r.judgement for r in compared.reports] == ["calibrated"] * 3
+    assert [(p.first.name, p.second.name) for p in compared.pairs] == [
+        ("fine", "middle"),
+        ("fine", "coarse"),
+        ("middle", "coarse"),
+    ]
+    for pair, ratio in zip(compared.pairs, (s2 / s1, s3 / s1, s3 / s2), strict=True):
+        assert pair.width_ratio.value == pytest.approx(ratio, rel=0.01)
+        assert pair.skill.low < 1 - ratio < pair.skill.high
+    assert compared.sharper == compared.better == "fine"
+    assert compared.verdict.endswith("Fine is sharpest, fine has the best score.")
+    assert compared.columns == ("measure", "fine", "middle", "coarse")
+    assert {len(row) for row in compared.rows} == {4}
+
+
+def test_the_same_posterior_by_draws_by_curves_and_by_sorted_draws_is_no_better_than_itself():
+    truth, ((mean, std, draws),) = detectors((1.0,))
+    curves = gaussian_quantiles(mean, np.full(mean.shape, std), TAUS)
+    compared = Comparison.of(truth, {"draws": draws, "curves": (curves, TAUS), "sorted": np.sort(draws, axis=0)})
+    assert (compared.better, compared.sharper) == (None, None)
+    for pair in compared.pairs:
+        assert pair.skill.value == pytest.approx(0, abs=0.004)
+        assert pair.width_ratio.value == pytest.approx(1, abs=0.005)
+        assert pair.correlation.value == pytest.approx(1, abs=0.005)
+
+
+def test_one_method_has_nothing_to_be_compared_with():
+    truth, ((_, _, draws),) = detectors((1.0,))
+    alone = Comparison.of(truth, {"draws": draws})
+    assert (alone.pairs, alone.better, alone.sharper) == ((), None, None)
+    assert alone.verdict == "draws: calibrated."
+    assert {len(row) for row in alone.rows} == {2}
 
 
 def test_correlation_of_errors_is_numpys_and_its_band_covers():
@@ -72,7 +128,7 @@ def test_cdf_pairs_outside_epsilon_do_not_count():
     truth[:, -1] = 1.0
     level = (1 - TAUS)[:, None, None]
     curves = np.concatenate([norm.cdf(norm.ppf(level) + norm.ppf(truth[:, :3])), np.ones((99, 200, 1))], axis=-1)
-    found = Comparison.from_quantiles(truth, curves, curves, TAUS, cdf=True)
+    (found,) = Comparison.of(truth, {"a": curves, "b": curves}, TAUS, cdf=True).pairs
     assert np.isnan(found.bin_skill[-1])
     assert np.isnan(found.bin_width_ratio[-1])
 
@@ -86,10 +142,10 @@ def test_c2st_tells_samples_apart_or_not():
 
 def test_bad_input_is_named():
     truth, one, two = two_detectors(np.random.default_rng(5), n_map=20)
-    with pytest.raises(InputError, match="quantiles: must have shape"):
-        Comparison.from_quantiles(truth, one, two[:, :5], TAUS)
-    with pytest.raises(InputError, match="no pair has intervals of some width"):
-        Comparison.from_quantiles(truth, 0 * one, two, TAUS)
+    with pytest.raises(InputError, match="b: samples: must have shape"):
+        Comparison.of(truth, {"a": one, "b": two[:, :5]}, TAUS)
+    with pytest.raises(InputError, match="no pair has intervals of some width by both a and b"):
+        Comparison.of(truth, {"a": 0 * one, "b": two}, TAUS)
     with pytest.raises(InputError, match="second: must have the shape of first"):
         error_correlation(truth, truth[:5])
     with pytest.raises(InputError, match="second: both must have the same shape"):

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from gcesbi.validation import (
-    CalibrationReport,
+    Calibration,
     ConformalBand,
     adversarial_groups,
     calibration_curve,
@@ -49,7 +49,7 @@ def coverage_by_template(p):
 
 
 def dispersion(p):
-    judgement = CalibrationReport.from_gaussian(p.truth, p.mean, p.std).judgement
+    judgement = Calibration.from_gaussian(p.truth, p.mean, p.std).judgement
     return {"calibrated": 0, "over-confident": 1, "under-confident": -1}.get(judgement, 9)
 
 

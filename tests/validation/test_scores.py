@@ -77,7 +77,7 @@ def test_skill():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(InputError, match=r"samples: .*>= 2, \*\(3,\)\), got \(1, 3\)"):
+    with pytest.raises(InputError, match=r"samples: must be at least 2 along the first axis, got \(1, 3\)"):
         crps_from_samples(np.zeros(3), np.zeros((1, 3)))
 
 

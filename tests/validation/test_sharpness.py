@@ -44,7 +44,7 @@ def test_gaussian_width():
     [
         ({"level": 0.99}, "level: needs the quantile at level 0.005, but taus reach only from 0.01 to 0.99"),
         ({"level": 1.0}, r"level: must lie in \(0, 1\), got 1.0"),
-        ({"taus": TAUS[:50]}, "quantiles: must have one curve per tau, 50, got 99"),
+        ({"taus": TAUS[:50]}, "quantiles: must have one curve per tau, 50, along the first axis, got shape"),
         ({"taus": TAUS[::-1]}, "taus: must be sorted"),
         ({"quantiles": np.full((99, 2, 2), np.nan)}, "quantiles: must be finite"),
     ],
