@@ -10,6 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
     import arviz
+    import pandas
+    import xarray
 
 __all__ = ["QUANTITIES", "Coordinates", "JointPosterior", "Posterior", "Quantity", "SamplePosterior", "check_levels"]
 
@@ -89,6 +92,10 @@ def check_levels(levels: ArrayLike) -> NDArray[np.float64]:
     return values
 
 
+def _text(label: str | float) -> str:
+    return label if isinstance(label, str) else f"{label:.6g}"
+
+
 class Posterior(ABC):
     """Posterior of one method on one observation.
 
@@ -120,27 +127,62 @@ class Posterior(ABC):
             name: dict(zip(("low", "median", "high"), self.quantiles(name, tails), strict=True)) for name in self.names
         }
 
-    def to_arviz(self, n: int = 1000, seed: int = 0) -> arviz.InferenceData:
-        """ArviZ data of one chain of `n` samples, with the axes' names and labels, and :attr:`attributes`."""
-        return self._arviz({name: values[None] for name, values in self.sample(n, seed).items()})
+    def to_xarray(self, n: int | None = None, seed: int = 0) -> xarray.Dataset:
+        """Samples by name, (chain, draw, *axes), with labels along the axes, units, meanings and :attr:`attributes`.
+
+        One chain of `n` draws, 1000 unless told otherwise; of posteriors that store samples all of them, chain by
+        chain, unless `n` is given. Names outside :data:`QUANTITIES` have axes ``name_dim_0``, …
+        """
+        import xarray
+
+        chains, variables = self._chains(n, seed), {}
+        for name, values in chains.items():
+            known = QUANTITIES.get(name)
+            axes = [f"{name}_dim_{i}" for i in range(values.ndim - 2)] if known is None else known.axes
+            facts = {} if known is None else {"long_name": known.meaning, "units": known.unit}
+            variables[name] = (("chain", "draw", *axes), values, {key: fact for key, fact in facts.items() if fact})
+        used = {axis for dims, _, _ in variables.values() for axis in dims} & set(vars(self.coordinates))
+        coords = {axis: list(getattr(self.coordinates, axis)) for axis in sorted(used)}
+        n_chain, n_draw = next(iter(chains.values())).shape[:2]
+        coords |= {"chain": list(range(n_chain)), "draw": list(range(n_draw))}
+        return xarray.Dataset(variables, coords, self.attributes)
+
+    def to_dataframe(self, n: int | None = None, seed: int = 0) -> pandas.DataFrame:
+        """Samples of :meth:`to_xarray`, one row a draw and one column a number, as ``flux_fraction[gce]``."""
+        import pandas
+
+        data, columns = self.to_xarray(n, seed), {}
+        for name, values in data.data_vars.items():
+            labels = product(*(values[axis].to_numpy().tolist() for axis in values.dims[2:]))
+            numbers = values.to_numpy().reshape(data.sizes["chain"] * data.sizes["draw"], -1)
+            for label, column in zip(labels, numbers.T, strict=True):
+                columns[f"{name}[{', '.join(map(_text, label))}]" if label else name] = column
+        index = pandas.MultiIndex.from_product([data["chain"].to_numpy(), data["draw"].to_numpy()])
+        return pandas.DataFrame(columns, index=index.set_names(["chain", "draw"]))
+
+    def to_arviz(self, n: int | None = None, seed: int = 0) -> arviz.InferenceData | xarray.DataTree:
+        """Samples of :meth:`to_xarray` as group ``posterior`` of what the installed ArviZ takes.
+
+        That is InferenceData before ArviZ 1, and xarray's DataTree since.
+        """
+        import xarray
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of its own next version
+            import arviz
+        data = self.to_xarray(n, seed)
+        if int(arviz.__version__.split(".")[0]) < 1:
+            return arviz.InferenceData(posterior=data)
+        return xarray.DataTree.from_dict({"posterior": data})
 
     @property
     def attributes(self) -> dict[str, str | float]:
-        """What goes with the samples as ArviZ data: facts about them, each a word or a number."""
+        """What goes with exported samples: facts about them, each a word or a number."""
         return {"method": self.method}
 
-    def _arviz(self, chains: Mapping[str, NDArray[np.float64]]) -> arviz.InferenceData:
-        """ArviZ data of arrays (n_chain, n_draw, *axes)."""
-        import arviz
-
-        dims = {name: list(QUANTITIES[name].axes) for name in chains if name in QUANTITIES}
-        used = {axis for axes in dims.values() for axis in axes}
-        coords = {axis: list(getattr(self.coordinates, axis)) for axis in sorted(used)}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "More chains", UserWarning)  # as walkers of an ensemble
-            data = arviz.from_dict(posterior=dict(chains), coords=coords, dims=dims)
-        data["posterior"].attrs.update(self.attributes)
-        return data
+    def _chains(self, n: int | None, seed: int) -> dict[str, NDArray[np.float64]]:
+        """Samples by name (n_chain, n_draw, *axes)."""
+        return {name: values[None] for name, values in self.sample(1000 if n is None else n, seed).items()}
 
     def __repr__(self) -> str:
         """Method, and each quantity with its axes."""
@@ -195,15 +237,11 @@ class SamplePosterior(Posterior):
         rows = np.random.default_rng(seed).integers(self.n_sample, size=n)
         return {name: values[rows] for name, values in self.samples.items()}
 
-    def to_arviz(self, n: int | None = None, seed: int = 0) -> arviz.InferenceData:
-        """ArviZ data of the stored samples, chain by chain; or of `n` of them, drawn with replacement, if it is given.
-
-        Diagnostics of the chains are those of the sampling. Drawn ones are no chain: they know nothing of it.
-        """
+    def _chains(self, n: int | None, seed: int) -> dict[str, NDArray[np.float64]]:
+        """Stored samples chain by chain, whose diagnostics are the sampling's; or `n` drawn: no chain."""
         if n is not None:
-            return super().to_arviz(n, seed)
-        chains = {name: v.reshape(self.n_chain, -1, *v.shape[1:]) for name, v in self.samples.items()}
-        return self._arviz(chains)
+            return super()._chains(n, seed)
+        return {name: v.reshape(self.n_chain, -1, *v.shape[1:]) for name, v in self.samples.items()}
 
     def quantiles(self, name: str, levels: Sequence[float] | ArrayLike, seed: int = 0) -> NDArray[np.float64]:
         """Quantiles over all stored samples, (n_level, *axes), pointwise."""

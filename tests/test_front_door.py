@@ -7,7 +7,20 @@ import pytest
 
 import gcesbi
 
-HEAVY = ("torch", "sbi", "lightning", "numba", "healpy", "astropy", "matplotlib", "arviz", "pydantic", "scipy.stats")
+HEAVY = (
+    "torch",
+    "sbi",
+    "lightning",
+    "numba",
+    "healpy",
+    "astropy",
+    "matplotlib",
+    "arviz",
+    "pandas",
+    "xarray",
+    "pydantic",
+    "scipy.stats",
+)
 
 
 def imported(code):

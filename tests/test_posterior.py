@@ -1,5 +1,9 @@
 """One interface for every method's posterior."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -37,6 +41,54 @@ def test_arviz_gets_names_axes_and_labels(posterior):
     assert data["scd_cdf"].dims == ("chain", "draw", "point_source", "flux_bin")
     assert data["template"].values.tolist() == ["a", "b"]
     assert data.sizes["draw"] == 50
+
+
+def test_xarray_has_axes_labels_units_and_chains():
+    stored = SamplePosterior("chain", COORDINATES, SAMPLES | {"own": RNG.random((500, 3))}, n_chain=5)
+    data = stored.to_xarray()
+    assert dict(data.sizes) == {
+        "chain": 5,
+        "draw": 100,
+        "template": 2,
+        "point_source": 1,
+        "flux_bin": 2,
+        "own_dim_0": 3,
+    }
+    np.testing.assert_array_equal(data["flux_fraction"][2, 7], SAMPLES["flux_fraction"][207])
+    np.testing.assert_array_equal(
+        data["scd_cdf"].sel(point_source="b", flux_bin=-9.0)[4, 99], SAMPLES["scd_cdf"][499, 0, 1]
+    )
+    assert data.attrs == {"method": "chain"}
+    assert data["scd_cdf"].attrs == {"long_name": "cumulative SCD histogram, dim to bright"}
+    assert dict(stored.to_xarray(40).sizes)["draw"] == 40
+    drawn = stored.to_xarray(40, seed=3)
+    np.testing.assert_array_equal(drawn["own"][0], stored.sample(40, seed=3)["own"])
+
+
+def test_pandas_has_one_row_a_draw_and_one_column_a_number(posterior):
+    table = posterior.to_dataframe()
+    assert list(table) == ["flux_fraction[a]", "flux_fraction[b]", "scd_cdf[b, -10]", "scd_cdf[b, -9]"]
+    assert table.index.names == ["chain", "draw"]
+    np.testing.assert_array_equal(table["flux_fraction[b]"], SAMPLES["flux_fraction"][:, 1])
+    np.testing.assert_array_equal(table.loc[(0, 12), "scd_cdf[b, -9]"], SAMPLES["scd_cdf"][12, 0, 1])
+    scalar = SamplePosterior("x", COORDINATES, {"poisson_fraction": np.arange(4.0)}, n_chain=2).to_dataframe()
+    assert scalar.loc[(1, 0), "poisson_fraction"] == 2
+
+
+def test_arviz_of_either_generation_takes_an_export_and_nothing_warns(posterior, tmp_path):
+    """ArviZ 0.23 warns of its next version when first imported on a day: an empty cache makes any day the first."""
+    code = (
+        "import numpy as np; from gcesbi.posterior import Coordinates, SamplePosterior as S\n"
+        "x = np.random.default_rng(0).normal(size=(400, 2))\n"
+        "data = S('m', Coordinates(('a', 'b'), (3.0,), ('b',), (-9.0,)), {'flux': x}, n_chain=4).to_arviz()\n"
+        "import arviz; print(float(arviz.rhat(data)['flux'].sel(template='a')), type(data).__name__)"
+    )
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    r_hat, kind = found.stdout.split()
+    assert float(r_hat) == pytest.approx(1, abs=0.05)
+    assert kind in ("InferenceData", "DataTree")
+    assert "Warning" not in found.stderr
 
 
 def test_a_joint_posterior_asks_the_part_that_knows():

@@ -352,8 +352,8 @@ class RunFolder:
 
     def write_posterior(self, name: str, posterior: Posterior) -> None:
         """Store samples of a posterior as netCDF."""
-        data = posterior.to_arviz(seed=self.settings.seed)
-        write_netcdf(self.folder / "posteriors" / f"{name}.nc", {group: data[group] for group in data.groups()})
+        data = posterior.to_xarray(seed=self.settings.seed)
+        write_netcdf(self.folder / "posteriors" / f"{name}.nc", {"posterior": data})
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Content of a JSON file.
