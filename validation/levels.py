@@ -39,7 +39,7 @@ def draw_quantiles(draws: Array, levels: ArrayLike) -> Array:
 
     Of 199 normal draws the 95 % interval is 0.2 % too wide in the median by this rule, 2.5 % too narrow by the default.
     """
-    return np.quantile(draws, levels, axis=0, method="median_unbiased")
+    return np.quantile(draws, np.asarray(levels, dtype=np.float64), axis=0, method="median_unbiased")
 
 
 def rearrange(quantiles: ArrayLike) -> Array:

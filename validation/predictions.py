@@ -17,7 +17,7 @@ from gcesbi.errors import InputError
 
 from .atoms import pit_with_atoms
 from .calibration import Calibration
-from .checks import Array, check_draws, check_pair, crossings
+from .checks import CROSSING_TOLERANCE, Array, check_draws, check_pair
 from .levels import at_level, central_interval, draw_quantiles
 from .pit import pit, rank_bounds
 from .scores import crps_from_quantiles, crps_from_samples
@@ -131,17 +131,17 @@ def _read(name: str, given: Given, truth: ArrayLike, taus: ArrayLike | None) -> 
         values, draws = check_draws(truth, given, first="n_sample or n_tau")
         if not _ordered(draws):
             return Prediction(name, draws)
-        levels = _levels(len(draws)) if taus is None else taus
-        _, curves, levels = check_pair(values, draws, levels)
+        _, curves, levels = check_pair(values, draws, _levels(len(draws)) if taus is None else taus)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     return Prediction(name, curves, levels)
 
 
 def _ordered(draws: Array) -> bool:
-    """Whether values (n, ...) are ordered along the first axis, but for some crossings."""
-    against, moved = np.count_nonzero(crossings(draws)), np.count_nonzero(np.diff(draws, axis=0))
-    return len(draws) > 1 and against <= 0.25 * moved
+    """Whether values (n, ...) are ordered along the first axis, but for some crossings; each entry in its own unit."""
+    steps, tolerance = np.diff(draws, axis=0), CROSSING_TOLERANCE * np.abs(draws).max(axis=0)
+    up, down = np.count_nonzero(steps > tolerance), np.count_nonzero(steps < -tolerance)
+    return len(draws) > 1 and min(up, down) <= 0.25 * (up + down)
 
 
 def _levels(n: int) -> NDArray[np.float64]:

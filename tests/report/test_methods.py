@@ -203,6 +203,14 @@ def test_curves_that_cross_here_and_there_are_not_taken_for_draws(known):
         report(known[0], {"mine": curves})
 
 
+def test_draws_of_very_different_units_are_draws(known):
+    truth, _, draws = known
+    unit = np.array([1e-9, 1.0, 1e9])
+    found = report(truth * unit, {"x": draws * unit})
+    assert found.kinds == {"x": "999 draws"}
+    assert found["x"].dispersion.value == pytest.approx(report(truth, {"x": draws})["x"].dispersion.value)
+
+
 def test_the_front_door_knows_it():
     assert gcesbi.validation.report is report
     assert {"report", "CalibrationReport"} <= set(dir(gcesbi.validation))
