@@ -22,9 +22,9 @@ from gcesbi.io.data import located
 from gcesbi.io.healpix_table import map_nside
 from gcesbi.io.reading import load_array
 from gcesbi.io.skymaps import degrade
-from gcesbi.io.tables import opened
+from gcesbi.io.tables import axis_table, opened
 
-__all__ = ["image_header", "nested", "read_template_map", "sample_map"]
+__all__ = ["image_header", "is_map_cube", "nested", "read_template_map", "sample_map"]
 
 Array = NDArray[np.float64]
 
@@ -140,6 +140,15 @@ def image_header(file: str | os.PathLike[str]) -> fits.Header:
             if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
                 return hdu.header
     raise InputError(f"{path}: holds no image")
+
+
+def is_map_cube(file: str | os.PathLike[str]) -> bool:
+    """Whether a file is a cube of intensities at energies (``ENERGIES``), as diffuse models come: a MapCube."""
+    path = Path(file)
+    if path.suffix == ".npy" or not path.is_file():
+        return False
+    with opened(path) as hdus:
+        return hdus[0].header.get("NAXIS", 0) == 3 and len(hdus) > 1 and axis_table(hdus)[1] is not None
 
 
 def sample_map(file: str | os.PathLike[str], glon: Array, glat: Array, order: str | None = None) -> Array:

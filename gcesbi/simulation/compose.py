@@ -21,6 +21,8 @@ __all__ = ["compose"]
 
 Array = NDArray[np.float64]
 
+_SPREAD = 0.999  # share of a source's light that lands no further than an image is padded
+
 
 def compose(sky: Composition, maps: TemplateMaps | None = None) -> SkyArrays:
     """Arrays of a model; templates that take long are computed unless given as `maps`.
@@ -40,7 +42,7 @@ class _Builder:
         self.sky, self.maps = sky, maps
         self.edges = np.array(sky.energy_edges)
         self.psf = sky.psf.in_bins(self.edges)
-        self.patch, self.region = sky.region.place(max(each.theta_max for each in self.psf))
+        self.patch, self.region = sky.region.place(max(float(each.containment_radius(_SPREAD)) for each in self.psf))
         self.inside, self.disc = self.patch.places(self.region), self.patch.disc
         with naming("exposure"):
             self.exposure = sky.exposure.on(self.patch, self.edges)
@@ -121,7 +123,7 @@ class _Builder:
         """Map on the patch as it is stated, (1 or n_energy, n_patch)."""
         if isinstance(statement, Formula):
             return self.patch.draw(statement.at(**values))[None]
-        found = self.patch.read(statement)
+        found = self.patch.read(statement, self.edges)
         found = found if statement.bins is None or len(found) == 1 else found[slice(*statement.bins)]
         if len(found) not in (1, len(self.psf)):
             where = statement.file or "map"

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from gcesbi.errors import InputError
+from gcesbi.io import read_exposure, read_king_table, read_psf_table
+from gcesbi.io.image import holds_psf
+from gcesbi.physics.image_psf import TabulatedPSF
 from gcesbi.physics.psf import PSF
 from gcesbi.simulation.patches import Patch
 from gcesbi.simulation.stated_data import ArrayField, FileField
 from gcesbi.simulation.statement import Degrees, Statement
 from gcesbi.simulation.template_statements import Map
 
-__all__ = ["Exposure", "ExposureField", "KingPsf", "NamedPsf", "PsfField", "SurveyExposure"]
+__all__ = ["Exposure", "ExposureField", "FilePsf", "KingPsf", "NamedPsf", "PsfField", "SurveyExposure"]
 
 Array = NDArray[np.float64]
 
@@ -35,13 +38,18 @@ class SurveyExposure(Statement):
 
 
 class Exposure(Statement):
-    """A number, or a map or cube over the whole sky, cm² s."""
+    """A number, or a map or cube over the whole sky, cm² s.
+
+    A FITS file is one of ``gtexpcube2``, HEALPix or plate carrée, at energies or in bins; or a table of ``gtpsf``,
+    whose exposure is then that of everywhere.
+    """
 
     kind: Literal["map"] = "map"
     file: FileField | None = None
     values: ArrayField | None = Field(None, description="number, (12 n²,) or (n_energy, 12 n²), cm² s")
     order: Literal["ring", "nested"] | None = Field(None, description="of the pixels of an array or .npy file")
     scale: float = Field(1.0, gt=0, description="what multiplies it")
+    index: float = Field(2.4, description="of the photons' power law, with which it is averaged over a bin")
     bins: tuple[int, int] | None = Field(None, description="first and one past the last of a cube's energy bins")
 
     @model_validator(mode="after")
@@ -58,8 +66,20 @@ class Exposure(Statement):
         n = len(energy_edges) - 1
         if self.values is not None and self.values.ndim == 0:
             found = np.full((1, len(patch)), float(self.values))
+        elif self.file is None or self.file.endswith(".npy"):
+            stated = Map(file=self.file, values=self.values, order=self.order, quantity="exposure")
+            found = patch.read(stated, energy_edges)
+        elif holds_psf(self.file):
+            table = read_psf_table(self.file)
+            means = [table.mean_exposure(low, high, self.index) for low, high in pairwise(energy_edges)]
+            found = np.tile(np.array(means)[:, None], (1, len(patch)))
         else:
-            found = patch.read(Map(file=self.file, values=self.values, order=self.order, quantity="exposure"))
+            maps = read_exposure(self.file, order=self.order).on(energy_edges)
+            found = maps.at(*patch.grid.glon_glat(), energy_edges, self.index)
+            known = np.isfinite(found).all(axis=0)
+            if not known.any():
+                raise InputError(f"{self.file}: exposure: is known nowhere in the region")
+            found = patch.extend(found[:, known], np.flatnonzero(known))
         found = found if self.bins is None or len(found) == 1 else found[slice(*self.bins)]
         if len(found) not in (1, n):
             raise InputError(f"exposure: needs one map for each of {n} energy bins, or one for all, got {len(found)}")
@@ -103,6 +123,23 @@ class KingPsf(Statement):
         return cls(**columns, theta_max=psf[0].theta_max)
 
 
+class FilePsf(Statement):
+    """A file's: a table of ``gtpsf``, or the King functions of an event type in an instrument response."""
+
+    kind: Literal["file"] = "file"
+    file: FileField
+    event_type: str | None = Field(None, description="of an instrument response, such as PSF3 or FRONT")
+    index: float = Field(2.4, description="of the photons' power law, with which it is averaged over a bin")
+
+    def in_bins(self, energy_edges: Array) -> tuple[PSF | TabulatedPSF, ...]:
+        """One for each energy bin."""
+        if self.event_type is None:
+            table = read_psf_table(self.file)
+            return tuple(table.mean(low, high, self.index) for low, high in pairwise(energy_edges))
+        king = read_king_table(self.file, self.event_type)
+        return tuple(PSF.from_table(king, low, high, index=self.index) for low, high in pairwise(energy_edges))
+
+
 def _as_exposure(value: Any) -> Any:
     if isinstance(value, units.Quantity):
         try:
@@ -124,11 +161,12 @@ def _as_psf(value: Any) -> Any:
     if isinstance(value, str):
         return {"kind": "named", "name": value}
     if isinstance(value, Mapping) and "kind" not in value:
-        return {"kind": "king" if "sigmas" in value else "named", **value}
+        kind = "king" if "sigmas" in value else "file" if "file" in value else "named"
+        return {"kind": kind, **value}
     return value
 
 
 ExposureField = Annotated[SurveyExposure | Exposure, Field(discriminator="kind"), BeforeValidator(_as_exposure)]
 """An exposure as a field of a statement."""
-PsfField = Annotated[NamedPsf | KingPsf, Field(discriminator="kind"), BeforeValidator(_as_psf)]
+PsfField = Annotated[NamedPsf | KingPsf | FilePsf, Field(discriminator="kind"), BeforeValidator(_as_psf)]
 """A point-spread function as a field of a statement."""

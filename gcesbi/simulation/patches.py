@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from gcesbi.errors import InputError
-from gcesbi.io import degrade
-from gcesbi.io.template_map import nested, read_template_map, sample_map
+from gcesbi.io import degrade, read_intensity_cube
+from gcesbi.io.template_map import is_map_cube, nested, read_template_map, sample_map
 from gcesbi.physics.exposure import survey_exposure, survey_exposure_at
 from gcesbi.physics.image_smoothing import smooth_image
 from gcesbi.physics.psf import PSF
@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 _BEYOND = 5.0  # degrees about the normalisation disc, or the region, from which light may reach it
-_FINER = 8  # points to a side of an image's pixel at which what is known elsewhere is looked up
+_FINER = 4  # points to a side of an image's pixel at which what is known elsewhere is looked up
 
 
 class Patch(ABC):
@@ -79,8 +79,8 @@ class Patch(ABC):
         """Light of a built-in template in all pixels, or those at some places."""
 
     @abstractmethod
-    def read(self, statement: Map) -> Array:
-        """Map or cube, (n, n_patch), as it is stated."""
+    def read(self, statement: Map, energy_edges: Array) -> Array:
+        """Map or cube, (n, n_patch), as it is stated; a MapCube integrated over bins (n_energy + 1,), GeV."""
 
     @abstractmethod
     def survey(self, energy_edges: Array, weeks: float) -> Array:
@@ -147,8 +147,10 @@ class HealpixPatch(Patch):
         pixels = self.region.pixels if places is None else self.region.pixels[places]
         return template.map(self.nside, pixels)
 
-    def read(self, statement: Map) -> Array:
+    def read(self, statement: Map, energy_edges: Array) -> Array:
         """Finer maps are brought to the patch's pixels."""
+        if statement.file is not None and is_map_cube(statement.file):
+            return read_intensity_cube(statement.file).in_pixels(self.region, energy_edges)
         how = "sum" if statement.quantity == "counts" else "mean"
         if statement.file is not None:
             found = read_template_map(statement.file, self.nside, statement.order, how)
@@ -246,7 +248,7 @@ class ImagePatch(Patch):
         light = mean * self.geometry.solid_angle / self.geometry.solid_angle.max()
         return light if places is None else light[places]
 
-    def read(self, statement: Map) -> Array:
+    def read(self, statement: Map, energy_edges: Array) -> Array:
         """Images of the model's own shape, or files that are looked up on a grid of points within every pixel."""
         if statement.values is not None:
             values = statement.values if statement.values.ndim == 3 else statement.values[None]
@@ -254,6 +256,9 @@ class ImagePatch(Patch):
                 raise InputError(f"map: must have the image's shape {self.image.shape}, got {values.shape[1:]}")
             found = np.zeros((len(values), len(self)))
             found[:, self.disc] = values.reshape(len(values), -1)
+        elif is_map_cube(str(statement.file)):
+            found = read_intensity_cube(str(statement.file)).intensity(self.geometry, energy_edges)
+            found = found.reshape(len(found), -1)
         else:
             fine = self.geometry.refined(4)
             looked = sample_map(str(statement.file), *fine.glon_glat(), statement.order)
