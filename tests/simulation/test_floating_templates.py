@@ -48,12 +48,12 @@ def test_an_interpolated_cusp_is_the_true_one_to_a_thousandth(nside, band):
     [
         (Formula(formula="disk", z_s=(0.2, 1.0)), lambda z: templates.Disk(z_s=z)),
         (Formula(formula="disk", r_s=(3.0, 7.0)), lambda r: templates.Disk(r_s=r)),
-        (Formula(formula="disk", r_s=(4.0, 6.0), z_s=(0.3, 0.5)), lambda r, z: templates.Disk(r_s=r, z_s=z)),
+        (Formula(formula="disk", r_s=(4.6, 5.4), z_s=(0.3, 0.36)), lambda r, z: templates.Disk(r_s=r, z_s=z)),
     ],
     ids=["height", "radius", "both"],
 )
 def test_an_interpolated_disk_is_the_true_one_to_a_thousandth(formula, make):
-    worst, n = check_interpolation(formula, make, 32, 2.0, n=6)
+    worst, n = check_interpolation(formula, make, 16, 2.0, n=4)
     assert worst < INTERPOLATION_ERROR
     assert n <= 200
 
@@ -71,20 +71,20 @@ def sky(template, **settings):
 
 def test_sources_lie_by_the_true_template_between_nodes():
     """Means by pixel of many dim sources of γ = 1.237, against the template of a model whose γ is fixed there."""
-    floating, fixed = sky(Formula(formula="nfw", gamma=(0.9, 1.4))), sky(Formula(formula="nfw", gamma=1.237))
+    floating = sky(Formula(formula="nfw", gamma=(0.9, 1.4)))
+    fixed, other = (sky(Formula(formula="nfw", gamma=gamma), poisson_share=(0, 1)) for gamma in (1.237, 1.0))
     names = floating.prior().names
     assert names[-1] == "dots_gamma"
     assert floating.parameters.shapes == ("dots_gamma",)
     n, theta = 1500, dict.fromkeys(names, 0.0)
     theta |= {"dots_xi": -12.5, "dots_omega2": 0.01, "dots_flux": 5e-7, "dots_gamma": 1.237}
     counts = Simulator(floating).draw(np.tile(list(theta.values()), (n, 1)), np.random.default_rng(1)).counts[:, 0]
-    expected = 5e-7 * fixed.templates[1, 0] / fixed.flux_per_norm[1, 0]
+    expected, wrong = (5e-7 * each.smooth_templates[1, 0] for each in (fixed, other))  # flux that starts inside
     error = counts.std(axis=0, ddof=1) / np.sqrt(n)
     pull = (counts.mean(axis=0) - expected) / np.hypot(error, 1.5e-3 * expected)  # of interpolation and smoothing
     assert np.max(np.abs(pull)) < K
     assert abs(np.sum(pull**2) - len(pull)) < K * np.sqrt(2 * len(pull)) + 0.5 * len(pull)
-    wrong = 5e-7 * sky(Formula(formula="nfw", gamma=1.0)).templates[1, 0]
-    assert np.max(np.abs(counts.mean(axis=0) - wrong / wrong.sum() * expected.sum()) / error) > 3 * K
+    assert np.max(np.abs(counts.mean(axis=0) - wrong) / error) > 3 * K
 
 
 def test_a_floating_sky_at_a_value_is_the_fixed_sky():
@@ -108,16 +108,17 @@ def bulge(data_folder):
 def test_a_mixture_shares_the_flux(bulge):
     """Light of both parts by weight: flux inside is conserved, and every pixel has its share."""
     mixed = sky(Mixture(mixture=["nfw", Map(file=bulge)]), poisson_share=(0, 1))
-    nfw, alone = sky("nfw"), sky(Map(file=bulge))
+    nfw, alone = (sky(template, poisson_share=(0, 1)) for template in ("nfw", Map(file=bulge)))
     assert mixed.prior().names[-2:] == ("dots_poisson_share", "dots_weight")
     names = mixed.prior().names
     theta = dict.fromkeys(names, 0.0) | {"dots_omega2": 0.01, "dots_flux": 2e-7, "dots_poisson_share": 1.0}
-    light = [2e-7 * each.templates[1, 0] / each.flux_per_norm[1, 0] for each in (nfw, alone)]
+    light = [2e-7 * each.smooth_templates[1, 0] for each in (nfw, alone)]
     for weight in (0.0, 0.3, 1.0):
         emission = mixed.emission([list((theta | {"dots_weight": weight}).values())])
         seen = np.einsum("te,tep->p", emission.norms[0], mixed.smooth_templates)
         np.testing.assert_allclose(seen, weight * light[0] + (1 - weight) * light[1], rtol=1e-9)
-        np.testing.assert_allclose(mixed.at(dots_weight=weight).flux_per_norm[0], nfw.flux_per_norm[0])
+        stands = mixed.at(dots_weight=weight)
+        np.testing.assert_allclose(2e-7 * stands.smooth_templates[1, 0], seen, rtol=1e-9)
 
 
 def test_three_parts_have_a_dirichlet_prior_and_may_float_themselves():
@@ -156,9 +157,9 @@ def test_bulges_are_read_as_they_are(data_folder, name):
     covered = np.zeros(len(found), bool)
     covered[hp.ang2pix(64, glon, glat, nest=True, lonlat=True)] = True
     assert not found[~covered & (found > 0)].size or covered.sum() < 100
-    fine = 64 * 16
+    fine = 64 * 64
     inner = np.flatnonzero(found > 0.2 * found.max())[:20]
-    children = (inner[:, None] * 256 + np.arange(256)).ravel()
+    children = (inner[:, None] * 4096 + np.arange(4096)).ravel()
     x, y = wcs.all_world2pix(*hp.pix2ang(fine, children, nest=True, lonlat=True), 0)
     i, j = np.rint(y).astype(int), np.rint(x).astype(int)
     within = (i >= 0) & (i < values.shape[0]) & (j >= 0) & (j < values.shape[1])
