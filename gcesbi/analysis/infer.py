@@ -19,7 +19,6 @@ from gcesbi.estimators import (
 )
 from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.simulation import SkyModel
-from gcesbi.simulation.matching import SAME_EXPOSURE
 from gcesbi.sky import Observation
 
 __all__ = ["counts_at_exposure", "infer", "load_networks", "load_shapes"]
@@ -72,8 +71,8 @@ def infer(run: RunFolder, observation: Observation, *, force: bool = False) -> J
         )
     if not observation.counts.any():
         raise InputError("observation: must hold photons, holds none: networks have nothing to go by")
-    seen = counts_at_exposure(model, observation, force)
     spectra, source_counts = load_networks(run)
+    seen = counts_at_exposure(model, observation, force, spectra.exposure_range)
     spectral = SpectralPosterior.of(spectra, seen, model.coordinates, energy_edges=model.energy_edges)
     rows = [model.names.index(name) for name in model.point_sources]
     low, flux, high = spectral.quantiles("flux", [0.16, 0.5, 0.84])[:, rows]
@@ -95,22 +94,31 @@ def _model_exposure(model: SkyModel, observation: Observation) -> NDArray[np.flo
 
 
 def counts_at_exposure(
-    model: SkyModel, observation: Observation, force: bool = False
+    model: SkyModel, observation: Observation, force: bool, known: tuple[float, float]
 ) -> NDArray[np.floating | np.integer]:
     """Counts of an observation, scaled to the model's exposure if it is another one and that is forced.
+
+    Parameters
+    ----------
+    model : SkyModel
+    observation : Observation
+    force : bool
+    known : (low, high)
+        Exposures that the networks were trained for, in terms of the model's: ``Estimator.exposure_range``.
 
     Raises
     ------
     InputError
-        If the exposure differs by more than :data:`SAME_EXPOSURE` in a pixel, unless forced.
+        If the exposure of a pixel lies out of the range, unless forced.
     """
     ratio = observation.exposure / model.exposure
-    if np.max(np.abs(ratio - 1)) <= SAME_EXPOSURE:
+    if known[0] <= ratio.min() and ratio.max() <= known[1]:
         return observation.counts
     if not force:
-        mean = observation.exposure.mean() / model.exposure.mean() - 1
+        mean = observation.exposure.mean() / model.exposure.mean()
         raise InputError(
-            f"observation: exposure must be that of the networks' maps within {SAME_EXPOSURE:.0%}; its mean differs by "
-            f"{mean:+.1%}, single pixels by {ratio.min() - 1:+.1%} to {ratio.max() - 1:+.1%}; --force takes it anyway"
+            f"observation: exposure must be {known[0]:g} to {known[1]:g} times that of the networks' maps, for which "
+            f"they were trained; its mean is {mean:.3g} times, single pixels {ratio.min():.3g} to {ratio.max():.3g}; "
+            "--force takes it anyway"
         )
     return observation.counts / ratio

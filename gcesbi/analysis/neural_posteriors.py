@@ -32,7 +32,7 @@ def infer_neural_posteriors(run: RunFolder, observation: Observation, *, force: 
     model = run.model
     found: dict[str, Posterior] = {}
     for estimator in _trained(run):
-        seen = counts_at_exposure(model, observation, force)
+        seen = counts_at_exposure(model, observation, force, estimator.exposure_range)
         posterior = SbiPosterior.of(estimator, seen, model.coordinates, seed=run.settings.seed, model=model)
         found[posterior.method] = posterior
     return found

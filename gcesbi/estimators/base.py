@@ -23,8 +23,8 @@ from gcesbi.networks import ChebyshevEncoder, CountsInput, FaceEncoder, MapEmbed
 from gcesbi.networks.defaults import own_defaults
 from gcesbi.networks.inputs import ENERGIES
 from gcesbi.networks.layers import check_sizes
-from gcesbi.simulation.simulations import Simulations
-from gcesbi.simulation.simulator import Simulator
+from gcesbi.simulation import Simulations, Simulator
+from gcesbi.simulation.matching import SAME_EXPOSURE
 from gcesbi.simulation.torch_maps import StoredMaps
 from gcesbi.sky import Grid, ImageGeometry, ImageRegion, Region
 
@@ -110,6 +110,8 @@ class Estimator(Trainable):
         Of the initial weights.
     """
 
+    exposure_range: tuple[float, float] = (1 - SAME_EXPOSURE, 1 + SAME_EXPOSURE)
+    """Exposures of the maps that trained it, in terms of its own; stored with the weights."""
     dropout: ClassVar[float] = 0.0
     network_settings: ClassVar[Any] = NetworkSettings
     network: NetworkSettings

@@ -1,8 +1,9 @@
 """Estimators on disk: weights as safetensors, all else as JSON beside them. No pickle.
 
 ``name.safetensors`` holds the tensors, the region's pixels and the exposure; ``name.json``, its card, the kind, the
-network's sizes, the settings of the model, the library's version, what the caller notes (seed, training settings and
-history, validation figures), and the digest of the tensors, by which a truncated or exchanged file is known.
+network's sizes, the range of exposure that it knows, the settings of the model, the library's version, what the caller
+notes (seed, training settings and history, validation figures), and the digest of the tensors, by which a truncated or
+exchanged file is known.
 
 A file of another version of the library, that is of other first two numbers, is refused, and so is one made for another
 model: what differs is named, setting by setting.
@@ -99,6 +100,7 @@ def save_estimator(
         "version": version("gcesbi"),
         "digest": hashlib.sha256(data).hexdigest(),
         "identity": estimator.identity(),
+        "exposure_range": list(estimator.exposure_range),
         "model": None if model is None else Recipe.of(model).to_dict(),
         "notes": dict(notes or {}),
     }
@@ -157,6 +159,8 @@ def load_estimator(
         pixels, own_exposure = tensors.pop("pixels").numpy(), tensors.pop("exposure").double().numpy()
         estimator = _empty(KINDS[stored["identity"]["kind"]], stored["identity"], pixels, own_exposure)
         estimator.load_state_dict({name.removeprefix("weights/"): value for name, value in tensors.items()})
+        low, high = stored.get("exposure_range", estimator.exposure_range)
+        estimator.exposure_range = float(low), float(high)
     if model is not None:
         region, exposure, fingerprint = model.region, model.exposure, model.fingerprint
     if unlike := _other_settings(stored.get("model"), model):
