@@ -17,10 +17,16 @@ __all__ = ["read_for", "read_whole"]
 
 
 def read_whole(sky: Composition, path: Path, **stated: Any) -> Observation:
-    """The map at `path`, all of it, at the resolution and within the energies of a sky: see :func:`read_for`."""
+    """The map at `path`, all of it, at the resolution of a sky: see :func:`read_for`.
+
+    Energy bins are those within the sky's, where there are such.
+    """
     where, edges = sky.region, sky.energy_edges
-    nside = where.nside if isinstance(where, HealpixRegion) else None
-    return read_observation(path, None, None, nside=nside, **{"energy_range": (edges[0], edges[-1]), **stated})
+    told = {"nside": where.nside if isinstance(where, HealpixRegion) else None, **stated}
+    try:
+        return read_observation(path, None, None, energy_range=(edges[0], edges[-1]), **told)
+    except InputError:
+        return read_observation(path, None, None, **told)
 
 
 def read_for(sky: SkySettings | Composition, path: Path, **stated: Any) -> Observation:

@@ -65,16 +65,14 @@ def judge_neural_posterior(
     truth = estimator.quantities.labels(maps, seed=seed + 1)  # training took another seed's noise
     drawn = estimator.sample(maps.counts, n_sample, seed)
     n_map = len(maps)
-    reports = [
-        Calibration.from_samples(
-            values[:, i].reshape(n_map, -1),
-            drawn[name][:, :, i].reshape(n_sample, n_map, -1),
-            f"{name} of {label}",
-            seed,
-        )
-        for name, values in truth.items()
-        for i, label in enumerate(_labels(estimator, name))
-    ]
+    reports = []
+    for name, values in truth.items():
+        labels = _labels(estimator, name)
+        for i, label in enumerate(labels or [""]):
+            true, found = (values[:, i], drawn[name][:, :, i]) if labels else (values, drawn[name])
+            told = f"{name} of {label}" if labels else name
+            pair = true.reshape(n_map, -1), found.reshape(n_sample, n_map, -1)
+            reports.append(Calibration.from_samples(*pair, told, seed))
     real, samples = (
         estimator.quantities.to_real({k: torch.as_tensor(v) for k, v in each.items()}).numpy()
         for each in (truth, drawn)
@@ -83,5 +81,7 @@ def judge_neural_posterior(
 
 
 def _labels(estimator: NeuralPosteriorEstimator, quantity: str) -> Sequence[str]:
-    """Names along a quantity's first axis."""
+    """Names along a quantity's first axis; none of a parameter by itself, which is a number."""
+    if not estimator.quantities.shapes[quantity]:
+        return ()
     return tuple(getattr(estimator.quantities, _NAMED_BY.get(quantity, "template")))
