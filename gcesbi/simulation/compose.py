@@ -42,7 +42,12 @@ class _Builder:
         self.sky, self.maps = sky, maps
         self.edges = np.array(sky.energy_edges)
         self.psf = sky.psf.in_bins(self.edges)
-        self.patch, self.region = sky.region.place(max(float(each.containment_radius(_SPREAD)) for each in self.psf))
+        with naming("region"):
+            reach = max(float(each.containment_radius(_SPREAD)) for each in self.psf)
+            self.patch, self.region = sky.region.place(reach)
+        if sky.region.mask_sources is not None:
+            with naming("region: mask_sources"):
+                self.region = sky.region.mask_sources.cut(self.region, self.psf)
         self.inside, self.disc = self.patch.places(self.region), self.patch.disc
         with naming("exposure"):
             self.exposure = sky.exposure.on(self.patch, self.edges)

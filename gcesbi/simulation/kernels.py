@@ -133,6 +133,8 @@ def draw_poisson(
     for e in range(n_energy):
         mean[:] = norms[0, e] * templates[0, e]
         for t in range(1, n_template):
+            if norms[t, e] == 0.0:
+                continue
             for p in range(n_pix):
                 mean[p] += norms[t, e] * templates[t, e, p]
         for p in range(n_pix):

@@ -90,6 +90,8 @@ class SkyModel(SkyArrays):
         known_shapes: Mapping[str, float] | None = None,
     ) -> None:
         """Be the model of some settings with these arrays; the last two arguments tell what the settings do not."""
+        if resolved is not None and resolved.region != arrays.region:  # a mask by containment in every bin
+            arrays = replace(arrays, region=resolved.region)
         super().__init__(**{each.name: getattr(arrays, each.name) for each in fields(SkyArrays)})
         told = {"settings": settings, "composition": settings.composition(), "resolved": resolved}
         changed = {"exposure_ratio": exposure_ratio, "known_shapes": dict(known_shapes or {})}

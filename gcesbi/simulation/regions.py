@@ -12,11 +12,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from gcesbi.errors import InputError
 from gcesbi.io import degrade
-from gcesbi.io.files import naming
 from gcesbi.io.reading import load_array
 from gcesbi.io.skymaps import check_mask
 from gcesbi.io.template_map import image_header, nested
 from gcesbi.simulation.patches import HealpixPatch, ImagePatch, Patch
+from gcesbi.simulation.source_mask import SourceMask
 from gcesbi.simulation.stated_data import FileField, FileOrArrayField
 from gcesbi.simulation.statement import Degrees, Statement
 from gcesbi.sky import Grid, ImageGeometry, ImageRegion, Region
@@ -42,6 +42,7 @@ class HealpixRegion(Statement):
     band: Degrees = Field(2.0, ge=0, lt=90, description="pixels at |b| up to this are left out, degrees")
     mask: FileOrArrayField | None = None
     mask_order: Literal["ring", "nested"] | None = None
+    mask_sources: SourceMask | None = Field(None, description="pixels near sources of a catalogue are left out")
     runs: str | None = Field(
         None, description="NESTED pixels as runs, as a region describes itself, in place of a disc"
     )
@@ -60,9 +61,8 @@ class HealpixRegion(Statement):
             return patch, Region(self.nside, pixels_of_runs(self.runs))
         mask = None
         if self.mask is not None:
-            with naming("region: mask"):
-                where = self.mask if isinstance(self.mask, str) else "mask"
-                mask = degrade(nested(check_mask(_array(self.mask), where), self.mask_order, where), self.nside, "any")
+            where = self.mask if isinstance(self.mask, str) else "mask"
+            mask = degrade(nested(check_mask(_array(self.mask), where), self.mask_order, where), self.nside, "any")
         return patch, Region.disc(self.nside, self.radius, self.band, self.centre, mask)
 
     @classmethod
@@ -87,6 +87,7 @@ class WcsRegion(Statement):
     radius: Degrees | None = Field(None, gt=0, description="degrees; the whole image without one")
     band: Degrees = Field(0.0, ge=0, lt=90)
     mask: FileOrArrayField | None = Field(None, description="(n_lat, n_lon), true where masked")
+    mask_sources: SourceMask | None = Field(None, description="pixels near sources of a catalogue are left out")
     runs: str | None = Field(None, description="pixels as runs, as a region describes itself")
 
     @model_validator(mode="after")

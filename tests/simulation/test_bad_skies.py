@@ -82,7 +82,7 @@ CASES = [
     (*gas('file = "good.npy", smoothed = true'), "component gas: .*good.npy: order must be stated"),
     (*gas('file = "good.npy", order = "ring"'), "component gas: its map must say whether the PSF is applied"),
     ("nside = 16", 'nside = 16\nmask = "good.npy"', "region: mask_order must be stated"),
-    ("nside = 16", 'nside = 16\nmask = "small.npy"\nmask_order = "ring"', "region: mask: nside: must be at most"),
+    ("nside = 16", 'nside = 16\nmask = "small.npy"\nmask_order = "ring"', "region: nside: must be at most"),
     (*top("exposure = -1.0"), "exposure: must be above zero inside the region"),
     (*top('exposure = { file = "cube.npy", order = "ring" }'), "exposure: needs one map for each of 2 energy bins"),
     # missing files, by the folder in which they are looked for

@@ -24,11 +24,12 @@ from gcesbi.physics.psf import PSF
 from gcesbi.simulation import components, population_families, spectral_families
 from gcesbi.simulation.composition import Composition, Variation
 from gcesbi.simulation.composition_files import read_toml
-from gcesbi.simulation.instrument import Exposure, KingPsf, NamedPsf, SurveyExposure
+from gcesbi.simulation.instrument import Exposure, FilePsf, KingPsf, NamedPsf, SurveyExposure
 from gcesbi.simulation.marginals import HalfNormal, Normal, Truncated
 from gcesbi.simulation.population_families import BrokenPowerLawPopulation, PowerLawPopulation, SkewNormalPopulation
 from gcesbi.simulation.rebuild import Recipe, build_model
 from gcesbi.simulation.regions import HealpixRegion, WcsRegion
+from gcesbi.simulation.source_mask import SourceMask
 from gcesbi.simulation.spectral_families import (
     BrokenPowerLawSpectrum,
     FreeSpectrum,
@@ -62,6 +63,8 @@ def within(part):
         return BASE.change("dots", populations=(part,))
     if isinstance(part, Formula | Map | Mixture):
         return BASE.change("dots", template=part)
+    if isinstance(part, SourceMask):
+        return BASE.replace(region=HealpixRegion(mask_sources=part))
     field = {HealpixRegion: "region", WcsRegion: "region", SurveyExposure: "exposure", Exposure: "exposure"}.get(
         type(part), "psf"
     )
@@ -112,6 +115,16 @@ def cases(files):
                 "mask": {"mask": ~mask},
                 "mask_order": {"mask_order": "nested"},
                 "runs": {"runs": "1000+20"},
+                "mask_sources": {"mask_sources": SourceMask(file=files["catalogue_one"], radius=1.0)},
+            },
+        ),
+        (
+            SourceMask,
+            {"file": files["catalogue_one"], "radius": 1.0},
+            {
+                "file": {"file": files["catalogue_two"]},
+                "radius": {"radius": 2.0},
+                "containment": {"radius": None, "containment": 0.95},
             },
         ),
         (HealpixRegion, {"mask": files["mask_one"], "mask_order": "ring"}, {"mask": {"mask": files["mask_two"]}}),
@@ -128,6 +141,7 @@ def cases(files):
                 "radius": {"radius": 3.0},
                 "band": {"band": 1.0},
                 "mask": {"mask": np.eye(8)},
+                "mask_sources": {"mask_sources": SourceMask(file=files["catalogue_one"], radius=1.0)},
                 "runs": {"runs": "1+20"},
             },
         ),
@@ -139,12 +153,22 @@ def cases(files):
                 "values": {"values": OTHER},
                 "order": {"order": "nested"},
                 "scale": {"scale": 2.0},
+                "index": {"index": 2.0},
                 "bins": {"bins": (0, 1)},
                 "file": {"file": files["mask_two"], "values": None},
             },
         ),
         (Exposure, {"values": 1e11}, {"values": {"values": 2e11}}),
         (Exposure, {"file": files["one"], "order": "ring"}, {"file": {"file": files["two"]}}),
+        (
+            FilePsf,
+            {"file": files["catalogue_one"]},
+            {
+                "file": {"file": files["catalogue_two"]},
+                "event_type": {"event_type": "PSF3"},
+                "index": {"index": 2.0},
+            },
+        ),
         (NamedPsf, {}, {"name": {"name": "customary-2gev"}}),
         (
             KingPsf,
