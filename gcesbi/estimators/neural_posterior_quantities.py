@@ -14,7 +14,7 @@ training they are dequantised (Theis, van den Oord & Bethge 2016, arXiv:1511.018
 of 10 % on s.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import prod
@@ -134,7 +134,7 @@ class NamedQuantities:
         flux = simulations.flux.sum(axis=2)
         total = flux.sum(axis=1, keepdims=True)
         mean, width = self._moments(simulations.scd, rng)
-        known = {
+        known: dict[str, Callable[[], Any]] = {
             "flux_fraction": lambda: _simplex(flux, axis=1),
             "spectrum_fraction": lambda: _simplex(simulations.flux, axis=1),
             "flux": lambda: np.maximum(flux, _FLOOR * total),

@@ -331,7 +331,7 @@ def test_a_map_is_checked(call, halo, tmp_path):
     status, out, _ = call("sky", "check", halo, "--observation", tmp_path / "good.fits")
     assert status == 0
     assert [line.split(":")[0].split("  ")[1] for line in out.splitlines()] == [
-        "frame", "energies", "pixels", "exposure", "counts", "order and residuals",
+        "frame", "energies", "pixels", "exposure", "counts", "residuals", "order",
     ]  # fmt: skip
     for name, changes, told in (
         ("bright", {"counts": 1000 * seen.counts}, "DOES NOT FIT  counts"),

@@ -10,6 +10,7 @@ import pytest
 
 import gcesbi.baselines
 import gcesbi.validation
+from gcesbi.simulation.composition_files import read_toml
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 README = (CHECKOUT / "README.md").read_text()
@@ -24,6 +25,14 @@ def test_the_readmes_code_runs_and_is_short(capsys):
     told = capsys.readouterr().out
     assert "(200, 4, " in told
     assert "TS of the excess:" in told
+
+
+def test_the_sky_of_the_documents_is_one(tmp_path):
+    (text,) = re.findall(r"```toml\n(.*?)```", (CHECKOUT / "docs" / "skies.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "sky.toml").write_text(text)
+    sky = read_toml(tmp_path / "sky.toml")
+    assert [each.name for each in sky.components] == ["gas", "halo", "thin"]
+    assert list(sky.varied()) == ["thick disk"]
 
 
 @pytest.mark.parametrize(
