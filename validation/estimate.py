@@ -38,7 +38,8 @@ class Estimate:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+        value, low, high = (f"{round(x, 2) + 0.0:.2f}" for x in (self.value, self.low, self.high))  # no -0.00
+        return f"{value} ({low} to {high})"
 
     @classmethod
     def mean(cls, values: Array, used: Mask | None = None, level: float = 0.95, seed: int = 0) -> Estimate:

@@ -141,7 +141,7 @@ def _ordered(draws: Array) -> bool:
     """Whether values (n, ...) are ordered along the first axis, but for some crossings; each entry in its own unit."""
     steps, tolerance = np.diff(draws, axis=0), CROSSING_TOLERANCE * np.abs(draws).max(axis=0)
     up, down = np.count_nonzero(steps > tolerance), np.count_nonzero(steps < -tolerance)
-    return len(draws) > 1 and min(up, down) <= 0.25 * (up + down)
+    return bool(len(draws) > 1 and min(up, down) <= 0.25 * (up + down))
 
 
 def _levels(n: int) -> NDArray[np.float64]:

@@ -283,10 +283,6 @@ def _banded(name: str, found: Estimate | None) -> dict[str, float]:
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _cell(found: Estimate | None) -> str:
-    return "–" if found is None else f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
-
-
 def _summary(reports: Sequence[Calibration]) -> TableBlock:
     rows = tuple(
         (
@@ -294,8 +290,8 @@ def _summary(reports: Sequence[Calibration]) -> TableBlock:
             each.judgement,
             str(each.dispersion),
             str(each.bias),
-            _cell(_coverage(each, 0.68)),
-            _cell(_coverage(each, 0.95)),
+            str(_coverage(each, 0.68) or "–"),
+            str(_coverage(each, 0.95) or "–"),
             f"{each.width_68:.3g}",
             f"{each.crps.value:.4g}",
         )
@@ -309,7 +305,7 @@ def _summary(reports: Sequence[Calibration]) -> TableBlock:
             "mean z",
             "coverage at 0.68",
             "at 0.95",
-            "median width of 68 %",
+            "width of 68 %",
             "CRPS",
         ),
         rows,

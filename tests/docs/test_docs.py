@@ -62,3 +62,13 @@ def test_examples_in_docstrings_run_and_names_are_declared(name):
     assert doctest.testmod(module).failed == 0
     for exported in getattr(module, "__all__", []):
         assert hasattr(module, exported), exported
+
+
+def test_the_citation_is_of_this_version_and_of_the_papers_in_the_readme():
+    yaml = pytest.importorskip("yaml")
+    cited = yaml.safe_load((CHECKOUT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert str(cited["version"]) == gcesbi.__version__
+    numbers = {each["value"].removeprefix("arXiv:") for paper in cited["references"] for each in paper["identifiers"]}
+    assert numbers <= set(re.findall(r"\d{4}\.\d{5}", README))
+    assert {"2507.17804", "1708.06706"} <= numbers

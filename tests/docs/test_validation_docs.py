@@ -14,7 +14,7 @@ CODE = re.findall(
 def test_five_lines_give_a_verdict(capsys):
     assert len([line for line in CODE[0].splitlines() if line.strip()]) == 5
     exec(compile(CODE[0], "docs/validation.md", "exec"), {})
-    assert capsys.readouterr().out.startswith("Calibrated: errors are 1.0")
+    assert capsys.readouterr().out.startswith("mine: calibrated; bold: over-confident, errors are 1.2")
 
 
 def test_guessing_a_uniform_number_is_calibrated_and_not_sharp(capsys):

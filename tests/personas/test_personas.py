@@ -1,0 +1,34 @@
+"""What people of different trades would write first: scripts of at most 30 lines, run in an empty folder."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+#: What each script says, and what it leaves behind.
+TOLD = {
+    "statistician_with_arrays": (
+        ("mine: calibrated; bold: over-confident", "mine scores better than every other", "pass numpy.moveaxis"),
+        {"calibration.html", "coverage.png"},
+    ),
+    "sbi_user": (("maps: (400, 1, ", "NPE: ", "prior: "), {"npe.html"}),
+}
+
+
+def test_every_script_is_run_and_short():
+    scripts = {path.stem: path for path in FOLDER.glob("*.py") if not path.stem.startswith("test_")}
+    assert set(scripts) == set(TOLD)
+    assert all(len(path.read_text().splitlines()) <= 30 for path in scripts.values())
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_script_runs_as_it_stands(name, tmp_path):
+    words, files = TOLD[name]
+    run = subprocess.run([sys.executable, FOLDER / f"{name}.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "FutureWarning" not in run.stderr
+    for told in words:
+        assert told in run.stdout
+    assert files <= {path.name for path in tmp_path.iterdir()}
