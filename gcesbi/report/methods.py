@@ -204,7 +204,6 @@ class CalibrationReport:
     def page(self, title: str = "Calibration report") -> Report:
         """The page that :meth:`to_html` writes."""
         first = self.comparison.reports[0]
-        pairs = (_pairs_section(self.comparison),) if self.comparison.pairs else ()
         entries = (self._entries(),) if len(self.labels) > 1 else ()
         return Report(
             title=title,
@@ -212,7 +211,7 @@ class CalibrationReport:
             verdict=self.verdict,
             mood=self.mood,
             summary=_summary(self.comparison.reports),
-            sections=(self._coverage(), *pairs, *entries, self._reading()),
+            sections=(self._coverage(), _sharpness_section(self.comparison), *entries, self._reading()),
             data=self.to_dict(),
         )
 
@@ -292,8 +291,6 @@ def _summary(reports: Sequence[Calibration]) -> TableBlock:
             str(each.bias),
             str(_coverage(each, 0.68) or "–"),
             str(_coverage(each, 0.95) or "–"),
-            f"{each.width_68:.3g}",
-            f"{each.crps.value:.4g}",
         )
         for each in reports
     )
@@ -305,8 +302,6 @@ def _summary(reports: Sequence[Calibration]) -> TableBlock:
             "mean z",
             "coverage at 0.68",
             "at 0.95",
-            "width of 68 %",
-            "CRPS",
         ),
         rows,
         "Error bars are true where the third column is 1, the fourth 0, and coverages equal their nominal levels; in "
@@ -314,21 +309,38 @@ def _summary(reports: Sequence[Calibration]) -> TableBlock:
     )
 
 
-def _pairs_section(found: Comparison) -> Section:
+def _sharpness_section(found: Comparison) -> Section:
+    rows = tuple((each.name, *map(_number, (each.width_68, each.width_95)), _score(each)) for each in found.reports)
+    alone = TableBlock(
+        ("method", "width of 68 %", "width of 95 %", "CRPS"),
+        rows,
+        "Median widths of the central intervals, and the score, in the unit of the truth; smaller is better, for "
+        "widths only among calibrated methods.",
+    )
+    if not found.pairs:
+        return Section("How sharp?", "", (alone,))
+    return Section("Which is better?", "", (alone, _pairs_table(found)))
+
+
+def _pairs_table(found: Comparison) -> TableBlock:
     rows = tuple(
         (
             f"{pair.second.name} against {pair.first.name}",
-            str(pair.width_ratio),
-            str(pair.skill),
-            str(pair.shift),
-            str(pair.correlation),
+            *map(str, (pair.width_ratio, pair.skill, pair.shift, pair.correlation)),
         )
         for pair in found.pairs
     )
-    table = TableBlock(
+    return TableBlock(
         ("pair", "width, quotient", "skill", "shift of medians", "correlation of errors"),
         rows,
-        "Width below 1: the first named is sharper, which is worth something only if it is calibrated. Skill above 0: "
-        "it scores better. Shift in half-widths of the other's 68 % interval. 95 % bands from resampled maps.",
+        "Width below 1: the first named is sharper. Skill above 0: it scores better. Shift in half-widths of the "
+        "other's 68 % interval. 95 % bands from resampled maps.",
     )
-    return Section("Which is better?", "", (table,))
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3g}"
+
+
+def _score(each: Calibration) -> str:
+    return f"{each.crps.value:.4g} ({each.crps.low:.4g} to {each.crps.high:.4g})"
