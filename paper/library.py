@@ -32,6 +32,7 @@ from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis import train as train_step
 from gcesbi.analysis.gate import calibrate_gate
 from gcesbi.analysis.misspecification import evaluate_misspecified
+from gcesbi.analysis.observing import read_for
 from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
@@ -43,14 +44,13 @@ from gcesbi.estimators import PoissonFractionPosterior, SourceCountPosterior
 from gcesbi.estimators.files import differences
 from gcesbi.evaluation.networks import Evaluation
 from gcesbi.evaluation.predictions import TAUS
-from gcesbi.io import read_observation
 from gcesbi.io.files import write_arrays
 from gcesbi.physics.scd import cdf_to_pdf, pdf_to_f2dndf
 from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.report.tables import posterior_figures
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.simulation.sky_settings import FolderSky
-from gcesbi.sky import Observation
+from gcesbi.sky import Observation, Region
 from paper.graph import Plan, Step, step, write_json
 
 __all__ = [
@@ -182,8 +182,8 @@ def observe_folder(data: Path) -> Step:
 
     def do(run: Run) -> None:
         sky = run.settings.sky_of_maps
-        mask = sky.mask if isinstance(sky, FolderSky) else None
-        _observed(run, read_observation(data, sky.radius, sky.band, mask, nside=sky.nside), None)
+        mask = {"mask": sky.mask} if isinstance(sky, FolderSky) else {}
+        _observed(run, read_for(sky, data, **mask), None)
 
     return Step(name="observe", do=do)
 
@@ -288,7 +288,7 @@ def describe(model: SkyModel) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "names": list(model.names),
         "point_sources": list(model.point_sources),
-        "nside": model.region.nside,
+        "nside": Region.of(model.region).nside,
         "n_pix": model.region.n_pix,
         "solid_angle": float(model.region.solid_angle),
         "energy_edges": model.energy_edges.tolist(),

@@ -26,8 +26,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.physics.image_psf import TabulatedPSF
 from gcesbi.physics.psf import PSF
 from gcesbi.sky import Grid
+
+InstrumentPsf = PSF | TabulatedPSF
 
 __all__ = ["PsfCorrection", "psf_correction"]
 
@@ -56,7 +59,7 @@ class PsfCorrection:
 
 
 def psf_correction(
-    psf: PSF | Sequence[PSF],
+    psf: InstrumentPsf | Sequence[InstrumentPsf],
     region: Grid,
     weights: ArrayLike | None = None,
     n_bin: int = 16,
@@ -68,7 +71,7 @@ def psf_correction(
 
     Parameters
     ----------
-    psf : PSF, or one for each energy bin
+    psf : PSF or TabulatedPSF, or one for each energy bin
         A sequence is mixed, as on a map summed over energies.
     region : Grid
         Its pixels set the resolution and, by their latitudes, the pixels' shapes.
@@ -86,7 +89,7 @@ def psf_correction(
     InputError
         If weights are negative, all zero, or not one for each PSF.
     """
-    psfs = [psf] if isinstance(psf, PSF) else list(psf)
+    psfs = list(psf) if isinstance(psf, Sequence) else [psf]
     share = _check_weights(weights, len(psfs))
     if n_bin < 1:
         raise InputError(f"n_bin: must be at least 1, got {n_bin}")
@@ -115,7 +118,7 @@ class _Containment:
     reach: float
 
     @classmethod
-    def mix(cls, psfs: Sequence[PSF], weights: NDArray[np.float64]) -> _Containment:
+    def mix(cls, psfs: Sequence[InstrumentPsf], weights: NDArray[np.float64]) -> _Containment:
         used = [(psf, weight) for psf, weight in zip(psfs, weights, strict=True) if weight > 0]
         reach = np.radians(max(psf.theta_max for psf, _ in used))
         chord = np.linspace(0.0, 2 * np.sin(reach / 2), _TABLE_SIZE)

@@ -68,7 +68,7 @@ class SpectralFit:
         parameters = self.fit.model.parameters
         slots = {slot.name: slot for slot in parameters.slots}
         for row, template in enumerate(parameters.templates):
-            for key in template.spectrum.marginals(parameters.n_energy):
+            for key in template.spectrum.marginals(parameters.energy_edges):
                 yield row, slots[f"{template.name}_spectrum_{key}"]
 
     def _shares(self, row: int, values: Mapping[str, float]) -> Array:

@@ -113,9 +113,9 @@ class RunFolder:
             another process writes it.
         """
         folder = Path(folder)
-        if isinstance(sky, SkyModel):
-            model, sky = sky, sky.settings
-        chosen = load_settings(settings, sky=sky) if isinstance(settings, str) or sky is not None else settings
+        stated = sky.settings if isinstance(sky, SkyModel) else sky
+        model = sky if isinstance(sky, SkyModel) else model
+        chosen = load_settings(settings, sky=stated) if isinstance(settings, str) or sky is not None else settings
         cls.check_free(folder, overwrite=overwrite)
         if not chosen.of_images:
             model = SkyModel.build(chosen.sky_of_maps) if model is None else model

@@ -1,6 +1,5 @@
 """A map for a sky: read whole, and cut to the pixels that the sky is analysed in."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from gcesbi.errors import InputError
 from gcesbi.io import read_observation
 from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.regions import HealpixRegion
-from gcesbi.simulation.sky_settings import SkySettings
+from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky
 from gcesbi.sky import Observation
 
 __all__ = ["read_for", "read_whole"]
@@ -29,7 +28,7 @@ def read_whole(sky: Composition, path: Path, **stated: Any) -> Observation:
         return read_observation(path, None, None, **told)
 
 
-def read_for(sky: SkySettings | Composition, path: Path, **stated: Any) -> Observation:
+def read_for(sky: InnerGalaxySky | FolderSky | Composition, path: Path, **stated: Any) -> Observation:
     """The map at `path`, cut to the region of a sky, less what was not observed.
 
     Parameters
@@ -45,11 +44,10 @@ def read_for(sky: SkySettings | Composition, path: Path, **stated: Any) -> Obser
     InputError
         If the map cannot be read, or was observed nowhere in the region.
     """
-    where = sky.composition().region
     if not isinstance(sky, Composition):
-        return read_observation(path, where.radius, where.band, nside=where.nside, **stated)
+        return read_observation(path, sky.radius, sky.band, nside=sky.nside, **stated)
     seen = read_whole(sky, path, **stated)
-    _, region = where.place(0.0)
+    _, region = sky.region.place(0.0)
     if seen.region.frame != region.frame:
         raise InputError(
             f"observation: {str(path)!r} must have the sky's geometry {region.frame}, has {seen.region.frame}"
@@ -57,4 +55,4 @@ def read_for(sky: SkySettings | Composition, path: Path, **stated: Any) -> Obser
     pixels = np.intersect1d(region.pixels, seen.region.pixels)
     if not len(pixels):
         raise InputError(f"observation: {str(path)!r} was observed nowhere in the sky's region")
-    return seen.cut(region if len(pixels) == region.n_pix else replace(region, pixels=pixels))
+    return seen.cut(region if len(pixels) == region.n_pix else region.only(np.isin(region.pixels, pixels)))

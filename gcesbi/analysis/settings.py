@@ -118,7 +118,8 @@ class RunSettings(Section):
         InputError
             If something that is settled is asked to be otherwise; begins with `where`.
         """
-        unlike = differences(*(each.model_dump(mode="json") | {"sky": each.law_of_sky} for each in (self, asked)))
+        mine, theirs = (each.model_dump(mode="json") | {"sky": each.law_of_sky} for each in (self, asked))
+        unlike = differences(mine, theirs)
         settled = ("sky", "seed", "simulation.store", "simulation.n_validation")
         kept = [each for each in unlike if self.of_images or asked.of_images or each.startswith(settled)]
         advice = "choose another folder or give --overwrite"
@@ -217,7 +218,9 @@ def load_settings(
     given = values["sky"].setdefault("kind", kind)
     if not isinstance(given, str) or given not in _SKIES:
         raise InputError(f"sky.kind: must be one of {', '.join(_SKIES)}, got {given!r}")
-    kinds = {n: f.annotation for n, f in RunSettings.model_fields.items() if n not in ("seed", "learning_shares")}
+    kinds: dict[str, Any] = {
+        n: f.annotation for n, f in RunSettings.model_fields.items() if n not in ("seed", "learning_shares")
+    }
     kinds |= {"sky": _SKIES[given], "network": ImageNetworkSettings if given == IMAGES else NetworkSettings}
     for section, content in values.items():
         if section in kinds and isinstance(content, Mapping):

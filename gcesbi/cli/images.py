@@ -98,6 +98,7 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
 
     The image is that of the folder given, else of the run's own folder, else one drawn from the first testing model.
     """
+    from gcesbi.analysis.infer_image import infer_image
     from gcesbi.analysis.run import Run
     from gcesbi.cli.console import print_table
     from gcesbi.report.images import answer_table
@@ -108,7 +109,7 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
         opened.images.model(opened.images.training[0])
     seen = _seen(opened, observation)
     with timer.step("Infer"):
-        answer = opened.infer(seen)
+        answer = infer_image(opened, seen)
     opened.write_json("inference.json", answer.to_dict())
     print_table(Console(markup=False), answer_table(answer), "How much of the excess is sources?")
     fewest, most = answer.photons_known

@@ -145,7 +145,7 @@ class _OfShare(ImageEstimator):
         if "f_src" not in parameters:
             raise InputError(f"parameters: must name f_src, got {tuple(parameters)}")
         self.column = list(parameters).index("f_src")
-        super().__init__(region, exposure, names, **settings)  # type: ignore[arg-type]
+        super().__init__(region, exposure, names, **settings)
 
     @classmethod
     def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:
@@ -282,7 +282,7 @@ class ImageNpe(ImageEstimator, NpeEstimator):
     def __init__(
         self, region: ImageRegion, exposure: ArrayLike, names: Sequence[str] = ("f_src",), **settings: Any
     ) -> None:
-        super().__init__(region, exposure, names, **{"quantities": ("theta",), **settings})  # type: ignore[arg-type]
+        super().__init__(region, exposure, names, **{"quantities": ("theta",), **settings})
         plain = torch.from_numpy(_LEVELS).float()
         self.register_buffer("levels", plain.repeat(len(self.parameter_names), 1))
         self.register_buffer("levels_at_slope", plain.clone())

@@ -141,8 +141,8 @@ class NamedQuantities:
             "scd_mean": lambda: mean,
             "scd_width": lambda: width,
             "theta": lambda: simulations.theta,
-            **{name: partial(simulations.theta.__getitem__, (..., i)) for i, name in enumerate(self.parameters)},
         }
+        known |= {name: partial(np.take, simulations.theta, i, axis=-1) for i, name in enumerate(self.parameters)}
         labels = {name: np.asarray(known[name](), dtype=np.float64) for name in self.names}
         for name, value in labels.items():
             if value.shape[1:] != self.shapes[name]:

@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from gcesbi.physics.psf import PSF
 from gcesbi.physics.smoothing import psf_steps
+from gcesbi.sky import RadialPSF
 from gcesbi.sky.image import ImageGeometry
 
 __all__ = ["smooth_image"]
@@ -21,7 +21,9 @@ __all__ = ["smooth_image"]
 _N_POINT = 2**14  # places a pixel's light with an error of some 0.1 % of it
 
 
-def smooth_image(maps: NDArray[np.float64], geometry: ImageGeometry, psf: PSF, seed: int = 0) -> NDArray[np.float64]:
+def smooth_image(
+    maps: NDArray[np.float64], geometry: ImageGeometry, psf: RadialPSF, seed: int = 0
+) -> NDArray[np.float64]:
     """Convolve images with a PSF.
 
     Parameters
@@ -30,7 +32,7 @@ def smooth_image(maps: NDArray[np.float64], geometry: ImageGeometry, psf: PSF, s
         Light of every pixel (not per solid angle), row by row.
     geometry : ImageGeometry
         Light that lands outside is lost, unless the image goes around the sky.
-    psf : PSF
+    psf : RadialPSF
     seed : int
         Scrambles the sequence of points.
 

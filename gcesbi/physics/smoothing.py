@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from gcesbi.physics.psf import PSF
+from gcesbi.sky import RadialPSF
 from gcesbi.sky.compiled import njit
 from gcesbi.sky.healpix import BELT, pixel_of, position_in, ring_and_column, xy_of_pixel
 from gcesbi.sky.region import Region
@@ -28,7 +28,7 @@ __all__ = ["psf_steps", "smooth"]
 
 
 def smooth(
-    maps: NDArray[np.float64], patch: Region, psf: PSF, n_point: int | None = None, seed: int = 0
+    maps: NDArray[np.float64], patch: Region, psf: RadialPSF, n_point: int | None = None, seed: int = 0
 ) -> NDArray[np.float64]:
     """Convolve maps on a patch of the sky with a PSF.
 
@@ -38,7 +38,7 @@ def smooth(
         Intensity averaged over the pixels of the patch.
     patch : Region
         Light that lands outside is lost; light from outside is not seen: choose it larger than what is used.
-    psf : PSF
+    psf : RadialPSF
     n_point : int, optional
         Points per pixel, a power of two; by default 2¹⁸ / nside within [2¹⁰, 2¹³]. A pixel's light is then placed
         with an error of about 0.1 % of it, in each of its neighbours.
@@ -63,7 +63,7 @@ def smooth(
     return out
 
 
-def psf_steps(psf: PSF, n_point: int, seed: int) -> tuple[NDArray[np.float64], float]:
+def psf_steps(psf: RadialPSF, n_point: int, seed: int) -> tuple[NDArray[np.float64], float]:
     """Rows (n_point, 5): place x, y in the pixel; cosine, northward and eastward part of the step. And the longest."""
     points = qmc.Sobol(4, rng=seed).random(n_point)
     theta = np.radians(psf.containment_radius(points[:, 2]))

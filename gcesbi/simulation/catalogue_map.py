@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from gcesbi.io import read_catalogue
-from gcesbi.physics.psf import PSF
 from gcesbi.simulation.patches import Patch
+from gcesbi.sky import RadialPSF
 
 __all__ = ["catalogue_counts"]
 
@@ -18,7 +18,9 @@ Array = NDArray[np.float64]
 _N_POINT = 4096  # directions in which the light of a source is spread
 
 
-def catalogue_counts(file: str, patch: Patch, energy_edges: Array, exposure: Array, psf: tuple[PSF, ...]) -> Array:
+def catalogue_counts(
+    file: str, patch: Patch, energy_edges: Array, exposure: Array, psf: tuple[RadialPSF, ...]
+) -> Array:
     """Expected counts (n_energy, n_patch) of a catalogue's sources, at the exposure (n_energy, n_patch), cm² s.
 
     A source's light is spread over points of one Sobol sequence, by the PSF of each energy bin.

@@ -97,7 +97,7 @@ class _Builder:
             name: [i for i, leaf in enumerate(basis.leaves) if not _as_seen(leaf[0])] for name, basis in bases.items()
         }
         sources = {name for name in bases if isinstance(stated[name], PointSources)}
-        shared = {name for name in sources if stated[name].poisson_share is not None}
+        shared = {c.name for c in self.sky.components if isinstance(c, PointSources) and c.poisson_share is not None}
         wanted = {name: list(range(len(light[name]))) if name in shared else rows for name, rows in clear.items()}
         stack = np.concatenate([light[name][rows] for name, rows in wanted.items()])
         if len(stack):
@@ -143,14 +143,11 @@ class _Builder:
         counted = isinstance(statement, Map) and statement.quantity == "counts"
         return np.array(np.broadcast_to(raw / self.exposure if counted else raw, self.exposure.shape))
 
-    def _counts(self, statement: Map, values: dict[str, float]) -> Array:
+    def _counts(self, statement: Formula | Map, values: dict[str, float]) -> Array:
         """Expected counts of a map that is taken as the instrument sees it, (n_energy, n_patch)."""
         raw = self._raw(statement, values)
-        return (
-            np.array(np.broadcast_to(raw, self.exposure.shape))
-            if statement.quantity == "counts"
-            else raw * self.exposure
-        )
+        counted = isinstance(statement, Map) and statement.quantity == "counts"
+        return np.array(np.broadcast_to(raw, self.exposure.shape)) if counted else raw * self.exposure
 
 
 def _as_seen(statement: Formula | Map) -> bool:

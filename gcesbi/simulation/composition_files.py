@@ -114,7 +114,7 @@ def write_toml(sky: Composition, path: str | Path | None = None, *, overwrite: b
 def _plain(told: Any, stem: str, arrays: dict[str, np.ndarray]) -> Any:
     """Without what is not said, and arrays as the names of files."""
     if isinstance(told, dict):
-        found = {}
+        found: dict[str, Any] = {}
         for key, value in told.items():
             if is_array(value):
                 values = array_of(value)

@@ -231,16 +231,15 @@ class DeviceSimulator:
                 first, step, density = self._skew_normals(each.shape[at], cut)
             else:
                 nodes = [each.family.nodes(shape, cut) for shape in each.shape[at]]
-                columns = zip(*nodes, strict=True) if nodes else ([], [], np.zeros((0, N_NODE)))
-                first, step, density = (self._put(np.array(column, dtype=np.float64)) for column in columns)
-                first, step = first[:, None], step[:, None]
+                first, step = (self._put(np.array([node[i] for node in nodes], dtype=float))[:, None] for i in (0, 1))
+                density = self._put(np.array([node[2] for node in nodes], dtype=float).reshape(-1, N_NODE))
             owner = np.full(len(at), each.template)
-            flux = each.flux[at] * each.weights[at, basis]
-            parts.append((*map(self._put, (at, owner, self._first_source[owner] + basis, flux)), first, step, density))
-        at, template, source, flux, first, step, density = (torch.cat(column) for column in zip(*parts, strict=True))
+            light = each.flux[at] * each.weights[at, basis]
+            parts.append((*map(self._put, (at, owner, self._first_source[owner] + basis, light)), first, step, density))
+        row, template, source, flux, first, step, density = (torch.cat(column) for column in zip(*parts, strict=True))
         node_flux = torch.exp((first + step * torch.arange(N_NODE, dtype=torch.float64, device=self.device)) * LN10)
         density = density * (flux[:, None] / Curves.of(first, step, density * node_flux).total[:, -1:])
-        return _Populations(at, template, source, flux, spectra[at, template], density, node_flux, first, step)
+        return _Populations(row, template, source, flux, spectra[row, template], density, node_flux, first, step)
 
     def _skew_normals(self, shape: NDArray, cut: float) -> tuple[Tensor, Tensor, Tensor]:
         """First node, step and density of skew normals (n, 3), all at once."""

@@ -111,7 +111,7 @@ class KingPsf(Statement):
     def in_bins(self, energy_edges: Array) -> tuple[PSF, ...]:
         """One for each energy bin."""
         n, rows = len(energy_edges) - 1, zip(self.weights, self.sigmas, self.gammas, strict=True)
-        found = [PSF(*map(np.array, row), self.theta_max) for row in rows]
+        found = [PSF(np.array(w), np.array(s), np.array(g), self.theta_max) for w, s, g in rows]
         if len(found) not in (1, n):
             raise InputError(f"psf: needs one for each of {n} energy bins, or one for all, got {len(found)}")
         return tuple(found) * (n // len(found))

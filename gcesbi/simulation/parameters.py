@@ -108,7 +108,7 @@ class Parameters:
         jitter: float = 0.0,
     ) -> None:
         self.diffuse, self.point_sources = tuple(diffuse), tuple(point_sources)
-        self.templates = (*self.diffuse, *self.point_sources)
+        self.templates: tuple[DiffuseTemplate | PointSourceTemplate, ...] = (*self.diffuse, *self.point_sources)
         self.energy_edges, self.flux_of_maps, self.jitter = energy_edges, flux_of_maps, jitter
         self.n_energy = len(energy_edges) - 1
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
+from typing import Literal
 
 import healpy as hp
 import numpy as np
@@ -17,6 +18,7 @@ from gcesbi.errors import InputError
 from gcesbi.io import degrade, read_intensity_cube
 from gcesbi.io.template_map import is_map_cube, nested, read_template_map, sample_map
 from gcesbi.physics.exposure import survey_exposure, survey_exposure_at
+from gcesbi.physics.image_psf import TabulatedPSF
 from gcesbi.physics.image_smoothing import smooth_image
 from gcesbi.physics.psf import PSF
 from gcesbi.physics.smoothing import smooth
@@ -29,6 +31,7 @@ from gcesbi.sky.region import NORM_LATITUDE, NORM_RADIUS, in_disc
 __all__ = ["HealpixPatch", "ImagePatch", "Patch"]
 
 Array = NDArray[np.float64]
+InstrumentPsf = PSF | TabulatedPSF
 Places = NDArray[np.int64]
 
 _BEYOND = 5.0  # degrees about the normalisation disc, or the region, from which light may reach it
@@ -87,7 +90,7 @@ class Patch(ABC):
         """The library's own exposure (n_energy, n_patch), cm² s."""
 
     @abstractmethod
-    def smooth(self, maps: Array, psf: PSF) -> Array:
+    def smooth(self, maps: Array, psf: InstrumentPsf) -> Array:
         """Maps (n_map, n_patch) as the point-spread function leaves them."""
 
     @abstractmethod
@@ -120,7 +123,9 @@ class HealpixPatch(Patch):
         reach = min(max(NORM_RADIUS, radius) + _BEYOND, 180.0)
         self.region = Region(nside, np.flatnonzero(in_disc(nside, reach, centre=centre)))
         self.grid = self.region
-        self.disc = self.region.index[np.flatnonzero(in_disc(nside, NORM_RADIUS, NORM_LATITUDE, centre))]
+        self.disc = self.region.index[np.flatnonzero(in_disc(nside, NORM_RADIUS, NORM_LATITUDE, centre))].astype(
+            np.int64
+        )
 
     @cached_property
     def where(self) -> NDArray[np.int64]:  # type: ignore[override]
@@ -151,18 +156,20 @@ class HealpixPatch(Patch):
         """Finer maps are brought to the patch's pixels."""
         if statement.file is not None and is_map_cube(statement.file):
             return read_intensity_cube(statement.file).in_pixels(self.region, energy_edges)
-        how = "sum" if statement.quantity == "counts" else "mean"
+        how: Literal["sum", "mean"] = "sum" if statement.quantity == "counts" else "mean"
         if statement.file is not None:
             found = read_template_map(statement.file, self.nside, statement.order, how)
         else:
-            found = degrade(nested(np.atleast_2d(statement.values), statement.order, "map"), self.nside, how)
+            found = degrade(
+                nested(np.atleast_2d(np.asarray(statement.values)), statement.order, "map"), self.nside, how
+            )
         return found[:, self.region.pixels]
 
     def survey(self, energy_edges: Array, weeks: float) -> Array:
         """At pixel centres."""
         return survey_exposure(self.nside, self.region.pixels, energy_edges, weeks=weeks)
 
-    def smooth(self, maps: Array, psf: PSF) -> Array:
+    def smooth(self, maps: Array, psf: InstrumentPsf) -> Array:
         """See :func:`gcesbi.physics.smoothing.smooth`."""
         return smooth(maps, self.region, psf)
 
@@ -194,7 +201,7 @@ class ImagePatch(Patch):
         margin = int(np.ceil(reach / geometry.pixel_size)) + 1
         self.image, self.geometry = geometry, geometry.padded(margin)
         self.grid = self.geometry.whole()
-        columns, rows = self.geometry.reference_pixel or (0.0, 0.0)
+        columns, rows = self.geometry.origin
         n_row, n_column = self.geometry.shape
         self.frame = np.array([np.radians(geometry.pixel_size), columns, rows, n_column, n_row])
         at = np.arange(self.geometry.n_pix)
@@ -203,7 +210,7 @@ class ImagePatch(Patch):
 
     def _padded(self, pixels: Places) -> Places:
         """Places of the image's pixels by number."""
-        right, low = np.subtract(self.geometry.reference_pixel, self.image.reference_pixel).round().astype(int)
+        right, low = np.subtract(self.geometry.origin, self.image.origin).round().astype(int)
         row, column = np.divmod(pixels, self.image.shape[1])
         return (row + low) * self.geometry.shape[1] + column + right
 
@@ -272,7 +279,7 @@ class ImagePatch(Patch):
         """At the pixels' middles."""
         return np.tile(survey_exposure_at(*self.grid.glon_glat(), weeks=weeks), (len(energy_edges) - 1, 1))
 
-    def smooth(self, maps: Array, psf: PSF) -> Array:
+    def smooth(self, maps: Array, psf: InstrumentPsf) -> Array:
         """See :func:`gcesbi.physics.image_smoothing.smooth_image`."""
         return smooth_image(maps, self.geometry, psf)
 

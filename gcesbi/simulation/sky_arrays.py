@@ -10,11 +10,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.physics.psf import PSF
 from gcesbi.physics.scd import DEFAULT_BINS, ScdBins
 from gcesbi.posterior import Coordinates
 from gcesbi.simulation.parameters import Emission
-from gcesbi.simulation.patches import Patch
+from gcesbi.simulation.patches import InstrumentPsf, Patch
 from gcesbi.simulation.template_arrays import DiffuseTemplate, PointSourceTemplate
 from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.sky import EnergyBins, Grid
@@ -36,7 +35,7 @@ class SkyArrays(EnergyBins):
         Pixels that are analysed, among those of the patch.
     energy_edges : array (n_energy + 1,), GeV
     patch_exposure : array (n_energy, n_patch), cm² s
-    psf : tuple of PSF
+    psf : tuple of PSF or TabulatedPSF
         One for each energy bin.
     diffuse : tuple of DiffuseTemplate
         Of smooth components and catalogues.
@@ -49,7 +48,7 @@ class SkyArrays(EnergyBins):
     region: Grid
     energy_edges: Array
     patch_exposure: Array
-    psf: tuple[PSF, ...]
+    psf: tuple[InstrumentPsf, ...]
     diffuse: tuple[DiffuseTemplate, ...]
     point_source_templates: tuple[PointSourceTemplate, ...]
     maps: TemplateMaps
@@ -68,9 +67,13 @@ class SkyArrays(EnergyBins):
         return tuple(t.name for t in self.point_source_templates)
 
     @property
+    def _everything(self) -> tuple[DiffuseTemplate | PointSourceTemplate, ...]:
+        return (*self.diffuse, *self.point_source_templates)
+
+    @property
     def shapes(self) -> tuple[str, ...]:
         """Names of the parameters that change a template's shape on the sky."""
-        return tuple(f"{t.name}_{key}" for t in (*self.diffuse, *self.point_source_templates) for key in t.basis.names)
+        return tuple(f"{t.name}_{key}" for t in self._everything for key in t.basis.names)
 
     @property
     def subject(self) -> str:
@@ -90,8 +93,7 @@ class SkyArrays(EnergyBins):
     @cached_property
     def templates(self) -> Array:
         """Expected counts per pixel of the region for norm 1, (n_template, n_energy, n_pix): each first map."""
-        everything = (*self.diffuse, *self.point_source_templates)
-        return np.stack([t.counts[0][:, self.inside] for t in everything])
+        return np.stack([t.counts[0][:, self.inside] for t in self._everything])
 
     @property
     def poissonian(self) -> tuple[int, ...]:

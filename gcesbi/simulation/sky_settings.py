@@ -151,12 +151,12 @@ class InnerGalaxySky(SkySettings):
         smooth = self._smooth(
             self.nside,
             self.weeks,
-            pi=Formula(formula="pion-decay", spin_temperature=self.spin_temperature, **interstellar),
-            ic=Formula(formula="inverse-compton", **interstellar),
+            pi=Formula.of("pion-decay", spin_temperature=self.spin_temperature, **interstellar),
+            ic=Formula.of("inverse-compton", **interstellar),
             iso=Formula(formula="isotropic"),
             bub=Formula(formula="bubbles"),
         )
-        sources = self._sources(Formula(formula="nfw", gamma=self.gamma), Formula(formula="disk", z_s=self.disk_height))
+        sources = self._sources(Formula.of("nfw", gamma=self.gamma), Formula.of("disk", z_s=self.disk_height))
         return Composition(
             region=HealpixRegion(nside=self.nside, radius=self.radius, band=self.band),
             energy_edges=log_energy_edges(self.n_energy),
@@ -197,8 +197,8 @@ class FolderSky(SkySettings):
         built_in = {
             "iso": Formula(formula="isotropic"),
             "bub": Formula(formula="bubbles"),
-            f"nfw_{self.nfw}": Formula(formula="nfw", gamma=float(self.nfw[1:].replace("p", "."))),
-            f"dsk_{self.disk}": Formula(formula="disk", z_s=float(self.disk[1:].replace("p", "."))),
+            f"nfw_{self.nfw}": Formula.of("nfw", gamma=float(self.nfw[1:].replace("p", "."))),
+            f"dsk_{self.disk}": Formula.of("disk", z_s=float(self.disk[1:].replace("p", "."))),
         }
 
         def counts(name: str) -> Map | Formula:

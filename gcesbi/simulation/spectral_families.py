@@ -102,7 +102,8 @@ class LogParabolaSpectrum(SpectrumPrior):
 
     def shares(self, energy_edges: ArrayLike, values: Array) -> Array:
         """See :func:`gcesbi.physics.spectra.log_parabola_shares`."""
-        return log_parabola_shares(energy_edges, *values.T, pivot=self.pivot)
+        index, curvature = values.T
+        return log_parabola_shares(energy_edges, index, curvature, self.pivot)
 
 
 class BrokenPowerLawSpectrum(SpectrumPrior):

@@ -65,15 +65,15 @@ class TemplateMaps:
         if str(read.pop("key", "")) != _key(law):
             return None
         named = {tuple(name.split("/")): values for name, values in read.items()}
-        found = [
+        intensity, landed, poisson = (
             {key[1]: each for key, each in named.items() if key[0] == kind}
             for kind in ("intensity", "landed", "poisson")
-        ]
-        grids: dict[str, list[NDArray[np.float64]]] = {name: [] for name in found[1]}
+        )
+        grids: dict[str, list[NDArray[np.float64]]] = {name: [] for name in landed}
         for key, grid in named.items():
             if key[0] == "nodes":
                 grids[key[1]].append(grid)
-        return cls(*found, {name: tuple(each) for name, each in grids.items()})
+        return cls(intensity, landed, poisson, {name: tuple(each) for name, each in grids.items()})
 
 
 def _key(law: dict[str, Any]) -> str:

@@ -65,6 +65,11 @@ class Formula(Statement):
         told = {key: value if isinstance(value, str) else as_marginal(value) for key, value in given.items()}
         return {"formula": name, "parameters": told}
 
+    @classmethod
+    def of(cls, formula: str, **parameters: Any) -> Self:
+        """The template of a name and its parameters."""
+        return cls(formula=formula, parameters=parameters)
+
     @property
     def floating(self) -> dict[str, Marginal]:
         """Parameters with a prior."""

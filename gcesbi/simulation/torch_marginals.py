@@ -53,7 +53,7 @@ class TorchMarginal(Marginal):
     @cached_property
     def law(self) -> Distribution:
         """The object of torch's, in double precision."""
-        kind = getattr(torch.distributions, str(self.distribution), None)
+        kind: Any = getattr(torch.distributions, str(self.distribution), None)
         if not (isinstance(kind, type) and issubclass(kind, Distribution) and kind is not Distribution):
             raise InputError(f"prior: torch.distributions has no {self.distribution!r}")
         try:
@@ -67,7 +67,7 @@ class TorchMarginal(Marginal):
     @property
     def support(self) -> constraints.Constraint:
         """Torch's own."""
-        return self.law.support
+        return _support(self.law)
 
     @property
     def range(self) -> tuple[float, float]:
@@ -79,7 +79,8 @@ class TorchMarginal(Marginal):
         try:
             return self.law.icdf(torch.as_tensor(np.asarray(u, dtype=np.float64))).numpy()
         except NotImplementedError:
-            return np.interp(u, *_rising(*self._table))
+            share, value = _rising(*self._table)
+            return np.asarray(np.interp(np.asarray(u), share, value))
 
     def cdf(self, value: ArrayLike) -> Array:
         """Distribution function."""
@@ -92,7 +93,7 @@ class TorchMarginal(Marginal):
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Log density."""
-        inside = self.law.support.check(value)
+        inside = _support(self.law).check(value)
         safe = torch.where(inside, value, torch.full_like(value, _middle(self.law)))
         return torch.where(inside, self.law.log_prob(safe).to(value.dtype), torch.full_like(value, -math.inf))
 
@@ -135,7 +136,8 @@ class Tabulated(Marginal):
 
     def from_uniform(self, u: Array) -> Array:
         """Inverse distribution function."""
-        return np.interp(u, *_rising(np.array(self.value), np.array(self.share)))
+        share, value = _rising(np.array(self.value), np.array(self.share))
+        return np.asarray(np.interp(np.asarray(u), share, value))
 
     def cdf(self, value: ArrayLike) -> Array:
         """Distribution function."""
@@ -165,8 +167,9 @@ def marginal_of(law: Distribution) -> Marginal:
     """
     _check(law)
     name = type(law).__name__
-    if getattr(torch.distributions, name, None) is type(law) and type(law).arg_constraints:
-        told = {key: float(getattr(law, key)) for key in type(law).arg_constraints if hasattr(law, key)}
+    arguments: Any = type(law).arg_constraints
+    if getattr(torch.distributions, name, None) is type(law) and arguments:
+        told = {key: float(getattr(law, key)) for key in arguments if hasattr(law, key)}
         return TorchMarginal(name, told)
     value, share = _rising(*_table(law))[::-1]
     u = np.linspace(0.0, 1.0, _N_TOLD)
@@ -176,12 +179,17 @@ def marginal_of(law: Distribution) -> Marginal:
     return Tabulated(tuple(at.tolist()), tuple(((rising - rising[0]) / (rising[-1] - rising[0])).tolist()))
 
 
+def _support(law: Distribution) -> constraints.Constraint:
+    found: Any = law.support
+    return found
+
+
 def _check(law: Distribution) -> None:
     name = type(law).__name__
     if law.event_shape != () or law.batch_shape != ():
         raise InputError(f"prior: torch's {name} must be of single numbers, event and batch shape (), not of more")
     try:
-        if law.support.is_discrete:
+        if _support(law).is_discrete:
             raise InputError(f"prior: torch's {name} is not continuous")
         law.log_prob(torch.tensor(_middle(law), dtype=torch.float64))
     except NotImplementedError:

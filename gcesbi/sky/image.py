@@ -83,7 +83,7 @@ class ImageGeometry:
         object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
         if self.reference_pixel is None:
             object.__setattr__(self, "reference_pixel", ((self.shape[1] - 1) / 2, (self.shape[0] - 1) / 2))
-        if not np.isfinite(self._origin).all():
+        if not np.isfinite(self.origin).all():
             raise InputError(f"reference_pixel: must be two finite numbers, got {self.reference_pixel}")
         reach = np.abs(self.native_lat).max() + self.pixel_size / 2
         if reach > 90 + 1e-9 or self.shape[1] * self.pixel_size > 360 + 1e-9:
@@ -98,18 +98,19 @@ class ImageGeometry:
         return self.shape[0] * self.shape[1]
 
     @property
-    def _origin(self) -> tuple[float, float]:
+    def origin(self) -> tuple[float, float]:
+        """Column and row of the reference point, counted from 0 at the middle of the first pixel."""
         return self.reference_pixel or (0.0, 0.0)
 
     @property
     def native_lon(self) -> Array:
         """Native longitude of the columns' middles (n_lon,), degrees."""
-        return -(np.arange(self.shape[1], dtype=np.float64) - self._origin[0]) * self.pixel_size
+        return -(np.arange(self.shape[1], dtype=np.float64) - self.origin[0]) * self.pixel_size
 
     @property
     def native_lat(self) -> Array:
         """Native latitude of the rows' middles (n_lat,), degrees."""
-        return (np.arange(self.shape[0], dtype=np.float64) - self._origin[1]) * self.pixel_size
+        return (np.arange(self.shape[0], dtype=np.float64) - self.origin[1]) * self.pixel_size
 
     @cached_property
     def row_solid_angle(self) -> Array:
@@ -127,7 +128,7 @@ class ImageGeometry:
         """The projection."""
         wcs = WCS(naxis=2)
         wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.cunit = ["GLON-CAR", "GLAT-CAR"], self.reference, ["deg", "deg"]
-        wcs.wcs.cdelt, wcs.wcs.crpix = [-self.pixel_size, self.pixel_size], np.add(self._origin, 1)
+        wcs.wcs.cdelt, wcs.wcs.crpix = [-self.pixel_size, self.pixel_size], np.add(self.origin, 1)
         wcs.wcs.bounds_check(False, False)
         wcs.wcs.set()
         wcs.array_shape = self.shape
@@ -163,7 +164,7 @@ class ImageGeometry:
         header = self.wcs.to_header()
         for axis, sign in (1, -1), (2, 1):  # in full, where WCS rounds
             header[f"CRVAL{axis}"], header[f"CDELT{axis}"] = self.reference[axis - 1], sign * self.pixel_size
-            header[f"CRPIX{axis}"] = self._origin[axis - 1] + 1
+            header[f"CRPIX{axis}"] = self.origin[axis - 1] + 1
         return header
 
     def glon_glat(self) -> tuple[Array, Array]:
@@ -180,7 +181,7 @@ class ImageGeometry:
     def to_native(self, glon: ArrayLike, glat: ArrayLike) -> tuple[Array, Array]:
         """Native longitude in (-180, 180] and latitude (...) of Galactic coordinates (...), all in degrees."""
         x, y = self.to_pixel(glon, glat)
-        return (self._origin[0] - x) * self.pixel_size, (y - self._origin[1]) * self.pixel_size
+        return (self.origin[0] - x) * self.pixel_size, (y - self.origin[1]) * self.pixel_size
 
     def to_pixel(self, glon: ArrayLike, glat: ArrayLike) -> tuple[Array, Array]:
         """Column x and row y (...), counted from 0 at the middle of the first pixel, of directions (...), degrees."""
@@ -188,7 +189,7 @@ class ImageGeometry:
         return x, y
 
     def _to_steps(self, lon: ArrayLike, lat: ArrayLike) -> tuple[Array, Array]:
-        return self._origin[0] - np.asarray(lon) / self.pixel_size, self._origin[1] + np.asarray(lat) / self.pixel_size
+        return self.origin[0] - np.asarray(lon) / self.pixel_size, self.origin[1] + np.asarray(lat) / self.pixel_size
 
     def index(self, glon: ArrayLike, glat: ArrayLike) -> NDArray[np.int64]:
         """Pixel, row by row, that holds each direction (...), degrees; -1 outside the image."""
@@ -204,13 +205,13 @@ class ImageGeometry:
         high = min(margin, int((90 - self.native_lat[-1]) / self.pixel_size - 0.5 + 1e-9))
         side = min(margin, int((360 / self.pixel_size + 1e-9 - self.shape[1]) / 2))
         shape = (self.shape[0] + low + high, self.shape[1] + 2 * side)
-        return replace(self, shape=shape, reference_pixel=(self._origin[0] + side, self._origin[1] + low))
+        return replace(self, shape=shape, reference_pixel=(self.origin[0] + side, self.origin[1] + low))
 
     def refined(self, factor: int) -> ImageGeometry:
         """The same rectangle with every pixel divided into factor × factor."""
         if factor < 1:
             raise InputError(f"factor: must be at least 1, got {factor}")
-        x, y = ((place + 0.5) * factor - 0.5 for place in self._origin)
+        x, y = ((place + 0.5) * factor - 0.5 for place in self.origin)
         shape = (self.shape[0] * factor, self.shape[1] * factor)
         return replace(self, shape=shape, pixel_size=self.pixel_size / factor, reference_pixel=(x, y))
 

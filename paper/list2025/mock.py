@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.simulation import SkyModel
+from gcesbi.sky import Region
 
 __all__ = ["Composition", "Shape", "theta"]
 
@@ -69,7 +70,8 @@ class Composition:
 
 def theta(model: SkyModel, composition: Composition) -> NDArray[np.float64]:
     """Parameters (n_parameter,) of a built-in sky of this composition, at the model's nside and time of observation."""
-    scale = (REFERENCE_NSIDE / model.region.nside) ** 2 * model.settings.weeks / REFERENCE_WEEKS
+    weeks = getattr(model.settings, "weeks", REFERENCE_WEEKS)
+    scale = (REFERENCE_NSIDE / Region.of(model.region).nside) ** 2 * weeks / REFERENCE_WEEKS
     values = {f"{name}_norm": norm * scale for name, norm in composition.norms.items()}
     for name, shape in composition.spectra.items():
         values |= {f"{name}_spectrum_{key}": value for key, value in asdict(shape).items()}

@@ -195,7 +195,7 @@ def _brighter(sizes: Sizes) -> Step:
 
 def _weeks(sizes: Sizes, weeks: int) -> float:
     """In proportion where the scale observes for other than 573 weeks."""
-    return weeks * _settings(sizes).sky.weeks / 573.0
+    return weeks * getattr(_settings(sizes).sky, "weeks", 573.0) / 573.0
 
 
 def _settings(sizes: Sizes, *changes: str) -> RunSettings:
