@@ -109,6 +109,7 @@ def _own_exposure(path: Path, kept: slice) -> tuple[Array, Array, tuple[RadialPS
         psf = None
         if "PSF_BINS" in tables:
             theta, density = (column_of(tables["PSF_BINS"], name) for name in ("Theta", "Psf"))
+            density = density[:, None] if density.ndim == 1 else density  # so FITS gives a single number a row
             if density.ndim != 2 or density.shape[1] != len(image):
                 raise InputError(f"PSF_BINS: Psf must have {len(image)} numbers in every row, got {density.shape}")
             psf = tuple(TabulatedPSF(theta, values) for values in density.T[kept])
