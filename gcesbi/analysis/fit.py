@@ -10,18 +10,26 @@ from numpy.typing import NDArray
 
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.sections import NptfSettings
-from gcesbi.baselines import NPTF, NptfPosterior, SamplingWarning
+from gcesbi.baselines import NPTF, NptfPosterior, PoissonFit, PoissonFitResult, SamplingWarning
 from gcesbi.baselines.poisson.halo_slope import GAMMAS, SlopeFit, fit_slope, halos_of_model
 from gcesbi.errors import InputError
+from gcesbi.evaluation.profiled_shapes import poisson_posterior
 from gcesbi.evaluation.template_fits import TemplateFits
+from gcesbi.posterior import Posterior
 from gcesbi.simulation import SkyModel
 from gcesbi.sky import Observation
 
-__all__ = ["N_IMAGE", "TEMPLATE_FITS", "fit_images", "fit_nptf", "read_template_fits"]
+__all__ = ["N_IMAGE", "TEMPLATE_FITS", "fit_images", "fit_nptf", "fit_poisson", "read_template_fits"]
 
 TEMPLATE_FITS = "template_fits.json"
 N_IMAGE = 20
 """Images of each interstellar model that are fitted."""
+
+
+def fit_poisson(model: SkyModel, observation: Observation) -> tuple[PoissonFitResult, Posterior]:
+    """Fit Poisson templates at the observation's exposure; the posterior answers shapes of floating ones by name."""
+    result = PoissonFit(model.for_observation(observation), observation).run()
+    return result, poisson_posterior(result, model)
 
 
 def fit_nptf(

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from gcesbi.analysis.fit import fit_nptf
+from gcesbi.analysis.fit import fit_nptf, fit_poisson
 from gcesbi.analysis.infer import infer
 from gcesbi.analysis.neural_posteriors import infer_neural_posteriors
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
 from gcesbi.analysis.simulate import mock_observation
-from gcesbi.baselines import NptfPosterior, PoissonFit, PoissonFitResult
+from gcesbi.baselines import NptfPosterior, PoissonFitResult
 from gcesbi.posterior import Posterior
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation
@@ -53,10 +53,14 @@ def answers(
     with step("Infer"):
         networks = infer(run, observation)
     with step("Fit Poisson templates"):
-        fit = PoissonFit(model, observation).run()
+        fit, poisson = fit_poisson(model, observation)
     with step("Fit the NPTF", own_bar=True):
         nptf = fit_nptf(model, observation, settings.nptf, settings.seed, progress)
-    posteriors: dict[str, Posterior] = {"Poisson fit": fit.posterior(), "NPTF": nptf, "networks": networks}
+    posteriors: dict[str, Posterior] = {
+        "Poisson fit": poisson,
+        "NPTF": nptf,
+        "networks": networks,
+    }
     shipped = Run.shipped(model)
     if shipped is not None:
         with step("Ask the networks that ship with the package"):

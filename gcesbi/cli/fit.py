@@ -107,12 +107,13 @@ def fit(
 
 def _fit_poisson(run: Run, seen: Observation) -> tuple[Posterior, Callable[[], None]]:
     """Fit, say what it finds and what speaks against it; comes back with what stores ``poisson.json`` and its page."""
-    from gcesbi.baselines import PoissonFit, goodness_of_fit
+    from gcesbi.analysis.fit import fit_poisson
+    from gcesbi.baselines import goodness_of_fit
     from gcesbi.cli.console import print_table
     from gcesbi.report.html import write_report
     from gcesbi.report.poisson import deviant_table, goodness_lines, norm_table, poisson_figures, poisson_report
 
-    result = PoissonFit(run.model.for_observation(seen), seen).run()
+    result, posterior = fit_poisson(run.model, seen)
     judged = goodness_of_fit(result, seed=run.settings.seed)
     again = judged.refit() if judged.deviant else None
     Console(markup=False).print(f"ln L = {result.log_likelihood:.6f}, KKT residual {result.kkt_residual:.1e}")
@@ -126,4 +127,4 @@ def _fit_poisson(run: Run, seen: Observation) -> tuple[Posterior, Callable[[], N
         run.write_json("poisson.json", figures)
         write_report(run.folder / "poisson.html", poisson_report(result, judged, again, figures))
 
-    return result.posterior(), store
+    return posterior, store

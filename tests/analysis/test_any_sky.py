@@ -149,8 +149,9 @@ def test_every_method_answers_by_the_users_names(done):
         assert np.isfinite(posterior.quantiles("flux_fraction", [0.16, 0.5, 0.84])).all()
     for name in model.shapes:
         low, high = model.prior().marginals[model.prior().names.index(name)].range
-        quantiles = posteriors["networks"].quantiles(name, [0.1, 0.5, 0.9])
-        assert low <= quantiles[0] < quantiles[1] < quantiles[2] <= high
+        for method in ("networks", "Poisson fit"):
+            quantiles = posteriors[method].quantiles(name, [0.1, 0.5, 0.9])
+            assert low <= quantiles[0] < quantiles[1] < quantiles[2] <= high
     shapes = true_shapes(model, done.truth)[0].tolist()
     rows = {row[0]: row[1:] for row in comparison_table(posteriors, model.bins, done.truth, shapes).rows}
     assert {f"flux fraction of {name} [%]" for name in model.names} | set(model.shapes) <= set(rows)
