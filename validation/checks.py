@@ -32,8 +32,9 @@ def check_finite(name: str, values: ArrayLike) -> Array:
     """Values as a float array; raise InputError if they are no numbers, any is NaN or infinite, or none is there."""
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name}: must be an array of numbers, got {values!r:.60}") from None
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: tensors with gradients
+        told = " ".join(f"{values!r:.60}".split())
+        raise InputError(f"{name}: must be an array of numbers, got {told}: {error}") from None
     if array.size == 0:
         raise InputError(f"{name}: must hold at least one value, got shape {array.shape}")
     bad = np.count_nonzero(~np.isfinite(array))

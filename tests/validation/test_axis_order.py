@@ -70,6 +70,14 @@ def test_coverage_of_values_that_are_no_cdfs_names_interval_coverage(measure):
         measure(TRUTH, CURVES, TAUS, [0.5])
 
 
+def test_tensors_are_arrays_and_those_with_gradients_say_what_to_do():
+    torch = pytest.importorskip("torch")
+    draws = torch.as_tensor(DRAWS)
+    np.testing.assert_array_equal(crps_from_samples(TRUTH, draws), crps_from_samples(TRUTH, DRAWS))
+    with pytest.raises(InputError, match=r"samples: must be an array of numbers, got tensor.*detach\(\)"):
+        crps_from_samples(TRUTH, draws.requires_grad_())
+
+
 def test_interval_coverage_is_a_count_of_truths_inside():
     found = interval_coverage(TRUTH, CURVES, TAUS, [0.5, 0.9])
     for share, (low, high) in zip(found, ((0.25, 0.75), (0.05, 0.95)), strict=True):
