@@ -24,28 +24,20 @@ The law is exact where the share f of a source's light in the pixel does not dep
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.baselines.nptf.count_integrals import count_vectors, count_vectors_with_derivatives
-from gcesbi.baselines.nptf.energy_recursion import LOG_FACTORIALS, Simplex, gradients, log_probabilities, simplex
+from gcesbi.baselines.nptf.energy_map import EnergyMap
 from gcesbi.baselines.nptf.likelihood import check_theta
 from gcesbi.errors import InputError
-from gcesbi.sky.observation import check_counts
 
-__all__ = ["LARGEST_CELLS", "EnergyGradient", "NptfEnergyLikelihood", "nptf_energy_log_likelihood"]
+__all__ = ["EnergyGradient", "NptfEnergyLikelihood", "nptf_energy_log_likelihood"]
 
 Array = NDArray[np.float64]
-
-LARGEST_CELLS = 2**25
-"""Numbers b_n of one pixel that are kept in memory at once (256 MiB)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,19 +67,17 @@ class NptfEnergyLikelihood:
 
     Attributes
     ----------
-    counts : array (n_pix, n_energy)
+    map : EnergyMap
+        The counts.
     templates : array (n_ps, n_pix)
     shares, density : array (n_share,)
         Shares f of a source's light, and the expected number of pixels per source that receive them.
-    workers : int
-        Threads.
     """
 
-    counts: NDArray[np.int64]
+    map: EnergyMap
     templates: Array
     shares: Array
     density: Array
-    workers: int
 
     @classmethod
     def build(
@@ -97,6 +87,7 @@ class NptfEnergyLikelihood:
         psf_f: ArrayLike,
         psf_df_rho: ArrayLike,
         workers: int | None = None,
+        coarse_above: int | None = None,
     ) -> NptfEnergyLikelihood:
         """Check the data once.
 
@@ -109,18 +100,19 @@ class NptfEnergyLikelihood:
             See :func:`gcesbi.baselines.nptf_log_likelihood`.
         workers : int, optional
             Threads; all cores by default.
+        coarse_above : int, optional
+            Pixels of more photons are used by their number alone, see :mod:`gcesbi.baselines.nptf.energy_map`; none
+            by default.
 
         Raises
         ------
         InputError
             If shapes disagree or values are negative or not finite.
         """
-        k = check_counts(np.asarray(counts))
-        if k.ndim != 2 or k.size == 0:
-            raise InputError(f"counts: must have shape (n_pix, n_energy), got {k.shape}")
+        seen = EnergyMap.build(counts, coarse_above, workers)
         maps = _checked("templates", templates)
-        if maps.ndim != 2 or maps.shape[1] != len(k) or len(maps) == 0:
-            raise InputError(f"templates: must have shape (n_ps, {len(k)}), got {maps.shape}")
+        if maps.ndim != 2 or maps.shape[1] != len(seen.counts) or len(maps) == 0:
+            raise InputError(f"templates: must have shape (n_ps, {len(seen.counts)}), got {maps.shape}")
         shares, density = _checked("psf_f", psf_f), _checked("psf_df_rho", psf_df_rho)
         if shares.shape != density.shape or shares.ndim != 1 or shares.size == 0:
             raise InputError(
@@ -128,15 +120,7 @@ class NptfEnergyLikelihood:
             )
         if not np.all((shares > 0) & (shares <= 1)):
             raise InputError(f"psf_f: must lie in (0, 1], got {shares[~((shares > 0) & (shares <= 1))][0]}")
-        threads = len(os.sched_getaffinity(0)) if workers is None else workers
-        if threads < 1:
-            raise InputError(f"workers: must be at least 1, got {threads}")
-        return cls(np.ascontiguousarray(k, dtype=np.int64), maps, shares, density, threads)
-
-    @property
-    def largest(self) -> int:
-        """Photons of the brightest pixel, K."""
-        return int(self.counts.sum(axis=1).max())
+        return cls(seen, maps, shares, density)
 
     def log_probabilities(self, mean: ArrayLike, thetas: Sequence[ArrayLike], splits: ArrayLike) -> Array:
         """Log-probability of every pixel's counts, (n_pix,); -inf where they are impossible.
@@ -151,18 +135,7 @@ class NptfEnergyLikelihood:
             Share of a source's counts in each energy bin; rows sum to 1.
         """
         smooth, shares = self._checked_mean(mean), self._checked_splits(splits)
-        vectors = self._vectors(thetas)
-        kinds = _equal_rows(shares)
-        x = np.stack([np.einsum("jp,jm->pm", self.templates[rows], vectors[rows]) for rows in kinds], axis=1)
-        grid = self._grid(len(kinds))
-        out = np.empty(len(self.counts))
-
-        def work(part: slice) -> None:
-            a = np.ascontiguousarray(shares[[rows[0] for rows in kinds], part].transpose(1, 0, 2))
-            log_probabilities(self.counts[part], smooth[part], x[part], a, grid, out[part])
-
-        self._share(work)
-        return out
+        return self.map.log_probabilities(smooth, self.templates, self._vectors(thetas), shares)
 
     def __call__(self, mean: ArrayLike, thetas: Sequence[ArrayLike], splits: ArrayLike) -> float:
         """Log-likelihood; arguments are those of :meth:`log_probabilities`."""
@@ -175,52 +148,10 @@ class NptfEnergyLikelihood:
         """
         smooth, shares = self._checked_mean(mean), self._checked_splits(splits)
         vectors = self._vectors(thetas, derivatives=True)
-        n_ps, n_row = len(self.templates), vectors.shape[2]
-        x = np.einsum("jp,jm->pjm", self.templates, vectors[:, 0])
-        grid = self._grid(n_ps)
-        out, by_mean = np.empty(len(self.counts)), np.zeros(smooth.shape)
-        by_x, by_a = np.zeros((len(self.counts), n_ps, n_row)), np.zeros((len(self.counts), n_ps, smooth.shape[1]))
-
-        def work(part: slice) -> None:
-            a = np.ascontiguousarray(shares[:, part].transpose(1, 0, 2))
-            gradients(
-                self.counts[part], smooth[part], x[part], a, grid, out[part], by_mean[part], by_x[part], by_a[part]
-            )
-
-        self._share(work)
-        by_vector = np.einsum("jp,pjm->jm", self.templates, by_x)
-        by_theta = tuple(vectors[j, 1 : 1 + np.size(theta)] @ by_vector[j] for j, theta in enumerate(thetas))
-        return EnergyGradient(float(out.sum()), by_mean, by_theta, by_a.transpose(1, 0, 2))
-
-    def _share(self, work: Callable[[slice], None]) -> None:
-        """Let every thread do a share of the pixels, as many photons each."""
-        cost = np.cumsum(1.0 + self.counts.sum(axis=1, dtype=np.float64) ** 2)
-        edges = np.searchsorted(cost, np.linspace(0, cost[-1], self.workers + 1))
-        edges[-1] = len(self.counts)
-        parts = [slice(int(a), int(b)) for a, b in pairwise(edges) if b > a]
-        if len(parts) == 1:
-            work(parts[0])
-            return
-        with ThreadPoolExecutor(len(parts)) as pool:
-            list(pool.map(work, parts))
-
-    def _grid(self, n_kind: int) -> Simplex:
-        """Numbers of photons of all kinds of sources but the last.
-
-        Raises
-        ------
-        InputError
-            If the brightest pixel's numbers do not fit into :data:`LARGEST_CELLS`.
-        """
-        k = self.largest
-        if math.comb(k + n_kind - 1, n_kind - 1) * (k + 1) > LARGEST_CELLS or k >= len(LOG_FACTORIALS):
-            most = next(n for n in range(k, -1, -1) if math.comb(n + n_kind - 1, n_kind - 1) * (n + 1) <= LARGEST_CELLS)
-            pixel = int(self.counts.sum(axis=1).argmax())
-            raise InputError(
-                f"counts: pixel {pixel} holds {k} photons; with {n_kind} kinds of spectra of sources memory allows "
-                f"K₀ = {min(most, len(LOG_FACTORIALS) - 1)}: mask it, or sum its energies"
-            )
-        return simplex(k, n_kind - 1)
+        found = self.map.gradient(smooth, self.templates, np.ascontiguousarray(vectors[:, 0]), shares)
+        slopes = zip(thetas, vectors, found.by_vectors, strict=True)
+        by_theta = tuple(vector[1 : 1 + np.size(theta)] @ slope for theta, vector, slope in slopes)
+        return EnergyGradient(found.value, found.by_mean, by_theta, found.by_splits)
 
     def _vectors(self, thetas: Sequence[ArrayLike], derivatives: bool = False) -> Array:
         """X (n_ps, K + 1) or, with derivatives, (n_ps, 1 + n_theta, K + 1)."""
@@ -228,7 +159,7 @@ class NptfEnergyLikelihood:
             raise InputError(f"thetas: need one for each of {len(self.templates)} templates, got {len(thetas)}")
         checked = [check_theta(theta) for theta in thetas]
         rows = 1 + max(map(len, checked)) if derivatives else 1
-        out = np.zeros((len(checked), rows, self.largest + 1))
+        out = np.zeros((len(checked), rows, self.map.largest + 1))
         for j, theta in enumerate(checked):
             if derivatives:
                 count_vectors_with_derivatives(theta, self.shares, self.density, out[j, 0], out[j, 1 : 1 + len(theta)])
@@ -238,14 +169,14 @@ class NptfEnergyLikelihood:
 
     def _checked_mean(self, mean: ArrayLike) -> Array:
         smooth = _checked("mean", mean)
-        if smooth.shape != self.counts.shape:
-            raise InputError(f"mean: must have shape {self.counts.shape}, as counts have, got {smooth.shape}")
+        if smooth.shape != self.map.counts.shape:
+            raise InputError(f"mean: must have shape {self.map.counts.shape}, as counts have, got {smooth.shape}")
         return smooth
 
     def _checked_splits(self, splits: ArrayLike) -> Array:
         """Splits (n_ps, n_pix, n_energy)."""
         a = _checked("splits", splits)
-        n_ps, (n_pix, n_energy) = len(self.templates), self.counts.shape
+        n_ps, (n_pix, n_energy) = len(self.templates), self.map.counts.shape
         if a.shape not in ((n_ps, n_energy), (n_ps, n_pix, n_energy)):
             raise InputError(
                 f"splits: must have shape ({n_ps}, {n_energy}) or ({n_ps}, {n_pix}, {n_energy}), got {a.shape}"
@@ -294,12 +225,3 @@ def _checked(name: str, values: ArrayLike) -> Array:
     if bad.any():
         raise InputError(f"{name}: must be finite and not negative, got {array[bad][0]} in {bad.sum()} places")
     return array
-
-
-def _equal_rows(splits: Array) -> list[list[int]]:
-    """Templates of equal splits, together."""
-    kinds: list[list[int]] = []
-    for j, each in enumerate(splits):
-        same = next((rows for rows in kinds if np.array_equal(splits[rows[0]], each)), None)
-        kinds.append([j]) if same is None else same.append(j)
-    return kinds

@@ -24,6 +24,7 @@ Ints = NDArray[np.int64]
 
 _DIRECT = 120  # up to so many photons n! P(n) is computed as it stands
 _SAFE = 1e-250
+_FORBIDDEN = 1e280  # products of weights above belong to numbers of photons that the other factors forbid
 _FACTORIALS = np.array([math.factorial(n) for n in range(_DIRECT + 1)], dtype=np.float64)
 LOG_FACTORIALS = gammaln(np.arange(100_001) + 1.0)
 
@@ -101,7 +102,7 @@ def _direct_weights(x: Array, n: int, sigma: float, v: Array, f: Array) -> None:
 def _tilted_law(x: Array, n: int, centre: float, v: Array) -> tuple[float, float]:
     """Fill v so that e^λ P(n) = e^scale v_n τ^n, with v about as large at 0 as at `centre`; return scale and ln τ."""
     y = x[: n + 1] * np.arange(n + 1)
-    rho = saddle_point(y, max(int(centre), 1)) if np.any(y[1:] > 0) else 0.0
+    rho = saddle_point(y, n, max(centre, 1.0)) if np.any(y[1:] > 0) else 0.0
     return tilted(y, v, n, rho), -rho
 
 
@@ -180,7 +181,8 @@ def _start(n: int, grid: Simplex, v: Array, f: Array, b: Array) -> None:
             i = grid.points[r, j]
             first *= f[j, i] * v[j, i]
         for i in range(n - degree + 1):
-            b[r, i] = first * f[last, i] * v[last, i]
+            weight = first * f[last, i] * v[last, i]
+            b[r, i] = weight if weight < _FORBIDDEN else 0.0
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
@@ -405,8 +407,9 @@ def _weight_slopes(n: int, grid: Simplex, v: Array, f: Array, c: Array, slope: A
             first *= f[j, i] * v[j, i]
         along = 0.0
         for i in range(n - degree + 1):
-            slope[last, i] += first * c[r, i]
-            along += c[r, i] * f[last, i] * v[last, i]
+            if first * f[last, i] * v[last, i] < _FORBIDDEN:
+                slope[last, i] += first * c[r, i]
+                along += c[r, i] * f[last, i] * v[last, i]
         for j in range(last):
             others = along
             for h in range(last):

@@ -8,8 +8,8 @@ Parameters, with :class:`~gcesbi.baselines.nptf.priors.NptfPriors`: ``<name>_nor
 every point-source template ``<name>_ps_norm``, ``<name>_n1 ..`` and ``<name>_S1 ..``. With
 :class:`~gcesbi.baselines.nptf.priors.ModelPriors` they are those of the model's own prior, without spectra.
 
-What several energy bins mean is told in :mod:`gcesbi.baselines.nptf.sky`. Spectra are not inferred:
-``spectrum_fraction`` is not among the posterior's quantities.
+What several energy bins mean is told in :mod:`gcesbi.baselines.nptf.sky`. Spectra are inferred by a joint fit alone:
+``spectrum_fraction`` and ``spectrum`` are among its posterior's quantities, not among those of others.
 
 The posterior of the excess as point sources and as smooth emission is strongly anti-correlated: a population below
 one photon per source is indistinguishable from smooth emission, by definition. Their sum (``flux_fraction``) is what is
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.baselines.nptf.problem import NptfProblem
+from gcesbi.baselines.nptf.energy_problem import EnergyProblem
 from gcesbi.baselines.nptf.sampled_posterior import NptfPosterior, nptf_quantities
 from gcesbi.baselines.samplers.maximum import Maximum, maximise
 from gcesbi.baselines.samplers.nested import NestedSampling
@@ -38,7 +38,7 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class NPTF(NptfProblem):
+class NPTF(EnergyProblem):
     """Non-Poissonian template fit of `model` to `observation`; arguments are those of :class:`.NptfProblem`."""
 
     def maximise(self, n_start: int = 8, seed: int = 0) -> Maximum:
@@ -85,10 +85,10 @@ class NPTF(NptfProblem):
             raise InputError(f"n_sample: must be at least 1, got {n_sample}")
         path = None if checkpoint is None else Path(checkpoint)
         found = (sampler or NestedSampling()).sample(self.target, seed, Limits(max_seconds, path, progress))
-        return NptfPosterior(self, found.tell(), n_sample)
+        return NptfPosterior(self, found.tell(), n_sample, self.quantities)
 
     # -- what is concluded ---------------------------------------------------------------------------------------
 
     def quantities(self, theta: FloatArray) -> dict[str, FloatArray]:
         """Named quantities (n, ...) of parameter vectors (n, n_dim)."""
-        return nptf_quantities(self, theta)
+        return nptf_quantities(self, theta) if self.joint is None else self.joint.quantities(theta)

@@ -8,14 +8,14 @@ distributions. How these are parametrised, and with which prior, is a convention
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.baselines.nptf.count_integrals import mean_counts
 from gcesbi.baselines.nptf.scd_family import log_mean_gradient
-from gcesbi.simulation.prior import Prior
+from gcesbi.simulation.prior import Parameter, Prior
 
 __all__ = ["NptfParameters", "SourcePopulation"]
 
@@ -37,6 +37,8 @@ class SourcePopulation:
         Mean counts per pixel, the norm everywhere in the library, for a parameter of 1.
     amplitude : bool
         The parameter is log₁₀A instead: the norm is A ∫ S (dN/dS)/A dS, of a broken power law.
+    of_flux : bool
+        The parameter is a flux: `scale` then is that of the Poisson fit's spectrum.
     """
 
     template: str
@@ -44,6 +46,7 @@ class SourcePopulation:
     shape: tuple[int, ...]
     scale: float = 1.0
     amplitude: bool = False
+    of_flux: bool = False
 
     def norms(self, theta: FloatArray) -> FloatArray:
         """Norms (n,) of parameter vectors (n, n_dim)."""
@@ -89,6 +92,10 @@ class NptfParameters:
     def smooth_templates(self) -> tuple[str, ...]:
         """Templates that shine smoothly: those with a norm, then those of which a share does."""
         return tuple(name for name, _ in (*self.smooth, *self.shares))
+
+    def beside(self, more: Sequence[Parameter]) -> NptfParameters:
+        """The same with further parameters after them, which mean nothing here."""
+        return replace(self, prior=Prior.of([*self.prior.parameters, *more]))
 
     def smooth_norms(self, theta: FloatArray) -> FloatArray:
         """Norms of the smooth templates (n, n_smooth) of parameter vectors (n, n_dim)."""

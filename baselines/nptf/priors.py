@@ -206,6 +206,7 @@ class ModelPriors:
                 at[f"{label}_flux"],
                 tuple(at[f"{label}_{key}"] for key in ("xi", "omega2", "a")),
                 1.0 / float(sky.flux_per_norm[model.names.index(template)]),
+                of_flux=True,
             )
             for label, template in labels
         )
@@ -256,7 +257,9 @@ def _parameters(
         marginals[f"{name}_{suffix}"] = Uniform(*norms.get(f"{name}_{suffix}", default))
         marginals |= {f"{name}_{key}": marginal for key, marginal in shape.items()}
         columns = tuple(range(first + 1, first + 1 + len(shape)))
-        populations.append(SourcePopulation(name, first, columns, 1.0 / per_norm, brightness == "amplitude"))
+        populations.append(
+            SourcePopulation(name, first, columns, 1.0 / per_norm, brightness == "amplitude", brightness == "flux")
+        )
     places = tuple((name, i) for i, name in enumerate(smooth))
     return NptfParameters(Prior(list(marginals), list(marginals.values())), places, tuple(populations))
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -58,9 +58,13 @@ class NptfProblem:
         exposure everywhere. :meth:`exposure_error` says what that costs.
     workers : int, optional
         Threads for batches of parameter vectors; all cores by default.
-    bands : bool
-        One likelihood for each energy bin, with a common source-count distribution, instead of one for the summed
-        map; see :mod:`gcesbi.baselines.nptf.sky` for what each neglects.
+    energies : "sum", "bands" or "joint"
+        What several energy bins mean: their sum; one likelihood for each, with a common source-count distribution (see
+        :mod:`gcesbi.baselines.nptf.sky` for what these neglect); or one of vectors of counts, in which the spectra of
+        all templates float as the model's prior says (:mod:`gcesbi.baselines.nptf.joint`).
+    coarse_above : int
+        Pixels of more photons are used by their number alone, in a joint fit: see
+        :mod:`gcesbi.baselines.nptf.energy_map`.
     psf : PsfCorrection, optional
         In place of that of the model's PSF, for all templates: to compare with codes that have another table.
 
@@ -77,7 +81,8 @@ class NptfProblem:
     smooth: Sequence[str] | None = None
     n_exposure: int = 1
     workers: int | None = None
-    bands: bool = False
+    energies: Literal["sum", "bands", "joint"] = "sum"
+    coarse_above: int = 200
     psf: PsfCorrection | None = None
 
     def __post_init__(self) -> None:
@@ -97,7 +102,7 @@ class NptfProblem:
     def sky(self) -> NptfSky:
         """Maps of the model and the observation."""
         sources = tuple(self.point_sources or ())
-        return NptfSky(self.model, self.observation, sources, self.n_exposure, self.bands, self.psf)
+        return NptfSky(self.model, self.observation, sources, self.n_exposure, self.energies == "bands", self.psf)
 
     @property
     def likelihood(self) -> NptfLikelihood:

@@ -217,12 +217,12 @@ def _recurse(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def saddle_point(y: FloatArray, k: int) -> float:
-    """Logarithm of the r > 0 at which sum_m y_m r^m = k; the sum is convex in log r, Newton starts above the root."""
+def saddle_point(y: FloatArray, k: int, mean: float) -> float:
+    """Logarithm of the r > 0 at which Σ_m y_m r^m = mean, m = 1 .. k: convex in log r, Newton starts above the root."""
     rho = np.inf
     for m in range(1, k + 1):
         if y[m] > 0:
-            rho = min(rho, (math.log(k) - math.log(y[m])) / m)
+            rho = min(rho, (math.log(mean) - math.log(y[m])) / m)
     for _ in range(100):
         total = slope = 0.0
         for m in range(1, k + 1):
@@ -230,7 +230,7 @@ def saddle_point(y: FloatArray, k: int) -> float:
                 term = math.exp(math.log(y[m]) + m * rho)
                 total += term
                 slope += m * term
-        step = math.log(total / k) * total / slope
+        step = math.log(total / mean) * total / slope
         rho -= step
         if not abs(step) > 1e-6:
             break
@@ -263,7 +263,7 @@ def _tilted_log_probability(y: FloatArray, q: FloatArray, k: int, total: float) 
         return -total, 0.0
     if not np.any(y[1 : k + 1] > 0):
         return (np.nan if np.any(np.isnan(y[1 : k + 1])) else -np.inf), 0.0
-    rho = saddle_point(y, k)
+    rho = saddle_point(y, k, float(k))
     scale = tilted(y, q, k, rho)
     return math.log(q[k]) + scale - k * rho - total, rho
 

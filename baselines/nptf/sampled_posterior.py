@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,7 @@ from gcesbi.posterior import SamplePosterior
 __all__ = ["NptfPosterior", "nptf_quantities"]
 
 FloatArray = NDArray[np.float64]
+Quantities = Callable[[FloatArray], dict[str, FloatArray]]
 
 
 def nptf_quantities(nptf: NptfProblem, theta: FloatArray) -> dict[str, FloatArray]:
@@ -66,13 +69,15 @@ class NptfPosterior(SamplePosterior):
         Draws in the unit cube.
     n_sample : int
         Draws that are kept, at equal steps of every chain.
+    quantities : callable
+        Named quantities of parameter vectors (n, n_dim).
     """
 
-    def __init__(self, nptf: NptfProblem, sampled: Sampled, n_sample: int = 4000) -> None:
+    def __init__(self, nptf: NptfProblem, sampled: Sampled, n_sample: int, quantities: Quantities) -> None:
         chains = sampled.thinned(n_sample)
         rows = chains.ravel()
         theta = nptf.from_cube(sampled.u[rows])
-        super().__init__("NPTF", nptf.model.coordinates, nptf_quantities(nptf, theta), len(chains))
+        super().__init__("NPTF", nptf.model.coordinates, quantities(theta), len(chains))
         self.theta = theta
         self.log_likelihood = sampled.log_likelihood[rows]
         self.best_theta = nptf.from_cube(sampled.best)

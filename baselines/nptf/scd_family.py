@@ -8,7 +8,7 @@ and :class:`gcesbi.baselines.nptf.skew_normal_family.SkewNormals`, by quadrature
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -49,6 +49,9 @@ class SourceView:
 
 class BoundFamily(Protocol):
     """A family for one instrument."""
+
+    def at_exposure(self, ratio: float) -> BoundFamily:
+        """The same instrument with an exposure of `ratio`, at most 1, times the view's; S and tables stay."""
 
     def unit_vectors(self, shapes: FloatArray, out: FloatArray) -> None:
         """Fill out (n, n_group, >= view.n) for shape parameters (n, n_shape)."""
@@ -103,6 +106,10 @@ class BoundBrokenPowerLaws:
 
     family: BrokenPowerLaws
     view: SourceView
+
+    def at_exposure(self, ratio: float) -> BoundBrokenPowerLaws:
+        """Breaks are counts: the fluxes that they mean change."""
+        return replace(self, view=replace(self.view, exposure=self.view.exposure * ratio))
 
     def unit_vectors(self, shapes: FloatArray, out: FloatArray) -> None:
         """Fill out (n, n_group, >= view.n) for shape parameters (n, n_shape)."""

@@ -14,7 +14,7 @@ r"""Source-count distributions of the simulator, for the NPTF: dN/dlog₁₀F a 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,12 @@ class BoundSkewNormals:
     family: SkewNormals
     view: SourceView
     kernel: CountKernel
+
+    def at_exposure(self, ratio: float) -> BoundSkewNormals:
+        """Sources of the same counts have fluxes higher by 1 / `ratio`, at most 1."""
+        higher = -math.log10(ratio)
+        kernel = replace(self.kernel, edges=self.kernel.edges + higher, nodes=self.kernel.nodes + higher)
+        return replace(self, view=replace(self.view, exposure=self.view.exposure * ratio), kernel=kernel)
 
     def unit_vectors(self, shapes: FloatArray, out: FloatArray) -> None:
         """Fill out (n, n_group, >= view.n) for shape parameters (n, 3)."""

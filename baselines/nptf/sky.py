@@ -13,6 +13,8 @@ c_e of a source's counts, S_e = c_e S; the source-count distribution of S is com
 independent. What is neglected: that a source seen in one band is seen in the others too, which makes intervals of
 source parameters too narrow and leaves the strongest evidence for a single source, its spectrum, unused; and, as above,
 the error of the spectra. Norms are now told apart by spectra too, which are those of the fit.
+
+**Joint.** The likelihood of vectors of counts, spectra floating, neglects neither: :mod:`gcesbi.baselines.nptf.joint`.
 """
 
 from __future__ import annotations
@@ -110,6 +112,11 @@ class NptfSky:
         """Mean exposure of the region to each point-source template, (n_ps,), cm² s: S counts are F = S / exposure."""
         return self._exposure.mean(axis=1)
 
+    @cached_property
+    def exposure_ratio(self) -> NDArray[np.float64]:
+        """Exposure of every pixel over its mean, (n_ps, n_pix)."""
+        return self._exposure / self.mean_exposure[:, None]
+
     def _count_shares(self, row: int) -> NDArray[np.float64]:
         """Share of a template's expected counts in each energy bin, (n_energy,)."""
         counts = self.spectrum[row] * self.model.templates[row].sum(axis=1)
@@ -122,7 +129,7 @@ class NptfSky:
 
     def _summed(self) -> NptfLikelihood:
         rows = self.rows(self.point_sources)
-        ratio = self._exposure / self.mean_exposure[:, None]
+        ratio = self.exposure_ratio
         group, means = exposure_groups(ratio.mean(axis=0), self.n_exposure, ratio.shape[1])
         views = []
         for j, row in enumerate(rows):

@@ -137,6 +137,11 @@ class BlockMove(emcee.moves.RedBlueMove):
         for mask, block in zip(self._mask, blocks, strict=True):
             mask[block] = 1.0
         super().__init__()
+        self._blocks, self._bounds = tuple(blocks), bounds
+
+    def beside(self, blocks: Sequence[NDArray[np.int64]]) -> BlockMove:
+        """The same with further blocks."""
+        return BlockMove([*self._blocks, *blocks], self._bounds)
 
     def get_proposal(
         self,

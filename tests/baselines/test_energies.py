@@ -147,6 +147,40 @@ def test_three_kinds_of_sources():
     assert three == pytest.approx(two, abs=1e-9, rel=0)
 
 
+def test_far_fewer_photons_than_expected():
+    """Smooth emission alone is above the counts, and sources would give many: no weight leaves the range of doubles."""
+    theta, counts = [1.0, 5.0, -1.0, 20.0], np.array([[19, 52, 79]])
+    theta[0] = 1.5 / float(vector(np.array(theta), 1)[0])
+    fixed = counts, np.array([[66.6, 65.8, 60.1]]), np.array([[1.0], [4.0]]), [theta, theta]
+    equal = np.array([[0.4, 0.3, 0.3]] * 2)
+    other = equal + 1e-14 * np.array([[0, 0, 0], [1, -1, 0]])
+    merged, two = (nptf_energy_log_likelihood(*fixed, splits, SHARES, DENSITY) for splits in (equal, other))
+    assert two == pytest.approx(merged, abs=1e-9, rel=0)
+    found = NptfEnergyLikelihood.build(fixed[0], fixed[2], SHARES, DENSITY).gradient(*fixed[1:2], fixed[3], other)
+    assert all(np.isfinite(each).all() for each in (found.value, found.by_mean, *found.by_theta, found.by_splits))
+
+
+@pytest.mark.parametrize("coarse_above", [0, 2, 3])
+def test_coarse_pixels_leave_the_likelihood_proper(coarse_above):
+    """Σ p over all data that can be used is 1: vectors up to K₀ photons, numbers of photons above."""
+    top = 40
+    vectors = [k for k in itertools.product(range(coarse_above + 1), repeat=2) if sum(k) <= coarse_above]
+    coarse = [(n, 0) for n in range(coarse_above + 1, top)]
+    cells = np.array(vectors + coarse)
+    n, mean, splits = len(cells), np.array([0.7, 0.3]), np.array([[0.6, 0.4], [0.1, 0.9]])
+    thetas = [np.array([0.05, 5.2, 1.4, 3.0]), np.array([0.02, 6.0, 1.6, -1.0, 4.0, 2.0])]
+    maps = np.repeat(TEMPLATES[:, None], n, axis=1)
+    likelihood = NptfEnergyLikelihood.build(cells, maps, SHARES, DENSITY, coarse_above=coarse_above)
+    assert likelihood.map.coarse.sum() == len(coarse)
+    law = np.exp(likelihood.log_probabilities(np.tile(mean, (n, 1)), thetas, splits))
+    assert law.sum() == pytest.approx(1.0, abs=1e-6)
+    other = NptfEnergyLikelihood.build(cells[:, ::-1], maps, SHARES, DENSITY, coarse_above=coarse_above)
+    again = np.exp(other.log_probabilities(np.tile(mean, (n, 1)), thetas, splits))
+    np.testing.assert_allclose(again[len(vectors) :], law[len(vectors) :], rtol=1e-13)
+    summed = nptf_log_likelihood(cells[-1:].sum(axis=1), [mean.sum()], maps[:, -1:], thetas, SHARES, DENSITY)
+    assert np.log(law[-1]) == pytest.approx(summed, abs=1e-9)
+
+
 def test_tilted_weights_are_the_direct_ones(cases):
     case = cases[3]
     likelihood = NptfEnergyLikelihood.build(*(case[k] for k in ("counts", "templates", "psf_f", "psf_df_rho")), 1)
@@ -158,10 +192,10 @@ def test_tilted_weights_are_the_direct_ones(cases):
         ],
         axis=1,
     )
-    n, a = likelihood.largest, np.array(case["splits"])
+    n, a = likelihood.map.largest, np.array(case["splits"])
     grid, sigma, log_tau = recursion.simplex(n, 1), np.empty(2), np.empty(2)
     v, f, b = np.empty((2, n + 1)), np.empty((2, n + 1)), np.empty((grid.number[-1], n + 2))
-    for p, (k, mean) in enumerate(zip(likelihood.counts, np.array(case["mean"]), strict=True)):
+    for p, (k, mean) in enumerate(zip(likelihood.map.counts, np.array(case["mean"]), strict=True)):
         recursion._scales(k, mean, x[p], sigma)
         scale = recursion._tilted_weights(k, mean, a, x[p], sigma, v, f, log_tau)
         value = recursion._take_all(k, mean, a, grid, sigma, v, f, b, np.empty((0, 0, 0)))[0]

@@ -214,7 +214,7 @@ def test_bands_share_one_source_count_distribution(model):
         breaks=((2.0, 40.0),),
         norms={f"{n}_norm": (0.0, 9.0) for n in ("iso", "ic", "gce", "gce_ps", "disk_ps")},
     )
-    banded = NPTF(twin, observe(twin, np.concatenate([half, half])), priors, bands=True)
+    banded = NPTF(twin, observe(twin, np.concatenate([half, half])), priors, energies="bands")
     theta = np.array([5.0, 5.0, 2.0, 3.0, 5.0, 1.0, 8.0, 4.0, 5.0, 1.0, 9.0])
     single = NPTF(one, observe(one, half), priors)
     halved = theta.copy()

@@ -1,0 +1,130 @@
+r"""Spectra of a model's templates that float in a template fit: families and priors are the model's own.
+
+A spectrum is the share s_e of a template's flux in each energy bin. With φ_e the flux inside the region for norm 1, and
+norms mean counts summed over energies, as everywhere in the library, norm 1 puts the share c_e of the norm into bin e
+and flux 1 means the norm Q:
+
+.. math:: Q = \sum_e s_e / \varphi_e, \qquad c_e = \frac{s_e / \varphi_e}{Q} .
+
+Derivatives by the parameters of a family are taken by finite differences of fourth order: a spectrum is a handful of
+numbers, and any family will do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi.simulation.marginals import Fixed, Marginal
+from gcesbi.simulation.prior import Parameter
+from gcesbi.simulation.spectral_families import SpectrumPrior
+
+if TYPE_CHECKING:
+    from gcesbi.simulation.model import SkyModel
+
+__all__ = ["FloatingSpectra", "FloatingSpectrum"]
+
+Array = NDArray[np.float64]
+
+_STEP = 1e-4  # of a difference, relative to the parameter or a hundredth of its prior's width
+_ROOM = 0.3  # of the way to the end of its prior, at most
+
+
+@dataclass(frozen=True, eq=False)
+class FloatingSpectrum:
+    """Spectrum of one template.
+
+    Parameters
+    ----------
+    row : int
+        Place of the template in the model.
+    family : SpectrumPrior
+    marginals : tuple of Marginal
+        Of all the family's parameters, those that are held included.
+    columns : tuple of int
+        Where the others stand among the fit's parameters.
+    """
+
+    row: int
+    family: SpectrumPrior
+    marginals: tuple[Marginal, ...]
+    columns: tuple[int, ...]
+
+    def values(self, theta: Array) -> Array:
+        """Parameters of the family (n, n_value) from those of the fit (n, n_dim)."""
+        out, columns = np.empty((len(theta), len(self.marginals))), iter(self.columns)
+        for i, marginal in enumerate(self.marginals):
+            out[:, i] = marginal.value if isinstance(marginal, Fixed) else theta[:, next(columns)]
+        return out
+
+    def slopes(self, theta: Array, energy_edges: Array) -> Array:
+        """Derivatives (n_column, n_energy) of the shares by the fit's parameters, at one vector (n_dim,)."""
+        values = self.values(theta[None])[0]
+        free = [i for i, marginal in enumerate(self.marginals) if not isinstance(marginal, Fixed)]
+        if not free:
+            return np.zeros((0, len(energy_edges) - 1))
+        steps = np.array([_step(values[i], self.marginals[i]) for i in free])
+        points = np.tile(values, (len(free), 4, 1))
+        for row, (i, step) in enumerate(zip(free, steps, strict=True)):
+            ends = self.marginals[i].range
+            points[row, :, i] = np.clip(values[i] + step * np.array([-2.0, -1.0, 1.0, 2.0]), *ends)
+        found = self.family.shares(energy_edges, points.reshape(-1, len(values))).reshape(len(free), 4, -1)
+        return np.asarray(np.array([1.0, -8.0, 8.0, -1.0]) @ found / (12.0 * steps[:, None]))
+
+
+def _step(value: float, marginal: Marginal) -> float:
+    low, high = marginal.range
+    width = 0.01 * float(np.sqrt(marginal.moments[1]))
+    return max(min(_STEP * max(abs(value), width), _ROOM * (value - low), _ROOM * (high - value)), 1e-12)
+
+
+@dataclass(frozen=True, eq=False)
+class FloatingSpectra:
+    """Spectra of the templates that a fit has.
+
+    Parameters
+    ----------
+    model : SkyModel
+    members : tuple of FloatingSpectrum
+    parameters : tuple of Parameter
+        Of all of them.
+    """
+
+    model: SkyModel
+    members: tuple[FloatingSpectrum, ...]
+    parameters: tuple[Parameter, ...]
+
+    @classmethod
+    def of(cls, model: SkyModel, templates: tuple[str, ...], first: int) -> FloatingSpectra:
+        """Spectra of some templates; their parameters stand from column `first` on. One energy bin has none."""
+        edges, members, parameters = model.energy_edges, [], []
+        for row, template in enumerate((*model.diffuse, *model.point_source_templates)):
+            if template.name not in templates or model.n_energy == 1:
+                continue
+            marginals = template.spectrum.marginals(edges)
+            units, start = template.spectrum.units(), first + len(parameters)
+            parameters += [
+                Parameter(f"{template.name}_spectrum_{key}", marginal, units.get(key, ""), f"of {template.name}")
+                for key, marginal in marginals.items()
+                if not isinstance(marginal, Fixed)
+            ]
+            columns = tuple(range(start, first + len(parameters)))
+            members.append(FloatingSpectrum(row, template.spectrum, tuple(marginals.values()), columns))
+        return cls(model, tuple(members), tuple(parameters))
+
+    def shares(self, theta: Array) -> Array:
+        """Share of each template's flux in each energy bin, (n, n_template, n_energy), even where none is fitted."""
+        out = np.full((len(theta), len(self.model.names), self.model.n_energy), 1.0 / self.model.n_energy)
+        for member in self.members:
+            out[:, member.row] = member.family.shares(self.model.energy_edges, member.values(theta))
+        return out
+
+    def pull_back(self, theta: Array, by_shares: Array) -> Array:
+        """Gradient (n_dim,) at one vector (n_dim,), from derivatives by the shares (n_template, n_energy)."""
+        out = np.zeros(len(theta))
+        for member in self.members:
+            out[list(member.columns)] = member.slopes(theta, self.model.energy_edges) @ by_shares[member.row]
+        return out
