@@ -35,6 +35,16 @@ def test_the_sky_of_the_documents_is_one(tmp_path):
     assert list(sky.varied()) == ["thick disk"]
 
 
+def test_the_composed_sky_is_the_same_in_python_and_toml(tmp_path):
+    text, told = (CHECKOUT / "docs" / "composition.md").read_text(), {}
+    (code,), (toml,) = (re.findall(rf"```{kind}\n(.*?)```", text, flags=re.DOTALL) for kind in ("python", "toml"))
+    exec(compile(code, "composition.md", "exec"), told)
+    (tmp_path / "sky.toml").write_text(toml)
+    assert gcesbi.SkyModel.from_toml(tmp_path / "sky.toml").fingerprint == told["model"].fingerprint
+    assert {"centre_gamma", "centre_weight"} == set(told["model"].parameters.shapes)
+    assert told["model"].composition.change("gas", norm=(0, 30)).components[0].norm.range == (0, 30)
+
+
 @pytest.mark.parametrize(
     "document", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in CHECKOUT.glob("docs/*.md"))]
 )
