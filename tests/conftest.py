@@ -47,11 +47,11 @@ def templates_computed_once(machine_folder):
     from gcesbi.simulation.template_maps import TemplateMaps
 
     @functools.wraps(compute := model.compose)
-    def composed(sky, maps=None):
+    def composed(sky, maps=None, exposure=None):
         law = {"sky": sky.digest()}
         path = machine_folder / f"sky-{law['sky'][:16]}.npz"
         found = TemplateMaps.load(path, law) if maps is None else maps
-        parts = compute(sky, found)
+        parts = compute(sky, found, exposure)
         if found is None:
             parts.maps.save(path, law)
         return parts

@@ -24,21 +24,23 @@ Array = NDArray[np.float64]
 _SPREAD = 0.999  # share of a source's light that lands no further than an image is padded
 
 
-def compose(sky: Composition, maps: TemplateMaps | None = None) -> SkyArrays:
+def compose(sky: Composition, maps: TemplateMaps | None = None, exposure: Array | None = None) -> SkyArrays:
     """Arrays of a model; templates that take long are computed unless given as `maps`.
+
+    `exposure` (n_energy, n_patch), where it is given, stands for the one that is stated.
 
     Raises
     ------
     InputError
         If a file is missing or does not fit, or a template is zero in the region.
     """
-    return _Builder(sky, maps).build()
+    return _Builder(sky, maps, exposure).build()
 
 
 class _Builder:
     """One model in the making."""
 
-    def __init__(self, sky: Composition, maps: TemplateMaps | None) -> None:
+    def __init__(self, sky: Composition, maps: TemplateMaps | None, exposure: Array | None) -> None:
         self.sky, self.maps = sky, maps
         self.edges = np.array(sky.energy_edges)
         self.psf = sky.psf.in_bins(self.edges)
@@ -50,7 +52,7 @@ class _Builder:
                 self.region = sky.region.mask_sources.cut(self.region, self.psf)
         self.inside, self.disc = self.patch.places(self.region), self.patch.disc
         with naming("exposure"):
-            self.exposure = sky.exposure.on(self.patch, self.edges)
+            self.exposure = sky.exposure.on(self.patch, self.edges) if exposure is None else exposure
         if not np.isfinite(self.exposure).all() or np.any(self.exposure[:, self.inside] <= 0):
             raise InputError("exposure: must be above zero inside the region")
 

@@ -79,7 +79,7 @@ class SkyModel(SkyArrays):
 
     def __init__(self, components: Iterable[Any], **sky: Any) -> None:
         stated = Composition(components=tuple(components), **sky)
-        self._settle(stated, compose(_at_once(stated)), _resolve(stated))
+        self._settle(stated, *_composed(stated))
 
     def _settle(
         self,
@@ -175,7 +175,7 @@ class SkyModel(SkyArrays):
         A sky that is summed computes its maps anyhow.
         """
         model, stated = cls.__new__(cls), settings.composition()
-        model._settle(settings, compose(_at_once(stated), None if stated.summed else maps), _resolve(stated))
+        model._settle(settings, *_composed(stated, maps))
         return model
 
     def __repr__(self) -> str:
@@ -352,13 +352,11 @@ class SkyModel(SkyArrays):
         return model if same else model.with_exposure(observation.exposure)
 
 
-def _at_once(stated: Composition) -> Composition:
-    """The composition in which maps are seen: one energy bin where they are summed."""
+def _composed(stated: Composition, maps: TemplateMaps | None = None) -> tuple[SkyArrays, SkyModel | None]:
+    """Arrays of a composition; where maps are summed, those of one energy bin, and the model of all bins."""
     if not stated.summed:
-        return stated
+        return compose(stated, maps), None
+    resolved = SkyModel.build(stated.replace(summed=False))
     edges = stated.energy_edges
-    return stated.replace(energy_edges=(edges[0], edges[-1]), summed=False, spectral_jitter=0.0)
-
-
-def _resolve(stated: Composition) -> SkyModel | None:
-    return SkyModel.build(stated.replace(summed=False)) if stated.summed else None
+    once = stated.replace(energy_edges=(edges[0], edges[-1]), summed=False, spectral_jitter=0.0)
+    return compose(once, exposure=resolved.patch_exposure.mean(axis=0, keepdims=True)), resolved
