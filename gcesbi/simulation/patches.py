@@ -18,20 +18,17 @@ from gcesbi.errors import InputError
 from gcesbi.io import degrade, read_intensity_cube
 from gcesbi.io.template_map import is_map_cube, nested, read_template_map, sample_map
 from gcesbi.physics.exposure import survey_exposure, survey_exposure_at
-from gcesbi.physics.image_psf import TabulatedPSF
 from gcesbi.physics.image_smoothing import smooth_image
-from gcesbi.physics.psf import PSF
 from gcesbi.physics.smoothing import smooth
 from gcesbi.physics.templates import Template
 from gcesbi.simulation.template_statements import Map
-from gcesbi.sky import Grid, ImageGeometry, ImageRegion, Region
+from gcesbi.sky import Grid, ImageGeometry, ImageRegion, RadialPSF, Region
 from gcesbi.sky.healpix import xy_of_pixel
 from gcesbi.sky.region import NORM_LATITUDE, NORM_RADIUS, in_disc
 
 __all__ = ["HealpixPatch", "ImagePatch", "Patch"]
 
 Array = NDArray[np.float64]
-InstrumentPsf = PSF | TabulatedPSF
 Places = NDArray[np.int64]
 
 _BEYOND = 5.0  # degrees about the normalisation disc, or the region, from which light may reach it
@@ -90,7 +87,7 @@ class Patch(ABC):
         """The library's own exposure (n_energy, n_patch), cm² s."""
 
     @abstractmethod
-    def smooth(self, maps: Array, psf: InstrumentPsf) -> Array:
+    def smooth(self, maps: Array, psf: RadialPSF) -> Array:
         """Maps (n_map, n_patch) as the point-spread function leaves them."""
 
     @abstractmethod
@@ -169,7 +166,7 @@ class HealpixPatch(Patch):
         """At pixel centres."""
         return survey_exposure(self.nside, self.region.pixels, energy_edges, weeks=weeks)
 
-    def smooth(self, maps: Array, psf: InstrumentPsf) -> Array:
+    def smooth(self, maps: Array, psf: RadialPSF) -> Array:
         """See :func:`gcesbi.physics.smoothing.smooth`."""
         return smooth(maps, self.region, psf)
 
@@ -279,7 +276,7 @@ class ImagePatch(Patch):
         """At the pixels' middles."""
         return np.tile(survey_exposure_at(*self.grid.glon_glat(), weeks=weeks), (len(energy_edges) - 1, 1))
 
-    def smooth(self, maps: Array, psf: InstrumentPsf) -> Array:
+    def smooth(self, maps: Array, psf: RadialPSF) -> Array:
         """See :func:`gcesbi.physics.image_smoothing.smooth_image`."""
         return smooth_image(maps, self.geometry, psf)
 

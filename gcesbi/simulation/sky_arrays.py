@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from gcesbi.physics.scd import DEFAULT_BINS, ScdBins
 from gcesbi.posterior import Coordinates
 from gcesbi.simulation.parameters import Emission
-from gcesbi.simulation.patches import InstrumentPsf, Patch
+from gcesbi.simulation.patches import Patch
 from gcesbi.simulation.template_arrays import DiffuseTemplate, PointSourceTemplate
 from gcesbi.simulation.template_maps import TemplateMaps
-from gcesbi.sky import EnergyBins, Grid
+from gcesbi.sky import EnergyBins, Grid, RadialPSF
 
 __all__ = ["SkyArrays"]
 
@@ -48,7 +48,7 @@ class SkyArrays(EnergyBins):
     region: Grid
     energy_edges: Array
     patch_exposure: Array
-    psf: tuple[InstrumentPsf, ...]
+    psf: tuple[RadialPSF, ...]
     diffuse: tuple[DiffuseTemplate, ...]
     point_source_templates: tuple[PointSourceTemplate, ...]
     maps: TemplateMaps
