@@ -44,8 +44,8 @@ class SourceMask(Statement):
         InputError
             If the file is no catalogue, or no pixel is left.
         """
-        near = self.radius
-        if near is None:
+        near = self.radius or 0.0
+        if self.containment is not None:
             near = max(float(each.containment_radius(self.containment)) for each in psf)
         kept = region.pixels[~self._near(region, near)]
         if not len(kept):
