@@ -29,7 +29,7 @@ def _maps(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def network():
-    network = PoissonFraction(CENTRES, source_counts="abc")
+    network = PoissonFraction(CENTRES, "gce", source_counts="abc")
     network.history = network.fit(*_maps(8000, 1), n_step=700)
     return network
 
@@ -64,7 +64,7 @@ def test_the_history_tells_gain_and_coverage(network):
 
 def test_quantiles_never_cross_and_stay_in_range():
     torch.manual_seed(0)
-    network = PoissonFraction(CENTRES)
+    network = PoissonFraction(CENTRES, "gce")
     for weight in network.parameters():
         torch.nn.init.normal_(weight, std=3)
     found = network.quantiles(_maps(50, 3)[0], np.linspace(0.001, 0.999, 99))
@@ -120,7 +120,7 @@ def test_the_statement_gives_both_numbers_and_warns(network):
     assert not usual.extrapolates
     dim = PoissonFractionPosterior(network, np.ones(5), COORDINATES)
     assert dim.extrapolates == (float(network.dimmest) > -13)
-    network_of_bright = PoissonFraction(CENTRES)
+    network_of_bright = PoissonFraction(CENTRES, "gce")
     network_of_bright.dimmest.fill_(-10.0)
     assert (
         "Extrapolation: the median SCD is dimmer than 99 %"
@@ -178,15 +178,18 @@ def test_missing_files_and_other_versions_are_refused(network, toy, tmp_path, mo
     ("call", "message"),
     [
         (
-            lambda p: PoissonFraction([[1.0, 2.0]]),
+            lambda p: PoissonFraction([[1.0, 2.0]], "gce"),
             r"log_flux: must be a vector of at least 2 bin centres, got shape \(1, 2\)",
         ),
         (lambda p: p.quantiles(np.ones((2, 4)), 0.5), r"cdf: must have shape \(n, 5\), got \(2, 4\)"),
         (lambda p: p.quantiles(np.full((1, 5), 1.5), 0.5), r"cdf: must lie in \[0, 1\], got 1.5 to 1.5"),
         (lambda p: p.quantiles(np.ones((1, 5)), 1.0), "levels: must be"),
-        (lambda p: PoissonFraction(CENTRES).fit(np.ones((200, 5)), np.full(200, 2.0)), "share: needs one number in"),
-        (lambda p: PoissonFraction(CENTRES).fit(np.ones((50, 5)), np.ones(50)), "share: needs one number in"),
-        (lambda p: PoissonFraction(CENTRES).fit(np.ones((200, 5)), np.ones(199)), "share: needs one number in"),
+        (
+            lambda p: PoissonFraction(CENTRES, "gce").fit(np.ones((200, 5)), np.full(200, 2.0)),
+            "share: needs one number in",
+        ),
+        (lambda p: PoissonFraction(CENTRES, "gce").fit(np.ones((50, 5)), np.ones(50)), "share: needs one number in"),
+        (lambda p: PoissonFraction(CENTRES, "gce").fit(np.ones((200, 5)), np.ones(199)), "share: needs one number in"),
     ],
 )
 def test_bad_input_is_refused(network, call, message):
