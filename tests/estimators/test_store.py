@@ -229,5 +229,5 @@ def test_large_numbers_are_halved_too(toy, tmp_path):
 
 
 def test_kinds_of_maps():
-    assert set(KINDS_OF_MAPS) == {"spectra", "source_counts", "npe", "fmpe"}
+    assert set(KINDS_OF_MAPS) == {"spectra", "source_counts", "shapes", "npe", "fmpe"}
     assert set(KINDS) - set(KINDS_OF_MAPS) == {"image_share", "image_quantiles", "image_npe"}
