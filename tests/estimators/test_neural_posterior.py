@@ -71,7 +71,7 @@ def fresh():
 def trained():
     """NPE and FMPE of θ = (a, b)."""
     train = draw(4_000, 1)
-    settings = TrainingSettings(max_maps=16_000, batch_size=128, learning_rate=5e-3, precision="float32")
+    settings = TrainingSettings(max_maps=24_000, batch_size=128, learning_rate=5e-3, precision="float32")
     found = {}
     for kind in (NpeEstimator, FmpeEstimator):
         found[kind.kind] = make(kind, "theta")
