@@ -134,7 +134,7 @@ class EnergyMap:
 
         def work(part: Pixels) -> None:
             used = vectors[:, : n_fine + 1]
-            x = np.stack([templates[np.ix_(rows, part)].T @ used[rows] for rows in kinds], axis=1)
+            x = np.stack([templates[rows][:, part].T @ used[rows] for rows in kinds], axis=1)
             a = np.ascontiguousarray(splits[first][:, part].transpose(1, 0, 2))
             found = np.empty(part.size)
             log_probabilities(self.counts[part], mean[part], x, a, grid, found)

@@ -24,6 +24,7 @@ from gcesbi.simulation.spectral_families import SpectrumPrior
 
 if TYPE_CHECKING:
     from gcesbi.simulation.model import SkyModel
+    from gcesbi.simulation.template_arrays import DiffuseTemplate, PointSourceTemplate
 
 __all__ = ["FloatingSpectra", "FloatingSpectrum"]
 
@@ -100,8 +101,11 @@ class FloatingSpectra:
     @classmethod
     def of(cls, model: SkyModel, templates: tuple[str, ...], first: int) -> FloatingSpectra:
         """Spectra of some templates; their parameters stand from column `first` on. One energy bin has none."""
-        edges, members, parameters = model.energy_edges, [], []
-        for row, template in enumerate((*model.diffuse, *model.point_source_templates)):
+        edges = model.energy_edges
+        members: list[FloatingSpectrum] = []
+        parameters: list[Parameter] = []
+        everything: tuple[DiffuseTemplate | PointSourceTemplate, ...] = (*model.diffuse, *model.point_source_templates)
+        for row, template in enumerate(everything):
             if template.name not in templates or model.n_energy == 1:
                 continue
             marginals = template.spectrum.marginals(edges)
