@@ -87,7 +87,7 @@ class FloatingTemplate:
 def floating_templates(model: SkyModel) -> tuple[FloatingTemplate, ...]:
     """Templates of a model that float, in its order."""
     found = []
-    if not model.parameters.shapes:
+    if not model.shapes:
         return ()
     templates: Sequence = (*model.diffuse, *model.point_source_templates)
     for row, template in enumerate(templates):

@@ -84,7 +84,7 @@ class FittedTemplates:
 
     @cached_property
     def _parameters(self) -> tuple[Parameter, ...]:
-        shapes = self.model.parameters.shapes
+        shapes = self.model.shapes
         return tuple(slot for slot in self.model.parameters.slots if slot.name in shapes) if shapes else ()
 
     @cached_property

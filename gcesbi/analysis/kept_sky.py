@@ -16,6 +16,7 @@ from gcesbi.io.files import read_arrays, write_arrays
 from gcesbi.simulation import SkyModel
 from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.composition_files import stated, write_toml
+from gcesbi.simulation.image_settings import as_stored
 from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.sky import grid_of
 
@@ -33,7 +34,7 @@ def plain_settings(settings: RunSettings) -> dict[str, Any]:
 
 
 def with_kept_sky(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a card with the sky that the file says which it names.
+    """Settings of a card with the sky that the file says which it names, or of images as the card's version meant it.
 
     Raises
     ------
@@ -41,7 +42,7 @@ def with_kept_sky(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
         If the file is missing or damaged.
     """
     sky = settings.get("sky", {})
-    return settings | {"sky": stated(folder / sky["file"])} if "file" in sky else settings
+    return settings | {"sky": stated(folder / sky["file"]) if "file" in sky else as_stored(sky)}
 
 
 def card_of(model: SkyModel) -> dict[str, Any]:

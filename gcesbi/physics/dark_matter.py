@@ -29,7 +29,7 @@ from gcesbi.physics.radial_smoothing import RadialSmoother
 from gcesbi.physics.templates.line_of_sight import check_positive
 from gcesbi.physics.templates.nfw import NFW
 from gcesbi.sky.energy import check_energy_edges
-from gcesbi.sky.image import ImageGeometry
+from gcesbi.sky.image import ImageGeometry, ImageRegion
 from gcesbi.sky.observation import RadialPSF
 
 __all__ = ["Annihilation", "DarkMatterHalo", "b_quark_yield"]
@@ -200,6 +200,11 @@ class Annihilation:
         if not 0 < radius <= 180:
             raise InputError(f"radius: must lie in (0, 180] degrees, got {radius}")
         return self.per_j(energy_edges) * self.halo.j_disc(radius)
+
+    def flux_in(self, region: ImageRegion, energy_edges: ArrayLike) -> Array:
+        """Flux in every bin (n_energy,) that starts inside an image's region, photons / cm² / s."""
+        j_image = region.take(self.halo.j_image(region.geometry))
+        return self.per_j(energy_edges) * float(j_image @ region.solid_angles)
 
 
 @lru_cache(maxsize=4)

@@ -83,7 +83,7 @@ def _compose(
         background["catalogue"] = read_catalogue(sky.catalogue)
     low, high = sky.gamma
     gammas = np.linspace(low, high, int(np.ceil((high - low) / GAMMA_STEP - 1e-9)) + 1)
-    annihilations = {f"{gamma:.6f}": sky.halo(float(gamma)) for gamma in gammas}
+    annihilations = {f"{gamma:.6f}": sky.excess(float(gamma), region, energy_edges) for gamma in gammas}
     everything: Mapping[str, Emission] = {**mixed, **background, **annihilations}
     counts = region.take(expected_flux(region.geometry, energy_edges, psf, everything)) * exposure
     interstellar, others, halo = np.split(counts, [len(mixed), len(mixed) + len(background)])

@@ -1,10 +1,22 @@
-"""What images of the Galactic centre are drawn from, as settings: plain data that can be stored and built again."""
+r"""What images of the Galactic centre are drawn from, as settings: plain data that can be stored and built again.
+
+**Brightness of the excess.** The paper fits <σv> anew at every slope γ: what it holds is the light that is seen. So the
+excess has the same flux in the image and band at every γ, and <σv> follows,
+
+    <σv>(γ) = <σv>(1.1) J(1.1) / J(γ),      J = ∫ J(ψ) dΩ over the image's region,
+
+with the paper's <σv> at γ = 1.1, fitted beside each interstellar model, or with a flux that is stated. With <σv> held
+instead, as version 0.1.0 did, the flux grows with γ: fourfold within 12° between 1.0 and 1.3.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gcesbi.errors import InputError
@@ -13,9 +25,9 @@ from gcesbi.physics.source_flux import PowerLawFluxes
 from gcesbi.physics.templates.nfw import NFW
 from gcesbi.simulation.sky_settings import INTERSTELLAR
 from gcesbi.sky.energy import check_energy_edges
-from gcesbi.sky.image import ImageGeometry
+from gcesbi.sky.image import ImageGeometry, ImageRegion
 
-__all__ = ["CROSS_SECTIONS", "TESTING", "TRAINING", "ImageSky"]
+__all__ = ["CROSS_SECTIONS", "FITTED_SLOPE", "TESTING", "TRAINING", "ImageSky", "as_stored"]
 
 Range = tuple[float, float]
 
@@ -25,6 +37,9 @@ TESTING = ("lorimer-10-150", "snr-4-100000")
 """Interstellar models that no training sees (testing A, B)."""
 CROSS_SECTIONS = dict(zip((*TRAINING, *TESTING), (45.59e-27, 33.61e-27, 39.32e-27, 39.63e-27, 42.67e-27), strict=True))
 """<σv>, cm³ / s, of the excess by interstellar model (the paper's Table 1)."""
+FITTED_SLOPE = 1.1
+"""Inner slope at which those <σv> give the excess its flux."""
+_KIND = "galactic-centre-images"
 
 
 class ImageSky(BaseModel):
@@ -32,7 +47,7 @@ class ImageSky(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["galactic-centre-images"] = "galactic-centre-images"
+    kind: Literal["galactic-centre-images"] = _KIND
     shape: tuple[int, int] = Field((120, 120), description="rows and columns")
     pixel_size: float = Field(0.25, gt=0, le=5, description="degrees")
     energy_edges: tuple[float, ...] = Field((1.0, 6.0), description="GeV; a channel for every bin")
@@ -48,6 +63,12 @@ class ImageSky(BaseModel):
     gamma: Range = Field((1.1, 1.1), description="range of the halo's inner slope")
     flux_low: float = Field(1e-12, description="lowest flux of a source, photons / cm² / s over all bins")
     flux_threshold: float = Field(1e-9, description="highest flux of a source")
+    normalisation: Literal["flux", "cross-section"] = Field(
+        "flux", description="what is the same at every slope: the excess' flux in the image and band, or <σv>"
+    )
+    flux: float | None = Field(
+        None, gt=0, description="that flux, photons / cm² / s over all bins; by default what <σv> gives at γ = 1.1"
+    )
     cross_section: float | None = Field(None, gt=0, description="<σv>, cm³ / s; by default that of the paper's Table 1")
     mass: float = Field(50.0, ge=25, le=100, description="of the dark-matter particle, GeV")
     local_density: float = Field(0.4, gt=0, description="of dark matter at the Sun, GeV / cm³")
@@ -64,6 +85,8 @@ class ImageSky(BaseModel):
                 raise InputError(f"{name}: must be a range, low and high, got {low} to {high}")
         if not 0 <= self.f_src[0] <= self.f_src[1] <= 1:
             raise InputError(f"f_src: must lie in [0, 1], got {self.f_src[0]} to {self.f_src[1]}")
+        if self.flux is not None and (self.cross_section is not None or self.normalisation != "flux"):
+            raise InputError(f"flux: must alone set the brightness of the excess, got {self.flux} beside <σv>")
         for alpha in self.alpha:
             PowerLawFluxes(alpha, self.flux_threshold, self.flux_low)
         for gamma in self.gamma:
@@ -81,17 +104,33 @@ class ImageSky(BaseModel):
 
     def law(self) -> dict[str, Any]:
         """All that decides what is drawn, as plain values, but for the files."""
-        told = self.model_dump(mode="json", exclude={"interstellar_map", "catalogue", "mixed"})
+        held = {"normalisation", "flux"} if self.normalisation == "cross-section" else set()  # as version 0.1.0 told
+        told = self.model_dump(mode="json", exclude={"interstellar_map", "catalogue", "mixed", *held})
         named = [name if name in INTERSTELLAR else "" for name in self.mixed]
         return told | ({"mixed": named} if named else {})
 
     @property
     def cross_sections(self) -> tuple[float, ...]:
-        """<σv>, cm³ / s, of the excess that goes with every interstellar model that is mixed."""
+        """<σv>, cm³ / s, of the excess that goes with every interstellar model that is mixed; at γ = 1.1, or at any."""
         own = CROSS_SECTIONS[self.interstellar]
+        if self.flux is not None:
+            return (own,) * (1 + len(self.mixed))
         return tuple(self.cross_section or CROSS_SECTIONS.get(name, own) for name in (self.interstellar, *self.mixed))
 
     def halo(self, gamma: float) -> Annihilation:
-        """The excess for an inner slope, with the mean <σv> of interstellar models that are mixed."""
+        """A halo of some inner slope, with the mean of :attr:`cross_sections`."""
         halo = DarkMatterHalo(NFW(gamma, self.r_s, self.r_sun), self.local_density)
         return Annihilation(halo, self.mass, float(np.mean(self.cross_sections)))
+
+    def excess(self, gamma: float, region: ImageRegion, energy_edges: NDArray[np.float64]) -> Annihilation:
+        """The excess for an inner slope, as bright in a region and in energy bins as it is to be."""
+        own = self.halo(gamma)
+        if self.normalisation == "cross-section":
+            return own
+        wanted = self.flux or float(self.halo(FITTED_SLOPE).flux_in(region, energy_edges).sum())
+        return replace(own, cross_section=own.cross_section * (wanted / float(own.flux_in(region, energy_edges).sum())))
+
+
+def as_stored(sky: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings of any sky as they were meant: images of version 0.1.0, which do not say, held <σv>."""
+    return ({"normalisation": "cross-section"} if sky.get("kind") == _KIND else {}) | dict(sky)

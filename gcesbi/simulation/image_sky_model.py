@@ -1,8 +1,9 @@
 """Images of the Galactic centre: a background, and an excess that is partly sources (Caron et al. 2018, 1708.06706).
 
 The background is interstellar emission, isotropic emission and, where a catalogue is given, its sources; all at their
-stated norms. The excess has a fixed total flux, that of annihilating dark matter. A share f_src of it comes from
-sources placed in three dimensions after the halo (:mod:`gcesbi.physics.halo_sources`), with fluxes dN/dS ∝ S^α
+stated norms. The excess is that of annihilating dark matter, of one flux in the image whatever its slope, unless <σv>
+is held instead (:mod:`gcesbi.simulation.image_settings`). A share f_src of it comes from sources placed in three
+dimensions after the halo (:mod:`gcesbi.physics.halo_sources`), with fluxes dN/dS ∝ S^α
 (:mod:`gcesbi.physics.source_flux`); the rest is smooth. Parameters are f_src, α and the halo's inner slope γ, or those
 of them that are not fixed.
 
@@ -177,12 +178,16 @@ class ImageSkyModel(EnergyBins):
 
     # -- the excess ---------------------------------------------------------------------------------------------
 
+    def excess(self, gamma: float) -> Annihilation:
+        """The excess for an inner slope; one flux in the image at all of them, unless <σv> is held."""
+        return self.settings.excess(gamma, self.region, self.energy_edges)
+
     @cached_property
     def disc_flux(self) -> Array:
         """Flux of the whole excess from the disc in which sources lie, (n_gamma, n_energy), photons / cm² / s."""
         return np.stack(
             [
-                self.settings.halo(float(gamma)).flux(self.energy_edges, halo.radius)
+                self.excess(float(gamma)).flux(self.energy_edges, halo.radius)
                 for gamma, halo in zip(self.gammas, self.halos, strict=True)
             ]
         )
@@ -190,7 +195,7 @@ class ImageSkyModel(EnergyBins):
     @cached_property
     def region_flux(self) -> Array:
         """Flux of the whole excess that starts inside the region, (n_gamma, n_energy), photons / cm² / s."""
-        return np.stack([self._inside(self.settings.halo(float(gamma))) for gamma in self.gammas])
+        return np.stack([self.excess(float(gamma)).flux_in(self.region, self.energy_edges) for gamma in self.gammas])
 
     @cached_property
     def background_mean(self) -> Array:
@@ -225,10 +230,6 @@ class ImageSkyModel(EnergyBins):
         """Weights (n_gamma,) of the known halos for an inner slope; they sum to 1."""
         place = np.interp(gamma, self.gammas, np.arange(len(self.gammas)))
         return np.maximum(1 - np.abs(np.arange(len(self.gammas)) - place), 0.0)
-
-    def _inside(self, excess: Annihilation) -> Array:
-        j_image = self.region.take(excess.halo.j_image(self.region.geometry))
-        return excess.per_j(self.energy_edges) * float(j_image @ self.region.solid_angles)
 
     def for_observation(self, observation: Observation) -> ImageSkyModel:
         """The model, if its images are like an observation.

@@ -113,6 +113,8 @@ class ImageModel(EnergyBins):
     energy_edges: Array
     region: ImageRegion
 
+    shapes = ()  # no template of an image floats
+
     def __post_init__(self) -> None:
         wanted = (len(self.names), *self.exposure.shape)
         if self.templates.shape != wanted:

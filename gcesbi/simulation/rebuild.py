@@ -11,7 +11,7 @@ from typing import Any
 
 from gcesbi.errors import InputError
 from gcesbi.simulation.composition import Composition
-from gcesbi.simulation.image_settings import ImageSky
+from gcesbi.simulation.image_settings import ImageSky, as_stored
 from gcesbi.simulation.image_simulator import ImageSimulator
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.model import SkyModel
@@ -120,7 +120,7 @@ def build_model(sky: Mapping[str, Any]) -> SkyModel | ImageSkyModel:
     if kind in _MAPS:
         return SkyModel.build(make_settings(_MAPS[kind], sky))
     if kind == _IMAGES:
-        return ImageSkyModel.build(make_settings(ImageSky, sky))
+        return ImageSkyModel.build(make_settings(ImageSky, as_stored(sky)))
     raise InputError(f"sky: kind must be one of {', '.join((*_MAPS, _IMAGES))}, got {kind!r}")
 
 

@@ -48,13 +48,19 @@ def table_1(folder: Path) -> str:
     """γ, <σv> and TS by interstellar model."""
     run, fits = Run.open(folder), read_template_fits(folder)
     right = fits.other[fits.drawn_from].log_likelihood
+    seen = run.images.model(run.images.training[0])
+
+    def put_in(name: str) -> float:
+        sky = run.images.sky_of(name)
+        return sky.excess(sky.gamma[0], seen.region, seen.energy_edges).cross_section
+
     fitted = ("γ", "<σv>", "TS")
     columns = ("interstellar model", "sources, height, T_S", "<σv> put in", *fitted, *fitted, "Δ ln L")
     rows = [
         (
             interstellar_label(name),
             "{}, {:g} kpc, {:g} K".format(*INTERSTELLAR[name]) if name in INTERSTELLAR else "a map",
-            f"{run.images.sky_of(name).halo(1.0).cross_section / UNIT:.2f}",
+            f"{put_in(name) / UNIT:.2f}",
             *_mean_fit(own),
             *_one_fit(fits.other[name]),
             f"{fits.other[name].log_likelihood - right:.0f}",

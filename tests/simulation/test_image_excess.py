@@ -1,14 +1,19 @@
 """The excess of images from first principles: its flux by integration of the halo, its sources by renewal theory."""
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.interpolate import CubicSpline
+from scipy.ndimage import uniform_filter
 
+from gcesbi.errors import InputError
+from gcesbi.simulation.image_settings import TRAINING, ImageSky, as_stored
 from gcesbi.simulation.image_simulator import ImageSimulator
 from gcesbi.simulation.image_sky_model import ImageSkyModel
+from gcesbi.simulation.simulations import Simulations
 
 SMALL = {"shape": (24, 24), "pixel_size": 0.5}
 CM_PER_KPC = 3.0857e21
@@ -115,3 +120,70 @@ def test_source_counts_are_normalised_to_the_flux(alpha):
     error = np.sqrt(norm * np.diff(edges ** (alpha + 3)) / (alpha + 3) / n)
     lost = 1e-9  # less than one source is left out, the one that would exceed the target
     np.testing.assert_array_less(np.abs(found.mean(axis=0) - expected), 4 * error + lost)  # k = 4
+
+
+def test_the_flux_in_the_image_is_one_at_every_slope_unless_the_cross_section_is_held():
+    held = ImageSkyModel.preset(**SMALL, gamma=(1.05, 1.15))
+    fluxes = held.region_flux.sum(axis=1)
+    np.testing.assert_allclose(fluxes, fluxes[0], rtol=1e-12)
+    old = ImageSkyModel.preset(**SMALL, gamma=(1.05, 1.15), normalisation="cross-section")
+    assert old.region_flux[-1].sum() > 1.2 * old.region_flux[0].sum()
+    at = int(np.argmin(np.abs(held.gammas - 1.1)))
+    np.testing.assert_array_equal(held.halo_templates[at], old.halo_templates[at])  # where the paper fitted <σv>
+    assert held.excess(1.15).cross_section < 45.59e-27 < held.excess(1.05).cross_section
+    assert {old.excess(gamma).cross_section for gamma in (1.05, 1.15)} == {45.59e-27}
+    drawn = ImageSimulator(held).draw([[0.0, 0.0, gamma] for gamma in (1.05, 1.15)], np.random.default_rng(1))
+    assert drawn.flux[0, -1].sum() == pytest.approx(drawn.flux[1, -1].sum(), rel=1e-12)
+    stated = ImageSkyModel.preset(**SMALL, flux=1e-7, mixed=("lorimer-4-150",))
+    assert stated.region_flux.sum() == pytest.approx(1e-7)
+    np.testing.assert_array_equal(stated.brightness, 1)
+
+
+def test_settings_that_do_not_say_what_is_held_are_of_version_0_1():
+    said = ImageSky(normalisation="cross-section").model_dump(mode="json")
+    before = {name: value for name, value in said.items() if name not in ("normalisation", "flux")}
+    assert as_stored(before) == before | {"normalisation": "cross-section"}
+    assert ImageSky(**as_stored(before)).law() == {name: before[name] for name in ImageSky(**said).law()}
+    now = ImageSky().model_dump(mode="json")
+    assert as_stored(now) == now
+    assert as_stored({"kind": "folder"}) == {"kind": "folder"}
+
+
+@pytest.mark.parametrize("beside", [{"cross_section": 1e-26}, {"normalisation": "cross-section"}])
+def test_one_thing_sets_the_brightness(beside):
+    with pytest.raises(InputError, match="flux: must alone set the brightness of the excess, got 1e-07 beside <σv>"):
+        ImageSkyModel.preset(**SMALL, flux=1e-7, **beside)
+
+
+def ring_moments(counts, mean):
+    """First to fourth moments, in six rings, of √counts less their mean and that of the 5 x 5 pixels around."""
+    rows, columns = np.indices((32, 32)) - 15.5
+    away = np.hypot(rows, columns)
+    deviation = np.sqrt(counts.reshape(-1, 32, 32) + 0.375) - mean
+    contrast = deviation - uniform_filter(deviation, (0, 5, 5))
+    edges = (0, 1.5, 3, 5, 8, 12, 30)
+    rings = [contrast[:, (away >= low) & (away < high)] for low, high in pairwise(edges)]
+    return np.stack([(ring**k).mean(axis=1) for ring in rings for k in range(1, 5)], axis=1)
+
+
+def test_a_steeper_halo_of_the_same_flux_looks_smoother():
+    """Fig. 9's sign, learnt at γ = 1.1: a steeper halo seems to have fewer sources, a shallower one more."""
+    wide = {"shape": (32, 32), "pixel_size": 0.75}
+    known = [ImageSimulator(ImageSkyModel.preset(**wide, interstellar=name)) for name in TRAINING]
+    learnt = Simulations.concatenate([each.sample(512, seed=k) for k, each in enumerate(known)])
+    mean = np.sqrt(learnt.counts.reshape(-1, 32, 32) + 0.375).mean(axis=0)
+    moments, truth = ring_moments(learnt.counts, mean), learnt.theta[:, 0]
+    centre, scale = moments.mean(axis=0), moments.std(axis=0)
+    terms = (moments - centre) / scale
+    weights = np.linalg.solve(terms.T @ terms + 0.01 * len(terms) * np.eye(24), terms.T @ (truth - truth.mean()))
+
+    def mean_error(gamma):
+        sky = {"gamma": (gamma, gamma), "f_src": (0.6, 1.0)}
+        seen = ImageSimulator(ImageSkyModel.preset(**wide, **sky, interstellar="lorimer-10-150")).sample(150, seed=9)
+        found = (ring_moments(seen.counts, mean) - centre) / scale @ weights + truth.mean()
+        return (found - seen.theta[:, 0]).mean()
+
+    scatter = np.hypot(0.11, 0.11) / np.sqrt(150)
+    at_learnt = mean_error(1.1)
+    assert mean_error(1.2) < at_learnt - 4 * scatter  # k = 4
+    assert mean_error(1.0) > at_learnt + 4 * scatter
