@@ -31,6 +31,7 @@ __all__ = [
     "PopulationField",
     "PowerLawPopulation",
     "SkewNormalPopulation",
+    "dimmest",
 ]
 
 Array = NDArray[np.float64]
@@ -166,8 +167,7 @@ class BrokenPowerLawPopulation(Population):
         if self.low is not None:
             low = self.low
         else:
-            start = breaks[-1] if breaks else cut
-            low = max(start + np.log10(_NEGLECTED) / (2.0 - indices[-1]), min(_DIMMEST, start - 1.0))
+            low = dimmest(breaks[-1] if breaks else cut, indices[-1])
         return indices, breaks, low, cut
 
 
@@ -201,6 +201,14 @@ PopulationField = Annotated[
     SkewNormalPopulation | BrokenPowerLawPopulation | PowerLawPopulation, Field(discriminator="family")
 ]
 """A family of source-count distributions as a field of a statement."""
+
+
+def dimmest(start: float, index: float) -> float:
+    """Log₁₀ of the dimmest flux of F^-index below 10^`start`, where none is stated: 10⁻⁴ of the flux is neglected.
+
+    But never below 10⁻²⁵ photons / cm² / s, where `start` is above.
+    """
+    return float(max(start + np.log10(_NEGLECTED) / (2.0 - index), min(_DIMMEST, start - 1.0)))
 
 
 class _ScaledPowerLaw:
