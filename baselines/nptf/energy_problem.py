@@ -61,8 +61,7 @@ class EnergyProblem(NptfProblem):
         """The likelihood of vectors of counts, in a joint fit."""
         if self.energies != "joint":
             return None
-        family = self.priors.family(self.sky)
-        return JointLikelihood(self.sky, self.parameters, self._spectra, family, self.coarse_above, self.workers)
+        return JointLikelihood(self.sky, self.parameters, self._spectra, self.coarse_above, self.workers)
 
     def log_likelihood(self, theta: ArrayLike) -> FloatArray:
         """Log-likelihoods (...) of parameter vectors (..., n_dim) within the prior, on all cores."""

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from gcesbi.baselines.nptf.energy_map import EnergyMap
 from gcesbi.baselines.nptf.floating_spectra import FloatingSpectra
 from gcesbi.baselines.nptf.parameters import NptfParameters
-from gcesbi.baselines.nptf.scd_family import BoundFamily, ScdFamily
+from gcesbi.baselines.nptf.scd_family import BoundFamily
 from gcesbi.baselines.nptf.sky import NptfSky
 from gcesbi.physics.spectra import e2dnde
 
@@ -69,7 +69,6 @@ class JointLikelihood:
     parameters : NptfParameters
         Spectra come after those of the fit to the sum.
     spectra : FloatingSpectra
-    family : ScdFamily
     coarse_above : int
         K₀, see :mod:`gcesbi.baselines.nptf.energy_map`.
     workers : int, optional
@@ -79,7 +78,6 @@ class JointLikelihood:
     sky: NptfSky
     parameters: NptfParameters
     spectra: FloatingSpectra
-    family: ScdFamily
     coarse_above: int
     workers: int | None = None
 
@@ -107,7 +105,7 @@ class JointLikelihood:
     @cached_property
     def _flux_rows(self) -> list[int]:
         """Point-source templates whose norms are stated as fluxes."""
-        return self.sky.rows(tuple({p.template: 0 for p in self.parameters.populations if p.of_flux}))
+        return self.sky.rows(tuple({p.template: 0 for p in self.parameters.populations if p.brightness == "flux"}))
 
     @cached_property
     def _exposure(self) -> Array:
@@ -116,9 +114,10 @@ class JointLikelihood:
 
     @cached_property
     def _families(self) -> tuple[BoundFamily, ...]:
-        """Of every point-source template, bound at the largest exposure that any spectrum can have."""
+        """Of every population, bound at the largest exposure that any spectrum can have."""
         highest = float(self._exposure.max())
-        return tuple(self.family.bind(replace(view, exposure=highest)) for view in self.sky.likelihood.views)
+        views = dict(zip(self.sky.point_sources, self.sky.likelihood.views, strict=True))
+        return tuple(p.family.bind(replace(views[p.template], exposure=highest)) for p in self.parameters.populations)
 
     def _exposure_ratio(self, shares: Array) -> Array:
         """Exposure of sources with spectra (..., n_energy), relative to that at which families are bound."""
@@ -156,8 +155,7 @@ class JointLikelihood:
 
     def histograms(self, theta: Array, shares: Array, p: int, edges: Array) -> Array:
         """Expected SCD histograms (n, n_bin) of population `p`."""
-        template = self.parameters.populations[p].template
-        family = self._families[self.sky.point_sources.index(template)]
+        family = self._families[p]
         ratios = self._exposure_ratio(shares[:, self._population_rows[p]])
         found = zip(ratios, self.parameters.shapes(theta, p), strict=True)
         return np.concatenate([family.at_exposure(float(r)).histogram(shape[None], edges) for r, shape in found])
@@ -211,7 +209,7 @@ class JointLikelihood:
         vectors, units = np.zeros((len(self._rows), n_row)), []
         for p, population in enumerate(self.parameters.populations):
             j = self.sky.point_sources.index(population.template)
-            unit = self._unit(theta, p, j, float(self._exposure_ratio(shares[self._rows[j]])))
+            unit = self._unit(theta, p, float(self._exposure_ratio(shares[self._rows[j]])))
             units.append(unit)
             vectors[j] += norms[p] * unit
         binned = c[self._rows][:, None] * self._maps[self._rows]
@@ -220,9 +218,9 @@ class JointLikelihood:
         splits[summed <= 0, 0] = 1.0
         return _Sources(norms, units, vectors, summed / self._ratio, splits)
 
-    def _unit(self, theta: Array, p: int, j: int, ratio: float) -> Array:
+    def _unit(self, theta: Array, p: int, ratio: float) -> Array:
         out = np.zeros((1, 1, self.map.largest + 1))
-        self._families[j].at_exposure(ratio).unit_vectors(self.parameters.shapes(theta[None], p), out)
+        self._families[p].at_exposure(ratio).unit_vectors(self.parameters.shapes(theta[None], p), out)
         return out[0, 0]
 
     def log_likelihood(self, theta: Array, workers: int | None = None) -> float:
@@ -260,11 +258,11 @@ class JointLikelihood:
             j = self.sky.point_sources.index(population.template)
             ratio = float(self._exposure_ratio(shares[0, self._rows[j]]))
             slope = found.by_vectors[j]
-            family = self._families[j]
+            family = self._families[p]
             unit = family.at_exposure(ratio).unit_gradient(parameters.shapes(theta[None], p)[0])[0]
             by_source[p] = at.units[p] @ slope
             by_shape.append(at.norms[p] * (unit[1:] @ slope[: unit.shape[1]]))
-            ends = [self._unit(theta, p, j, ratio * np.exp(sign * _STEP)) @ slope for sign in (-1, 1)]
+            ends = [self._unit(theta, p, ratio * np.exp(sign * _STEP)) @ slope for sign in (-1, 1)]
             ratio_slope[j] += at.norms[p] * (ends[1] - ends[0]) / (2 * _STEP)
         n = len(parameters.smooth)
         np.add.at(by_gain, self._smooth_rows[n:], by_smooth[n:] * smooth[0, n:])

@@ -170,7 +170,7 @@ class NptfLikelihood:
         given = np.asarray(maps, dtype=np.float64)
         order = self.blocks.order
         out = np.zeros((math.prod(given.shape[:-1]), *order.shape))
-        _gather(given.reshape(len(out), -1), order, out)
+        _gather(given.reshape(len(out), given.shape[-1]), order, out)
         return out.reshape(*given.shape[:-1], *order.shape)
 
     def log_probabilities(self, mean: ArrayLike, thetas: Sequence[ArrayLike]) -> NDArray[np.float64]:

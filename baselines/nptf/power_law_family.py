@@ -1,4 +1,4 @@
-r"""Power laws with hard ends for the NPTF: the simulator's, cut at a largest flux, with a dimmest source or almost none.
+r"""Power laws with hard ends for the NPTF: the simulator's, cut at a largest flux, and at a lowest or almost none.
 
 With x = log₁₀F, segments (b_i, b_{i-1}) from bright to dim of index n_i, and L_i(x) the length of segment i above x,
 
@@ -7,14 +7,14 @@ With x = log₁₀F, segments (b_i, b_{i-1}) from bright to dim of index n_i, an
           \partial_{b_i} \ln g = (n_{i+1} - n_i) \ln 10 \;\; (x < b_i),
 
 and, since the lowest flux may follow the last break and index, a term -g(low) ∂low at the lower end. X_m by product
-integration (:mod:`gcesbi.baselines.nptf.count_kernel`), with 16 Gauss-Legendre nodes in pieces over which g changes by a
-factor of e⁴ at most.
+integration (:mod:`gcesbi.baselines.nptf.count_kernel`), with 16 Gauss-Legendre nodes in pieces over which g changes by
+a factor of e⁴ at most.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +108,13 @@ class BoundPowerLaws:
 
     family: PowerLaws
     kernel: CountKernel
+
+    def at_exposure(self, ratio: float) -> BoundPowerLaws:
+        """Sources of the same counts have fluxes higher by 1 / `ratio`, at most 1."""
+        higher = -math.log10(ratio)
+        return replace(
+            self, kernel=replace(self.kernel, edges=self.kernel.edges + higher, nodes=self.kernel.nodes + higher)
+        )
 
     def unit_vectors(self, shapes: FloatArray, out: FloatArray) -> None:
         """Fill out (n, n_group, >= view.n) for shape parameters (n, n_shape)."""

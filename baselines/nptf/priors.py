@@ -7,8 +7,10 @@ r"""Priors of the NPTF, in the conventions in use. A prior knows the family of s
   bright distributions less or more flux than others: total flux and shape are tied.
 - :class:`ShapePriors`: the same with any family, the shape's prior given parameter by parameter.
 - :class:`ModelPriors`: the sky model's own prior, that from which simulations and networks learn: norms of diffuse
-  templates, and ξ, ω², a and F_tot of every population. Posteriors of likelihood and networks then answer the same
-  question.
+  templates, F_tot and shape of every population, of whatever family, and what floats in templates. Posteriors of
+  likelihood and networks then answer the same question.
+
+What floats in a fitted template is a parameter with the model's prior, whichever convention is chosen.
 """
 
 from __future__ import annotations
@@ -16,22 +18,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from functools import singledispatch
+from typing import Protocol
 
 import numpy as np
 
-from gcesbi.baselines.nptf.parameters import NptfParameters, SourcePopulation
+from gcesbi.baselines.nptf.parameters import Brightness, NptfParameters, SourcePopulation
+from gcesbi.baselines.nptf.power_law_family import PowerLaws
 from gcesbi.baselines.nptf.scd_family import BrokenPowerLaws, ScdFamily
 from gcesbi.baselines.nptf.skew_normal_family import SkewNormals
-from gcesbi.baselines.nptf.sky import NptfSky
+from gcesbi.baselines.nptf.sky import MapBasis, NptfSky
 from gcesbi.errors import InputError
 from gcesbi.simulation.marginals import Marginal, Uniform
-from gcesbi.simulation.prior import Prior
+from gcesbi.simulation.population_families import (
+    BrokenPowerLawPopulation,
+    Population,
+    PowerLawPopulation,
+    SkewNormalPopulation,
+)
 
-__all__ = ["Brightness", "ModelPriors", "NptfPriors", "PriorChoice", "ShapePriors"]
+__all__ = ["ModelPriors", "NptfPriors", "PriorChoice", "ShapePriors", "source_family"]
 
 Range = tuple[float, float]
-Brightness = Literal["counts", "flux", "amplitude"]
 
 _SUFFIX: Mapping[str, str] = {"counts": "ps_norm", "flux": "ps_flux", "amplitude": "ps_log10A"}
 _LOG_AMPLITUDE = (-6.0, 1.0)
@@ -39,9 +47,6 @@ _LOG_AMPLITUDE = (-6.0, 1.0)
 
 class PriorChoice(Protocol):
     """What :class:`gcesbi.baselines.NPTF` asks of priors."""
-
-    def family(self, sky: NptfSky) -> ScdFamily:
-        """Family of source-count distributions whose shapes these are priors of."""
 
     def smooth(self, sky: NptfSky) -> tuple[str, ...]:
         """Templates that shine smoothly unless told otherwise."""
@@ -108,18 +113,14 @@ class NptfPriors:
         names = BrokenPowerLaws(self.n_break).names
         return dict(zip(names, (*self.indices, *self.breaks), strict=True))
 
-    def family(self, sky: NptfSky) -> BrokenPowerLaws:
-        """Broken power laws of as many breaks."""
-        return BrokenPowerLaws(self.n_break)
-
     def smooth(self, sky: NptfSky) -> tuple[str, ...]:
         """Those that are smooth by nature, and the subject."""
         return _smooth_or_subject(sky)
 
     def parameters(self, sky: NptfSky, smooth: tuple[str, ...]) -> NptfParameters:
-        """Norms of smooth templates; then brightness and shape of each point-source template."""
+        """Norms of smooth templates; brightness and shape of each point-source template; what floats in templates."""
         shape = {name: Uniform(*ends) for name, ends in self._shape_ranges.items()}
-        return _parameters(sky, smooth, shape, self.norms, self.brightness)
+        return _parameters(sky, smooth, BrokenPowerLaws(self.n_break), shape, self.norms, self.brightness)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,83 +150,97 @@ class ShapePriors:
         _check_ranges(self.norms)
         _check_norms(self.norms, self.brightness)
 
-    def family(self, sky: NptfSky) -> ScdFamily:
-        """The family given."""
-        return self.scd
-
     def smooth(self, sky: NptfSky) -> tuple[str, ...]:
         """Those that are smooth by nature, and the subject."""
         return _smooth_or_subject(sky)
 
     def parameters(self, sky: NptfSky, smooth: tuple[str, ...]) -> NptfParameters:
-        """Norms of smooth templates; then brightness and shape of each point-source template."""
+        """Norms of smooth templates; brightness and shape of each point-source template; what floats in templates."""
         shape = {name: self.shape[name] for name in self.scd.names}
-        return _parameters(sky, smooth, shape, self.norms, self.brightness)
+        return _parameters(sky, smooth, self.scd, shape, self.norms, self.brightness)
 
 
 @dataclass(frozen=True)
 class ModelPriors:
     """The sky model's own prior, without spectra: the marginals that simulations are drawn from, under their names.
 
-    The likelihood then has the simulator's own source-count distributions (skew normals with the model's cut, as many
-    populations as the model has) and parameters with the meaning they have there. Smooth are the diffuse templates,
-    and the Poisson share of templates that have one.
+    The likelihood then has the simulator's own source-count distributions (with the model's cut, as many populations as
+    the model has, each of its family), shapes of templates, and parameters with the meaning they have there. Smooth are
+    the diffuse templates and catalogues, and the Poisson share of templates that have one.
     """
-
-    def family(self, sky: NptfSky) -> SkewNormals:
-        """Skew normals with the model's cut."""
-        return SkewNormals(sky.model.flux_cut)
 
     def smooth(self, sky: NptfSky) -> tuple[str, ...]:
         """Diffuse templates."""
         return tuple(template.name for template in sky.model.diffuse)
 
     def parameters(self, sky: NptfSky, smooth: tuple[str, ...]) -> NptfParameters:
-        """Parameters of ``model.prior()`` that belong to the templates fitted, in its order.
+        """Parameters of ``model.prior()`` that belong to the templates fitted, in its order, and its constants.
 
         Raises
         ------
         InputError
             If a smooth template has no norm in the model's prior.
         """
-        model, prior = sky.model, sky.model.prior()
-        marginals = dict(zip(prior.names, prior.marginals, strict=True))
+        known = {slot.name: slot.marginal for slot in sky.model.parameters.slots}
         for name in smooth:
-            if f"{name}_norm" not in marginals:
+            if f"{name}_norm" not in known:
                 raise InputError(f"smooth: the model's prior has no {name}_norm; smooth templates must be diffuse ones")
-        labels = _population_labels(sky)
         wanted = [f"{name}_norm" for name in smooth]
-        wanted += [f"{label}_{key}" for label, _ in labels for key in ("xi", "omega2", "a", "flux")]
-        shares = [f"{model.point_sources[i]}_poisson_share" for i in model.poissonian]
-        wanted += [name for name in shares if name.removesuffix("_poisson_share") in sky.point_sources]
-        chosen = Prior(wanted, [marginals[name] for name in wanted])
-        at = {name: i for i, name in enumerate(wanted)}
-        populations = tuple(
-            SourcePopulation(
-                template,
-                at[f"{label}_flux"],
-                tuple(at[f"{label}_{key}"] for key in ("xi", "omega2", "a")),
-                1.0 / float(sky.flux_per_norm[model.names.index(template)]),
-                of_flux=True,
-            )
-            for label, template in labels
-        )
-        return NptfParameters(
-            chosen,
-            tuple((name, at[f"{name}_norm"]) for name in smooth),
-            populations,
-            tuple((name.removesuffix("_poisson_share"), at[name]) for name in shares if name in at),
-        )
+        fitted = [each for each in sky.model.point_source_templates if each.name in sky.point_sources]
+        populations = []
+        for template in fitted:
+            for label, population in zip(template.labels, template.populations, strict=True):
+                first = len(wanted)
+                wanted += [f"{label}_{key}" for key in population.marginals()]
+                family = source_family(population, sky.model.flux_cut)
+                last = len(wanted) - 1
+                populations.append(SourcePopulation(template.name, family, last, tuple(range(first, last)), "flux"))
+        shared = [template.name for template in fitted if template.poisson_share is not None]
+        shares = tuple((name, len(wanted) + i) for i, name in enumerate(shared))
+        wanted += [f"{name}_poisson_share" for name in shared]
+        marginals = {name: known[name] for name in wanted}
+        places = tuple((name, i) for i, name in enumerate(smooth))
+        bases = _bases(sky, smooth)
+        return NptfParameters(marginals | _shapes(sky, bases), places, tuple(populations), bases, shares)
 
 
-def _population_labels(sky: NptfSky) -> list[tuple[str, str]]:
-    """Label in the prior and template of every population that is fitted."""
-    labels = []
-    for template in sky.model.point_source_templates:
-        n = len(template.populations)
-        if template.name in sky.point_sources:
-            labels += [(template.name if n == 1 else f"{template.name}{i + 1}", template.name) for i in range(n)]
-    return labels
+@singledispatch
+def source_family(population: Population, cut: float) -> ScdFamily:
+    """The NPTF's own form of a model's family of source-count distributions, cut at 10^`cut`.
+
+    Raises
+    ------
+    InputError
+        If it has none.
+    """
+    raise InputError(f"priors: the NPTF knows no source-count distribution of {type(population).__name__}")
+
+
+@source_family.register
+def _(population: SkewNormalPopulation, cut: float) -> ScdFamily:
+    return SkewNormals(cut)
+
+
+@source_family.register
+def _(population: BrokenPowerLawPopulation, cut: float) -> ScdFamily:
+    return PowerLaws(len(population.breaks), cut, population.low)
+
+
+@source_family.register
+def _(population: PowerLawPopulation, cut: float) -> ScdFamily:
+    return PowerLaws(0, min(population.threshold, cut), population.low, falling=False)
+
+
+def _bases(sky: NptfSky, smooth: tuple[str, ...]) -> dict[str, MapBasis]:
+    """Maps of all templates that are fitted, by name, in the model's order."""
+    names = [name for name in sky.model.names if name in smooth or name in sky.point_sources]
+    return {name: sky.bases[row] for name, row in zip(names, sky.rows(tuple(names)), strict=True)}
+
+
+def _shapes(sky: NptfSky, bases: Mapping[str, MapBasis]) -> dict[str, Marginal]:
+    """Priors of all that floats in templates."""
+    known = {slot.name: slot.marginal for slot in sky.model.parameters.slots}
+    return {name: known[name] for basis in bases.values() for name in basis.names}
 
 
 def _smooth_or_subject(sky: NptfSky) -> tuple[str, ...]:
@@ -237,6 +252,7 @@ def _smooth_or_subject(sky: NptfSky) -> tuple[str, ...]:
 def _parameters(
     sky: NptfSky,
     smooth: tuple[str, ...],
+    family: ScdFamily,
     shape: Mapping[str, Marginal],
     norms: Mapping[str, Range],
     brightness: Brightness,
@@ -257,11 +273,10 @@ def _parameters(
         marginals[f"{name}_{suffix}"] = Uniform(*norms.get(f"{name}_{suffix}", default))
         marginals |= {f"{name}_{key}": marginal for key, marginal in shape.items()}
         columns = tuple(range(first + 1, first + 1 + len(shape)))
-        populations.append(
-            SourcePopulation(name, first, columns, 1.0 / per_norm, brightness == "amplitude", brightness == "flux")
-        )
+        populations.append(SourcePopulation(name, family, first, columns, brightness))
     places = tuple((name, i) for i, name in enumerate(smooth))
-    return NptfParameters(Prior(list(marginals), list(marginals.values())), places, tuple(populations))
+    bases = _bases(sky, smooth)
+    return NptfParameters(marginals | _shapes(sky, bases), places, tuple(populations), bases)
 
 
 def _norm_range(sky: NptfSky, template: str, scale: float = 1.0) -> Range:

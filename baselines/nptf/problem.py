@@ -7,6 +7,7 @@ What the parameters stand for is told in :mod:`gcesbi.baselines.nptf.fit`, what 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -14,14 +15,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.baselines.nptf.likelihood import NptfLikelihood
+from gcesbi.baselines.nptf.likelihood import NptfLikelihood, VectorGradient
 from gcesbi.baselines.nptf.parameters import NptfParameters
 from gcesbi.baselines.nptf.priors import NptfPriors, PriorChoice
 from gcesbi.baselines.nptf.psf_correction import PsfCorrection
 from gcesbi.baselines.nptf.scd_family import BoundFamily
-from gcesbi.baselines.nptf.sky import NptfSky
+from gcesbi.baselines.nptf.sky import MapBasis, NptfSky
 from gcesbi.baselines.samplers.sampling import BlockMove
 from gcesbi.baselines.samplers.target import Target
 from gcesbi.errors import InputError
@@ -135,23 +137,38 @@ class NptfProblem:
     # -- likelihood ----------------------------------------------------------------------------------------------
 
     @cached_property
-    def _families(self) -> dict[str, BoundFamily]:
-        family = self.priors.family(self.sky)
-        return {
-            name: family.bind(view) for name, view in zip(self.sky.point_sources, self.likelihood.views, strict=True)
+    def _families(self) -> tuple[BoundFamily, ...]:
+        views = dict(zip(self.sky.point_sources, self.likelihood.views, strict=True))
+        bound = {
+            key: key[1].bind(views[key[0]]) for key in {(p.template, p.family) for p in self.parameters.populations}
         }
+        return tuple(bound[p.template, p.family] for p in self.parameters.populations)
 
-    def family_of(self, template: str) -> BoundFamily:
-        """Source-count distributions of a point-source template, as the instrument sees them."""
-        return self._families[template]
+    def family_of(self, population: int) -> BoundFamily:
+        """Source-count distributions of a population, as the instrument sees them."""
+        return self._families[population]
 
     @cached_property
-    def _smooth_maps(self) -> FloatArray:
-        return np.ascontiguousarray(self.sky.maps[self.sky.rows(self.parameters.smooth_templates)])
+    def _smooth_bases(self) -> tuple[MapBasis, ...]:
+        return tuple(self.parameters.bases[name] for name in self.parameters.smooth_templates)
 
     @cached_property
     def _lanes(self) -> FloatArray:
-        return self.likelihood.lanes(self._smooth_maps)
+        n_cell = self.sky.maps.shape[1]
+        return self.likelihood.lanes(np.concatenate([np.zeros((0, n_cell)), *(b.maps for b in self._smooth_bases)]))
+
+    @cached_property
+    def _source_lanes(self) -> dict[int, FloatArray]:
+        """Maps of point-source templates that float, (n_basis, n_block, LANES), by their place."""
+        return {
+            j: self.likelihood.lanes(maps)
+            for j, (name, maps) in enumerate(zip(self.sky.point_sources, self.sky.source_maps, strict=True))
+            if self.parameters.bases[name].names
+        }
+
+    @cached_property
+    def _floats(self) -> bool:
+        return any(basis.names for basis in self.parameters.bases.values())
 
     def vectors(self, theta: FloatArray) -> FloatArray:
         """X of parameter vectors (n, n_dim): (n, n_group, n_ps, n_row)."""
@@ -160,9 +177,15 @@ class NptfProblem:
         unit = np.zeros((len(theta), likelihood.n_group, likelihood.n_row))
         norms = parameters.source_norms(theta)
         for p, population in enumerate(parameters.populations):
-            self.family_of(population.template).unit_vectors(parameters.shapes(theta, p), unit)
+            self.family_of(p).unit_vectors(parameters.shapes(theta, p), unit)
             out[:, :, self.sky.point_sources.index(population.template)] += norms[:, p, None, None] * unit
         return out
+
+    def _smooth_coefficients(self, theta: FloatArray) -> FloatArray:
+        """What multiplies the smooth maps (n, n_map): norm times share."""
+        parameters, norms = self.parameters, self.parameters.smooth_norms(theta)
+        each = [norms[:, [t]] * parameters.map_shares(theta, n) for t, n in enumerate(parameters.smooth_templates)]
+        return np.concatenate([np.zeros((len(theta), 0)), *each], axis=1)
 
     def log_likelihood(self, theta: ArrayLike) -> FloatArray:
         """Log-likelihoods (...) of parameter vectors (..., n_dim) within the prior, on all cores."""
@@ -170,26 +193,90 @@ class NptfProblem:
         if values.shape[-1] != len(self.names) or values.ndim > 2:
             raise InputError(f"theta: must have shape (n, {len(self.names)}), got {values.shape}")
         rows = np.atleast_2d(values)
-        result = self.likelihood.evaluate_many(
-            self.parameters.smooth_norms(rows), self._lanes, lambda part: self.vectors(rows[part]), self.workers
-        )
+        coefficients = self._smooth_coefficients(rows)
+        if self._floats:
+            result = self._evaluate_floating(rows, coefficients)
+        else:
+            result = self.likelihood.evaluate_many(
+                coefficients, self._lanes, lambda part: self.vectors(rows[part]), self.workers
+            )
         return result.reshape(values.shape[:-1])
+
+    def _evaluate_floating(self, theta: FloatArray, coefficients: FloatArray) -> FloatArray:
+        """Log-likelihoods (n,), templates combined anew for each vector."""
+        shares = {j: self.parameters.map_shares(theta, self.sky.point_sources[j]) for j in self._source_lanes}
+        lanes, source_lanes, likelihood = self._lanes, self._source_lanes, self.likelihood
+        self._families  # noqa: B018 - bound before threads ask
+
+        def one(i: int) -> float:
+            templates = likelihood.blocks.templates.copy()
+            for j, maps in source_lanes.items():
+                templates[:, j] = _combined(shares[j][i], maps)
+            here = replace(likelihood, blocks=replace(likelihood.blocks, templates=templates))
+            mean = _combined(coefficients[i], lanes)[None]
+            return float(here.evaluate_many(np.ones((1, 1)), mean, lambda _: self.vectors(theta[i : i + 1]), 1)[0])
+
+        with ThreadPoolExecutor(min(self.workers or cpu_count(), max(len(theta), 1))) as pool:
+            return np.array(list(pool.map(one, range(len(theta)))))
 
     def log_likelihood_gradient(self, theta: ArrayLike) -> tuple[float, FloatArray]:
         """Log-likelihood and its gradient (n_dim,) at one parameter vector (n_dim,), in closed form."""
         values, parameters = np.asarray(theta, dtype=np.float64), self.parameters
         rows, n = values[None], self.likelihood.blocks.max_count + 1
-        mean = parameters.smooth_norms(rows)[0] @ self._smooth_maps
-        found = self.likelihood.vector_gradient(mean, self.vectors(rows)[0])
+        shares = {name: parameters.map_shares(rows, name)[0] for name in parameters.bases}
+        vectors, smooth = self.vectors(rows)[0], parameters.smooth_norms(rows)[0]
+        mean = np.zeros(self.sky.maps.shape[1])
+        for norm, name in zip(smooth, parameters.smooth_templates, strict=True):
+            mean += norm * _combined(shares[name], parameters.bases[name].maps)
+        found, slopes, by_share = self._vector_gradient(values, mean, vectors, shares)
         norms, by_source, by_shape = parameters.source_norms(rows)[0], [], []
         for p, population in enumerate(parameters.populations):
-            unit = self.family_of(population.template).unit_gradient(parameters.shapes(rows, p)[0])
-            slope = found.by_vectors[:, self.sky.point_sources.index(population.template), :n]
+            unit = self.family_of(p).unit_gradient(parameters.shapes(rows, p)[0])
+            slope = slopes[:, self.sky.point_sources.index(population.template), :n]
             by_unit = np.einsum("gm,gsm->s", slope, unit)
             by_source.append(by_unit[0])
             by_shape.append(norms[p] * by_unit[1:])
-        by_smooth = self._smooth_maps @ found.by_mean
-        return found.value, parameters.pull_back(values, by_smooth, np.array(by_source), by_shape)
+        by_smooth = np.zeros(len(smooth))
+        for t, (norm, name) in enumerate(zip(smooth, parameters.smooth_templates, strict=True)):
+            by_map = parameters.bases[name].maps @ found.by_mean
+            by_smooth[t] = shares[name] @ by_map
+            if name in by_share:
+                by_share[name] = by_share[name] + norm * by_map
+        return found.value, parameters.pull_back(values, by_smooth, np.array(by_source), by_shape, by_share)
+
+    def _vector_gradient(
+        self, theta: FloatArray, mean: FloatArray, vectors: FloatArray, shares: dict[str, FloatArray]
+    ) -> tuple[VectorGradient, FloatArray, dict[str, FloatArray]]:
+        """The likelihood's gradient; its derivatives by X (n_group, n_ps, n_row), and by shares of maps that float.
+
+        A template that floats enters as those of its maps that have a share, or whose share begins to rise.
+        """
+        likelihood, sources = self.likelihood, self.sky.point_sources
+        by_share = {name: np.zeros(len(shares[name])) for name, b in self.parameters.bases.items() if b.names}
+        if not self._source_lanes:
+            found = likelihood.vector_gradient(mean, vectors)
+            return found, found.by_vectors, by_share
+        used = [
+            self.parameters.used_maps(theta, name) if j in self._source_lanes else np.zeros(1, dtype=np.int64)
+            for j, name in enumerate(sources)
+        ]
+        own = likelihood.blocks.templates
+        maps = [
+            self._source_lanes[j][used[j]] if j in self._source_lanes else own[None, :, j] for j in range(len(sources))
+        ]
+        place = np.repeat(np.arange(len(sources)), [len(rows) for rows in used])
+        share = np.concatenate([shares[name][rows] for name, rows in zip(sources, used, strict=True)])
+        blocks = replace(likelihood.blocks, templates=np.ascontiguousarray(np.concatenate(maps).transpose(1, 0, 2)))
+        each = np.ascontiguousarray(vectors[:, place] * share[:, None])
+        found = replace(likelihood, blocks=blocks).vector_gradient(mean, each)
+        slopes = np.zeros_like(vectors)
+        for k, j in enumerate(place.tolist()):
+            slopes[:, j] += share[k] * found.by_vectors[:, k]
+        by_coefficient = np.einsum("gkm,gkm->k", found.by_vectors, vectors[:, place])
+        for j, name in enumerate(sources):
+            if name in by_share:
+                by_share[name][used[j]] += by_coefficient[place == j]
+        return found, slopes, by_share
 
     def exposure_error(self, theta: ArrayLike, n_exposure: int = 32) -> float:
         """Error of ln L at one parameter vector (n_dim,) made by this fit's number of exposure groups.
@@ -212,20 +299,24 @@ class NptfProblem:
     @cached_property
     def _moves(self) -> BlockMove:
         """Moves in the unit cube: norms together, each shape with and without them, single shape parameters, all."""
-        parameters = self.parameters
+        parameters, columns = self.parameters, self.parameters.columns
         populations = parameters.populations
-        firsts = [population.norm for population in populations]
-        extra = [column for _, column in (*parameters.smooth, *parameters.shares)]
-        norms = np.array([*extra, *firsts])
-        shapes = [np.array(population.shape) for population in populations]
+        firsts = columns([population.norm for population in populations])
+        norms = np.array([*columns([place for _, place in (*parameters.smooth, *parameters.shares)]), *firsts], int)
+        shapes = [np.array(columns(population.shape), int) for population in populations]
         partners = dict(parameters.smooth)
-        pairs = [np.array([partners[p.template], p.norm]) for p in populations if p.template in partners]
+        pairs = [np.array(columns([partners[p.template], p.norm])) for p in populations if p.template in partners]
         pairs += [np.array(pair) for pair in pairwise(firsts)]
         singles = [np.array([i]) for shape in shapes for i in shape]
         both = [np.concatenate([norms, shape]) for shape in shapes]
+        order = list(parameters.marginals)
+        floating = [np.array(columns([order.index(n) for n in b.names])) for b in parameters.bases.values() if b.names]
+        singles += [np.array([i]) for each in floating for i in each]
+        both += [np.concatenate([norms, each]) for each in floating]
         everything = [np.arange(len(self.names))]
         walls = np.array([[0.0, 1.0]]).repeat(len(self.names), axis=0)
-        return BlockMove([norms] * 3 + shapes + both + pairs + singles + everything, walls)
+        blocks = [norms] * 3 + shapes + both + pairs + singles + everything
+        return BlockMove([block for block in blocks if len(block)], walls)
 
     def _gradient_in_cube(self, u: FloatArray) -> tuple[float, FloatArray]:
         theta = self.from_cube(u)
@@ -238,6 +329,12 @@ class NptfProblem:
     def target(self) -> Target:
         """The likelihood over the unit cube, for any sampler."""
         return Target(self.names, self.log_likelihood_in_cube, self._moves, self._gradient_in_cube)
+
+
+def _combined(shares: FloatArray, maps: FloatArray) -> FloatArray:
+    """Sum of maps (n, ...) by their shares (n,)."""
+    used = np.flatnonzero(shares)
+    return np.asarray(np.tensordot(shares[used], maps[used], 1))
 
 
 def _check_names(argument: str, chosen: Sequence[str], allowed: Sequence[str]) -> None:

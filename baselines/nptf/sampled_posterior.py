@@ -26,7 +26,10 @@ def nptf_quantities(nptf: NptfProblem, theta: FloatArray) -> dict[str, FloatArra
         smooth[:, model.names.index(name)] += norms[:, i]
     for p, population in enumerate(parameters.populations):
         sources[:, model.names.index(population.template)] += source_norms[:, p]
-    smooth, sources = smooth * sky.flux_per_norm, sources * sky.flux_per_norm
+    per_norm = np.ones((len(theta), len(model.names)))
+    for name in parameters.bases:
+        per_norm[:, model.names.index(name)] = parameters.flux_per_norm(theta, name)
+    smooth, sources = smooth * per_norm, sources * per_norm
     flux = smooth + sources
     total = flux.sum(axis=1, keepdims=True)
     ps = sky.rows(tuple(model.point_sources))
@@ -49,7 +52,7 @@ def _histograms(nptf: NptfProblem, theta: FloatArray, norms: FloatArray) -> Floa
     pdf = np.zeros((len(theta), len(names), len(edges) - 1))
     for p, population in enumerate(nptf.parameters.populations):
         shapes = nptf.parameters.shapes(theta, p)
-        histogram = nptf.family_of(population.template).histogram(shapes, edges)
+        histogram = nptf.family_of(p).histogram(shapes, edges)
         pdf[:, names.index(population.template)] += norms[:, p, None] * histogram
     pdf[..., 0] += np.where(pdf.sum(axis=-1) > 0, 0.0, 1.0)
     return np.asarray(pdf / pdf.sum(axis=-1, keepdims=True))

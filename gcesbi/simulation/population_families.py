@@ -164,10 +164,7 @@ class BrokenPowerLawPopulation(Population):
         indices, breaks = tuple(shape[:n].tolist()), tuple(shape[n:].tolist())
         while breaks and breaks[0] >= cut:
             indices, breaks = indices[1:], breaks[1:]
-        if self.low is not None:
-            low = self.low
-        else:
-            low = dimmest(breaks[-1] if breaks else cut, indices[-1])
+        low = self.low if self.low is not None else dimmest(breaks[-1] if breaks else cut, indices[-1])
         return indices, breaks, low, cut
 
 
