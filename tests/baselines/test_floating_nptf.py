@@ -123,7 +123,7 @@ def test_faint_sources_are_poisson_at_every_shape(faint):
     assert nptf.names == ("gas_norm", "halo_flux", "halo_gamma")
     for gamma in (0.93, 1.1, 1.3):
         expected = poisson_log_likelihood(observation.counts, mean_of(model, gamma))
-        assert float(nptf.log_likelihood([5.0, 2e-7, gamma])) == pytest.approx(expected, abs=0.05)
+        assert float(nptf.log_likelihood([5.0, 2e-7, gamma])) == pytest.approx(expected, abs=0.2)
 
 
 def test_a_sky_without_smooth_components_and_one_of_constants():
