@@ -19,6 +19,7 @@ class Purpose(IntEnum):
     injected = 2**31 + 13
     smooth = 2**31 + 14
     composed = 2**31 + 15
+    error_correlation = 2**31 + 16
 
 
 def purpose_sequence(run: RunFolder, purpose: Purpose, *further: int) -> np.random.SeedSequence:

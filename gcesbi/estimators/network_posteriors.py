@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.map_flux import flux_error, total_flux
+from gcesbi.estimators.map_flux import flux_error, flux_shares, total_flux
+from gcesbi.estimators.simplex import onto_simplex, simplex_scale
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
 from gcesbi.physics.scd import ScdBins, cdf_to_pdf, n_sources, pdf_to_dndf, pdf_to_f2dndf
@@ -21,17 +22,17 @@ from gcesbi.posterior import Coordinates, Posterior, check_levels
 
 __all__ = ["SourceCountPosterior", "SpectralPosterior"]
 
+Array = NDArray[np.float64]
+
 _N_QUANTILE = 4096
 
 
 class SpectralPosterior(Posterior):
     """Gaussian posterior of flux fractions, and what follows with the flux of the map: fluxes and spectra.
 
-    With a joint Gaussian (`scale`) samples are fractions that sum to one in every bin and go together over templates
-    and energies as the network says; what a draw has below zero is set to zero, and the rest scaled to the sum one.
-    Without it entries are independent in the samples: neither the sum to one nor the correlation between energies is
-    in them, and ``flux_fraction``, which the network then learns by itself, must be used, and no sum over
-    ``spectrum_fraction``.
+    Samples are shares: not negative, of sum one over templates in every energy bin and in all together, the latter the
+    weighted ones of the bins. Their errors go together over templates and energies as `scale` says; without it as
+    little as the sum allows. See :mod:`gcesbi.estimators.simplex`.
 
     The flux of the map in every bin has a Poisson error, taken as independent of the fractions: gamma distributed in
     samples, to first order in quantiles of ``flux`` and ``spectrum``, which are those of a Gaussian, cut at zero.
@@ -49,7 +50,10 @@ class SpectralPosterior(Posterior):
     total_flux_error : array (n_energy,), optional, photons / cm² / s
         Its Poisson error; neglected if not given.
     scale : array (n_template, n_energy, m), optional
-        A of the joint Gaussian, mean + A ε with ε ~ N(0, 1) of m components; its norms over m are `std`.
+        A of the joint Gaussian, mean + A ε with ε ~ N(0, 1) of m components; its norms over m are `std`. Made by
+        :func:`gcesbi.estimators.simplex.simplex_scale` if not given, of `std` and `total_std`.
+    total_scale : array (n_template, m), optional
+        The same of all energies together, with `scale`; the weighted errors of the bins if not given.
     energy_edges : array (n_energy + 1,), optional, GeV
         Needed for ``spectrum``, E² dN/dE.
     """
@@ -66,6 +70,7 @@ class SpectralPosterior(Posterior):
         *,
         total_flux_error: ArrayLike | None = None,
         scale: ArrayLike | None = None,
+        total_scale: ArrayLike | None = None,
         energy_edges: ArrayLike | None = None,
     ) -> None:
         n_template, n_energy = len(coordinates.template), len(coordinates.energy)
@@ -78,7 +83,7 @@ class SpectralPosterior(Posterior):
         self.total_flux = _checked("total_flux", total_flux, (n_energy,))
         error = np.zeros(n_energy) if total_flux_error is None else total_flux_error
         self.total_flux_error = _checked("total_flux_error", error, (n_energy,))
-        self.scale = None if scale is None else _checked_scale(scale, self.std)
+        self.scale, self.total_scale = self._scales(scale, total_scale)
         self.energy_edges = None if energy_edges is None else np.asarray(energy_edges, dtype=np.float64)
         if self.energy_edges is not None and self.energy_edges.shape != (n_energy + 1,):
             raise InputError(f"energy_edges: must have shape {(n_energy + 1,)}, got {self.energy_edges.shape}")
@@ -106,18 +111,19 @@ class SpectralPosterior(Posterior):
         """
         counts = np.asarray(counts)
         exposure = estimator.exposure if exposure is None else np.asarray(exposure)
-        mean, scale = estimator.joint(counts[None])
-        total = estimator.predict_total(counts[None], exposure)
+        mean, scale = estimator.joint(counts[None], exposure)
+        total, n_energy = estimator.predict_total(counts[None], exposure), estimator.n_energy
         return cls(
             coordinates,
-            mean[0],
-            np.linalg.norm(scale[0], axis=-1),
+            mean[0, :, :n_energy],
+            np.linalg.norm(scale[0, :, :n_energy], axis=-1),
             total.mean[0],
             total.std[0],
             total_flux(counts, exposure),
             method,
             total_flux_error=flux_error(counts, exposure),
-            scale=None if estimator.covariance == "diagonal" else scale[0],
+            scale=scale[0, :, :n_energy],
+            total_scale=scale[0, :, n_energy] if estimator.n_column > n_energy else None,
             energy_edges=energy_edges,
         )
 
@@ -129,22 +135,19 @@ class SpectralPosterior(Posterior):
     def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
         """Draw `n` samples; all quantities of a sample follow from the same fractions and fluxes."""
         rng = np.random.default_rng(seed)
-        if self.scale is None:
-            share = _within(self.mean + self.std * rng.standard_normal((n, *self.mean.shape)))
-            together = _within(self.total_mean + self.total_std * rng.standard_normal((n, *self.total_mean.shape)))
-            in_bin = self._draw_flux(n, rng)
-            flux = together * in_bin.sum(axis=1, keepdims=True)
+        deviates = rng.standard_normal((n, self.scale.shape[-1]))
+        shares = self.mean + np.einsum("tem,nm->nte", self.scale, deviates)
+        in_bin = self._draw_flux(n, rng)
+        weight = flux_shares(in_bin)
+        if self.total_scale is None:
+            together = np.einsum("nte,ne->nt", shares, weight)
         else:
-            deviates = rng.standard_normal((n, self.scale.shape[-1]))
-            share = np.maximum(self.mean + np.einsum("tem,nm->nte", self.scale, deviates), 0)
-            share /= share.sum(axis=1, keepdims=True)
-            in_bin = self._draw_flux(n, rng)
-            flux = np.einsum("nte,ne->nt", share, in_bin)
-            total = in_bin.sum(axis=1, keepdims=True)
-            together = np.divide(flux, total, out=share.mean(axis=2), where=total > 0)
-        drawn = {"flux_fraction": together, "spectrum_fraction": share, "flux": flux}
+            together = self.total_mean + deviates @ self.total_scale.T
+        shares, together = onto_simplex(shares, together, weight, self.mean)
+        flux = together * in_bin.sum(axis=1, keepdims=True)
+        drawn = {"flux_fraction": together, "spectrum_fraction": shares, "flux": flux}
         if self.energy_edges is not None:
-            drawn["spectrum"] = e2dnde(share * in_bin[:, None], self.energy_edges)
+            drawn["spectrum"] = e2dnde(shares * in_bin[:, None], self.energy_edges)
         return drawn
 
     def quantiles(self, name: str, levels: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
@@ -153,6 +156,20 @@ class SpectralPosterior(Posterior):
         mean, std, largest = self._gaussians[name]
         deviate = ndtri(check_levels(levels)).reshape(-1, *(1,) * mean.ndim)
         return np.clip(mean + std * deviate, 0, largest)
+
+    def _scales(self, scale: ArrayLike | None, total_scale: ArrayLike | None) -> tuple[Array, Array | None]:
+        """A of the bins and of all energies together, as given or of errors that go together as little as can be."""
+        if scale is None:
+            std = np.column_stack([self.std, self.total_std])
+            made = simplex_scale(std, np.eye(std.size), flux_shares(self.total_flux[None])[0])
+            return made[:, :-1], made[:, -1]
+        checked = _checked_scale(scale, self.std)
+        if total_scale is None:
+            return checked, None
+        total = np.asarray(total_scale, dtype=np.float64)
+        if total.shape != (wanted := (len(checked), checked.shape[-1])):
+            raise InputError(f"total_scale: must have shape {wanted}, got {total.shape}")
+        return checked, total
 
     def _named_gaussians(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64], float]]:
         """Mean, deviation and largest value of every quantity."""
@@ -169,7 +186,7 @@ class SpectralPosterior(Posterior):
 
     def _flux(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and deviation of the templates' fluxes, all energies together."""
-        if self.scale is None:
+        if self.total_scale is not None:
             total, error = self.total_flux.sum(), np.linalg.norm(self.total_flux_error)
             return self.total_mean * total, np.hypot(self.total_std * total, self.total_mean * error)
         spread = np.linalg.norm(np.einsum("tem,e->tm", self.scale, self.total_flux), axis=-1)
@@ -283,10 +300,6 @@ def _bins(coordinates: Coordinates) -> ScdBins:
     centres = np.asarray(coordinates.flux_bin)
     half = (centres[-1] - centres[0]) / (len(centres) - 1) / 2
     return ScdBins(centres[0] + half, centres[-1] - half, len(centres) - 2)
-
-
-def _within(fractions: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip(fractions, 0, 1)
 
 
 def _checked_scale(scale: ArrayLike, std: NDArray[np.float64]) -> NDArray[np.float64]:

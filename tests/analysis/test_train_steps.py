@@ -56,6 +56,13 @@ def test_weights_log_and_card_lie_side_by_side_and_no_checkpoint(run):
     assert float(rows[-1]["validation_loss"]) == notes["history"]["validation_loss"][-1]
 
 
+def test_training_measures_how_errors_of_the_spectra_go_together(run):
+    """On fresh maps: in the one bin, errors of the templates sum to zero, and so correlate with −0.2 in the mean."""
+    found = run.network("spectra").error_correlation.numpy()
+    others = found[~np.eye(len(found), dtype=bool)]
+    assert -0.35 < others.mean() < -0.05
+
+
 def test_no_checkpoint_of_either_stage_is_left(tmp_path):
     settings = load_settings("test", [*CHANGES, "training.head_maps=64"])
     run = Run.create(tmp_path / "run", settings, SkyModel.build(settings.sky))

@@ -179,12 +179,16 @@ def test_all_energies_follow_from_the_bins():
     np.testing.assert_allclose(found.std[0], drawn.std(0), rtol=2e-2)
 
 
-def test_a_diagonal_joint_is_its_own_spread(spectra, maps):
+def test_a_diagonal_joint_keeps_its_deviations_and_sums_to_zero(spectra, maps):
+    """Two templates: errors are opposite, and of one deviation, between the two that are predicted."""
     mean, scale = spectra.joint(maps.fresh.counts[:3])
-    expected = spectra.predict(maps.fresh.counts[:3])
-    np.testing.assert_array_equal(mean, expected.mean)
-    flat = scale.reshape(3, 6, -1)
-    np.testing.assert_allclose(flat @ flat.transpose(0, 2, 1), [np.diag(s.ravel() ** 2) for s in expected.std])
+    expected, total = spectra.predict(maps.fresh.counts[:3]), spectra.predict_total(maps.fresh.counts[:3])
+    np.testing.assert_array_equal(mean[..., :-1], expected.mean)
+    np.testing.assert_array_equal(mean[..., -1], total.mean)
+    np.testing.assert_allclose(scale.sum(axis=1), 0, atol=1e-12)
+    std = np.concatenate([expected.std, total.std[..., None]], axis=2)
+    found = np.linalg.norm(scale, axis=-1)
+    assert np.all((0.9 * std.min(axis=1, keepdims=True) < found) & (found < 1.1 * std.max(axis=1, keepdims=True)))
 
 
 def test_an_unknown_covariance_is_refused(toy):

@@ -1,0 +1,128 @@
+"""Shares that sum to one: their errors together, and samples that keep to it.
+
+The shares y_tc of T templates in a column c, an energy bin or all energies together, are not negative, and their errors
+e_tc sum to zero over the templates. A network that answers every share by itself, as ȳ_tc ± σ_tc, knows neither that
+nor how errors go together. Both are had in three steps.
+
+**Correlation.** Over maps of known truth, the normal scores of e_tc / σ_tc (their ranks, as quantiles of a Gaussian)
+have the correlation matrix R: a Gaussian copula, which no long tail of the errors can spoil
+(:func:`error_correlation`).
+
+**On the plane.** On one map, e = A ε with ε ~ N(0, 1), A = diag(σ) L, L Lᵀ = R, is not yet on the plane Σ_t e_tc = 0,
+as the ratios of σ differ from map to map; nor is the error of all energies together that of the bins,
+e_t = Σ_b w_b e_tb, with w_b the share of bin b in the map's flux. A is projected there, a shortfall of a sum being
+shared out in proportion to the variances, and its rows are scaled to the deviations σ again, by turns
+(:func:`simplex_scale`). Where a σ_tc exceeds the sum of the others' in its column, no errors of those deviations sum to
+zero; the nearest that do are taken.
+
+**In the simplex.** What a draw has below zero is set to zero. The bins of a template are then scaled to its share of
+all energies, and the templates of a bin to the sum one, by turns: iterative proportional fitting (Deming & Stephan
+1940), which ends at the distribution nearest in relative entropy (:func:`onto_simplex`).
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from gcesbi.errors import InputError
+
+__all__ = ["error_correlation", "onto_simplex", "simplex_scale"]
+
+Array = NDArray[np.float64]
+
+_N_SCALING = 30
+_N_FITTING = 20
+_LEAST_MAPS = 16
+
+
+def error_correlation(errors: ArrayLike) -> Array:
+    """Correlation matrix (d, d) of the normal scores of errors (n, d) on n maps of known truth.
+
+    An error that never varies goes with nothing.
+
+    Raises
+    ------
+    InputError
+        Unless there are at least 16 maps, all errors finite.
+    """
+    values = np.asarray(errors, dtype=np.float64)
+    if values.ndim != 2 or len(values) < _LEAST_MAPS or not np.isfinite(values).all():
+        raise InputError(f"errors: must be finite, of at least {_LEAST_MAPS} maps, got {values.shape}")
+    scores = ndtri(rankdata(values, axis=0) / (len(values) + 1))
+    spread = np.linalg.norm(scores, axis=0)
+    unit = np.divide(scores, spread, out=np.zeros_like(scores), where=spread > 1e-9)
+    found = unit.T @ unit
+    np.fill_diagonal(found, 1)
+    return found
+
+
+def simplex_scale(std: Array, correlation: Array, weight: Array) -> Array:
+    """A (T, C, m) of errors A ε, ε ~ N(0, 1), that sum to zero over templates, of deviations `std` or the nearest.
+
+    Parameters
+    ----------
+    std : array (T, C)
+        In energy bins; and in one more column, if there is one, of all energies together.
+    correlation : array (T C, T C)
+        Of the errors, template by template.
+    weight : array (n_energy,)
+        Share of every bin in the flux.
+    """
+    n_energy = len(weight)
+    values, vectors = np.linalg.eigh(correlation)
+    scale = std[..., None] * (vectors * np.sqrt(np.maximum(values, 0))).reshape(*std.shape, -1)
+    over_templates = _shares_of(np.square(std), axis=0)[..., None]
+    over_bins = np.square(std[:, :n_energy]) * weight
+    over_bins = (over_bins / np.maximum(over_bins @ weight, 1e-300)[:, None])[..., None]
+
+    def on_plane(scale: Array) -> Array:
+        if scale.shape[1] > n_energy:
+            short = scale[:, n_energy] - np.einsum("tem,e->tm", scale[:, :n_energy], weight)
+            scale[:, :n_energy] += over_bins * short[:, None]
+        return scale - over_templates * scale.sum(axis=0)
+
+    scale = on_plane(scale)
+    for _ in range(_N_SCALING):
+        found = np.linalg.norm(scale, axis=-1)
+        scale = on_plane(scale * _ratio(std, found)[..., None])
+    return scale
+
+
+def onto_simplex(shares: Array, together: Array, weight: Array, typical: Array) -> tuple[Array, Array]:
+    """Draws made shares: not negative, of sum one over templates, those of all energies the weighted ones of bins.
+
+    Parameters
+    ----------
+    shares, together : array (n, T, n_energy), (n, T)
+        Draws in energy bins, and of all energies together; the latter are kept where bins of some template allow it.
+    weight : array (n, n_energy)
+        Share of every bin in the flux; of sum one.
+    typical : array (T, n_energy)
+        Shares that stand in for a template or bin of which a draw leaves nothing.
+
+    Returns
+    -------
+    shares, together : array (n, T, n_energy), (n, T)
+    """
+    wanted = _shares_of(np.maximum(together, 0), axis=1)
+    found = np.maximum(shares, 0)
+    for axis in (1, 2):
+        found = np.where(found.any(axis=axis, keepdims=True), found, typical)
+    for _ in range(_N_FITTING):
+        found = found * _ratio(wanted, np.einsum("nte,ne->nt", found, weight))[..., None]
+        found = _shares_of(found, axis=1, otherwise=wanted[..., None])
+    return found, np.einsum("nte,ne->nt", found, weight)
+
+
+def _shares_of(values: Array, axis: int, otherwise: ArrayLike | None = None) -> Array:
+    """Values over their sum along an axis; where that is zero `otherwise`, or all alike."""
+    total = values.sum(axis=axis, keepdims=True)
+    fallback = np.full_like(values, 1 / values.shape[axis]) if otherwise is None else otherwise
+    return np.where(total > 0, _ratio(values, total), fallback)
+
+
+def _ratio(values: Array, by: Array) -> Array:
+    """Values over others, zero where those are."""
+    values, by = np.broadcast_arrays(values, by)
+    return np.divide(values, by, out=np.zeros(values.shape), where=by > 0)
