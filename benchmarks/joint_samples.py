@@ -15,6 +15,7 @@ from itertools import combinations
 
 import numpy as np
 
+from gcesbi.analysis.error_correlations import noted_flux_correlation
 from gcesbi.analysis.infer import load_networks
 from gcesbi.analysis.run import Run
 from gcesbi.estimators import SourceCountPosterior, SpectralPosterior
@@ -58,7 +59,7 @@ def main() -> None:
     for i, counts in enumerate(maps.counts):
         spectral = SpectralPosterior.of(spectra, counts, model.coordinates)
         low, flux, high = spectral.quantiles("flux", [0.16, 0.5, 0.84])[:, rows]
-        error = {"template_flux_error": (high - low) / 2}
+        error = {"template_flux_error": (high - low) / 2, "flux_correlation": noted_flux_correlation(run, spectra)}
         numbers = SourceCountPosterior(source_counts, counts, model.coordinates, flux, **error)
         samples = {**spectral.sample(N_SAMPLE, seed=i), **numbers.sample(N_SAMPLE, seed=i)}
         for name, values in drawn.items():
@@ -75,7 +76,9 @@ def main() -> None:
         alone = (true - own.mean[:, i] - own.mean[:, j]) / np.hypot(own.std[:, i], own.std[:, j])
         bins, bins_true = in_bin[:, :, i] + in_bin[:, :, j], maps.flux_fractions[:, i] + maps.flux_fractions[:, j]
         told = rms((true - pair.mean(axis=1)) / pair.std(axis=1), rng), rms(alone, rng), held(bins_true, bins)
-        print(f"{model.names[i]:>5} + {model.names[j]:<5} {told[0]}   {told[1]}   {held(true, pair)}   bins {told[2]}")
+        spread = np.sqrt(np.mean(np.square((bins_true - bins.mean(axis=1)) / bins.std(axis=1))))
+        name = f"{model.names[i]:>5} + {model.names[j]:<5}"
+        print(f"{name} {told[0]}   {told[1]}   {held(true, pair)}   bins {spread:.2f}, {told[2]}")
     print(f"coverage at {LEVELS}: samples, then the network's Gaussians")
     for i, name in enumerate(model.names):
         gaussian = gaussian_coverage(truth[:, [i]], own.mean[:, [i]], own.std[:, [i]], LEVELS)

@@ -5,8 +5,8 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
+from gcesbi.analysis.error_correlations import relate_fluxes, relate_spectra
 from gcesbi.analysis.folder import RunFolder
-from gcesbi.analysis.seeds import Purpose, purpose_seed
 from gcesbi.errors import InputError
 from gcesbi.estimators import (
     Estimator,
@@ -35,9 +35,9 @@ TRAINED = (SpectralEstimator.kind, SourceCountEstimator.kind)
 def train(run: RunFolder, progress: bool = False, only: Sequence[str] | None = None) -> dict[str, TrainingHistory]:
     """Train estimators on all stored maps but the held-out ones, or on fresh maps, and store their weights.
 
-    How the errors of spectra with a diagonal covariance go together is then measured on fresh maps. A log of the losses
-    lies beside the weights, as does a checkpoint while training is not over. What was trained just so, on these maps by
-    these settings, is not trained again.
+    How their errors go together is then measured on fresh maps (:mod:`gcesbi.analysis.error_correlations`). A log of
+    the losses lies beside the weights, as does a checkpoint while training is not over. What was trained just so, on
+    these maps by these settings, is not trained again.
 
     Parameters
     ----------
@@ -65,7 +65,10 @@ def train(run: RunFolder, progress: bool = False, only: Sequence[str] | None = N
             raise InputError(f"only: must be among {', '.join(KINDS_OF_MAPS)}, got {kind!r}")
     main = is_main_process(settings.training.devices)
     with run.writing() if main else nullcontext():
-        return {kind: _train_one(run, kind, progress, main) for kind in kinds}
+        histories = {kind: _train_one(run, kind, progress, main) for kind in kinds}
+        if main:
+            relate_fluxes(run)
+        return histories
 
 
 def _train_one(run: RunFolder, kind: str, progress: bool, main: bool) -> TrainingHistory:
@@ -76,20 +79,14 @@ def _train_one(run: RunFolder, kind: str, progress: bool, main: bool) -> Trainin
         maps, checkpoint, log = _training_maps(run), run.checkpoint(kind), run.training_log(kind)
         history = estimator.fit(maps, training, progress=progress, checkpoint=checkpoint, log=log)
         if main:
-            _fit_errors(run, estimator, history.maps)
+            if isinstance(estimator, SpectralEstimator):
+                relate_spectra(run, estimator, history.maps)
             made_of = {"seed": run.settings.seed, "training": asdict(training), "maps": _maps_of(run)}
             notes = {**made_of, "history": history.to_dict()}
             save_estimator(estimator, run.weights(kind), notes, model=run.model)
     if main:
         remove_checkpoints(run.checkpoint(kind))
     return history
-
-
-def _fit_errors(run: RunFolder, estimator: Estimator, n_presented: int) -> None:
-    """Measure how a diagonal Gaussian's errors go together, on fresh maps: 8,192, or fewer after a short training."""
-    if isinstance(estimator, SpectralEstimator) and estimator.covariance == "diagonal":
-        n = min(8192, max(256, n_presented // 16))
-        estimator.fit_errors(run.simulator.sample(n, seed=purpose_seed(run, Purpose.error_correlation)))
 
 
 def _finished(run: RunFolder, kind: str, estimator: Estimator, training: TrainingSettings) -> TrainingHistory | None:

@@ -21,6 +21,6 @@ def flux_error(counts: ArrayLike, exposure: ArrayLike) -> NDArray[np.float64]:
 
 
 def flux_shares(flux: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of every energy bin in fluxes (n, n_energy) of maps; all alike where there is no flux."""
+    """Share of every energy bin (or template) in fluxes (n, n_energy) of maps; all alike where there is no flux."""
     total = flux.sum(axis=1, keepdims=True)
     return np.divide(flux, total, out=np.full_like(flux, 1 / flux.shape[1]), where=total > 0)

@@ -13,14 +13,15 @@ from scipy.special import ndtri
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.map_flux import flux_error, flux_shares, total_flux
-from gcesbi.estimators.simplex import onto_simplex, simplex_scale
+from gcesbi.estimators.simplex import error_correlation, onto_simplex, simplex_scale
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
 from gcesbi.physics.scd import ScdBins, cdf_to_pdf, n_sources, pdf_to_dndf, pdf_to_f2dndf
 from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Coordinates, Posterior, check_levels
+from gcesbi.simulation.simulations import Simulations
 
-__all__ = ["SourceCountPosterior", "SpectralPosterior"]
+__all__ = ["SourceCountPosterior", "SpectralPosterior", "flux_correlation"]
 
 Array = NDArray[np.float64]
 
@@ -205,10 +206,11 @@ class SourceCountPosterior(Posterior):
 
     ``scd_cdf`` is known by its pointwise quantiles, exactly. All else (``scd_pdf``; with the templates' fluxes also
     ``f2dndf``, ``dndf`` and ``n_sources`` = Σ_i F p_i / F_i, with F_i the centres of the flux bins) needs several bins
-    at once, and has the quantiles of samples of whole SCDs. A flux and the SCD of its template count as independent.
+    at once, and has the quantiles of samples of whole SCDs.
 
     A sample has one level τ ~ U(0, 1) for each template, common to its bins, independent of the other templates': see
-    :meth:`gcesbi.estimators.SourceCountEstimator.sample`.
+    :meth:`gcesbi.estimators.SourceCountEstimator.sample`. The flux of a template goes together with its τ by a Gaussian
+    copula: where dim sources are taken for a smooth template, their flux is underestimated and their SCD is too bright.
 
     Parameters
     ----------
@@ -221,6 +223,8 @@ class SourceCountPosterior(Posterior):
     method : str
     template_flux_error : array (n_ps,), optional, photons / cm² / s
         Its standard deviation (Gaussian, cut at zero); neglected if not given.
+    flux_correlation : array (n_ps,), optional
+        Of the flux with the normal score of τ, as :func:`flux_correlation` finds; none if not given.
     """
 
     def __init__(
@@ -232,6 +236,7 @@ class SourceCountPosterior(Posterior):
         method: str = "neural source counts",
         *,
         template_flux_error: ArrayLike | None = None,
+        flux_correlation: ArrayLike | None = None,
     ) -> None:
         if estimator.names != tuple(coordinates.point_source) or estimator.n_bin != len(coordinates.flux_bin):
             raise InputError(
@@ -245,6 +250,9 @@ class SourceCountPosterior(Posterior):
         self.template_flux = None if template_flux is None else _checked("template_flux", template_flux, shape)
         error = np.zeros(shape) if template_flux_error is None else template_flux_error
         self.template_flux_error = _checked("template_flux_error", error, shape)
+        self.flux_correlation = np.zeros(shape) if flux_correlation is None else np.asarray(flux_correlation, float)
+        if self.flux_correlation.shape != shape or not np.all(np.abs(self.flux_correlation) <= 1):
+            raise InputError(f"flux_correlation: must be {shape[0]} numbers in [-1, 1], got {flux_correlation}")
         self.bins = _bins(coordinates)
         self._drawn: dict[int, dict[str, NDArray[np.float64]]] = {}  # samples behind the quantiles, of the last seed
 
@@ -259,7 +267,9 @@ class SourceCountPosterior(Posterior):
         cdf = self.estimator.sample(self.counts, n, seed)[:, 0]
         if self.template_flux is None:
             return self._values(cdf, None)
-        deviates = np.random.default_rng((seed, 1)).standard_normal((n, len(self.template_flux)))
+        alone = np.random.default_rng((seed, 1)).standard_normal((n, len(self.template_flux)))
+        along, score = self.flux_correlation, ndtri(self.estimator.draw_levels(n, seed)).T
+        deviates = along * score + np.sqrt(1 - along**2) * alone
         return self._values(cdf, np.maximum(self.template_flux + self.template_flux_error * deviates, 0))
 
     def curves(self, taus: ArrayLike) -> dict[str, NDArray[np.float64]]:
@@ -293,6 +303,23 @@ class SourceCountPosterior(Posterior):
             "dndf": pdf_to_dndf(pdf, flux, self.bins),
             "n_sources": n_sources(pdf, flux, self.bins),
         }
+
+
+def flux_correlation(spectra: SpectralEstimator, source_counts: SourceCountEstimator, maps: Simulations) -> Array:
+    """Correlation (n_ps,) of normal scores: of the error of a point-source template's share, and of its true SCD's τ.
+
+    Parameters
+    ----------
+    spectra, source_counts : SpectralEstimator, SourceCountEstimator
+    maps : Simulations
+        Of known truth, that neither was trained on.
+    """
+    rows = [spectra.names.index(name) for name in source_counts.names]
+    share = flux_shares(maps.flux.sum(axis=2))
+    mean, std = spectra.predict_total(maps.counts)
+    error = ((share - mean) / std)[:, rows]
+    found = error_correlation(np.concatenate([error, source_counts.true_levels(maps)], axis=1))
+    return np.diagonal(found, len(rows)).copy()
 
 
 def _bins(coordinates: Coordinates) -> ScdBins:

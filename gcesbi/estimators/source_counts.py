@@ -112,11 +112,20 @@ class SourceCountEstimator(Estimator):
         coverage of the number of sources at 0.95 (0.89 and 0.86; here 0.95 and 0.93), as correlations differ from map
         to map and curves must be made to rise.
         """
-        taus = np.random.default_rng(seed).uniform(size=(len(self.names), n)).clip(1e-6, 1 - 1e-6)
+        taus = self.draw_levels(n, seed)
         return np.stack([self.quantiles(counts, each)[:, :, j] for j, each in enumerate(taus)], axis=2)
 
+    def draw_levels(self, n: int, seed: int = 0) -> NDArray[np.float64]:
+        """Levels τ (n_ps, n) of the curves of :meth:`sample`."""
+        return np.random.default_rng(seed).uniform(size=(len(self.names), n)).clip(1e-6, 1 - 1e-6)
 
-def network_digest(estimator: SourceCountEstimator) -> str:
+    def true_levels(self, maps: Simulations) -> NDArray[np.float64]:
+        """Levels τ (n, n_ps) of the curves whose mean log₁₀ F is that of the true SCDs of maps; in steps of 1/64."""
+        curves = self.quantiles(maps.counts, (np.arange(64) + 0.5) / 64)
+        return np.mean(curves.sum(axis=-1) > self.targets(maps).double().numpy().sum(axis=-1), axis=0)
+
+
+def network_digest(estimator: Estimator) -> str:
     """Hash of a network's weights at 16 bits, so that storing them at 16 bits does not change it."""
     found = hashlib.sha256()
     for name, value in sorted(estimator.state_dict().items()):

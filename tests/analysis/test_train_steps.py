@@ -10,6 +10,7 @@ from gcesbi.analysis import evaluate as evaluate_step
 from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis import train as train_step
+from gcesbi.analysis.error_correlations import noted_flux_correlation, relate_fluxes
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.errors import InputError
@@ -61,6 +62,17 @@ def test_training_measures_how_errors_of_the_spectra_go_together(run):
     found = run.network("spectra").error_correlation.numpy()
     others = found[~np.eye(len(found), dtype=bool)]
     assert -0.35 < others.mean() < -0.05
+
+
+def test_how_fluxes_go_with_source_counts_is_noted_beside_these_spectra(run, monkeypatch):
+    """And measured once; not known with other spectra, or before it is measured."""
+    spectra = run.network("spectra")
+    (found,) = {len(noted_flux_correlation(run, spectra))}
+    assert found == len(run.model.point_sources)
+    assert np.all(np.abs(noted_flux_correlation(run, spectra)) < 1)
+    monkeypatch.setattr("gcesbi.analysis.error_correlations.flux_correlation", None)
+    relate_fluxes(run)
+    assert noted_flux_correlation(run, run.network("source_counts")) is None
 
 
 def test_no_checkpoint_of_either_stage_is_left(tmp_path):

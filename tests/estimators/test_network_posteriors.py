@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, spearmanr
 
 from gcesbi.errors import InputError
 from gcesbi.estimators import SourceCountPosterior, SpectralPosterior, flux_error, total_flux
+from gcesbi.estimators.network_posteriors import flux_correlation
 from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import QUANTITIES, Coordinates, Posterior
 
@@ -247,6 +248,31 @@ def test_the_error_of_the_flux_widens_the_number_of_sources(source_counts, maps,
     assert relative.std() == pytest.approx(0.5, abs=0.03)
     assert relative.min() >= 0
     assert abs(np.corrcoef(relative[:, 0], scd.sample(4000, 1)["n_sources"][:, 0])[0, 1]) < 5 / np.sqrt(4000)
+
+
+def test_the_flux_goes_with_the_level_as_told(source_counts, maps, toy, scd):
+    """Normal scores of τ and of the flux, n_sources over that of the flux without an error: 5 Monte Carlo errors."""
+    arguments = (source_counts, maps.fresh.counts[0], toy.coordinates, [300.0])
+    posterior = SourceCountPosterior(*arguments, template_flux_error=[30.0], flux_correlation=[-0.6])
+    flux = posterior.sample(4000, 1)["n_sources"] / scd.sample(4000, 1)["n_sources"]
+    found = np.corrcoef(flux[:, 0], norm.ppf(source_counts.draw_levels(4000, 1)[0]))[0, 1]
+    assert found == pytest.approx(-0.6, abs=5 * 0.64 / np.sqrt(4000))
+    assert flux.std() == pytest.approx(0.1, rel=0.1)
+    for wrong in ([0.1, 0.2], [1.5], [np.nan]):
+        with pytest.raises(InputError, match=r"flux_correlation: must be 1 numbers in \[-1, 1\], got"):
+            SourceCountPosterior(*arguments, flux_correlation=wrong)
+
+
+def test_levels_of_true_scds_are_uniform_and_go_with_fluxes_by_their_errors(spectra, source_counts, maps):
+    """4 Monte Carlo errors plus 0.05 for learning; the correlation is that of the normal scores."""
+    level = source_counts.true_levels(maps.fresh)
+    assert level.shape == (500, 1)
+    assert np.mean(level < 0.5) == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(500) + 0.05)
+    (found,) = flux_correlation(spectra, source_counts, maps.fresh)
+    mean, std = spectra.predict_total(maps.fresh.counts)
+    flux = maps.fresh.flux.sum(axis=2)
+    error = (flux[:, 1] / flux.sum(axis=1) - mean[:, 1]) / std[:, 1]
+    assert found == pytest.approx(spearmanr(error, level[:, 0]).statistic, abs=0.1)
 
 
 def test_number_of_sources_needs_the_templates_flux(source_counts, maps, toy):
