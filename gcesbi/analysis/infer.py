@@ -77,8 +77,14 @@ def infer(run: RunFolder, observation: Observation, *, force: bool = False) -> J
     spectral = SpectralPosterior.of(spectra, seen, model.coordinates, energy_edges=model.energy_edges)
     rows = [model.names.index(name) for name in model.point_sources]
     low, flux, high = spectral.quantiles("flux", [0.16, 0.5, 0.84])[:, rows]
-    errors = {"template_flux_error": (high - low) / 2, "flux_correlation": noted_flux_correlation(run, spectra)}
-    counts = SourceCountPosterior(source_counts, seen, model.coordinates, flux, **errors)
+    counts = SourceCountPosterior(
+        source_counts,
+        seen,
+        model.coordinates,
+        flux,
+        template_flux_error=(high - low) / 2,
+        flux_correlation=noted_flux_correlation(run, spectra),
+    )
     parts: list[Posterior] = [spectral, counts]
     if (shapes := load_shapes(run)) is not None:
         parts.append(ShapePosterior(shapes, seen, model.coordinates))
