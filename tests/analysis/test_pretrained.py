@@ -9,7 +9,7 @@ import pytest
 
 from gcesbi import InputError, SkyModel
 from gcesbi.analysis import infer as infer_step
-from gcesbi.analysis.folder import KEPT_MAPS
+from gcesbi.analysis.kept_sky import KEPT_MAPS
 from gcesbi.analysis.run import Run
 from gcesbi.cli import main as cli
 from gcesbi.estimators import SpectralPosterior
