@@ -5,6 +5,7 @@ import numpy as np
 from gcesbi.analysis.evaluate import binned_errors, image_networks
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.evaluation.image_answer import STRANGE, ImageAnswer, likeness
+from gcesbi.simulation.sky_settings import INTERSTELLAR
 from gcesbi.sky import Observation
 
 __all__ = ["infer_image"]
@@ -53,6 +54,12 @@ def _caveats(run: RunFolder, p_value: float) -> tuple[str, ...]:
         f"/ cm² / s with fluxes below {sky.flux_threshold:.0e}, dN/dS ∝ S^α, α in [{sky.alpha[0]}, {sky.alpha[1]}]; "
         "sources much dimmer than one photon look smooth.",
     ]
+    maps = [name for name in (*images.training, *images.testing) if name not in INTERSTELLAR]
+    if maps and sky.flux is None and sky.cross_section is None:
+        told.append(
+            f"No excess was fitted beside {', '.join(maps)}: it has that of {sky.interstellar}; "
+            "sky.flux states another."
+        )
     if p_value < STRANGE:
         told.append(
             f"The image is unlike those on which the errors were measured (p-value {p_value:.2g}): they may be larger."

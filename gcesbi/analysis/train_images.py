@@ -99,7 +99,7 @@ def _train_one(
         learnt, settings, held_out, progress=progress, checkpoint=run.checkpoint(name), log=run.training_log(name)
     )
     if isinstance(network, ShareEstimator):
-        network.rescale(held_out.counts)
+        network.rescale(held_out.counts, run.images.f_src(held_out))
     if isinstance(network, ShareQuantiles):
         network.calibrate(held_out.counts, run.images.f_src(held_out))
     if isinstance(network, ImageNpe):
@@ -142,7 +142,7 @@ def _learnt_from(run: RunFolder, learnt: Simulations, held_out: Simulations, pro
     settings, full = replace(run.settings.training, seed=run.settings.seed), _full(run)
     network = ShareEstimator(full.region, full.exposure, network=run.settings.network)
     network.fit(learnt, settings, held_out, progress=progress)
-    network.rescale(held_out.counts)
+    network.rescale(held_out.counts, run.images.f_src(held_out))
     return network
 
 

@@ -2,7 +2,7 @@
 
 ============== =====================================================================================================
 ShareEstimator f_src as a number: sigmoid, mean square error, squared weights of convolutions as a penalty; the output
-               is divided by the largest one on validation images (Caron et al. 2018, arXiv:1708.06706)
+               is brought to the largest truth of validation images (Caron et al. 2018, arXiv:1708.06706)
 ShareQuantiles quantiles of f_src that cannot cross (:class:`gcesbi.networks.quantile.ShareQuantileHead`), their levels
                made true on validation images
 ImageNpe       joint density of f_src, α and γ, or those that vary (:mod:`gcesbi.estimators.neural_posterior`); levels
@@ -186,13 +186,26 @@ class ShareEstimator(_OfShare):
         """Mean square error; in training with the penalty."""
         return self.penalised((output - targets).square().mean())
 
-    def rescale(self, counts: ArrayLike) -> None:
-        """Divide predictions from now on by the largest that the network's sigmoid gives on validation images."""
+    def rescale(self, counts: ArrayLike, f_src: ArrayLike) -> None:
+        """Let the largest prediction on validation images be the largest truth there, where that lowers their error.
+
+        That is the paper's division by the largest output. A network that learnt nothing gives one number near the
+        mean; brought to the largest truth it would be wrong everywhere, so it is left as it is.
+
+        Parameters
+        ----------
+        counts : array (n, n_energy, n_pix), photons
+        f_src : array (n,)
+        """
+        truth = np.asarray(f_src, dtype=np.float64)
         self.largest.fill_(1.0)
-        self.largest.fill_(float(self.predict(counts).max()))
+        plain = self.predict(counts)
+        factor = float(plain.max() / truth.max())
+        if np.mean((plain / factor - truth) ** 2) < np.mean((plain - truth) ** 2):
+            self.largest.fill_(factor)
 
     def predict(self, counts: ArrayLike) -> Array:
-        """f_src (n,) of counts (n, n_energy, n_pix); what exceeds the largest on validation images is 1."""
+        """f_src (n,) of counts (n, n_energy, n_pix); at most 1."""
         found = torch.cat(list(self.outputs(counts))).double() / float(self.largest)
         return found.clamp(0, 1).numpy()
 

@@ -122,9 +122,14 @@ class ImageAnswer:
 
 
 def likeness(counts: ArrayLike, others: ArrayLike) -> float:
-    """Two-sided p-value of an image's χ² (n_energy, n_pix) among those of other images (n, n_energy, n_pix)."""
+    """Two-sided p-value of an image's χ² (n_energy, n_pix) among those of other images (n, n_energy, n_pix).
+
+    (k + 1) / (n + 1), k of the n others at least as far from their median: never 0, whatever the image.
+    """
     roots = np.sqrt(np.asarray(others, dtype=np.float64) + 0.375)
     mean, variance = roots.mean(axis=0), np.maximum(roots.var(axis=0), 1e-3)
     chi2 = ((roots - mean) ** 2 / variance).sum(axis=(1, 2))
     own = np.sum((np.sqrt(np.asarray(counts, dtype=np.float64) + 0.375) - mean) ** 2 / variance)
-    return float(min(1.0, 2 * min(np.mean(chi2 >= own), np.mean(chi2 <= own))))
+    middle = np.median(chi2)
+    farther = np.count_nonzero(np.abs(chi2 - middle) >= abs(own - middle))
+    return float((farther + 1) / (len(chi2) + 1))

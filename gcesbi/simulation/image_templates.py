@@ -23,7 +23,7 @@ from gcesbi.errors import InputError
 from gcesbi.physics.catalogue import SourceCatalogue
 from gcesbi.physics.dark_matter import Annihilation
 from gcesbi.physics.image_psf import ImageSmoother, source_image
-from gcesbi.physics.intensity import SmoothEmission
+from gcesbi.physics.intensity import IntensityCube, SmoothEmission
 from gcesbi.posterior import Coordinates
 from gcesbi.simulation.matching import check_same_energies, check_same_exposure
 from gcesbi.sky.energy import EnergyBins
@@ -37,6 +37,8 @@ Emission = SmoothEmission | SourceCatalogue
 
 REACH = 5.0
 """How far beyond the image's corners, in degrees, sources are taken along at most."""
+CONTINUED = 0.05
+"""Share of an image's light that a cube's edge, continued beyond it, may give."""
 
 
 def expected_flux(
@@ -68,7 +70,24 @@ def expected_flux(
             else:
                 light = emission.intensity(smoother.source, edges)[0] * smoother.source.row_solid_angle[:, None]
                 flux[row, bin_] = smoother(_checked(name, light))
+                if isinstance(emission, IntensityCube):
+                    _check_cover(name, emission, smoother, light, float(flux[row, bin_].sum()))
     return flux
+
+
+def _check_cover(name: str, cube: IntensityCube, smoother: ImageSmoother, light: Array, total: float) -> None:
+    """Raise InputError unless a cube covers the image, and nearly all of the margin from which light leaks in."""
+    if not cube.covers(smoother.geometry).all():
+        missing = 1 - cube.covers(smoother.geometry).mean()
+        raise InputError(f"emissions: {name!r} must cover the image, {missing * 100:.0f} % of its pixels are outside")
+    there = cube.covers(smoother.source)
+    if not there.all():
+        beyond = float(smoother(np.where(there, 0.0, light)).sum())
+        if beyond > CONTINUED * total:
+            raise InputError(
+                f"emissions: {name!r} must cover the image and a margin of the point-spread function, "
+                f"{beyond / total * 100:.0f} % of the image's light would come from beyond its edge"
+            )
 
 
 def _source_flux(geometry: ImageGeometry, edges: Array, psf: RadialPSF, sources: SourceCatalogue) -> Array:

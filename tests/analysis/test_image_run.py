@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from gcesbi.analysis.evaluate import binned_errors, image_networks, learning_curve
 from gcesbi.analysis.fit import read_template_fits
 from gcesbi.analysis.image_sets import ImageSets
-from gcesbi.analysis.infer_image import infer_image
+from gcesbi.analysis.infer_image import _caveats, infer_image
 from gcesbi.analysis.presets import preset_names
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
@@ -115,8 +115,12 @@ def test_predictions_are_those_of_the_networks_and_their_means(images_run):
     np.testing.assert_allclose(found["all"], np.mean([found[name] for name in SHARES], axis=0))
 
 
-def test_the_largest_prediction_on_validation_images_is_one(images_run):
-    assert image_networks(images_run).predict(images_run.images.validation().counts)["full"].max() == 1
+def test_predictions_stay_in_the_range_of_validation_images(images_run):
+    held_out = images_run.images.validation()
+    found, truth = image_networks(images_run).predict(held_out.counts), images_run.images.f_src(held_out)
+    for name in SHARES:
+        assert found[name].max() <= truth.max() + 1e-6
+        assert np.sqrt(np.mean((found[name] - truth) ** 2)) < 1.2 * truth.std()  # no worse than a guess, nearly
 
 
 def test_errors_and_evaluation_are_those_of_the_images(images_run):
@@ -171,12 +175,22 @@ def test_an_image_unlike_all_others_is_told(images_run):
     assert "unlike those on which the errors were measured" in answer.caveats[-1]
 
 
+def test_the_excess_of_a_map_of_ones_own_is_told(tmp_path):
+    trained = "interstellar.training=['snr-10-150', '/nowhere/mine.fits']"
+    told = _caveats(Run(tmp_path, load_settings("images-test", [trained])), 0.5)
+    assert told[-1] == "No excess was fitted beside mine: it has that of snr-10-150; sky.flux states another."
+    stated = _caveats(Run(tmp_path, load_settings("images-test", [trained, "sky.flux=1e-7"])), 0.5)
+    assert "1.0e-07 photons" in stated[-1]
+    assert len(stated) == len(told) - 1
+
+
 def test_likeness_is_uniform_for_images_like_the_others():
     rng = np.random.default_rng(1)
     others = rng.poisson(10.0, (400, 1, 50))
     found = [likeness(rng.poisson(10.0, (1, 50)), others) for _ in range(100)]
     assert np.mean(found) == pytest.approx(0.5, abs=4 / np.sqrt(12 * 100))  # k = 4
     assert likeness(rng.poisson(14.0, (1, 50)), others) < 0.02
+    assert likeness(np.full((1, 50), 1000), others) == 1 / 401  # (k + 1) / (n + 1), k = 0
 
 
 def test_judging_finds_bias_and_overconfidence():

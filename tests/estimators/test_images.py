@@ -66,17 +66,25 @@ def test_halves_see_their_half_alone():
     assert left.picture(counts).shape == (20, 1, 12, 6)
 
 
-def test_predictions_are_divided_by_the_largest_on_validation_images():
+def test_predictions_are_divided_so_that_the_largest_is_the_largest_truth():
     network = ShareEstimator(REGION, EXPOSURE, network=NETWORK, seed=3)
     held_out, fresh = images(300, 2).counts, images(100, 5).counts
     torch.nn.init.normal_(network.head.linear.weight, std=0.2)
-    before, largest = network.predict(fresh), network.predict(held_out).max()
-    network.rescale(held_out)
-    assert largest < 0.99
-    assert network.predict(held_out).max() == 1
-    np.testing.assert_allclose(network.predict(fresh), np.minimum(before / largest, 1), rtol=1e-6)
-    network.rescale(held_out)
-    np.testing.assert_allclose(network.predict(fresh), np.minimum(before / largest, 1), rtol=1e-6)
+    before, own = network.predict(fresh), network.predict(held_out)
+    truth = 0.95 * own / own.max()
+    for _ in range(2):  # the second time as the first
+        network.rescale(held_out, truth)
+        np.testing.assert_allclose(network.predict(held_out), truth, rtol=1e-6)
+        np.testing.assert_allclose(network.predict(fresh), np.minimum(before * 0.95 / own.max(), 1), rtol=1e-6)
+
+
+def test_a_guess_stays_a_guess():
+    network = ShareEstimator(REGION, EXPOSURE, network=NETWORK, seed=3)
+    held_out = images(300, 2).counts
+    torch.nn.init.zeros_(network.head.linear.weight)
+    network.rescale(held_out, np.linspace(0, 1, 300))
+    np.testing.assert_allclose(network.predict(held_out), network.predict(held_out)[0])
+    assert network.predict(held_out)[0] < 0.9
 
 
 def test_convolutions_alone_are_penalised_and_in_training_alone():

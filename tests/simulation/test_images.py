@@ -209,6 +209,12 @@ def test_user_maps_take_the_place_of_the_built_in_ones(data_folder):
     assert model.fingerprint != built_in.fingerprint
 
 
+def test_a_map_that_does_not_cover_the_image_is_refused(data_folder):
+    cube = str(data_folder / "fermi-gc-4gev" / "gll_iem_v07_gc.fits.gz")  # ±5 degrees
+    with pytest.raises(InputError, match=r"gll_iem.*must cover the image, 83 % of its pixels are outside"):
+        simulator(interstellar_map=cube, shape=(48, 48), pixel_size=0.5)
+
+
 def test_images_like_the_real_ones(data_folder):
     folder = data_folder / "fermi-gc-4gev"
     real = read_observation(
