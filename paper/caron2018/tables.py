@@ -48,11 +48,11 @@ def table_1(folder: Path) -> str:
     """γ, <σv> and TS by interstellar model."""
     run, fits = Run.open(folder), read_template_fits(folder)
     right = fits.other[fits.drawn_from].log_likelihood
-    seen = run.images.model(run.images.training[0])
+    model = run.images.model(run.images.training[0])
 
     def put_in(name: str) -> float:
         sky = run.images.sky_of(name)
-        return sky.excess(sky.gamma[0], seen.region, seen.energy_edges).cross_section
+        return sky.excess(sky.gamma[0], model.region, model.energy_edges).cross_section
 
     fitted = ("γ", "<σv>", "TS")
     columns = ("interstellar model", "sources, height, T_S", "<σv> put in", *fitted, *fitted, "Δ ln L")
