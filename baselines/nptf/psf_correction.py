@@ -26,11 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.physics.image_psf import TabulatedPSF
-from gcesbi.physics.psf import PSF
-from gcesbi.sky import Grid
-
-InstrumentPsf = PSF | TabulatedPSF
+from gcesbi.sky import Grid, RadialPSF
 
 __all__ = ["PsfCorrection", "psf_correction"]
 
@@ -59,7 +55,7 @@ class PsfCorrection:
 
 
 def psf_correction(
-    psf: InstrumentPsf | Sequence[InstrumentPsf],
+    psf: RadialPSF | Sequence[RadialPSF],
     region: Grid,
     weights: ArrayLike | None = None,
     n_bin: int = 16,
@@ -71,7 +67,7 @@ def psf_correction(
 
     Parameters
     ----------
-    psf : PSF or TabulatedPSF, or one for each energy bin
+    psf : RadialPSF, or one for each energy bin
         A sequence is mixed, as on a map summed over energies.
     region : Grid
         Its pixels set the resolution and, by their latitudes, the pixels' shapes.
@@ -118,7 +114,7 @@ class _Containment:
     reach: float
 
     @classmethod
-    def mix(cls, psfs: Sequence[InstrumentPsf], weights: NDArray[np.float64]) -> _Containment:
+    def mix(cls, psfs: Sequence[RadialPSF], weights: NDArray[np.float64]) -> _Containment:
         used = [(psf, weight) for psf, weight in zip(psfs, weights, strict=True) if weight > 0]
         reach = np.radians(max(psf.theta_max for psf, _ in used))
         chord = np.linspace(0.0, 2 * np.sin(reach / 2), _TABLE_SIZE)

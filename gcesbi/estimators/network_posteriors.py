@@ -252,7 +252,9 @@ class SourceCountPosterior(Posterior):
         self.template_flux_error = _checked("template_flux_error", error, shape)
         self.flux_correlation = np.zeros(shape) if flux_correlation is None else np.asarray(flux_correlation, float)
         if self.flux_correlation.shape != shape or not np.all(np.abs(self.flux_correlation) <= 1):
-            raise InputError(f"flux_correlation: must be {shape[0]} numbers in [-1, 1], got {flux_correlation}")
+            raise InputError(
+                f"flux_correlation: must be {shape[0]} numbers in [-1, 1], got {self.flux_correlation.tolist()}"
+            )
         self.bins = _bins(coordinates)
         self._drawn: dict[int, dict[str, NDArray[np.float64]]] = {}  # samples behind the quantiles, of the last seed
 

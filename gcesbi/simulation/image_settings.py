@@ -39,7 +39,7 @@ CROSS_SECTIONS = dict(zip((*TRAINING, *TESTING), (45.59e-27, 33.61e-27, 39.32e-2
 """<σv>, cm³ / s, of the excess by interstellar model (the paper's Table 1)."""
 FITTED_SLOPE = 1.1
 """Inner slope at which those <σv> give the excess its flux."""
-_KIND = "galactic-centre-images"
+_KIND: Literal["galactic-centre-images"] = "galactic-centre-images"
 
 
 class ImageSky(BaseModel):

@@ -15,7 +15,7 @@ from gcesbi.errors import InputError
 from gcesbi.io import read_catalogue
 from gcesbi.simulation.stated_data import FileField
 from gcesbi.simulation.statement import Degrees, Statement
-from gcesbi.sky import Grid, ImageRegion, RadialPSF, Region
+from gcesbi.sky import Grid, RadialPSF
 
 __all__ = ["SourceMask"]
 
@@ -36,7 +36,7 @@ class SourceMask(Statement):
             raise InputError("mask_sources: needs either a radius or a containment")
         return self
 
-    def cut(self, region: Region | ImageRegion, psf: Sequence[RadialPSF]) -> Region | ImageRegion:
+    def cut(self, region: Grid, psf: Sequence[RadialPSF]) -> Grid:
         """The region without these pixels.
 
         Raises
@@ -47,15 +47,15 @@ class SourceMask(Statement):
         near = self.radius or 0.0
         if self.containment is not None:
             near = max(float(each.containment_radius(self.containment)) for each in psf)
-        kept = region.pixels[~self._near(region, near)]
-        if not len(kept):
+        kept = ~self._near(region, near)
+        if not kept.any():
             raise InputError(f"no pixel of the region is farther than {near:.3g} degrees from every source")
-        return Region(region.nside, kept) if isinstance(region, Region) else ImageRegion(region.geometry, kept)
+        return region.only(kept)
 
     def _near(self, region: Grid, near: float) -> NDArray[np.bool_]:
         """Whether each pixel (n_pix,) lies within `near` degrees of a source, or its edge."""
         catalogue = read_catalogue(self.file)
-        pixels = cKDTree(_vectors(*region.glon_glat()))
+        pixels = cKDTree(region.vectors)
         reach = 2 * np.sin(np.radians(np.minimum(catalogue.radius + near, 180.0)) / 2)
         found = np.zeros(region.n_pix, dtype=bool)
         for inside in pixels.query_ball_point(_vectors(catalogue.glon, catalogue.glat), reach):

@@ -58,7 +58,8 @@ class TorchMarginal(Marginal):
             raise InputError(f"prior: torch.distributions has no {self.distribution!r}")
         try:
             values = {key: torch.tensor(float(value), dtype=torch.float64) for key, value in self.parameters.items()}
-            found: Distribution = kind(**values)
+            make: Any = kind
+            found: Distribution = make(**values)
         except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
             reason = (str(error).splitlines() or ["cannot be made"])[0]
             raise InputError(f"prior: torch's {self.distribution}: {reason}") from None
@@ -85,7 +86,7 @@ class TorchMarginal(Marginal):
     def cdf(self, value: ArrayLike) -> Array:
         """Distribution function."""
         found = _cdf(self.law, np.asarray(value, dtype=np.float64))
-        return np.interp(value, *self._table) if found is None else found
+        return np.asarray(np.interp(np.asarray(value), *self._table)) if found is None else found
 
     @cached_property
     def _table(self) -> tuple[Array, Array]:
@@ -141,7 +142,7 @@ class Tabulated(Marginal):
 
     def cdf(self, value: ArrayLike) -> Array:
         """Distribution function."""
-        return np.interp(value, self.value, self.share)
+        return np.asarray(np.interp(np.asarray(value), self.value, self.share))
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Log density."""

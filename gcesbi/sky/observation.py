@@ -34,6 +34,10 @@ class RadialPSF(Protocol):
         """Light per solid angle (...), 1/sr, at `theta` (...), degrees."""
         ...
 
+    def containment(self, theta: ArrayLike) -> Array:
+        """Share (...) of the light within `theta` (...), degrees."""
+        ...
+
     def containment_radius(self, level: ArrayLike) -> Array:
         """Angle (...), degrees, within which the share `level` (...) of the light lies."""
         ...
