@@ -50,7 +50,7 @@ from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.report.tables import posterior_figures
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.simulation.sky_settings import FolderSky
-from gcesbi.sky import Observation, Region
+from gcesbi.sky import Observation
 from paper.graph import Plan, Step, step, write_json
 
 __all__ = [
@@ -288,7 +288,7 @@ def describe(model: SkyModel) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "names": list(model.names),
         "point_sources": list(model.point_sources),
-        "nside": Region.of(model.region).nside,
+        "nside": getattr(model.region, "nside", None),
         "n_pix": model.region.n_pix,
         "solid_angle": float(model.region.solid_angle),
         "energy_edges": model.energy_edges.tolist(),

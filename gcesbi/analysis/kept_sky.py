@@ -18,7 +18,7 @@ from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.composition_files import stated, write_toml
 from gcesbi.simulation.image_settings import as_stored
 from gcesbi.simulation.template_maps import TemplateMaps
-from gcesbi.sky import grid_of
+from gcesbi.sky import Grid, grid_of
 
 __all__ = ["KEPT_MAPS", "card_of", "keep_sky", "kept_model", "package_folder", "plain_settings", "with_kept_sky"]
 
@@ -71,13 +71,9 @@ def kept_model(folder: Path, settings: RunSettings, card: Mapping[str, Any]) -> 
     sky = settings.sky_of_maps
     kept = TemplateMaps.load(folder / KEPT_MAPS, sky.law())
     model = SkyModel.build(sky, kept)
-    try:
-        if "region" in card and (region := grid_of(card["region"])) != model.region:
-            model = model.with_region(region)
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"run: {folder / 'run.json'} is damaged (region: {error})") from None
+    region = kept_region(folder, card)
+    if region is not None and region != model.region:
+        model = model.with_region(region)
     if (folder / _EXPOSURE).is_file():
         model = model.with_exposure_ratio(read_arrays(folder / _EXPOSURE)["ratio"])
     if card.get("known_shapes"):
@@ -87,6 +83,16 @@ def kept_model(folder: Path, settings: RunSettings, card: Mapping[str, Any]) -> 
     if kept is None:
         _keep_maps(folder, settings, model)
     return model
+
+
+def kept_region(folder: Path, card: Mapping[str, Any]) -> Grid | None:
+    """The region that a run's card names; None where it names none. Raises InputError if it is damaged."""
+    try:
+        return grid_of(card["region"]) if "region" in card else None
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"run: {folder / 'run.json'} is damaged (region: {error})") from None
 
 
 def package_folder(name: str) -> Path:

@@ -59,7 +59,7 @@ class TorchMarginal(Marginal):
         try:
             values = {key: torch.tensor(float(value), dtype=torch.float64) for key, value in self.parameters.items()}
             make: Any = kind
-            found: Distribution = make(**values)
+            found: Distribution = make(**values, validate_args=True)
         except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
             reason = (str(error).splitlines() or ["cannot be made"])[0]
             raise InputError(f"prior: torch's {self.distribution}: {reason}") from None

@@ -279,7 +279,7 @@ def test_a_folder_is_made_once_and_not_lost(images_run, tmp_path):
     settings = load_settings("images-test", seed=5)
     run = Run.create(tmp_path / "new", settings)
     assert Run.begin(tmp_path / "new", settings).settings == run.settings
-    with pytest.raises(InputError, match="has other settings; choose another folder or give --overwrite"):
+    with pytest.raises(InputError, match="another seed: 5, now 6; choose another folder or give --overwrite"):
         Run.begin(tmp_path / "new", load_settings("images-test", seed=6))
     again = Run.create(tmp_path / "new", load_settings("images-test", seed=6), overwrite=True)
     assert Run.open(again.folder).settings.seed == 6
@@ -307,7 +307,7 @@ def test_a_folder_is_made_once_and_not_lost(images_run, tmp_path):
         ("images", ["interstellar.testing=['snr-10-150']"], "interstellar: training and testing must be distinct"),
         ("images", ["interstellar.mix=true", "interstellar.training=['snr-10-150']"], "mix: needs two training models"),
         ("images", ["interstellar.training=['a/mixed.fits']"], "'mixed' is the name of mixtures, no model may have it"),
-        ("images", ["simulation.n_test=5"], "simulation.n_test: input should be greater than or equal to 100"),
+        ("images", ["simulation.n_test=5"], "simulation: n_test: input should be greater than or equal to 100"),
         ("images", ["network.penalty=-1"], "penalty: must not be negative"),
     ],
 )

@@ -40,6 +40,7 @@ class SmallModel:
     psf: tuple[PSF, ...]
     parameters = SimpleNamespace(shapes=(), slots=())
     subject = "gce"
+    shapes = ()
 
     @cached_property
     def flux_per_norm(self):

@@ -9,7 +9,6 @@ from scipy.optimize import minimize_scalar
 from gcesbi import SkyModel, read_observation
 from gcesbi.baselines import Fixed, PoissonFit, SlopeFit, UserTemplate
 from gcesbi.physics.templates import NFW
-from gcesbi.simulation.components import unit_mean
 
 from .conftest import SmallModel, observe
 
@@ -28,9 +27,12 @@ def shape_profile(model, observation, family, values):
 def nfw_family(model):
     """NFW² templates by their inner slope γ, not smoothed, for norm 1."""
     patch = model.patch
-    return lambda gamma: unit_mean(NFW(gamma=gamma).map(patch.nside, patch.pixels) * model.patch_exposure, patch)[
-        :, model.inside
-    ]
+
+    def family(gamma):
+        counts = patch.draw(NFW(gamma=gamma)) * model.patch_exposure
+        return (counts / counts[:, patch.disc].mean(axis=-1, keepdims=True))[:, model.inside]
+
+    return family
 
 
 @pytest.fixture(scope="module")

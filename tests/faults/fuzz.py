@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.kept_sky import kept_region
 from gcesbi.analysis.presets import preset_names
 from gcesbi.analysis.settings import IMAGES, RunSettings, load_settings
 from gcesbi.errors import InputError
@@ -127,7 +128,7 @@ class Inputs:
         found = RunFolder.open(self.folder)
         repr(found)
         if rng.random() < 0.5:
-            found._region()
+            kept_region(self.folder, found._card)
 
     def estimator_card(self, rng):
         (self.folder / "a.safetensors").write_bytes(self.weights.read_bytes())

@@ -199,7 +199,7 @@ DIVERGES = "population: its flux diverges: the last index must stay below 2"
             {"family": "power-law", "alfa": -2, "flux": (0, 1)},
             "alfa: unknown setting; the nearest .* 'alpha'",
         ),
-        ({"xi": (-12, -10)}, "flux: field required"),
+        ({"xi": (-12, -10)}, "flux: is missing"),
         ({"xi": (-12, -10), "flux": (-1, 1)}, "component dots: flux must not be negative nor nil"),
         ({"xi": (-12, -10), "flux": 0.0}, "component dots: flux must not be negative nor nil"),
         ({"family": "skw-normal", "xi": 1, "flux": 1}, "skew-normal"),
