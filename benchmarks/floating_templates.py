@@ -37,7 +37,7 @@ def main(folder: str, bulge: str, seconds: float = 600.0) -> None:
             nptf = NPTF(model, observation, priors)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                posterior = nptf.run(NestedSampling(n_live=400, n_eff=1000), 1, max_seconds=seconds, progress=False)
+                posterior = nptf.run(NestedSampling(n_live=150, n_eff=500), 1, max_seconds=seconds, progress=False)
             drawn = posterior.theta[:, nptf.names.index(name)]
             middle, below, above = np.quantile(drawn, [0.5, 0.16, 0.84])
             share = np.quantile(
