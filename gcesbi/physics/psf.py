@@ -29,7 +29,7 @@ from gcesbi.physics.psf_table import P8R3_ULTRACLEANVETO_V3_PSF3, KingTable
 
 __all__ = ["PSF"]
 
-_N_GRID, _N_NEWTON = 512, 10
+_N_GRID, _N_NEWTON = 512, 60
 _EPSILON = float(np.finfo(np.float64).eps)
 
 Angle: TypeAlias = ArrayLike | units.Quantity
