@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.io.data import located
-from gcesbi.io.healpix_table import map_nside
+from gcesbi.io.healpix_table import map_nside, nested_pixels
 from gcesbi.io.reading import load_array
 from gcesbi.io.skymaps import degrade
 from gcesbi.io.tables import axis_table, opened
@@ -75,7 +75,7 @@ def nested(values: NDArray, order: str | None, where: str) -> NDArray:
     nside = map_nside(values.shape[-1], where)
     if order not in ("ring", "nested"):
         raise InputError(f"{where}: order must be stated, 'ring' or 'nested', got {order!r}")
-    return values if order == "nested" else values[..., hp.nest2ring(nside, np.arange(12 * nside**2))]
+    return values if order == "nested" else values[..., nested_pixels(nside, "RING")]
 
 
 def _healpix(path: Path) -> Array:

@@ -116,9 +116,3 @@ def flat_share() -> Uniform:
 def literature_population(xi: tuple[float, float], flux: tuple[float, float]) -> SkewNormalPopulation:
     """A population with the widths and skewness of List et al. (2025, arXiv:2507.17804, Table 1)."""
     return SkewNormalPopulation(xi=Uniform(*xi), flux=Uniform(*flux))
-
-
-def largest_norm(component: Smooth | Catalogue) -> float:
-    """The prior's highest norm, that of its upper percentile where it has none."""
-    high = component.norm.range[1]
-    return float(high if np.isfinite(high) else component.norm.from_uniform(np.array([0.99]))[0])

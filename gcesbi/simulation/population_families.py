@@ -60,11 +60,6 @@ class Population(Statement):
 
     flux: MarginalField = Field(description="mean total flux inside the region, photons / cm² / s")
 
-    @property
-    def label(self) -> str:
-        """Empty, or what tells the population from its sisters."""
-        return ""
-
     def marginals(self) -> dict[str, Marginal]:
         """Marginals by parameter name, the flux last."""
         own = {n: getattr(self, n) for n in type(self).model_fields if n != "flux"}
@@ -73,11 +68,6 @@ class Population(Statement):
     def units(self) -> Mapping[str, str]:
         """Unit of every parameter that has one."""
         return {"flux": "cm-2 s-1"}
-
-    @property
-    def largest_flux(self) -> float:
-        """The prior's highest mean total flux."""
-        return float(self.flux.range[1])
 
     @abstractmethod
     def nodes(self, shape: Array, cut: float) -> Nodes:
