@@ -1,7 +1,7 @@
 """Flux of a whole map, straight from its counts, with its Poisson error.
 
 F_e = Σ_p k_ep / ε_ep, with the variance Σ_p k_ep / ε_ep² of independent Poisson counts k. Photons of sources
-outside the region count in it (``docs/model.md``, labels: at most 0.5 % of a template).
+outside the region count in it (``docs/science/model.md``, labels: at most 0.5 % of a template).
 """
 
 import numpy as np

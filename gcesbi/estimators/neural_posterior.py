@@ -6,7 +6,7 @@ stored as safetensors and refuse maps of another sky, like every other estimator
 :class:`gcesbi.estimators.SourceCountEstimator` and the Gaussian of :class:`gcesbi.estimators.SpectralEstimator` their
 samples are of the *joint* posterior: correlations between quantities may be read from them.
 
-Whoever prefers sbi's own trainer takes :func:`map_embedding`: see ``docs/sbi.md``.
+Whoever prefers sbi's own trainer takes :func:`map_embedding`: see ``docs/howto/sbi.md``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What :mod:`gcesbi.estimators.poisson_fraction` learns from: maps of known Poisson share, as median SCDs.
 
-Maps are drawn from the model's variation with a Poisson share (``docs/model.md``), whose parameter is uniform in
+Maps are drawn from the model's variation with a Poisson share (``docs/science/model.md``), whose parameter is uniform in
 [0, 1]. Each is shown to the trained source-count network and forgotten: only its median SCD and its share are kept.
 """
 

@@ -14,7 +14,7 @@ __all__ = ["Simulations"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Simulations:
-    """A batch of simulated maps. Labels are physical, before photon noise (see ``docs/model.md``).
+    """A batch of simulated maps. Labels are physical, before photon noise (see ``docs/science/model.md``).
 
     Parameters
     ----------

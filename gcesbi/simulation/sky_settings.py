@@ -1,7 +1,7 @@
 """The two skies that the library knows by name: settings, each of which states a composition.
 
 In :class:`InnerGalaxySky` every template is computed; :class:`FolderSky` reads the maps of a data folder. The
-variations of List et al. (2025, arXiv:2507.17804) are settings: see ``docs/model.md``. Norm ranges are those of that
+variations of List et al. (2025, arXiv:2507.17804) are settings: see ``docs/science/model.md``. Norm ranges are those of that
 paper, stated at nside 256 and the 573-week exposure; they scale as counts per pixel do.
 """
 
@@ -105,7 +105,7 @@ class SkySettings(BaseModel):
 
 
 class InnerGalaxySky(SkySettings):
-    """The inner Galaxy with templates, exposure and PSF of the library's own (``docs/model.md``)."""
+    """The inner Galaxy with templates, exposure and PSF of the library's own (``docs/science/model.md``)."""
 
     variations: ClassVar[frozenset[str]] = SkySettings.variations | {"interstellar", "spectral_jitter", "summed"}
 

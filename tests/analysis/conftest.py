@@ -1,4 +1,4 @@
-"""A whole run on tiny images, made once by the code of ``docs/images.md``."""
+"""A whole run on tiny images, made once by the code of ``docs/howto/images.md``."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from gcesbi.analysis.run import Run
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "images.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/howto/images.md"
 
 
 @pytest.fixture(scope="session")

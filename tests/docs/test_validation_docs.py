@@ -1,4 +1,4 @@
-"""The examples of docs/validation.md run, and tell what the text says."""
+"""The examples of docs/howto/validation.md run, and tell what the text says."""
 
 import re
 from dataclasses import dataclass
@@ -7,18 +7,20 @@ from pathlib import Path
 import numpy as np
 
 CODE = re.findall(
-    r"```python\n(.*?)```", (Path(__file__).resolve().parents[2] / "docs/validation.md").read_text(), flags=re.DOTALL
+    r"```python\n(.*?)```",
+    (Path(__file__).resolve().parents[2] / "docs/howto/validation.md").read_text(),
+    flags=re.DOTALL,
 )
 
 
 def test_five_lines_give_a_verdict(capsys):
     assert len([line for line in CODE[0].splitlines() if line.strip()]) == 5
-    exec(compile(CODE[0], "docs/validation.md", "exec"), {})
+    exec(compile(CODE[0], "docs/howto/validation.md", "exec"), {})
     assert capsys.readouterr().out.startswith("mine: calibrated; bold: over-confident, errors are 1.2")
 
 
 def test_guessing_a_uniform_number_is_calibrated_and_not_sharp(capsys):
-    exec(compile(CODE[1], "docs/validation.md", "exec"), {})
+    exec(compile(CODE[1], "docs/howto/validation.md", "exec"), {})
     coverage, judgement, width, skill = capsys.readouterr().out.splitlines()
     shares = [float(share) for share in re.findall(r"\d\.\d*", coverage)]
     assert abs(shares[0] - 0.5) < 4 * 0.5 / 4000**0.5
@@ -41,7 +43,7 @@ class Gaussian:
 def test_any_posterior_is_judged_and_two_are_compared(capsys):
     """Truth and data of unit variance each: the posterior is exact, and it is compared with itself, shifted."""
     found = {}
-    exec(compile(CODE[2], "docs/validation.md", "exec"), found)
+    exec(compile(CODE[2], "docs/howto/validation.md", "exec"), found)
     rng = np.random.default_rng(2)
     truth = rng.normal(size=(150, 2))
     data = truth + rng.normal(size=truth.shape)

@@ -25,7 +25,7 @@ from gcesbi.simulation.expected import expected_quantities
 from gcesbi.simulation.simulations import Simulations
 
 SMALL = NetworkSettings(widths=(8,), n_features=16)
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "sbi.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/howto/sbi.md"
 REGION = Region.disc(16, 12, min_latitude=0)
 FLUX_BIN = tuple((-12 + 0.5 * np.arange(8)).tolist())
 COORDINATES = Coordinates(("flat", "dots"), (5.0,), ("dots",), FLUX_BIN)
