@@ -1,7 +1,7 @@
 """What :mod:`gcesbi.estimators.poisson_fraction` learns from: maps of known Poisson share, as median SCDs.
 
-Maps are drawn from the model's variation with a Poisson share (``docs/science/model.md``), whose parameter is uniform in
-[0, 1]. Each is shown to the trained source-count network and forgotten: only its median SCD and its share are kept.
+Maps are drawn from the model's variation with a Poisson share (``docs/science/model.md``), whose parameter is uniform
+in [0, 1]. Each is shown to the trained source-count network and forgotten: only its median SCD and its share are kept.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The two skies that the library knows by name: settings, each of which states a composition.
 
 In :class:`InnerGalaxySky` every template is computed; :class:`FolderSky` reads the maps of a data folder. The
-variations of List et al. (2025, arXiv:2507.17804) are settings: see ``docs/science/model.md``. Norm ranges are those of that
-paper, stated at nside 256 and the 573-week exposure; they scale as counts per pixel do.
+variations of List et al. (2025, arXiv:2507.17804) are settings: see ``docs/science/model.md``. Norm ranges are those of
+that paper, stated at nside 256 and the 573-week exposure; they scale as counts per pixel do.
 """
 
 from __future__ import annotations
