@@ -2,6 +2,7 @@
 
 from gcesbi.simulation.components import Catalogue, PointSources, Smooth
 from gcesbi.simulation.model import SkyModel
+from gcesbi.simulation.nuisances import GaussianField, Harmonics
 from gcesbi.simulation.prior import Prior
 from gcesbi.simulation.rebuild import simulator_for
 from gcesbi.simulation.simulations import Simulations
@@ -12,6 +13,8 @@ from gcesbi.simulation.template_statements import Formula, Map, Mixture
 __all__ = [
     "Catalogue",
     "Formula",
+    "GaussianField",
+    "Harmonics",
     "Map",
     "Mixture",
     "PointSources",

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gcesbi.errors import InputError
 from gcesbi.simulation.marginals import Fixed, Marginal, Uniform
+from gcesbi.simulation.nuisances import NuisanceField
 from gcesbi.simulation.population_families import PopulationField, SkewNormalPopulation
 from gcesbi.simulation.spectral_families import SkewNormalSpectrum, SpectrumField, as_spectrum
 from gcesbi.simulation.stated_data import FileField
@@ -50,6 +51,9 @@ class Smooth(Component):
         description="mean expected counts per pixel over the normalisation disc, all energies, at the stated exposure"
     )
     spectrum: StatedSpectrum = Field(default_factory=SkewNormalSpectrum)
+    nuisances: tuple[NuisanceField, ...] = Field(
+        (), exclude_if=lambda value: not value, description="how it may differ from its template"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -10,6 +10,7 @@ from gcesbi.io.files import naming
 from gcesbi.simulation.catalogue_map import catalogue_counts
 from gcesbi.simulation.components import Catalogue, PointSources, Smooth
 from gcesbi.simulation.composition import Composition
+from gcesbi.simulation.modulations import modulations_of
 from gcesbi.simulation.sky_arrays import SkyArrays
 from gcesbi.simulation.spectral_families import FixedShares
 from gcesbi.simulation.template_arrays import DiffuseTemplate, PointSourceTemplate
@@ -72,7 +73,9 @@ class _Builder:
                 )
             counts = landed / means
             if isinstance(c, Smooth):
-                diffuse.append(DiffuseTemplate(c.name, counts, c.norm, c.spectrum, bases[c.name]))
+                with naming(f"component {c.name}"):
+                    modulations = modulations_of(c.nuisances, self.region)
+                diffuse.append(DiffuseTemplate(c.name, counts, c.norm, c.spectrum, bases[c.name], modulations))
             elif isinstance(c, Catalogue):
                 flux = (landed[0][:, self.inside] / self.exposure[:, self.inside]).sum(axis=-1)
                 spectrum = FixedShares(values=tuple((flux / flux.sum()).tolist()))

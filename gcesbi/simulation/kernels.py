@@ -124,15 +124,19 @@ def _photons_of_candidate(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def draw_poisson(
-    rng: np.random.Generator, norms: NDArray[np.float64], templates: NDArray[np.float64], counts: NDArray[np.int32]
+    rng: np.random.Generator,
+    norms: NDArray[np.float64],
+    templates: NDArray[np.float64],
+    further: NDArray[np.float64],
+    counts: NDArray[np.int32],
 ) -> None:  # pragma: no cover - compiled
-    """Add to counts (n_energy, n_pix) one Poisson draw of the summed mean Σ_t norms[t, e] templates[t, e, p]."""
+    """Add to counts (n_energy, n_pix) one Poisson draw of the mean further + Σ_t norms[t, e] templates[t, e, p]."""
     n_template, n_energy, n_pix = templates.shape
     state = fast_state(rng)
     mean = np.empty(n_pix)
     for e in range(n_energy):
-        mean[:] = norms[0, e] * templates[0, e]
-        for t in range(1, n_template):
+        mean[:] = further[e]
+        for t in range(n_template):
             if norms[t, e] == 0.0:
                 continue
             for p in range(n_pix):

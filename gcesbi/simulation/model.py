@@ -91,7 +91,7 @@ class SkyModel(SkyArrays):
     ) -> None:
         """Be the model of some settings with these arrays; the last two arguments tell what the settings do not."""
         if resolved is not None and resolved.region != arrays.region:  # a mask by containment in every bin
-            arrays = replace(arrays, region=resolved.region)
+            arrays = arrays.in_region(resolved.region)
         super().__init__(**{each.name: getattr(arrays, each.name) for each in fields(SkyArrays)})
         told = {"settings": settings, "composition": settings.composition(), "resolved": resolved}
         changed = {"exposure_ratio": exposure_ratio, "known_shapes": dict(known_shapes or {})}
@@ -290,7 +290,7 @@ class SkyModel(SkyArrays):
         """
         self.patch.places(region)
         resolved = None if self.resolved is None else self.resolved.with_region(region)
-        return self._derive(replace(self.arrays, region=region), resolved)
+        return self._derive(self.arrays.in_region(region), resolved)
 
     def with_exposure(self, exposure: ArrayLike) -> SkyModel:
         """The same sky seen with another exposure: fluxes stay, counts and priors of norms follow.

@@ -1,7 +1,8 @@
 """What a model's parameters stand for: their order, names and priors, and the emission that they mean.
 
 The order is that of norms of smooth components; populations of point sources; spectra, where there are several energy
-bins; Poisson shares; and what floats in templates. A parameter whose prior is a number is none.
+bins; Poisson shares; what floats in templates; and amplitudes of the log-fields of smooth components. A parameter whose
+prior is a number is none.
 
 In energy bin e a template of norm A gives A c_e T_e(p) expected counts in pixel p,
 
@@ -71,19 +72,22 @@ class Emission:
         Those of the first point-source template first.
     poisson : array (n, n_point_source)
         Flux of each point-source template that is exactly Poisson, photons / cm² / s.
+    amplitudes : array (n, n_modulation)
+        Of the log-fields of all smooth templates, in order.
     """
 
     norms: Array
     spectra: Array
     populations: tuple[SourceDraw, ...]
     poisson: Array
+    amplitudes: Array
 
     def __getitem__(self, rows: slice) -> Emission:
         drawn = tuple(
             replace(each, shape=each.shape[rows], flux=each.flux[rows], weights=each.weights[rows])
             for each in self.populations
         )
-        return Emission(self.norms[rows], self.spectra[rows], drawn, self.poisson[rows])
+        return Emission(self.norms[rows], self.spectra[rows], drawn, self.poisson[rows], self.amplitudes[rows])
 
 
 class Parameters:
@@ -143,6 +147,10 @@ class Parameters:
                 yield Parameter(
                     f"{template.name}_{key}", floating[key], "", f"{key} of the template of {template.name}"
                 )
+        for smooth in self.diffuse:
+            for each in smooth.modulations:
+                meaning = f"amplitude of the log-field {each.label} of {smooth.name}"
+                yield Parameter(f"{smooth.name}_{each.label}_sigma", each.amplitude, "", meaning)
 
     @cached_property
     def prior(self) -> Prior:
@@ -209,6 +217,7 @@ class Parameters:
         spectra = self._spectra([take(k) for k in n_spectrum], len(whole), rng)
         shares = [None if s.poisson_share is None else take(1)[:, 0] for s in self.point_sources]
         weights = [t.basis.weights(take(len(t.basis.names))) for t in self.templates]
+        amplitudes = take(sum(len(t.modulations) for t in self.diffuse))
         n_diffuse = len(self.diffuse)
         rows, at = [], 0
         for t, (norm, weight) in enumerate(zip(norms, weights, strict=False)):
@@ -231,7 +240,7 @@ class Parameters:
                 for population, each, flux in zip(source.populations, values, fluxes.T, strict=True)
             ]
         stacked = np.stack(rows, axis=1) if rows else np.zeros((len(whole), 0, self.n_energy))
-        return Emission(stacked, spectra, tuple(draws), poisson)
+        return Emission(stacked, spectra, tuple(draws), poisson, amplitudes)
 
     def _spectra(self, values: Sequence[Array], n: int, rng: np.random.Generator | None) -> Array:
         """Shares of flux (n, n_template, n_energy) from the parameters of every template's spectrum."""

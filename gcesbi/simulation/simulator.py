@@ -33,6 +33,7 @@ from gcesbi.sky.observation import Observation, RadialPSF
 __all__ = ["SHARD", "Simulator", "displacements", "smallest_counts"]
 
 SHARD = 128
+_AT_ONCE = 32  # maps whose log-fields are drawn together
 _N_TABLE = 2049
 _N_CLASS = 6
 _REACH = (0.3, 0.1, 0.03, 0.01)  # where zones outside the region meet
@@ -99,8 +100,8 @@ class Simulator:
         counts = np.zeros((n, model.n_energy, model.region.n_pix), dtype=np.int32)
         label = np.zeros((n, n_source, len(model.bins)))
         n_sources = np.zeros((n, n_source))
-        for i in range(n):
-            self._draw_one(rng, emission, i, counts[i], label[i], n_sources[i])
+        for i, further in enumerate(self._modulated(emission, rng)):
+            self._draw_one(rng, emission, i, further, counts[i], label[i], n_sources[i])
         if model.expected_labels:
             label, n_sources = expected_sources(model, emission)
         label[:, :, 0] += emission.poisson  # the limit of ever dimmer sources
@@ -233,11 +234,19 @@ class Simulator:
         reach[:, outside] = np.stack([1 - psf.containment(distance) for psf in model.psf])
         return reach
 
+    def _modulated(self, emission: Emission, rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
+        """Of every map, expected counts (n_energy, n_pix) of smooth templates with log-fields, which are drawn."""
+        nothing = np.zeros((self.model.n_energy, self.model.region.n_pix))
+        for first in range(0, len(emission.norms), _AT_ONCE):
+            some = emission[first : first + _AT_ONCE]
+            yield from self.model.modulated_counts(some, rng) if self.model.modulated else [nothing] * len(some.norms)
+
     def _draw_one(
         self,
         rng: np.random.Generator,
         emission: Emission,
         i: int,
+        further: NDArray[np.float64],
         counts: NDArray[np.int32],
         label: NDArray[np.float64],
         n_sources: NDArray[np.float64],
@@ -245,6 +254,8 @@ class Simulator:
         model, n_smooth = self.model, emission.norms.shape[1]
         norms = np.zeros((len(self._smooth_templates), model.n_energy))
         norms[:n_smooth] = emission.norms[i]
+        for modulated in model.modulated:
+            norms[model.map_rows[modulated]] = 0.0
         beyond = norms[n_smooth:].reshape(len(self.sources), -1, model.n_energy)
         first_source = np.cumsum([0, *(len(t.basis) for t in model.point_source_templates)])
         spectra = emission.spectra[i, len(model.diffuse) :]
@@ -269,7 +280,7 @@ class Simulator:
                 )
                 n_sources[j] += number
                 beyond[s] += singles[:, None] * spectra[j]
-        kernels.draw_poisson(rng, norms, self._smooth_templates, counts)
+        kernels.draw_poisson(rng, norms, self._smooth_templates, further, counts)
 
 
 def _sum_energies(drawn: Simulations) -> Simulations:

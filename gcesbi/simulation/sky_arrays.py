@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from gcesbi.physics.scd import DEFAULT_BINS, ScdBins
 from gcesbi.posterior import Coordinates
+from gcesbi.simulation.modulations import modulate
 from gcesbi.simulation.parameters import Emission
 from gcesbi.simulation.patches import Patch
 from gcesbi.simulation.template_arrays import DiffuseTemplate, PointSourceTemplate
@@ -115,6 +117,17 @@ class SkyArrays(EnergyBins):
         smooth = [t.counts[..., self.inside] for t in self.diffuse]
         return np.concatenate([np.zeros((0, self.n_energy, self.region.n_pix)), *smooth, *shares])
 
+    @property
+    def map_rows(self) -> tuple[slice, ...]:
+        """Which of :attr:`smooth_templates` are the maps of each smooth template."""
+        ends = np.cumsum([0, *(len(t.basis) for t in self.diffuse)])
+        return tuple(slice(int(low), int(high)) for low, high in pairwise(ends))
+
+    @property
+    def modulated(self) -> tuple[int, ...]:
+        """Places, among the smooth templates, of those with log-fields."""
+        return tuple(i for i, t in enumerate(self.diffuse) if t.modulations)
+
     @cached_property
     def flux_per_norm(self) -> Array:
         """Flux inside the region for norm 1, (n_template, n_energy), photons / cm² / s."""
@@ -139,13 +152,27 @@ class SkyArrays(EnergyBins):
 
     def flux(self, emission: Emission, source_flux: Array) -> Array:
         """Flux inside the region, (n, n_template, n_energy), where sources give `source_flux` (n, n_point_source)."""
-        n_diffuse, sizes = len(self.diffuse), [len(t.basis) for t in self.diffuse]
-        of_maps = emission.norms[:, : sum(sizes)] * self.smooth_flux
-        smooth = [each.sum(axis=1) for each in np.split(of_maps, np.cumsum(sizes)[:-1], axis=1)] if sizes else []
+        of_maps = emission.norms[:, : len(self.smooth_flux)] * self.smooth_flux
+        smooth = [of_maps[:, rows].sum(axis=1) for rows in self.map_rows]
         stacked = np.stack(smooth, axis=1) if smooth else np.zeros((len(of_maps), 0, self.n_energy))
-        return np.concatenate([stacked, source_flux[:, :, None] * emission.spectra[:, n_diffuse:]], axis=1)
+        return np.concatenate([stacked, source_flux[:, :, None] * emission.spectra[:, len(smooth) :]], axis=1)
+
+    def modulated_counts(self, emission: Emission, rng: np.random.Generator) -> Array:
+        """Expected counts (n, n_energy, n_pix) of all smooth templates with log-fields, which are drawn."""
+        total, at = np.zeros((len(emission.norms), self.n_energy, self.region.n_pix)), 0
+        for i in self.modulated:
+            modulations, rows = self.diffuse[i].modulations, self.map_rows[i]
+            amplitudes = emission.amplitudes[:, at : at + len(modulations)]
+            mean = np.einsum("nme,mep->nep", emission.norms[:, rows], self.smooth_templates[rows])
+            total += modulate(mean, self.exposure, modulations, amplitudes, rng)
+            at += len(modulations)
+        return total
 
     # -- other skies ----------------------------------------------------------------------------------------------
+
+    def in_region(self, region: Grid) -> Self:
+        """The same sky, analysed in another region of the patch."""
+        return replace(self, region=region, diffuse=tuple(t.in_region(region) for t in self.diffuse))
 
     def standing(self, values: Mapping[str, float]) -> Self:
         """The same sky with templates that do not float, at values of their parameters by full names."""

@@ -18,7 +18,13 @@ Degrees = Annotated[
 ]
 """An angle: a number of degrees, or a Quantity."""
 
-_SINGULAR = {"components": "component", "populations": "population", "indices": "index", "breaks": "break"}
+_SINGULAR = {
+    "components": "component",
+    "populations": "population",
+    "indices": "index",
+    "breaks": "break",
+    "nuisances": "nuisance",
+}
 _LONGEST = 80  # characters of a value that is refused
 
 

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.simulation.marginals import Marginal
+from gcesbi.simulation.modulations import Modulation
 from gcesbi.simulation.population_families import Population
 from gcesbi.simulation.spectral_families import SpectrumPrior
 from gcesbi.simulation.template_shapes import Basis
+from gcesbi.sky import Grid
 
 __all__ = ["DiffuseTemplate", "PointSourceTemplate"]
 
@@ -34,6 +36,8 @@ class DiffuseTemplate:
     spectrum : SpectrumPrior
     basis : Basis
         What the maps are, and how they are combined.
+    modulations : tuple of Modulation
+        Log-fields by which it may differ from them, in the pixels of the region that is analysed.
     """
 
     name: str
@@ -41,9 +45,14 @@ class DiffuseTemplate:
     norm: Marginal
     spectrum: SpectrumPrior
     basis: Basis
+    modulations: tuple[Modulation, ...] = ()
 
     def __post_init__(self) -> None:
         _check_maps(self.name, self.counts)
+
+    def in_region(self, region: Grid) -> DiffuseTemplate:
+        """The template whose log-fields are known in another region."""
+        return replace(self, modulations=tuple(replace(each, grid=region) for each in self.modulations))
 
     def at(self, values: Mapping[str, float]) -> DiffuseTemplate:
         """The template whose floating parameters have these values, by their full names."""

@@ -10,6 +10,8 @@ from astropy.io import fits
 from gcesbi import (
     Catalogue,
     Formula,
+    GaussianField,
+    Harmonics,
     InputError,
     Map,
     Mixture,
@@ -26,6 +28,7 @@ from gcesbi.simulation.composition import Composition, Variation
 from gcesbi.simulation.composition_files import read_toml
 from gcesbi.simulation.instrument import Exposure, FilePsf, KingPsf, NamedPsf, SurveyExposure
 from gcesbi.simulation.marginals import HalfNormal, Normal, Truncated
+from gcesbi.simulation.nuisances import Nuisance
 from gcesbi.simulation.population_families import BrokenPowerLawPopulation, PowerLawPopulation, SkewNormalPopulation
 from gcesbi.simulation.rebuild import Recipe, build_model
 from gcesbi.simulation.regions import HealpixRegion, WcsRegion
@@ -63,6 +66,8 @@ def within(part):
         return BASE.change("dots", populations=(part,))
     if isinstance(part, Formula | Map | Mixture):
         return BASE.change("dots", template=part)
+    if isinstance(part, Nuisance):
+        return BASE.change("gas", nuisances=(part,))
     if isinstance(part, SourceMask):
         return BASE.replace(region=HealpixRegion(mask_sources=part))
     field = {HealpixRegion: "region", WcsRegion: "region", SurveyExposure: "exposure", Exposure: "exposure"}.get(
@@ -188,6 +193,27 @@ def cases(files):
                 "template": {"template": "nfw"},
                 "norm": {"norm": Truncated(Normal(1.5, 0.1), low=0.0)},
                 "spectrum": {"spectrum": "power-law"},
+                "nuisances": {"nuisances": [Harmonics(l_max=2, sigma=0.1)]},
+            },
+        ),
+        (
+            Harmonics,
+            {"l_max": 4, "sigma": 0.1},
+            {
+                "l_max": {"l_max": 5},
+                "l_min": {"l_min": 2},
+                "sigma": {"sigma": (0.0, 0.1)},
+                "slope": {"slope": 1.0},
+                "per_energy": {"per_energy": True},
+            },
+        ),
+        (
+            GaussianField,
+            {"length": 2.0, "sigma": 0.1},
+            {
+                "length": {"length": 3.0},
+                "sigma": {"sigma": 0.2},
+                "per_energy": {"per_energy": True},
             },
         ),
         (
@@ -307,6 +333,7 @@ def test_every_field_of_every_statement_is_in_the_fingerprint(files):
         seen.setdefault(kind, {"kind", "family", "variations"}).update(changes)
     abstract = {
         Statement,
+        Nuisance,
         components.Component,
         population_families.Population,
         spectral_families.SpectrumPrior,
@@ -335,6 +362,7 @@ def whole_sky():
                 name="flat",
                 template="isotropic",
                 norm=(0, 1),
+                nuisances=[Harmonics(l_max=2, sigma=(0, 0.1)), GaussianField(length=5.0, sigma=0.1, per_energy=True)],
                 spectrum={"family": "tabulated", "energy": [1, 30], "dnde": [1, 0.1]},
             ),
             PointSources(

@@ -37,7 +37,7 @@ def thinned(simulator, name, rng, n=N):
             rng, simulator.sky, source, strength, *nodes, flux, SPECTRUM, counts, label
         )
         far = np.zeros_like(counts)
-        kernels.draw_poisson(rng, beyond[:, None] * SPECTRUM, source.beyond, far)
+        kernels.draw_poisson(rng, beyond[:, None] * SPECTRUM, source.beyond, np.zeros(far.shape), far)
         counts += far
         told[1] += far.sum()
         told[2] += far.sum()
@@ -135,7 +135,7 @@ def test_diffuse_maps_have_the_summed_mean_and_are_poisson(simulator):
     rng, n = np.random.default_rng(1), 500
     drawn = np.zeros((n, *mean.shape), dtype=np.int32)
     for counts in drawn:
-        kernels.draw_poisson(rng, norms, templates, counts)
+        kernels.draw_poisson(rng, norms[:3], templates[:3], norms[3:].T * templates[3], counts)
     chi2 = n * np.sum((drawn.mean(axis=0) - mean) ** 2 / mean)
     assert abs(chi2 - mean.size) < K * np.sqrt(2 * mean.size)
     ratio = drawn.var(axis=0, ddof=1) / mean
