@@ -11,8 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from gcesbi.cli.console import Terminal
 from gcesbi.errors import InputError
 from paper.caron2018 import PAPER as CARON2018
 from paper.driver import draw_paper
@@ -26,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments; return the exit status."""
     given = _parser().parse_args(arguments)
     out = given.out or Path("runs") / "paper" / given.scale
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal(soft_wrap=True, highlight=False)
     drawn, missing = 0, 0
     try:
         for paper, labels in _chosen(given.paper or list(PAPERS), given.only):
@@ -36,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 paper, given.scale, out, given.data, only=labels, make_runs=make_runs, tell=console.print
             )
             drawn, missing = drawn + len(outcome.drawn), missing + len(outcome.missing)
-    except InputError as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}")
+    except (InputError, OSError) as error:
+        Terminal(stderr=True, soft_wrap=True).print(f"error: {error}")
         return 2
     console.print(f"{drawn} figures drawn in {out / 'figures'}" + (f", {missing} missing" if missing else ""))
     return 1 if missing else 0

@@ -136,7 +136,7 @@ def _completed(settings: RunSettings, values: Mapping[str, Any]) -> Mapping[str,
 
 
 def _begin(folder: Path, settings: RunSettings) -> Run:
-    if (folder / "run.json").is_file():
+    if Run.exists(folder):
         run = Run.open(folder)
         if unlike := differences(plain(run.settings), plain(settings)):
             raise InputError(f"run: {str(folder)!r} was made otherwise; {'; '.join(unlike)}")
@@ -227,8 +227,7 @@ def fit_poisson(run: Run) -> None:
 @step("fit-nptf")
 def fit_nptf(run: Run) -> None:
     """Fit the NPTF to the stored observation; an interrupted fit goes on."""
-    checkpoint = run.folder / "nptf.checkpoint.h5"
-    seed = run.settings.seed
+    checkpoint, seed = run.nptf_checkpoint, run.settings.seed
     posterior = fit_step.fit_nptf(run.model, run.observation(), run.settings.nptf, seed, checkpoint=checkpoint)
     run.write_posterior("nptf", posterior)
     problems = {"problems": list(posterior.convergence.problems)}

@@ -53,7 +53,7 @@ from gcesbi.analysis.settings import RunSettings, load_settings
 from gcesbi.errors import InputError
 from gcesbi.estimators import Estimator, load_estimator
 from gcesbi.io import read_observation, write_netcdf, write_observation
-from gcesbi.io.files import make_folder, naming, read_json, write_atomically, write_text
+from gcesbi.io.files import make_folder, naming, read_json, sweep, write_atomically, write_text
 from gcesbi.posterior import Posterior
 from gcesbi.simulation import SimulationStore, Simulator, SkyModel
 from gcesbi.simulation.composition import Composition
@@ -123,13 +123,14 @@ class RunFolder:
         make_folder(folder)
         with keeping.only_writer(folder):
             cls.check_free(folder, overwrite=overwrite)
-            if not keeping.is_empty(folder):
-                keeping.clear(folder)
+            keeping.clear(folder)
             run = cls(folder, chosen, model)
             card = {"version": version("gcesbi"), "settings": plain_settings(chosen)}
-            run.write_json(keeping.CARD, card | ({} if model is None else card_of(model)))
             if model is not None:
+                card |= card_of(model)
+                run.write_json(keeping.CARD, card | {keeping.UNFINISHED: True})
                 keep_sky(folder, chosen, model)
+            run.write_json(keeping.CARD, card)
         return run
 
     @classmethod
@@ -148,9 +149,11 @@ class RunFolder:
         InputError
             If the folder holds something else, or a run whose maps are of other settings, and `overwrite` is false.
         """
-        if overwrite or not (Path(folder) / keeping.CARD).is_file():
+        if overwrite or not cls.exists(folder):
             return cls.create(folder, settings, model, overwrite=overwrite)
         found = cls.open(folder, model)
+        if model is not None and found._card.get("model") != model.fingerprint:
+            raise InputError(f"out: {str(folder)!r} holds a run of another model; choose another folder")
         found.adopt(found.settings.continued(settings, f"out: {str(folder)!r}"))
         return cls.open(folder, model)
 
@@ -165,10 +168,15 @@ class RunFolder:
         return keeping.only_writer(self.folder)
 
     @staticmethod
+    def exists(folder: str | Path) -> bool:
+        """Whether a folder holds a run that was made to its end, or at least its card."""
+        return (Path(folder) / keeping.CARD).is_file() and not keeping.is_free(Path(folder))
+
+    @staticmethod
     def check_free(folder: str | Path, *, overwrite: bool = False) -> None:
         """Raise InputError unless a run may be made in `folder`; call it before long work."""
         folder = Path(folder)
-        if not folder.exists() or keeping.is_empty(folder):
+        if keeping.is_free(folder):
             return
         if not overwrite:
             raise InputError(f"out: {str(folder)!r} exists; choose another folder or give --overwrite")
@@ -192,6 +200,8 @@ class RunFolder:
         made, settings = str(told.get("version")), told.get("settings")
         if not isinstance(settings, dict):
             raise InputError(f"run: {card} is damaged (it holds no settings)")
+        if told.get(keeping.UNFINISHED):
+            raise InputError(f"run: {str(folder)!r} was not made to its end; give the command that began it again")
         try:
             return cls(Path(folder), RunSettings.model_validate(with_kept_sky(Path(folder), settings)), model)
         except (ValidationError, TypeError, AttributeError, RecursionError) as error:
@@ -223,6 +233,7 @@ class RunFolder:
         if not (folder / card).is_file():
             cls.check_free(folder)
             make_folder(folder.parent)
+            sweep(folder.parent)
             write_atomically(folder, lambda partial: shutil.copytree(shipped, partial), overwrite=True)
         elif (folder / card).read_bytes() != (shipped / card).read_bytes():
             raise InputError(f"run: {str(folder)!r} holds another run than the pretrained one; choose another folder")
@@ -291,6 +302,11 @@ class RunFolder:
     def checkpoint(self, name: str) -> Path:
         """Where a training that was interrupted goes on."""
         return self.folder / "weights" / f"{name}.checkpoint"
+
+    @property
+    def nptf_checkpoint(self) -> Path:
+        """Where a fit of the NPTF that was interrupted goes on; whoever stores its posterior removes it."""
+        return self.folder / "nptf.checkpoint.h5"
 
     def network(self, name: str, kind: type[Kind] = Estimator) -> Kind:  # type: ignore[assignment]
         """A trained estimator, read once.

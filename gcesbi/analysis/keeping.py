@@ -1,8 +1,10 @@
 """Whose a run folder is: which files runs write, so that no other is ever removed, and who writes there now.
 
 A folder is a run's by its marker, a ``run.json`` with the settings of a run. It is replaced only if every file in it
-has a name that runs give to files. It has one writer: while a process writes it holds the lock ``run.lock``, which the
-system takes back when the process ends, however it ends; ``run.writer`` names the process.
+has a name that runs give to files; so is a run whose making was stopped, which its card says, and nobody need ask for
+that. It has one writer: while a process writes it holds the lock ``run.lock``, which the system takes back when the
+process ends, however it ends; ``run.writer`` names the process. What processes left half-written that are gone is swept
+away by the next writer.
 """
 
 from __future__ import annotations
@@ -14,17 +16,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.store import KINDS
 from gcesbi.evaluation.images import ALL_NETWORKS
-from gcesbi.io.files import read_json, write_text
+from gcesbi.io.files import read_json, sweep, write_text
 
-__all__ = ["CARD", "check_ours", "clear", "is_empty", "only_writer"]
+__all__ = ["CARD", "UNFINISHED", "check_ours", "clear", "is_free", "only_writer"]
 
 CARD = "run.json"
+UNFINISHED = "unfinished"
+"""Entry of a card, true until all that a new run is made of is written."""
 _LOCK, _WRITER = "run.lock", "run.writer"
 _PAGES = "validation|mismodel|injection|comparison"
 _NETWORKS = "|".join(sorted({*KINDS, *ALL_NETWORKS, "poisson_fraction"}))
@@ -40,18 +45,28 @@ _OURS = re.compile(
 _PARTIAL = re.compile(r"(?P<folder>(.*/)?)\.[0-9a-f]{8}@[^/]*\.partial\.(?P<name>[^/]+)")
 
 
-def _is_marked(folder: Path) -> bool:
-    """Whether a folder holds the card of a run."""
+def _card(folder: Path) -> dict[str, Any]:
+    """The card of the run that a folder holds, or nothing."""
     try:
         card = read_json(folder / CARD)
     except InputError:
+        return {}
+    return card if "version" in card and isinstance(card.get("settings"), dict) else {}
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a folder is to be had: it is not there, nothing of anybody's is in it, or a run that was not finished."""
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
         return False
-    return "version" in card and isinstance(card.get("settings"), dict)
+    begun = all(_whole(path.name) in (_LOCK, _WRITER) or _is_half(path) for path in folder.iterdir())
+    return begun or (_card(folder).get(UNFINISHED) is True and not _strangers(folder))
 
 
-def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing, or nothing but the lock of who is about to write there."""
-    return folder.is_dir() and all(path.name in (_LOCK, _WRITER) for path in folder.iterdir())
+def _is_half(path: Path) -> bool:
+    """Whether this is a card of which half was written."""
+    return path.name != CARD and _whole(path.name) == CARD
 
 
 def _strangers(folder: Path) -> list[str]:
@@ -62,7 +77,7 @@ def _strangers(folder: Path) -> list[str]:
 
 def check_ours(folder: Path) -> None:
     """Raise InputError unless a folder is a run's, and holds nothing else."""
-    if not _is_marked(folder):
+    if not _card(folder):
         raise InputError(f"out: {str(folder)!r} is no run folder, and is not overwritten")
     if others := _strangers(folder):
         named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
@@ -71,7 +86,8 @@ def check_ours(folder: Path) -> None:
 
 def clear(folder: Path) -> None:
     """Remove what a run wrote, but for the lock; raise InputError, and keep all, if there is anything else."""
-    check_ours(folder)
+    if not is_free(folder):
+        check_ours(folder)
     for path in sorted(folder.rglob("*"), key=lambda path: (path == folder / CARD, -len(path.parts))):  # the card last
         if path.is_dir() and not path.is_symlink():
             path.rmdir()
@@ -107,6 +123,8 @@ def only_writer(folder: Path) -> Iterator[None]:
         return
     try:
         if lock.lock_counter == 1:
+            for place in (folder, *(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())):
+                sweep(place)
             with suppress(InputError):
                 write_text(folder / _WRITER, f"process {os.getpid()} on {socket.gethostname()} ({_command()})\n")
         yield

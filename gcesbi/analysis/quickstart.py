@@ -15,7 +15,10 @@ from gcesbi.posterior import Posterior
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation
 
-__all__ = ["answers", "begin"]
+__all__ = ["REPORT", "answers", "begin", "check_free"]
+
+REPORT = "report.html"
+"""The page, written last."""
 
 Step = Callable[..., AbstractContextManager[None]]
 """Around each step by its name, as to tell its time; ``own_bar=True`` where the step shows its own progress."""
@@ -24,25 +27,31 @@ Step = Callable[..., AbstractContextManager[None]]
 def begin(
     folder: str | Path, settings: RunSettings, observation: Observation | None, overwrite: bool, step: Step
 ) -> tuple[Run, Observation, Simulations | None]:
-    """A run folder with its observation, and the labels of that if it is drawn.
+    """A run folder with its observation, and the labels of that if it is drawn; one that was killed goes on.
 
     Raises
     ------
     InputError
-        If the folder exists, or the observation does not fit the model; nothing is written then.
+        If the folder is not free (:func:`check_free`), holds a run of other settings or on another map, or the
+        observation does not fit the model; nothing is written then.
     """
-    Run.check_free(folder, overwrite=overwrite)
+    check_free(folder, overwrite=overwrite)
     with step("Build the sky model"):
         model = SkyModel.build(settings.sky_of_maps)
         if observation is not None:
             model = model.for_observation(observation)
-    run = Run.create(folder, settings, model, overwrite=overwrite)
+    run = Run.begin(folder, settings, model, overwrite=overwrite)
     truth: Simulations | None = None
     if observation is None:
         with step("Draw a mock observation"):
             observation, truth = mock_observation(run)
-    run.write_observation(observation)
-    return run, observation, truth
+    return run, run.observe(observation), truth
+
+
+def check_free(folder: str | Path, *, overwrite: bool = False) -> None:
+    """Raise InputError unless a quickstart may begin in a folder, or go on: a run is there that has no report yet."""
+    if overwrite or not Run.exists(folder) or (Path(folder) / REPORT).is_file():
+        Run.check_free(folder, overwrite=overwrite)
 
 
 def answers(
@@ -55,7 +64,7 @@ def answers(
     with step("Fit Poisson templates"):
         fit, poisson = fit_poisson(model, observation)
     with step("Fit the NPTF", own_bar=True):
-        nptf = fit_nptf(model, observation, settings.nptf, settings.seed, progress)
+        nptf = fit_nptf(model, observation, settings.nptf, settings.seed, progress, run.nptf_checkpoint)
     posteriors: dict[str, Posterior] = {
         "Poisson fit": poisson,
         "NPTF": nptf,

@@ -1,23 +1,48 @@
-"""What a person at the terminal sees: steps with their time, tables, warnings."""
+"""What a person at the terminal sees: words as they are, steps with their time, tables, warnings."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from gcesbi.baselines import NptfPosterior
-from gcesbi.report.html import TableBlock
+if TYPE_CHECKING:
+    from gcesbi.baselines import NptfPosterior
+    from gcesbi.report.html import TableBlock
 
-__all__ = ["Timer", "print_problems", "print_table"]
+__all__ = ["Terminal", "Timer", "print_problems", "print_table"]
 
 _HEADING = 29  # of a row, where the console is narrow
+
+
+class Terminal(Console):
+    """A console that takes no markup.
+
+    Whoever reads a pipe may leave it (``gcesbi fit ... | head``): what is printed then goes nowhere, and what a command
+    was to store is stored all the same.
+
+    Parameters
+    ----------
+    **options
+        Those of :class:`rich.console.Console`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich where nobody reads any more."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
 
 
 @dataclass

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from gcesbi.cli.console import Terminal, print_problems, print_table
 from gcesbi.cli.options import (
     Diffuse,
     Energies,
@@ -67,10 +67,9 @@ def fit(
     from gcesbi.analysis.fit import fit_nptf
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.simulate import mock_observation
-    from gcesbi.cli.console import print_problems, print_table
     from gcesbi.report.tables import comparison_table
 
-    made = (out / "run.json").is_file() and not overwrite
+    made = Run.exists(out) and not overwrite
     if not made:
         Run.check_free(out, overwrite=overwrite)
     run = Run.open(out) if made else None
@@ -96,11 +95,10 @@ def fit(
     if method is Fit.poisson:
         posterior, store = _fit_poisson(run, seen)
     else:
-        checkpoint = run.folder / "nptf.checkpoint.h5"
-        posterior = fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, not quiet, checkpoint)
-        print_problems(Console(markup=False), posterior)
-        store = partial(checkpoint.unlink, missing_ok=True)
-    print_table(Console(markup=False), comparison_table({posterior.method: posterior}, run.model.bins))
+        posterior = fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, not quiet, run.nptf_checkpoint)
+        print_problems(Terminal(), posterior)
+        store = partial(run.nptf_checkpoint.unlink, missing_ok=True)
+    print_table(Terminal(), comparison_table({posterior.method: posterior}, run.model.bins))
     run.write_posterior(method.value, posterior)
     store()
 
@@ -109,18 +107,17 @@ def _fit_poisson(run: Run, seen: Observation) -> tuple[Posterior, Callable[[], N
     """Fit, say what it finds and what speaks against it; comes back with what stores ``poisson.json`` and its page."""
     from gcesbi.analysis.fit import fit_poisson
     from gcesbi.baselines import goodness_of_fit
-    from gcesbi.cli.console import print_table
     from gcesbi.report.html import write_report
     from gcesbi.report.poisson import deviant_table, goodness_lines, norm_table, poisson_figures, poisson_report
 
     result, posterior = fit_poisson(run.model, seen)
     judged = goodness_of_fit(result, seed=run.settings.seed)
     again = judged.refit() if judged.deviant else None
-    Console(markup=False).print(f"ln L = {result.log_likelihood:.6f}, KKT residual {result.kkt_residual:.1e}")
-    print_table(Console(markup=False), norm_table(result), "Poisson fit")
-    Console(markup=False).print(goodness_lines(judged, again), highlight=False)
+    Terminal().print(f"ln L = {result.log_likelihood:.6f}, KKT residual {result.kkt_residual:.1e}")
+    print_table(Terminal(), norm_table(result), "Poisson fit")
+    Terminal().print(goodness_lines(judged, again), highlight=False)
     if judged.deviant:
-        print_table(Console(markup=False), deviant_table(judged), "Deviant pixels")
+        print_table(Terminal(), deviant_table(judged), "Deviant pixels")
     figures = poisson_figures(result, judged, again)
 
     def store() -> None:

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from gcesbi.cli.console import Terminal, Timer, print_table
 from gcesbi.cli.options import claim
 from gcesbi.cli.process import CORES
 
 if TYPE_CHECKING:
     from gcesbi.analysis.run import Run
-    from gcesbi.cli.console import Timer
     from gcesbi.sky.observation import Observation
 
 __all__ = ["images_app"]
@@ -57,16 +56,14 @@ def simulate(
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.settings import IMAGES, load_settings
 
-    made = (out / "run.json").is_file() and not overwrite
+    made = Run.exists(out) and not overwrite
     base = preset or (Run.open(out).settings if made else "images")
     run = Run.begin(out, load_settings(base, set_, seed, images=observation, kind=IMAGES), overwrite=overwrite)
     claim(run)
     run.simulate(workers, progress=not quiet, backend="threads")
     sets = run.images
     n = sum(sum(sets.n_images(free).values()) for free in (False, True))
-    Console(markup=False).print(
-        f"{n} images of {len(sets.training)} training and {len(sets.testing)} testing models in {out}"
-    )
+    Terminal().print(f"{n} images of {len(sets.training)} training and {len(sets.testing)} testing models in {out}")
 
 
 @images_app.command(epilog="Example: gcesbi images train runs/i")
@@ -80,16 +77,15 @@ def train(
 ) -> None:
     """Train the networks that a run lacks and judge them all; goes on from a checkpoint where there is one."""
     from gcesbi.analysis.run import Run
-    from gcesbi.cli.console import print_table
     from gcesbi.report.images import evaluation_table
 
     opened = Run.open(run)
     claim(opened)
     for name, history in opened.train(only or None, progress=not quiet).items():
-        Console(markup=False).print(f"{name}: {history.maps} images presented, {history.maps_per_second:.0f} a second")
+        Terminal().print(f"{name}: {history.maps} images presented, {history.maps_per_second:.0f} a second")
     if (opened.folder / "evaluation.json").is_file():
         table = evaluation_table(opened.read_json("evaluation.json"))
-        print_table(Console(markup=False), table, "f_src on images not learnt from")
+        print_table(Terminal(), table, "f_src on images not learnt from")
 
 
 @images_app.command(epilog="Example: gcesbi images infer runs/gc --observation data/fermi-gc-4gev")
@@ -100,7 +96,6 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
     """
     from gcesbi.analysis.infer_image import infer_image
     from gcesbi.analysis.run import Run
-    from gcesbi.cli.console import print_table
     from gcesbi.report.images import answer_table
 
     opened, timer = Run.open(run), _timer(quiet)
@@ -111,13 +106,11 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
     with timer.step("Infer"):
         answer = infer_image(opened, seen)
     opened.write_json("inference.json", answer.to_dict())
-    print_table(Console(markup=False), answer_table(answer), "How much of the excess is sources?")
+    print_table(Terminal(), answer_table(answer), "How much of the excess is sources?")
     fewest, most = answer.photons_known
-    Console(markup=False).print(
-        f"{answer.photons} photons (images held out: {fewest} to {most}), p-value {answer.p_value:.3g}"
-    )
+    Terminal().print(f"{answer.photons} photons (images held out: {fewest} to {most}), p-value {answer.p_value:.3g}")
     for caveat in answer.caveats:
-        Console(markup=False).print(f"- {caveat}", highlight=False)
+        Terminal().print(f"- {caveat}", highlight=False)
 
 
 @images_app.command(epilog="Example: gcesbi images fit runs/i --images 10")
@@ -132,14 +125,13 @@ def fit(
     """
     from gcesbi.analysis.fit import fit_images
     from gcesbi.analysis.run import Run
-    from gcesbi.cli.console import print_table
     from gcesbi.report.images import fits_table
 
     opened, timer = Run.open(run), _timer(quiet)
     claim(opened)
     with timer.step("Fit templates"):
         fits = fit_images(opened, images)
-    print_table(Console(markup=False), fits_table(fits), "Excess in template fits")
+    print_table(Terminal(), fits_table(fits), "Excess in template fits")
 
 
 def _seen(run: Run, folder: Path | None) -> Observation:
@@ -153,11 +145,10 @@ def _seen(run: Run, folder: Path | None) -> Observation:
         return real
     seen, truth = mock_image(run)
     told = ", ".join(f"{name} = {value:.3f}" for name, value in truth.items())
-    Console(markup=False).print(f"a simulated image of {run.images.testing[0]}: {told}", highlight=False)
+    Terminal().print(f"a simulated image of {run.images.testing[0]}: {told}", highlight=False)
     return seen
 
 
 def _timer(quiet: bool) -> Timer:
-    from gcesbi.cli.console import Timer
 
-    return Timer(Console(markup=False), bar=not quiet)
+    return Timer(Terminal(), bar=not quiet)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from gcesbi.cli.console import Terminal, print_table
 from gcesbi.cli.options import (
     Energies,
     Exposure,
@@ -62,7 +62,6 @@ def infer(
     from gcesbi.analysis.neural_posteriors import infer_neural_posteriors
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.simulate import mock_observation
-    from gcesbi.cli.console import print_table
     from gcesbi.report.html import write_report
     from gcesbi.report.infer import inference_figures, inference_report, statements
     from gcesbi.report.tables import comparison_table, spectra_table
@@ -84,14 +83,14 @@ def infer(
     with steps.step("Ask the gate whether it is a map of the model"):
         verdict = judge(found, seen)
     if not verdict.accepted:
-        Console(markup=False).print(f"REFUSED: {verdict}", style="bold red", highlight=False)
-    print_table(Console(markup=False), comparison_table(posteriors, model.bins))
+        Terminal().print(f"REFUSED: {verdict}", style="bold red", highlight=False)
+    print_table(Terminal(), comparison_table(posteriors, model.bins))
     if model.n_energy > 1:
-        print_table(Console(markup=False), spectra_table(networks), "E² dN/dE [GeV / cm² / s]")
+        print_table(Terminal(), spectra_table(networks), "E² dN/dE [GeV / cm² / s]")
     for statement in statements(networks):
-        Console(markup=False).print(statement)
+        Terminal().print(statement)
     if verdict.accepted:
-        Console(markup=False).print(str(verdict))
+        Terminal().print(str(verdict))
     with steps.step("Write the page"):
         figures = inference_figures(posteriors, verdict)
         for name, posterior in posteriors.items():
@@ -100,6 +99,6 @@ def infer(
         found.write_json("gate.json", figures["gate"])
         page = inference_report(model, posteriors, verdict, subtitle=str(found.folder), data=figures)
         path = write_report(found.folder / "infer.html", page)
-    Console(markup=False).print(f"report: {path}")
+    Terminal().print(f"report: {path}")
     if not verdict.accepted:
         raise typer.Exit(REFUSED)

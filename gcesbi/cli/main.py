@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from gcesbi.cli.data import data_app
 from gcesbi.cli.fit import fit
@@ -58,7 +57,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        Console(markup=False).print(version("gcesbi"), highlight=False)
+        typer.echo(version("gcesbi"))
         raise typer.Exit
 
 
@@ -97,11 +96,14 @@ def quickstart(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Do everything: sky, map, simulations, networks, Poisson fit, NPTF, table and report."""
-    from gcesbi.analysis.run import Run
+    """Do everything: sky, map, simulations, networks, Poisson fit, NPTF, table and report.
+
+    A job that was stopped goes on where it was.
+    """
+    from gcesbi.analysis.quickstart import check_free
     from gcesbi.cli.quickstart import quickstart as job
 
-    Run.check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite)
     told = stated(
         order=order, frame=frame, energies=energies, exposure=exposure, mask_file=mask_file, mask_order=mask_order
     )
@@ -136,8 +138,6 @@ def main() -> None:
         _end(str(error), 2)
     except ArithmeticError as error:
         _end(str(error), 1)
-    except BrokenPipeError:
-        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _end(f"{where}{error.strerror or error}", 2)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from gcesbi.cli.console import Terminal
 from gcesbi.cli.options import (
     Diffuse,
     Draw,
@@ -61,7 +61,7 @@ def simulate(
     from gcesbi.simulation import SkyModel
 
     changes = [*set_, *([] if n is None else [f"simulation.n_train={n}"])]
-    made = (out / "run.json").is_file() and not overwrite
+    made = Run.exists(out) and not overwrite
     held = Run.open(out).settings if made else None
     settings, seen = settings_and_map(preset, changes, seed, observation, diffuse, mask, held, sky=sky)
     with nullcontext() if made else timer(quiet).step("Build the sky model"):
@@ -73,8 +73,8 @@ def simulate(
         run, workers, progress=not quiet, backend=chosen, scheduler=scheduler, repair=repair
     )
     if repair:
-        Console(markup=False).print(f"repaired: {', '.join(repaired) or 'nothing was damaged'}")
-    Console(markup=False).print(f"{len(run.store)} maps in {run.store.url}")
+        Terminal().print(f"repaired: {', '.join(repaired) or 'nothing was damaged'}")
+    Terminal().print(f"{len(run.store)} maps in {run.store.url}")
 
 
 def train(
@@ -91,7 +91,7 @@ def train(
     from gcesbi.estimators.training.devices import is_main_process
 
     main = is_main_process(Run.open(run).settings.training.devices)
-    console = Console(quiet=not main, markup=False)
+    console = Terminal(quiet=not main)
     found, _ = opened(run, quiet, sky, console=console, writes=main)
     histories = train_step.train(found, progress=not quiet, only=only or None)
     for name, history in histories.items():
@@ -108,7 +108,7 @@ def poisson_fraction(
     from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 
     history = train_poisson_fraction(opened(run, quiet)[0], n, workers, progress=not quiet)
-    Console(markup=False).print(
+    Terminal().print(
         f"poisson_fraction: {history.n_train} median SCDs; on {history.n_validation} others {history.coverage_90:.1%} "
         f"inside the 90 % interval, {history.below_95:.1%} below the 95 % limit"
     )
@@ -127,4 +127,4 @@ def export(
     Run.check_free(out)
     write(opened(run, quiet, writes=False)[0], out, workers, progress=not quiet)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    Console(markup=False).print(f"{size / 1e6:.1f} MB in {out}")
+    Terminal().print(f"{size / 1e6:.1f} MB in {out}")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from gcesbi.cli.console import Terminal, Timer
 from gcesbi.cli.maps import Stated
 from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.settings import RunSettings
-    from gcesbi.cli.console import Timer
     from gcesbi.report.html import Report
     from gcesbi.sky import Observation
 
@@ -132,9 +132,7 @@ def claim(run: Run) -> None:
 
 def timer(quiet: bool, console: Console | None = None) -> Timer:
     """Tells the time of every step."""
-    from gcesbi.cli.console import Timer
-
-    return Timer(console or Console(markup=False), bar=not quiet)
+    return Timer(console or Terminal(), bar=not quiet)
 
 
 def stated(**given: Any) -> Stated:
@@ -250,8 +248,8 @@ def write_page(run: Run, name: str, report: Report, steps: Timer) -> None:
     """Write a page and its numbers, and say what it says."""
     from gcesbi.report.html import write_report
 
-    Console(markup=False).print(report.verdict)
+    Terminal().print(report.verdict)
     run.write_json(f"{name}.json", report.data or {})
     with steps.step("Write the report"):
         path = write_report(run.folder / f"{name}.html", report)
-    Console(markup=False).print(f"report: {path}")
+    Terminal().print(f"report: {path}")

@@ -9,10 +9,10 @@ from rich.console import Console
 from gcesbi.analysis import evaluate as evaluate_step
 from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis import train as train_step
-from gcesbi.analysis.quickstart import answers, begin
+from gcesbi.analysis.quickstart import REPORT, answers, begin
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
-from gcesbi.cli.console import Timer, print_problems, print_table
+from gcesbi.cli.console import Terminal, Timer, print_problems, print_table
 from gcesbi.errors import InputError
 from gcesbi.report.calibration import calibration_verdict
 from gcesbi.report.html import write_report
@@ -34,6 +34,8 @@ def quickstart(
 ) -> Run:
     """Do everything for one map, a mock drawn from the model if none is given, and write a run folder.
 
+    A job that was stopped goes on where it was.
+
     Parameters
     ----------
     folder : path
@@ -50,31 +52,32 @@ def quickstart(
     Raises
     ------
     InputError
-        If the folder exists, several devices are asked for, or the observation does not fit the model; nothing is
-        written then.
+        If the folder holds a run that is finished, or another one, several devices are asked for, or the observation
+        does not fit the model; nothing is written then.
     """
     if settings.training.devices > 1:
         raise InputError(
             f"training.devices: must be 1 in the quickstart, which every device would start anew, got "
             f"{settings.training.devices}; use gcesbi simulate, train and infer"
         )
-    timer = Timer(console or Console(markup=False), bar=progress)
+    timer = Timer(console or Terminal(), bar=progress)
     run, observation, truth = begin(folder, settings, observation, overwrite, timer.step)
-    with timer.step("Simulate maps", own_bar=True):
-        simulate_step.simulate(run, workers, progress, backend="threads")  # a short job, with the model at hand
-    with timer.step("Train the networks", own_bar=True):
-        histories = train_step.train(run, progress)
-    with timer.step("Judge them on held-out maps"):
-        evaluation = evaluate_step.evaluate(run)
-    posteriors, fit, nptf = answers(run, observation, timer.step, progress)
-    plain = run.read_json("run.json")["settings"]
-    result = QuickstartResult(run.model, plain, observation, truth, posteriors, fit, nptf, evaluation, histories)
-    with timer.step("Write the report"):
-        _write(run, result, timer)
-    print_table(timer.console, result.table)
-    print_problems(timer.console, nptf)
-    timer.console.print(calibration_verdict(evaluation))
-    timer.console.print(f"Report: {run.folder / 'report.html'}")
+    with run.writing():
+        with timer.step("Simulate maps", own_bar=True):
+            simulate_step.simulate(run, workers, progress, backend="threads")  # a short job, with the model at hand
+        with timer.step("Train the networks", own_bar=True):
+            histories = train_step.train(run, progress)
+        with timer.step("Judge them on held-out maps"):
+            evaluation = evaluate_step.evaluate(run)
+        posteriors, fit, nptf = answers(run, observation, timer.step, progress)
+        plain = run.read_json("run.json")["settings"]
+        result = QuickstartResult(run.model, plain, observation, truth, posteriors, fit, nptf, evaluation, histories)
+        print_table(timer.console, result.table)
+        print_problems(timer.console, nptf)
+        timer.console.print(calibration_verdict(evaluation))
+        with timer.step("Write the report"):
+            _write(run, result, timer)
+    timer.console.print(f"Report: {run.folder / REPORT}")
     return run
 
 
@@ -84,4 +87,5 @@ def _write(run: Run, result: QuickstartResult, timer: Timer) -> None:
         run.write_posterior(name.removesuffix(" fit").lower(), posterior)
     results = result.results(timer.seconds)
     run.write_json("results.json", results)
-    write_report(run.folder / "report.html", result.report(timer.seconds, results))
+    run.nptf_checkpoint.unlink(missing_ok=True)
+    write_report(run.folder / REPORT, result.report(timer.seconds, results))

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from gcesbi.cli.console import Terminal, print_table
 from gcesbi.cli.options import Energies, Exposure, Frame, MaskFile, MaskOrder, Order, Quiet, stated, timer
 
 __all__ = ["sky_app"]
@@ -30,13 +30,12 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Show a sky: its components, priors, what each is expected to give, and on a page its templates and mock maps."""
-    from gcesbi.cli.console import print_table
     from gcesbi.evaluation.described_sky import describe_sky
     from gcesbi.report.html import write_report
     from gcesbi.report.sky import component_table, expectation_table, sky_report
     from gcesbi.simulation import SkyModel
 
-    console, steps = Console(markup=False), timer(quiet)
+    console, steps = Terminal(), timer(quiet)
     with steps.step("Build the sky model"):
         model = SkyModel.from_toml(file)
     with steps.step("Draw maps"):

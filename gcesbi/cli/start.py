@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
-__all__ = ["Stopped", "main"]
+__all__ = ["Stopped", "main", "until_stopped"]
 
 
 class Stopped(BaseException):
@@ -23,18 +24,27 @@ class Stopped(BaseException):
 
 def main() -> None:
     """Run the command line until it ends or is stopped."""
+    until_stopped("gcesbi", _command_line)
+
+
+def _command_line() -> None:
+    from gcesbi.cli.main import main as run
+
+    run()
+
+
+def until_stopped(program: str, run: Callable[[], object]) -> None:
+    """Run a program, by its name, until it ends or a signal ends it with one line."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
-        from gcesbi.cli.main import main as run
-
         run()
     except BaseException as error:
         if not _asked:
             raise
         del error
     if _asked:
-        _leave(_asked[0])
+        _leave(_asked[0], program)
 
 
 _asked: list[int] = []
@@ -45,11 +55,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped(number)
 
 
-def _leave(number: int) -> None:
+def _leave(number: int, program: str) -> None:
     """Say how to go on, and end at once: threads that still work on something have nothing half-written to lose."""
     words = sys.argv[1:]
-    again = "run it again with --overwrite" if words[:1] == ["quickstart"] else "the same command goes on"
     name = "interrupted" if number == signal.SIGINT else "terminated"
-    line = f"\ngcesbi: {name}; what was written is whole, {again}: gcesbi {' '.join(words)}\n"
+    line = f"\ngcesbi: {name}; what was written is whole, the same command goes on: {' '.join([program, *words])}\n"
     os.write(2, line.encode(errors="replace"))
     os._exit(128 + number)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
+from gcesbi.cli.console import Terminal
 from gcesbi.cli.options import Mask, Quiet, RunFolder, Sky, map_of_model, opened, write_page
 from gcesbi.errors import InputError
 
@@ -90,11 +90,11 @@ def gate(
         found = calibrate_gate(tried, n, false_alarm, workers, progress=not quiet, keep=False)
     verdict = None if seen is None else found.verdict(seen.counts)
     if verdict is not None:
-        Console(markup=False).print(str(verdict))
+        Terminal().print(str(verdict))
     found.save(tried.folder / "gate.npz")
     if verdict is not None:
         tried.write_json("gate.json", verdict.to_dict())
-    Console(markup=False).print(f"gate: {tried.folder / 'gate.npz'}")
+    Terminal().print(f"gate: {tried.folder / 'gate.npz'}")
 
 
 @validate_app.command("mismodel", hidden=True)  # its name in version 0.1

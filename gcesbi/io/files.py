@@ -13,7 +13,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -139,11 +139,16 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, overwrite: 
 
 
 def sweep(folder: Path) -> None:
-    """Remove half-written files whose writer is gone: killed on this machine, or not heard of for a day."""
+    """Remove what was half-written by who is gone: killed on this machine, or not heard of for a day."""
     for path in folder.glob(".*@*.partial.*"):
         host, _, pid = path.name.partition("@")[2].partition(".partial.")[0].rpartition("-")
-        if not _is_alive(host, pid, path):
-            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            if _is_alive(host, pid, path):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _is_alive(host: str, pid: str, path: Path) -> bool:

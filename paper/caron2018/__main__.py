@@ -15,10 +15,9 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console
-
 from gcesbi.analysis.fit import TEMPLATE_FITS, fit_images
 from gcesbi.analysis.run import Run
+from gcesbi.cli.console import Terminal
 from gcesbi.errors import InputError
 from gcesbi.io.files import write_text
 from paper.caron2018 import PAPER
@@ -32,7 +31,7 @@ __all__ = ["draw", "main", "tell"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments; return the exit status."""
     given = _parser().parse_args(arguments)
-    out, err = (Console(stderr=stderr, soft_wrap=True, highlight=False) for stderr in (False, True))
+    out, err = (Terminal(stderr=stderr, soft_wrap=True, highlight=False) for stderr in (False, True))
     try:
         run = Run.open(given.run)
         run.images.sky  # noqa: B018 - refuses a run on maps
@@ -66,7 +65,7 @@ def _preparations(run: Run) -> dict[str, Callable[[], object]]:
     return {**fits, "answers of the networks": partial(collect, run)}
 
 
-def _done(name: str, do: Callable[[], object], err: Console) -> bool:
+def _done(name: str, do: Callable[[], object], err: Terminal) -> bool:
     """Whether a piece of work succeeded; one line if not."""
     try:
         do()

@@ -141,6 +141,21 @@ def test_what_does_not_fit_is_refused(run, tmp_path):
         infer_step.infer(run, seen)
 
 
+def test_a_stopped_quickstart_goes_on_and_a_finished_one_is_kept(run, tmp_path):
+    import shutil
+
+    shutil.copytree(run.folder, tmp_path / "run")
+    (tmp_path / "run" / "report.html").unlink()
+    with pytest.raises(InputError, match="was made with another seed: 5, now 6"):
+        quickstart(tmp_path / "run", load_settings("test", SMALL, seed=6), progress=False)
+    written = (tmp_path / "run" / "weights" / "spectra.safetensors").stat().st_mtime_ns
+    again = quickstart(tmp_path / "run", run.settings, progress=False)
+    assert (tmp_path / "run" / "weights" / "spectra.safetensors").stat().st_mtime_ns == written
+    one, two = (json.loads((each.folder / "results.json").read_text()) for each in (run, again))
+    assert one["posteriors"] == two["posteriors"]
+    assert one["table"] == two["table"]
+
+
 def test_several_devices_are_refused_before_anything_is_made(tmp_path):
     settings = load_settings("test", ["training.devices=2"])
     told = r"training.devices: must be 1 in the quickstart.*, got 2; use gcesbi simulate, train and infer"

@@ -45,6 +45,7 @@ JOBS = {
     "ensemble": (["fit", "nptf", *TINY, *ENSEMBLE, "--out", "{run}", "--quiet"], []),
     "images": (["images", "simulate", *IMAGES, "--out", "{run}", "--quiet"], []),
     "images-train": (["images", "train", "{run}", "--quiet"], ["images"]),
+    "quickstart": (["quickstart", *TINY, *ENSEMBLE, "--out", "{run}", "--quiet"], []),
     "paper": (None, []),
 }
 """Words of every command, and the jobs that come before it in its folder; the paper has a command of its own."""

@@ -123,6 +123,19 @@ def test_a_disk_that_fills_up_ends_no_process(folder):
     assert err.count("\n") == 1
 
 
+def test_a_reader_who_leaves_a_pipe_stops_no_fit(tmp_path):
+    fit = subprocess.Popen(
+        [*GCESBI, "fit", "poisson", *TINY, "--out", tmp_path / "run", "--quiet"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    fit.stdout.close()
+    err = fit.stderr.read()
+    assert (fit.wait(300), err) == (0, b"")
+    assert (tmp_path / "run" / "posteriors" / "poisson.nc").is_file()
+    assert (tmp_path / "run" / "poisson.json").is_file()
+
+
 def test_a_stopped_command_says_so_in_one_line_from_its_first_moment():
     for after, number, status in ((0.4, signal.SIGINT, 130), (1.0, signal.SIGTERM, 143)):
         process = subprocess.Popen([*GCESBI, "simulate", *TINY, "--out", "/nowhere/at/all"], stderr=subprocess.PIPE)

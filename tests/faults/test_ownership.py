@@ -57,6 +57,54 @@ def test_what_runs_write_is_replaced_and_links_are_not_followed(tmp_path):
     assert (elsewhere / "00000.zip").read_text() == "x"
 
 
+def test_a_run_whose_making_was_stopped_is_made_by_the_same_command(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gcesbi.analysis.folder.keep_sky", stop)
+    with pytest.raises(KeyboardInterrupt):
+        create(tmp_path / "run")
+    monkeypatch.undo()
+    half = tmp_path / "run" / f".0123abcd@{os.uname().nodename}-999999999.partial.sky.npz"
+    half.write_text("x")
+    assert not RunFolder.exists(tmp_path / "run")
+    with pytest.raises(InputError, match="was not made to its end; give the command that began it again"):
+        RunFolder.open(tmp_path / "run")
+    (tmp_path / "run" / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="exists; choose another folder"):
+        create(tmp_path / "run")
+    (tmp_path / "run" / "thesis.tex").unlink()
+    assert RunFolder.begin(tmp_path / "run", TINY, MODEL).settings == TINY
+    assert not half.exists()
+    (tmp_path / "other").mkdir()
+    half = tmp_path / "other" / f".0123abcd@{os.uname().nodename}-999999999.partial.run.json"
+    half.write_text("{")
+    create(tmp_path / "other")
+    assert not half.exists()
+
+
+def test_the_writer_sweeps_what_the_dead_left_half_written_and_nothing_else(tmp_path):
+    folder = create(tmp_path / "run").folder
+    host = os.uname().nodename
+    left, kept = [], []
+    for place in (folder, folder / "weights", folder / "posteriors"):
+        place.mkdir(exist_ok=True)
+        left.append(place / f".0123abcd@{host}-999999999.partial.results.json")
+        kept += [place / f".0123abcd@{host}-{os.getpid()}.partial.results.json", place / ".0@elsewhere-1.partial.x"]
+    for path in (*left, *kept):
+        path.write_text("x")
+    with RunFolder.open(folder).writing():
+        pass
+    assert [path.exists() for path in (*left, *kept)] == [False] * len(left) + [True] * len(kept)
+
+
+def test_a_given_model_must_be_that_of_the_run_that_goes_on(tmp_path):
+    folder = create(tmp_path / "run").folder
+    part = MODEL.with_region(type(MODEL.region)(16, MODEL.region.pixels[3:]))
+    with pytest.raises(InputError, match="holds a run of another model"):
+        RunFolder.begin(folder, TINY, part)
+
+
 HOLD = """
 import sys, time
 from gcesbi.analysis.keeping import only_writer
