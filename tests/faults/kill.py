@@ -62,7 +62,7 @@ def command(name, folder):
             "--paper",
             "list2025",
             "--only",
-            "1",
+            "S17",
             "--out",
             str(folder / "run"),
         ]
@@ -77,7 +77,7 @@ def run(words, after=None, number=signal.SIGKILL):
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as told:
         process = subprocess.Popen(words, stdout=told, stderr=told, start_new_session=True, env=environment)
         try:
-            process.wait(after or 900)
+            process.wait(after or 1800)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, number)
             process.wait(60)
