@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, nearest
 from gcesbi.io.files import naming
 from gcesbi.simulation.catalogue_map import catalogue_counts
 from gcesbi.simulation.components import Catalogue, PointSources, Smooth
@@ -85,9 +85,13 @@ class _Builder:
             else:
                 told = (c.populations, c.spectrum, bases[c.name], c.poisson_share, maps.poisson.get(c.name))
                 sources.append(PointSourceTemplate(c.name, maps.intensity[c.name], counts, *told))
-        return SkyArrays(
-            self.patch, self.region, self.edges, self.exposure, self.psf, tuple(diffuse), tuple(sources), maps
-        )
+        ends = dict(self.sky.truncations)
+        smooth, points = tuple(each.cut(ends) for each in diffuse), tuple(each.cut(ends) for each in sources)
+        if ends:
+            known = [name for each in (*diffuse, *sources) for name in each.cuttable]
+            first = next(iter(ends))
+            raise InputError(f"truncations: {first} must be a norm or a shape; {nearest(first, known)}")
+        return SkyArrays(self.patch, self.region, self.edges, self.exposure, self.psf, smooth, points, maps)
 
     # -- templates -----------------------------------------------------------------------------------------------
 

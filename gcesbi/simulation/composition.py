@@ -90,6 +90,11 @@ class Composition(Statement):
     spectral_jitter: float = Field(0.0, ge=0, le=2, description="relative scatter of every bin of a drawn spectrum")
     expected_labels: bool = Field(False, description="sources are labelled by what the parameters say")
     summed: bool = Field(False, description="draw in all bins, with their PSFs and spectra; sum the counts to one")
+    truncations: dict[str, tuple[float, float]] = Field(
+        default_factory=dict,
+        description="ends to which priors are cut, by names of parameters: norms of smooth components and catalogues, "
+        "and what floats in templates",
+    )
     variations: tuple[Variation, ...] = Field(
         (), description="other skies that networks and gate are tried on; they change no fingerprint"
     )
@@ -207,7 +212,8 @@ class Composition(Statement):
 
     def law(self) -> dict[str, Any]:
         """All that decides what is drawn, as plain values; files by their content, wherever they lie."""
-        found: dict[str, Any] = _by_content(self.model_dump(mode="json", exclude={"variations"}))
+        unsaid = {"variations"} if self.truncations else {"variations", "truncations"}
+        found: dict[str, Any] = _by_content(self.model_dump(mode="json", exclude=unsaid))
         return found
 
     def digest(self) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.simulation.marginals import Marginal
+from gcesbi.io.files import naming
+from gcesbi.simulation.marginals import Marginal, Truncated
 from gcesbi.simulation.modulations import Modulation
 from gcesbi.simulation.population_families import Population
 from gcesbi.simulation.spectral_families import SpectrumPrior
@@ -60,6 +61,22 @@ class DiffuseTemplate:
             return self
         counts = np.einsum("b,bep->ep", _weights(self, values), self.counts)
         return replace(self, counts=counts[None], basis=Basis.one())
+
+    @property
+    def cuttable(self) -> tuple[str, ...]:
+        """Names of the parameters whose priors :meth:`cut` cuts."""
+        return (f"{self.name}_norm", *_shape_names(self))
+
+    def cut(self, ends: dict[str, tuple[float, float]]) -> DiffuseTemplate:
+        """The template with priors cut to `ends`, by names of parameters, which are taken out of it.
+
+        Raises
+        ------
+        InputError
+            If a prior has no mass between its ends.
+        """
+        norm = _cut(f"{self.name}_norm", self.norm, ends)
+        return replace(self, norm=norm, basis=_cut_basis(self, ends))
 
     def at_exposure(self, ratio: Array, disc: NDArray[np.int64]) -> DiffuseTemplate:
         """The same flux seen with `ratio` (n_energy, n_patch) times the exposure."""
@@ -121,6 +138,15 @@ class PointSourceTemplate:
             basis=Basis.one(),
         )
 
+    @property
+    def cuttable(self) -> tuple[str, ...]:
+        """Names of the parameters whose priors :meth:`cut` cuts."""
+        return _shape_names(self)
+
+    def cut(self, ends: dict[str, tuple[float, float]]) -> PointSourceTemplate:
+        """The template with priors of what floats in it cut: see :meth:`DiffuseTemplate.cut`."""
+        return replace(self, basis=_cut_basis(self, ends))
+
     def at_exposure(self, ratio: Array, disc: NDArray[np.int64]) -> PointSourceTemplate:
         """The same sources seen with `ratio` (n_energy, n_patch) times the exposure."""
         seen = self.counts * ratio
@@ -132,6 +158,22 @@ class PointSourceTemplate:
         """What the names of each population's parameters begin with."""
         n = len(self.populations)
         return (self.name,) if n == 1 else tuple(f"{self.name}{i + 1}" for i in range(n))
+
+
+def _shape_names(template: DiffuseTemplate | PointSourceTemplate) -> tuple[str, ...]:
+    return tuple(f"{template.name}_{key}" for key in template.basis.names)
+
+
+def _cut(name: str, marginal: Marginal, ends: dict[str, tuple[float, float]]) -> Marginal:
+    if name not in ends:
+        return marginal
+    with naming(f"truncations: {name}"):
+        return Truncated(marginal, *ends.pop(name))
+
+
+def _cut_basis(template: DiffuseTemplate | PointSourceTemplate, ends: dict[str, tuple[float, float]]) -> Basis:
+    floating = template.basis.floating.items()
+    return replace(template.basis, floating={key: _cut(f"{template.name}_{key}", m, ends) for key, m in floating})
 
 
 def _weights(template: DiffuseTemplate | PointSourceTemplate, values: Mapping[str, float]) -> Array:
