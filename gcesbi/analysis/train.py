@@ -32,7 +32,9 @@ TRAINED = (SpectralEstimator.kind, SourceCountEstimator.kind)
 """Kinds of estimators that every run on maps trains; templates that float add one, settings a neural posterior."""
 
 
-def train(run: RunFolder, progress: bool = False, only: Sequence[str] | None = None) -> dict[str, TrainingHistory]:
+def train(
+    run: RunFolder, progress: bool = False, only: Sequence[str] | None = None, start: RunFolder | None = None
+) -> dict[str, TrainingHistory]:
     """Train estimators on all stored maps but the held-out ones, or on fresh maps, and store their weights.
 
     How their errors go together is then measured on fresh maps (:mod:`gcesbi.analysis.error_correlations`). A log of
@@ -47,6 +49,8 @@ def train(run: RunFolder, progress: bool = False, only: Sequence[str] | None = N
     only : sequence of str, optional
         Kinds of estimators to train, among :data:`gcesbi.estimators.store.KINDS_OF_MAPS`; :data:`TRAINED`, shapes
         where templates float, and the neural posterior of the settings if they name one, if not given.
+    start : RunFolder, optional
+        A run of the same pixels and networks, from whose weights the training starts, in place of random ones.
 
     Raises
     ------
@@ -65,16 +69,20 @@ def train(run: RunFolder, progress: bool = False, only: Sequence[str] | None = N
             raise InputError(f"only: must be among {', '.join(KINDS_OF_MAPS)}, got {kind!r}")
     main = is_main_process(settings.training.devices)
     with run.writing() if main else nullcontext():
-        histories = {kind: _train_one(run, kind, progress, main) for kind in kinds}
+        histories = {kind: _train_one(run, kind, progress, main, start) for kind in kinds}
         if main:
             relate_fluxes(run)
         return histories
 
 
-def _train_one(run: RunFolder, kind: str, progress: bool, main: bool) -> TrainingHistory:
+def _train_one(
+    run: RunFolder, kind: str, progress: bool, main: bool, start: RunFolder | None = None
+) -> TrainingHistory:
     estimator, training = _untrained(run, kind), replace(run.settings.training, seed=run.settings.seed)
     history = _finished(run, kind, estimator, training)
     if history is None:
+        if start is not None:
+            estimator.load_state_dict(start.network(kind).state_dict())
         make_folder(run.weights(kind).parent)
         maps, checkpoint, log = _training_maps(run), run.checkpoint(kind), run.training_log(kind)
         history = estimator.fit(maps, training, progress=progress, checkpoint=checkpoint, log=log)

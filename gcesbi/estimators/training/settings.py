@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -140,6 +141,11 @@ class TrainingSettings:
             seed=seed_for(self.seed, Purpose.head),
         )
         return first, second
+
+    def shorter(self, share: float) -> TrainingSettings:
+        """A training that goes on from weights that have learnt: a share of the maps, a quarter of the rate."""
+        maps = {name: math.ceil(share * getattr(self, name)) for name in ("max_maps", "head_maps")}
+        return replace(self, **maps, learning_rate=self.learning_rate / 4)
 
     def law(self) -> dict[str, Any]:
         """All settings that decide what is learnt, as plain values."""
