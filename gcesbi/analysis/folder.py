@@ -14,6 +14,7 @@
     sky.npz             template maps of the sky, so that the next command need not compute them
     results.json        every figure that the report shows
     report.html         the report, one file
+    maps/               answers of networks about other maps than that, each with its map in a folder of its own
     gate.npz            the test of misspecification, calibrated on fresh maps; gate.json its verdict on the observation
     validation.*        held-out maps: page (html) and numbers (json), as of the next three
     misspecification.*  misspecified maps
@@ -33,11 +34,12 @@ and of images
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -353,9 +355,22 @@ class RunFolder:
             self.write_observation(seen)
             return seen
         stored = self.observation()
-        if seen is not None and not (seen.region == stored.region and np.array_equal(seen.counts, stored.counts)):
+        if seen is not None and not _same(seen, stored):
             raise InputError(f"observation: {str(self.folder)!r} is a run on another map; choose another folder")
         return stored
+
+    def about(self, seen: Observation) -> Self:
+        """Where answers about a map are kept, with the map: here, if it is the run's own or there is none yet.
+
+        Answers about any other lie in ``maps/XXXXXXXXXXXX``, by the map's content, beside none of the run's own map.
+        """
+        if self.has_observation and not _same(seen, self.observation()):
+            here = replace(self, folder=self.folder / "maps" / _digest(seen))
+            make_folder(here.folder)
+        else:
+            here = self
+        here.observe(seen)
+        return here
 
     @property
     def has_observation(self) -> bool:
@@ -389,3 +404,12 @@ class RunFolder:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Store a JSON file, whole or not at all."""
         write_text(self.folder / name, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def _same(one: Observation, other: Observation) -> bool:
+    return one.region == other.region and np.array_equal(one.counts, other.counts)
+
+
+def _digest(seen: Observation) -> str:
+    where = json.dumps(seen.region.describe(), sort_keys=True).encode()
+    return hashlib.sha256(where + seen.counts.tobytes()).hexdigest()[:12]

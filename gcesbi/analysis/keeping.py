@@ -39,7 +39,8 @@ _OURS = re.compile(
     rf"|gate\.(npz|json)|poisson\.(json|html)|nptf\.checkpoint\.h5|(errors|learning|evaluation|template_fits)\.json"
     rf"|({_PAGES})\.(html|json)"
     rf"|weights(/({_NETWORKS})\.(safetensors|json|csv|checkpoint(\.head)?))?"
-    rf"|posteriors(/({_METHODS})\.(nc|json))?"
+    rf"|(maps/[0-9a-f]{{12}}/)?posteriors(/({_METHODS})\.(nc|json))?"
+    r"|maps(/[0-9a-f]{12}(/(observation\.fits|gate\.json|infer\.html|inference\.json))?)?"
     r"|simulations(/[\w.+-]+-(fixed|free))?(/(store\.json|\d{5,}\.zip))?"
 )
 _PARTIAL = re.compile(r"(?P<folder>(.*/)?)\.[0-9a-f]{8}@[^/]*\.partial\.(?P<name>[^/]+)")
@@ -123,8 +124,8 @@ def only_writer(folder: Path) -> Iterator[None]:
         return
     try:
         if lock.lock_counter == 1:
-            for place in (folder, *(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())):
-                sweep(place)
+            for place, _, _ in os.walk(folder):
+                sweep(Path(place))
             with suppress(InputError):
                 write_text(folder / _WRITER, f"process {os.getpid()} on {socket.gethostname()} ({_command()})\n")
         yield

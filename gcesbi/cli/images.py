@@ -105,12 +105,15 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
     seen = _seen(opened, observation)
     with timer.step("Infer"):
         answer = infer_image(opened, seen)
-    opened.write_json("inference.json", answer.to_dict())
     print_table(Terminal(), answer_table(answer), "How much of the excess is sources?")
     fewest, most = answer.photons_known
     Terminal().print(f"{answer.photons} photons (images held out: {fewest} to {most}), p-value {answer.p_value:.3g}")
     for caveat in answer.caveats:
         Terminal().print(f"- {caveat}", highlight=False)
+    kept = opened.about(seen)
+    kept.write_json("inference.json", answer.to_dict())
+    if kept is not opened:
+        Terminal().print(f"another image than the run's own, whose answer stays: kept in {kept.folder}")
 
 
 @images_app.command(epilog="Example: gcesbi images fit runs/i --images 10")

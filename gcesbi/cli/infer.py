@@ -93,12 +93,15 @@ def infer(
         Terminal().print(str(verdict))
     with steps.step("Write the page"):
         figures = inference_figures(posteriors, verdict)
+        kept = found.about(seen)
         for name, posterior in posteriors.items():
-            found.write_posterior(name.lower(), posterior)
-            found.write_json(f"posteriors/{name.lower()}.json", figures["posteriors"][name])
-        found.write_json("gate.json", figures["gate"])
-        page = inference_report(model, posteriors, verdict, subtitle=str(found.folder), data=figures)
-        path = write_report(found.folder / "infer.html", page)
+            kept.write_posterior(name.lower(), posterior)
+            kept.write_json(f"posteriors/{name.lower()}.json", figures["posteriors"][name])
+        kept.write_json("gate.json", figures["gate"])
+        page = inference_report(model, posteriors, verdict, subtitle=str(kept.folder), data=figures)
+        path = write_report(kept.folder / "infer.html", page)
+    if kept is not found:
+        Terminal().print(f"another map than the run's own, whose answers stay: kept in {kept.folder}")
     Terminal().print(f"report: {path}")
     if not verdict.accepted:
         raise typer.Exit(REFUSED)

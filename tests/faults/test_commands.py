@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,14 +125,11 @@ def test_a_disk_that_fills_up_ends_no_process(folder):
 
 
 def test_a_reader_who_leaves_a_pipe_stops_no_fit(tmp_path):
-    fit = subprocess.Popen(
-        [*GCESBI, "fit", "poisson", *TINY, "--out", tmp_path / "run", "--quiet"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    fit.stdout.close()
-    err = fit.stderr.read()
-    assert (fit.wait(300), err) == (0, b"")
+    words = [*GCESBI, "fit", "poisson", *TINY, "--out", tmp_path / "run", "--quiet"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as fit:
+        fit.stdout.close()
+        assert fit.stderr.read() == b""
+    assert fit.returncode == 0
     assert (tmp_path / "run" / "posteriors" / "poisson.nc").is_file()
     assert (tmp_path / "run" / "poisson.json").is_file()
 
@@ -189,11 +187,35 @@ def test_a_map_of_another_sky_is_refused_first_and_with_status_3(call, folder, t
     status, out, err = call("infer", folder, "--observation", tmp_path / "bright.fits", "--quiet")
     assert (status, err) == (3, "")
     assert out.index("REFUSED") < out.index("flux fraction")
-    assert '"refused": ' in (folder / "posteriors" / "networks.json").read_text()
+    (kept,) = (folder / "maps").glob("*/posteriors/networks.json")
+    assert '"refused": ' in kept.read_text()
+    shutil.rmtree(folder / "maps")
     write_observation(tmp_path / "dark.fits", replace(seen, counts=0 * seen.counts))
     status, _, err = call("infer", folder, "--observation", tmp_path / "dark.fits", "--quiet")
     assert status == 2
     assert "must hold photons" in err
+
+
+def test_answers_about_another_map_lie_apart_from_the_first(call, folder, tmp_path):
+    run = Run.open(folder)
+    seen = run.observation()
+    assert call("infer", folder, "--quiet")[0] in (0, 3)
+    first = {path: path.read_bytes() for path in (folder / "infer.html", folder / "posteriors" / "networks.json")}
+    write_observation(tmp_path / "more.fits", replace(seen, counts=seen.counts + 1))
+    status, out, _ = call("infer", folder, "--observation", tmp_path / "more.fits", "--quiet")
+    assert status in (0, 3)
+    assert "another map than the run's own, whose answers stay: kept in" in out
+    assert {path: path.read_bytes() for path in first} == first
+    (kept,) = (folder / "maps").iterdir()
+    names = {path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()}
+    assert names >= {
+        "observation.fits",
+        "infer.html",
+        "gate.json",
+        "posteriors/networks.nc",
+        "posteriors/networks.json",
+    }
+    Run.check_free(folder, overwrite=True)  # a run's own files, all of them
 
 
 def test_options_are_used_or_refused_by_name(call, folder, tmp_path):
