@@ -17,6 +17,8 @@ exponential and below μ. Their bins are drawn from s_e ε_e r_e(p).
 **Photons** start evenly within the pixel, are displaced by the PSF beyond the region's distance, and are counted where
 they land. **Labels**: sources without a photon as in the compiled simulator, bin by bin.
 
+**Log-fields** of smooth templates are drawn on the host.
+
 Fluxes and their integrals are float64, directions float32 (10⁻⁴ of a pixel at nside 256).
 """
 
@@ -135,6 +137,7 @@ class DeviceSimulator:
             for each, source in zip(intensity, simulator.sources, strict=True)
         ]
         self._smooth = self._put(np.moveaxis(model.smooth_templates, 0, 1).astype(np.float32))
+        self._steady = self._put(model.steady.astype(np.float32))
         self._first_source = np.cumsum([0, *(len(each.basis) for each in model.point_source_templates)])
 
     def draw(self, theta: NDArray[np.float64], generator: torch.Generator) -> MapTensors:
@@ -205,7 +208,9 @@ class DeviceSimulator:
         model, part = self.model, emission[rows]
         norms, spectra = self._put(part.norms), self._put(part.spectra)
         n, n_source = len(norms), len(self._templates)
-        mean = torch.einsum("nte,etp->nep", norms.float(), self._smooth)
+        mean = torch.einsum("nte,etp->nep", norms.float() * self._steady, self._smooth)
+        if model.modulated:
+            mean += self._put(model.modulated_counts(part, self._scatter(generator)).astype(np.float32))
         counts = torch.poisson(mean, generator=generator)
         label = torch.zeros(n, n_source, len(model.bins), dtype=torch.float64, device=self.device)
         drawn = _Drawn(counts, label, torch.zeros(n, n_source, dtype=torch.float64, device=self.device))

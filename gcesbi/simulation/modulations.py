@@ -91,10 +91,10 @@ class Modulation:
             )
 
     def draw(self, n: int, n_energy: int, rng: np.random.Generator) -> Array:
-        """Fields (n, n_energy or 1, n_pix) for σ = 1."""
+        """Fields (n_energy or 1, n, n_pix) for σ = 1."""
         n_row, (n_pix, n_mode) = n_energy if self.per_energy else 1, self.basis.shape
-        z = rng.standard_normal((n * n_row, n_mode))
-        return np.ascontiguousarray((self.basis @ z.T).T).reshape(n, n_row, n_pix)
+        z = rng.standard_normal((n_row * n, n_mode))
+        return np.ascontiguousarray((self.basis @ z.T).T).reshape(n_row, n, n_pix)
 
 
 def modulations_of(nuisances: Iterable[Harmonics | GaussianField], grid: Grid) -> tuple[Modulation, ...]:
@@ -118,27 +118,35 @@ def _labelled(nuisances: Iterable[Harmonics | GaussianField], grid: Grid) -> Ite
 
 
 def modulate(
-    mean: Array, exposure: Array, modulations: Sequence[Modulation], amplitudes: Array, rng: np.random.Generator
+    norms: Array,
+    maps: Array,
+    exposure: Array,
+    modulations: Sequence[Modulation],
+    amplitudes: Array,
+    rng: np.random.Generator,
 ) -> Array:
-    """Expected counts (n, n_energy, n_pix) of n maps of a template, under log-fields that are drawn.
+    """Expected counts (n, n_energy, n_pix) of a template in n skies, under log-fields that are drawn.
 
     Parameters
     ----------
-    mean : array (n, n_energy, n_pix)
-        Without them.
+    norms : array (n, n_map, n_energy)
+        What multiplies each map of the template.
+    maps : array (n_map, n_energy, n_pix)
+        Expected counts.
     exposure : array (n_energy, n_pix)
     modulations : sequence of Modulation
     amplitudes : array (n, n_modulation)
     rng : numpy Generator
     """
-    g = np.zeros((len(mean), 1, 1))
+    g = np.zeros((1, len(norms), 1))
     for modulation, sigma in zip(modulations, amplitudes.T, strict=True):
-        g = g + sigma[:, None, None] * modulation.draw(len(mean), mean.shape[1], rng)
-    light = mean / exposure
-    g = np.where(light > 0, g, -np.inf)
-    factor = np.exp(g - g.max(axis=-1, keepdims=True, initial=-np.finfo(float).max))
-    before, after = light.sum(axis=-1, keepdims=True), (light * factor).sum(axis=-1, keepdims=True)
-    return np.asarray(mean * factor * np.divide(before, after, out=np.zeros_like(before), where=after > 0))
+        g = g + sigma[:, None] * modulation.draw(len(norms), maps.shape[1], rng)
+    factor = np.exp(g - g.max(axis=-1, keepdims=True))
+    weights, light = np.moveaxis(norms, 2, 0), np.moveaxis(maps / exposure, 0, 2)
+    before = (weights * light.sum(axis=1)[:, None]).sum(axis=-1, keepdims=True)
+    after = (weights * (factor @ light)).sum(axis=-1, keepdims=True)
+    scale = np.divide(before, after, out=np.zeros_like(before), where=after > 0)
+    return np.asarray((weights * scale @ maps.swapaxes(0, 1) * factor).swapaxes(0, 1))
 
 
 def _extent(grid: Grid) -> float:

@@ -253,9 +253,7 @@ class Simulator:
     ) -> None:
         model, n_smooth = self.model, emission.norms.shape[1]
         norms = np.zeros((len(self._smooth_templates), model.n_energy))
-        norms[:n_smooth] = emission.norms[i]
-        for modulated in model.modulated:
-            norms[model.map_rows[modulated]] = 0.0
+        norms[:n_smooth] = emission.norms[i] * model.steady
         beyond = norms[n_smooth:].reshape(len(self.sources), -1, model.n_energy)
         first_source = np.cumsum([0, *(len(t.basis) for t in model.point_source_templates)])
         spectra = emission.spectra[i, len(model.diffuse) :]

@@ -129,6 +129,14 @@ class SkyArrays(EnergyBins):
         return tuple(i for i, t in enumerate(self.diffuse) if t.modulations)
 
     @cached_property
+    def steady(self) -> Array:
+        """Of every smooth template: nil if it has log-fields, one if it is as it stands, (n_smooth, 1)."""
+        found = np.ones((len(self.smooth_templates), 1))
+        for i in self.modulated:
+            found[self.map_rows[i]] = 0.0
+        return found
+
+    @cached_property
     def flux_per_norm(self) -> Array:
         """Flux inside the region for norm 1, (n_template, n_energy), photons / cm² / s."""
         return np.asarray((self.templates / self.exposure).sum(axis=-1))
@@ -163,8 +171,8 @@ class SkyArrays(EnergyBins):
         for i in self.modulated:
             modulations, rows = self.diffuse[i].modulations, self.map_rows[i]
             amplitudes = emission.amplitudes[:, at : at + len(modulations)]
-            mean = np.einsum("nme,mep->nep", emission.norms[:, rows], self.smooth_templates[rows])
-            total += modulate(mean, self.exposure, modulations, amplitudes, rng)
+            maps = self.smooth_templates[rows]
+            total += modulate(emission.norms[:, rows], maps, self.exposure, modulations, amplitudes, rng)
             at += len(modulations)
         return total
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import eval_legendre
 
 from gcesbi import GaussianField, Harmonics, InputError, PointSources, Region, Simulator, SkyModel, Smooth
+from gcesbi.simulation.device import DeviceSimulator
 from gcesbi.simulation.modulations import modulate, modulations_of
 from gcesbi.sky import ImageGeometry
 
@@ -54,7 +56,7 @@ def test_harmonics_have_the_covariance_of_the_addition_theorem(l_min, slope):
 def test_drawn_fields_scatter_as_the_basis_says(law):
     modulation, n = only(law), 4000
     places = np.arange(0, REGION.n_pix, 60)
-    drawn = modulation.draw(n, 2, np.random.default_rng(3))[:, 0, places]
+    drawn = modulation.draw(n, 2, np.random.default_rng(3))[0][:, places]
     part = modulation.basis[places]
     expected = (part @ part.T).toarray()
     variance = np.diag(expected)
@@ -65,10 +67,10 @@ def test_drawn_fields_scatter_as_the_basis_says(law):
 
 def test_energies_share_a_field_unless_told_otherwise():
     rng = np.random.default_rng(1)
-    assert only(GaussianField(sigma=1.0, length=3.0)).draw(4, 3, rng).shape == (4, 1, REGION.n_pix)
+    assert only(GaussianField(sigma=1.0, length=3.0)).draw(4, 3, rng).shape == (1, 4, REGION.n_pix)
     own = only(GaussianField(sigma=1.0, length=3.0, per_energy=True)).draw(400, 3, rng)
-    assert own.shape == (400, 3, REGION.n_pix)
-    between = np.mean(own[:, 0] * own[:, 1], axis=0)
+    assert own.shape == (3, 400, REGION.n_pix)
+    between = np.mean(own[0] * own[1], axis=0)
     assert np.all(np.abs(between) < K / np.sqrt(400))
 
 
@@ -78,21 +80,24 @@ def test_energies_share_a_field_unless_told_otherwise():
 @pytest.mark.parametrize("sigma", [0.3, 30.0])
 def test_flux_stays_in_every_energy_bin(sigma):
     rng = np.random.default_rng(2)
-    mean = rng.gamma(2.0, size=(5, 3, REGION.n_pix)) * (rng.random(REGION.n_pix) > 0.2)
-    mean[4] = 0.0
+    maps = rng.gamma(2.0, size=(2, 3, REGION.n_pix)) * (rng.random(REGION.n_pix) > 0.2)
+    norms = rng.gamma(2.0, size=(5, 2, 3))
+    norms[4] = 0.0
+    mean = np.einsum("nme,mep->nep", norms, maps)
     exposure = 1e11 * rng.uniform(0.8, 1.2, (3, REGION.n_pix))
     laws = modulations_of((GaussianField(sigma=1.0, length=2.0), Harmonics(sigma=1.0, l_max=4)), REGION)
-    found = modulate(mean, exposure, laws, np.full((5, 2), sigma), rng)
+    found = modulate(norms, maps, exposure, laws, np.full((5, 2), sigma), rng)
     np.testing.assert_allclose((found / exposure).sum(axis=-1), (mean / exposure).sum(axis=-1), rtol=1e-10)
     assert np.all((found > 0)[mean == 0] == 0)
     assert not np.allclose(found[:4], mean[:4], rtol=0.1)
 
 
 def test_a_field_of_amplitude_nil_changes_nothing():
-    mean = np.random.default_rng(2).gamma(2.0, size=(2, 1, REGION.n_pix))
+    maps = np.random.default_rng(2).gamma(2.0, size=(1, 1, REGION.n_pix))
     laws = modulations_of((GaussianField(sigma=0.0, length=2.0),), REGION)
-    found = modulate(mean, np.ones((1, REGION.n_pix)), laws, np.zeros((2, 1)), np.random.default_rng(1))
-    np.testing.assert_allclose(found, mean, rtol=1e-12)
+    ones = np.ones((2, 1, 1)), maps, np.ones((1, REGION.n_pix))
+    found = modulate(*ones, laws, np.zeros((2, 1)), np.random.default_rng(1))
+    np.testing.assert_allclose(found, maps.repeat(2, axis=0), rtol=1e-12)
 
 
 def test_a_sky_without_them_is_the_sky_that_it_was():
@@ -183,6 +188,18 @@ def test_maps_do_not_depend_on_workers_nor_on_how_many_are_asked_for(model):
     simulator = Simulator(model)
     drawn = simulator.sample(140, seed=2, workers=2)
     np.testing.assert_array_equal(drawn.counts[:40], simulator.sample(40, seed=2).counts)
+
+
+def test_a_device_draws_the_same_law():
+    laws = [GaussianField(sigma=0.3, length=6.0, per_energy=True), Harmonics(sigma=0.5, l_max=4)]
+    bright = Smooth(name="gas", template="isotropic", norm=500.0, nuisances=laws, spectrum="power-law")
+    simulator, n = Simulator(sky(bright, Smooth(name="flat", template="nfw", norm=20.0))), 600
+    theta = np.repeat(simulator.model.prior().draw(1, np.random.default_rng(4)), n, axis=0)
+    found = DeviceSimulator(simulator).draw(theta, torch.Generator().manual_seed(2)).counts.double().numpy()
+    drawn = simulator.draw(theta, np.random.default_rng(6)).counts.astype(float)
+    error = np.sqrt((found.var(axis=0) + drawn.var(axis=0)) / n)
+    assert np.all(np.abs(found.mean(axis=0) - drawn.mean(axis=0)) < K * error)
+    np.testing.assert_allclose(found.var(axis=0).mean(axis=-1), drawn.var(axis=0).mean(axis=-1), rtol=0.1)
 
 
 # -- what cannot be --------------------------------------------------------------------------------------------------
