@@ -69,7 +69,9 @@ class Draw(StrEnum):
 
 Preset = Annotated[
     str | None,
-    typer.Option(help="test, quick (by default), default, paper, or a TOML file of your own; else what a run has."),
+    typer.Option(
+        help="test, quick (by default), default, paper, robust, or a TOML file of your own; else what a run has."
+    ),
 ]
 Set = Annotated[list[str], typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random; the preset's if not given.")]

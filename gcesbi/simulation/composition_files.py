@@ -15,6 +15,7 @@ import numpy as np
 import tomli_w
 
 from gcesbi.errors import InputError
+from gcesbi.io.data import names
 from gcesbi.io.files import write_arrays, write_atomically
 from gcesbi.simulation.composition import FILES, Composition
 from gcesbi.simulation.stated_data import array_of, is_array
@@ -68,15 +69,18 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _located(told: Any, folder: Path) -> Any:
-    """The same, its files relative to where the program runs."""
+    """The same, its files relative to where the program runs; what is no file beside it may be the name of data."""
     if isinstance(told, dict):
         return {
-            key: str(folder / Path(value).expanduser())
-            if key in FILES and isinstance(value, str)
-            else _located(value, folder)
+            key: _beside(folder, value) if key in FILES and isinstance(value, str) else _located(value, folder)
             for key, value in told.items()
         }
     return [_located(each, folder) for each in told] if isinstance(told, list) else told
+
+
+def _beside(folder: Path, file: str) -> str:
+    path = folder / Path(file).expanduser()
+    return file if not path.exists() and Path(file).parts[:1] and Path(file).parts[0] in names() else str(path)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

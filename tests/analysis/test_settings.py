@@ -10,9 +10,17 @@ from gcesbi.analysis.settings import IMAGES, RunSettings, load_settings
 
 def test_presets_ship_with_the_package_and_load():
     names = ("default", "paper", "quick", "test")
-    assert preset_names() == tuple(sorted((*names, "images", "images-4gev", "images-paper", "images-test")))
+    others = ("images", "images-4gev", "images-paper", "images-test", "robust")
+    assert preset_names() == tuple(sorted((*names, *others)))
     sizes = {name: (load_settings(name).sky.nside, load_settings(name).sky.n_energy) for name in names}
     assert sizes == {"test": (32, 3), "quick": (64, 10), "default": (64, 10), "paper": (256, 10)}
+
+
+def test_the_robust_preset_states_the_real_sky_by_names_of_data():
+    sky = load_settings("robust").sky
+    assert sky.region.mask == "fermi-573w/fermidata_pscmask_3fgl.npy"
+    mixed = [len(each.template.mixture) for each in sky.components if hasattr(each.template, "mixture")]
+    assert mixed == [4, 3, 2, 2]  # gas, inverse Compton, bubbles; halo and bulge
 
 
 def test_changes_and_seed_overrule_the_preset():
