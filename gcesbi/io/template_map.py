@@ -24,7 +24,7 @@ from gcesbi.io.reading import load_array
 from gcesbi.io.skymaps import degrade
 from gcesbi.io.tables import axis_table, opened
 
-__all__ = ["image_header", "is_map_cube", "nested", "read_template_map", "sample_map"]
+__all__ = ["healpix_shape", "image_header", "is_map_cube", "nested", "read_template_map", "sample_map"]
 
 Array = NDArray[np.float64]
 
@@ -62,6 +62,24 @@ def read_template_map(
     if have < nside:
         raise InputError(f"{path}: nside must be at least the model's {nside}, is {have}")
     return degrade(values, nside, how)
+
+
+def healpix_shape(file: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """How many maps a file over the whole sky holds, and their nside; None if it holds images.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_template_map`.
+    """
+    path = located(file, "file")
+    if path.suffix == ".npy":
+        values = np.atleast_2d(load_array(path))
+    elif _image_of(path) is None:
+        values = _healpix(path)
+    else:
+        return None
+    return len(values), map_nside(values.shape[-1], str(path))
 
 
 def nested(values: NDArray, order: str | None, where: str) -> NDArray:

@@ -16,7 +16,7 @@ from gcesbi.simulation.spectral_families import FixedShares
 from gcesbi.simulation.template_arrays import DiffuseTemplate, PointSourceTemplate
 from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.simulation.template_shapes import Basis, draw_basis
-from gcesbi.simulation.template_statements import Formula, Map
+from gcesbi.simulation.template_statements import Formula, Map, Mixture
 
 __all__ = ["compose"]
 
@@ -98,6 +98,10 @@ class _Builder:
     def _draw(self, bases: dict[str, Basis]) -> TemplateMaps:
         """Maps of all components; those without PSF are smoothed together, which costs little more than one."""
         stated = {c.name: c for c in self.sky.components}
+        for c in self.sky.components:
+            if not isinstance(c, Catalogue) and isinstance(c.template, Mixture):
+                with naming(f"component {c.name}"):
+                    c.template.check_maps()
         light = {}
         for name, basis in bases.items():
             with naming(f"component {name}"):

@@ -17,6 +17,8 @@ import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_serializer, model_validator
 
 from gcesbi.errors import InputError, nearest
+from gcesbi.io import map_nside
+from gcesbi.io.template_map import healpix_shape
 from gcesbi.physics import templates
 from gcesbi.simulation.marginals import Fixed, Marginal, Uniform
 from gcesbi.simulation.spectral_families import stick_marginals
@@ -138,6 +140,20 @@ class Map(Statement):
         """Nothing floats."""
         return {}
 
+    @property
+    def healpix_shape(self) -> tuple[int, int] | None:
+        """How many maps there are, and their nside; None if they are images."""
+        if self.file is not None:
+            found = healpix_shape(self.file)
+        elif self.values is None or self.order is None:
+            return None
+        else:
+            values = np.atleast_2d(self.values)
+            found = len(values), map_nside(values.shape[-1], "map")
+        if found is None or found[0] == 1 or self.bins is None:
+            return found
+        return len(range(*self.bins)), found[1]
+
 
 class Mixture(Statement):
     """Templates with shares of the component's light: of two a `weight` of the first, of more a Dirichlet prior."""
@@ -155,6 +171,8 @@ class Mixture(Statement):
             if not 0 <= low <= high <= 1:
                 raise InputError(f"weight: must lie in [0, 1], reaches from {low} to {high}")
         alpha = np.atleast_1d(self.alpha)
+        if not (np.isfinite(alpha).all() and np.all(alpha > 0)):
+            raise InputError(f"alpha: weights of a Dirichlet distribution must be above zero, got {self.alpha}")
         if len(alpha) not in (1, len(self.mixture)):
             raise InputError(f"alpha: must be one number or one for each of {len(self.mixture)}, got {len(alpha)}")
         return self
@@ -178,6 +196,15 @@ class Mixture(Statement):
             for name, marginal in part.floating.items():
                 own[name if name not in own else f"part{i + 1}_{name}"] = marginal
         return {name: each for name, each in own.items() if not isinstance(each, Fixed)}
+
+    def check_maps(self) -> None:
+        """Raise InputError if maps over the whole sky differ in nside, or in the number of their energies."""
+        told = [(leaf, shape) for leaf in self.leaves() if isinstance(leaf, Map) and (shape := leaf.healpix_shape)]
+        for what, i in (("nside", 1), ("energies", 0)):
+            for leaf, shape in told:
+                if shape[i] != told[0][1][i]:
+                    where = leaf.file or "map"
+                    raise InputError(f"mixture: maps must agree in {what}, {where} has {shape[i]}, not {told[0][1][i]}")
 
     def leaves(self) -> Iterator[Formula | Map]:
         """All templates in it."""

@@ -33,6 +33,8 @@ def folder(tmp_path_factory):
         "nil": np.zeros(12 * 16**2),
         "below": -np.ones(12 * 16**2),
         "good": np.ones(12 * 16**2),
+        "fine": np.ones(12 * 32**2),
+        "pair": np.ones((2, 12 * 16**2)),
     }
     for name, values in maps.items():
         np.save(found / f"{name}.npy", values)
@@ -41,6 +43,10 @@ def folder(tmp_path_factory):
 
 def gas(template):
     return 'template = "isotropic"', f"template = {{ {template} }}"
+
+
+def nuisance(told):
+    return "norm = [0, 1]", f"norm = [0, 1]\nnuisances = [ {{ {told} }} ]"
 
 
 def top(line):
@@ -104,6 +110,28 @@ CASES = [
     ),
     (NFW, '{ formula = "nfw", gamma = [0.9, 1.8] }', r"component dots: .*gamma: must lie in \[0, 1.5\)"),
     (NFW, '{ mixture = ["nfw", "disk"], weight = [0, 2] }', "component dots: .*weight: must lie in"),
+    (NFW, '{ mixture = ["nfw", "disk"], alpha = 0 }', "component dots: .*alpha: .* must be above zero, got 0"),
+    (NFW, '{ mixture = ["nfw", "disk"], alpha = [1, -2] }', "component dots: .*alpha: .* must be above zero"),
+    (
+        *gas(
+            'mixture = [ { file = "good.npy", order = "ring", smoothed = true }, '
+            '{ file = "fine.npy", order = "ring", smoothed = true } ]'
+        ),
+        "component gas: mixture: maps must agree in nside, .*fine.npy has 32, not 16",
+    ),
+    (
+        *gas(
+            'mixture = [ { file = "good.npy", order = "ring", smoothed = true }, '
+            '{ file = "pair.npy", order = "ring", smoothed = true } ]'
+        ),
+        "component gas: mixture: maps must agree in energies, .*pair.npy has 2, not 1",
+    ),
+    # nuisances
+    (*nuisance('kind = "field", length = 2, sigma = -0.1'), "component gas: nuisance 1: sigma: must not be negative"),
+    (*nuisance('kind = "field", length = 60, sigma = 0.1'), "component gas: nuisance 1: length: .* 10, got 60"),
+    (*nuisance('kind = "harmonics", l_max = 99, sigma = 0.1'), "component gas: harmonics: l_max must be at most 32 "),
+    (*nuisance('kind = "field", length = 2'), "component gas: nuisance 1: sigma: is missing"),
+    (*nuisance("length = 2, sigma = 0.1"), "component gas: nuisance 1: kind is missing"),
     # includes
     ("\nenergy", '\ninclude = "sky.toml"\nenergy', "sky.toml: includes itself, by way of sky.toml"),
     ("\nenergy", '\ninclude = "round.toml"\nenergy', r"includes itself, by way of sky\.toml, round\.toml"),
