@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from gcesbi.baselines.poisson.halo_slope import SlopeFit, fit_slope
     from gcesbi.baselines.poisson.likelihood import poisson_deviance, poisson_log_likelihood
+    from gcesbi.baselines.poisson.many_adaptive import AdaptiveFits, fit_adaptive_maps
     from gcesbi.baselines.poisson.norm_posteriors import PoissonChainPosterior, PoissonPosterior
     from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
     from gcesbi.baselines.poisson.spectral_fit import SpectralFit, SpectralFitResult
@@ -50,6 +51,7 @@ _HOMES = {
     "poisson.fit": ("PoissonFit", "PoissonFitResult"),
     "poisson.goodness_of_fit": ("DeviantPixel", "GoodnessOfFit", "deviance", "deviant_pixels", "goodness_of_fit"),
     "poisson.likelihood": ("poisson_deviance", "poisson_log_likelihood"),
+    "poisson.many_adaptive": ("AdaptiveFits", "fit_adaptive_maps"),
     "poisson.norm_posteriors": ("PoissonChainPosterior", "PoissonPosterior"),
     "poisson.priors": ("Fixed", "NormPrior", "UserTemplate"),
     "poisson.halo_slope": ("SlopeFit", "fit_slope"),
@@ -65,6 +67,7 @@ _HOMES = {
 
 __all__ = [
     "NPTF",
+    "AdaptiveFits",
     "BrokenPowerLaws",
     "Chain",
     "ChainConvergence",
@@ -102,6 +105,7 @@ __all__ = [
     "UserTemplate",
     "deviance",
     "deviant_pixels",
+    "fit_adaptive_maps",
     "fit_slope",
     "goodness_of_fit",
     "maximise",

@@ -24,8 +24,9 @@ evidence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,21 +137,35 @@ class AdaptiveOptimum(Optimum):
         The modes' coefficients z of all modulated templates.
     factor : array (n_latent, n_latent)
         Lower triangle of Cholesky's factor of the curvature by z.
+    mixed : array (n_norm, n_latent)
+        Minus the derivative of the objective by a norm and a coefficient.
     response : array (n_latent, n_norm)
-        How z moves as norms are held elsewhere.
+        What z moves by against a norm that is held elsewhere, per its change.
     log_determinant : float
         Of the curvature by z.
     """
 
     latent: Array
     factor: Array
+    mixed: Array
     response: Array
     log_determinant: float
+
+    @property
+    def curvature(self) -> tuple[Array, Array, Array, Array]:
+        """Information of norms, the factor, the mixed curvature and the response."""
+        return self.information, self.factor, self.mixed, self.response
 
     @property
     def point(self) -> Array:
         """Norms, then z."""
         return np.concatenate([self.norms, self.latent])
+
+    @property
+    def of_norms(self) -> Optimum:
+        """What it says of norms, without what is large."""
+        told = {each.name: getattr(self, each.name) for each in fields(Optimum)}
+        return Optimum(**told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +219,7 @@ class AdaptiveProblem:
     @cached_property
     def _blocks(self) -> tuple[slice, ...]:
         ends = np.cumsum([0, *(each.n for each in self.modes)]).tolist()
-        return tuple(slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True))
+        return tuple(slice(a, b) for a, b in pairwise(ends))
 
     @cached_property
     def _weighted(self) -> tuple[tuple[Array, Array], ...]:
@@ -214,6 +229,10 @@ class AdaptiveProblem:
         return tuple((values, values.sum(axis=-1, keepdims=True)) for values in each)
 
     # -- the sky at some coefficients -----------------------------------------------------------------------------
+
+    def logs(self, latent: Array) -> Array:
+        """The log-fields g (n_modulated, n_energy, n_pix) at z (n_latent,)."""
+        return np.stack([modes.logs(latent[block]) for modes, block in zip(self.modes, self._blocks, strict=True)])
 
     def modulated(self, latent: Array) -> Array:
         """Templates T' (n_template, n_energy, n_pix) at z (n_latent,)."""
@@ -247,6 +266,15 @@ class AdaptiveProblem:
     def gradient(self, norms: Array, latent: Array) -> tuple[Array, Array]:
         """Derivatives of :meth:`objective` by norms (n_norm,) and by z (n_latent,)."""
         return self._gradient(self._state(norms.reshape(len(self.counts), -1), latent))
+
+    def curvature(self, point: Array, exact: bool = True) -> tuple[Array, Array, Array]:
+        """Minus second derivatives at norms and z (n_norm + n_latent,).
+
+        By norms (n_norm, n_norm), by norms and z (n_norm, n_latent), by z (n_latent, n_latent); if not exact, from the
+        mean's first derivatives alone.
+        """
+        n_norm = len(self.bounds)
+        return self._curvature(self._state(point[:n_norm].reshape(len(self.counts), -1), point[n_norm:]), exact)
 
     def _means(self, state: _State) -> list[tuple[Array, Array]]:
         """Shares a T' / Σ a T' (n_energy, n_pix) and the modes' means b (n_energy, n_mode) of each modulated one."""
@@ -332,13 +360,26 @@ class AdaptiveProblem:
         known = np.stack([*self.bounds.T, self.centre, self.width])
         return list(known.reshape(4, len(self.counts), -1).transpose(1, 0, 2))
 
-    def maximise(self, start: Array | None = None, bounds: Array | None = None) -> AdaptiveOptimum:
-        """The maximum, sought from norms and z `start` (n_norm + n_latent,), norms within other `bounds` if given."""
+    def maximise(
+        self, start: Array | None = None, bounds: Array | None = None, near: AdaptiveOptimum | None = None
+    ) -> AdaptiveOptimum:
+        """The maximum.
+
+        Parameters
+        ----------
+        start : array (n_norm + n_latent,), optional
+            Norms and z where the search begins.
+        bounds : array (n_norm, 2), optional
+            In place of the problem's own.
+        near : AdaptiveOptimum, optional
+            Of a similar map: its curvature is taken first.
+        """
         begin = self.start() if start is None else start
         low, high = (self.bounds if bounds is None else bounds).T
         n_energy, n_norm = len(self.counts), len(low)
         state = self._state(np.clip(begin[:n_norm], low, high).reshape(n_energy, -1), begin[n_norm:])
-        known, fresh = None, False  # curvature at an earlier point serves as long as its steps gain what they promise
+        known = None if near is None else near.curvature
+        fresh = False  # curvature at an earlier point serves as long as its steps gain what they promise
         for _ in range(_MAX_STEPS):
             norms = state.norms.ravel()
             by_norm, by_latent = self._gradient(state)
@@ -358,7 +399,7 @@ class AdaptiveProblem:
                 known = None
             state, fresh = state if found is None else found, False
         if not (fresh and free.all()):
-            information, factor, _, response = self._eliminated(state, low < high)
+            information, factor, mixed, response = self._eliminated(state, low < high)
         residual = float(kkt_residual(norms[None], slope[None], information[None], low[None], high[None])[0])
         return AdaptiveOptimum(
             norms,
@@ -369,7 +410,8 @@ class AdaptiveProblem:
             max(residual, 0.5 * promise),
             state.latent,
             factor,
-            -response,
+            mixed,
+            response,
             2 * float(np.log(np.diag(factor)).sum()),
         )
 
@@ -377,8 +419,7 @@ class AdaptiveProblem:
         self, state: _State, step: Array, latent_step: Array, promise: float, low: Array, high: Array
     ) -> _State | None:
         """First of a step's halvings that raises the objective enough; None if none does."""
-        moves = [m.logs(latent_step[b]) for m, b in zip(self.modes, self._blocks, strict=True)]
-        length = min(1.0, _LONGEST / max(np.ptp(np.stack(moves)) / 2, 1e-300))
+        length = min(1.0, _LONGEST / max(np.ptp(self.logs(latent_step)) / 2, 1e-300))
         rounding = 1e-13 * abs(state.objective)
         for _ in range(_MAX_HALVINGS):
             norms = np.clip(state.norms.ravel() + length * step, low, high).reshape(state.norms.shape)
@@ -420,7 +461,7 @@ class AdaptiveProblem:
         """Draws of z (n, n_latent) given norms (n, n_norm), to second order."""
         noise = rng.standard_normal((self.n_latent, len(norms)))
         spread = solve_triangular(optimum.factor, noise, lower=True, trans=1, check_finite=False)
-        return optimum.latent + (norms - optimum.norms) @ optimum.response.T + spread.T
+        return optimum.latent - (norms - optimum.norms) @ optimum.response.T + spread.T
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,7 +59,8 @@ class PoissonPosterior(Posterior):
         """Draw `n` samples: name -> array (n, *axes of the quantity)."""
         rng = np.random.default_rng(seed)
         draws = [_truncated_gaussian(optimum, problem.bounds, n, rng) for optimum, problem in self._pairs]
-        return self._quantities(np.stack(draws, axis=-1))
+        joined = np.concatenate(draws, axis=1).reshape(n, -1, len(self.coordinates.template))
+        return self._quantities(joined.swapaxes(1, 2))
 
     @cached_property
     def _stored(self) -> dict[str, Array]:
