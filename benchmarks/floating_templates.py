@@ -3,8 +3,8 @@
 ``python benchmarks/floating_templates.py FERMI_573W BULGE.fits [SECONDS]`` profiles and samples;
 ``python benchmarks/floating_templates.py FERMI_573W BULGE.fits --networks RUNS`` trains the networks of shapes in two
 runs under RUNS, judges them on maps held out, and asks them about the real map. What was drawn or trained there is
-kept: start it again to go on. Model O, 3FGL mask, one energy bin. The NFW is drawn and smoothed by the library; a FITS bulge
-is read as it is and smoothed.
+kept: start it again to go on. Model O, 3FGL mask, one energy bin. The NFW is drawn and smoothed by the library; a FITS
+bulge is read as it is and smoothed.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from gcesbi.io.reading import load_array, reading
 from gcesbi.io.skymaps import SkyMaps, check_mask
 from gcesbi.sky.quantity import Values, in_unit
 
-__all__ = ["FITS_ENDINGS", "array_mask", "read_exposure_maps", "read_listing", "read_whole_sky"]
+__all__ = ["FITS_ENDINGS", "array_mask", "read_exposure_maps", "read_listing", "read_whole_sky", "whole_sky"]
 
 FITS_ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 _MAX_LISTING = 2**20
@@ -71,7 +71,7 @@ def read_whole_sky(
     InputError
         If the order, the exposure or the energies are not stated, or a size is no HEALPix size.
     """
-    maps = _maps(counts, "counts", order, frame)
+    maps = whole_sky(counts, "counts", order, frame)
     if energy_edges is None:
         raise InputError(f"{maps.source}: energy_edges: must be given, as an array has none")
     if exposure is None:
@@ -89,7 +89,7 @@ def read_exposure_maps(exposure: Source, *, order: str | None, frame: str | None
     """Exposure from an array over the whole sky in a stated order, a `.npy` file of one, or a FITS file."""
     if isinstance(exposure, (str, os.PathLike)) and not str(exposure).lower().endswith(".npy"):
         return read_exposure(exposure, order=order, frame=frame)
-    maps = _maps(exposure, "exposure", order, frame)
+    maps = whole_sky(exposure, "exposure", order, frame)
     return ExposureMaps(maps, maps.source)
 
 
@@ -152,7 +152,14 @@ def _beside(path: Path, key: str, name: object) -> Path:
     return found
 
 
-def _maps(source: Source, argument: str, order: str | None, frame: str | None) -> HealpixMaps:
+def whole_sky(source: Source, argument: str, order: str | None, frame: str | None = None) -> HealpixMaps:
+    """Maps over the whole sky in a stated order and frame, Galactic unless stated: an array or a `.npy` file.
+
+    Raises
+    ------
+    InputError
+        If the order is not stated, or the size is no HEALPix size.
+    """
     if isinstance(source, (str, os.PathLike)):
         values, where = load_array(Path(source)), str(source)
     else:

@@ -1,163 +1,292 @@
-"""Maps of emission, of any kind that people have, brought to HEALPix pixels over the whole sky.
+"""Maps of light, of any kind that people have: read as they are, and brought to the pixels and energy bins of a sky.
 
-FITS tables of HEALPix pixels are read by healpy. Images with GLON/GLAT-CAR axes give every pixel's light to the HEALPix
-pixels it covers, a pixel's share being that of an even grid of points within it; beyond the image there is no light.
+Read are HEALPix tables and plate carrée images in FITS files, Galactic or equatorial, whole or partial, and ``.npy``
+arrays over the whole sky. Of a file with several, as ``gtsrcmaps`` writes one for each source, one is named. Where a
+file holds no pixel there is no light.
+
+An image gives the light of every pixel to the HEALPix pixels that it covers, a pixel's share being that of an even grid
+of points within it. Maps of HEALPix pixels in another frame are interpolated at the middles of Galactic ones.
+
+Energies are those of the file: bins (EBOUNDS) are added up to those of the sky, whose edges must be among theirs; maps
+at energies (ENERGIES, or at the edges of bins, as ``gtsrcmaps`` gives them) are integrated, a power law in between.
+Without any, there is one map for every bin, or one for all.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import TypeAlias
 
 import healpy as hp
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, nearest
+from gcesbi.io.arrays import whole_sky
 from gcesbi.io.data import located
-from gcesbi.io.healpix_table import map_nside, nested_pixels
-from gcesbi.io.reading import load_array
-from gcesbi.io.skymaps import degrade
+from gcesbi.io.exposure import AXIS_TABLES
+from gcesbi.io.files import naming
+from gcesbi.io.healpix_table import HealpixMaps, map_columns, read_table
+from gcesbi.io.rotation import interpolate_in_galactic, places_of
+from gcesbi.io.sky_image import SkyImage, image_of
 from gcesbi.io.tables import axis_table, opened
+from gcesbi.physics.intensity import integrated
+from gcesbi.sky.image import ImageGeometry
 
-__all__ = ["healpix_shape", "image_header", "is_map_cube", "nested", "read_template_map", "sample_map"]
+__all__ = ["LightMaps", "healpix_shape", "image_geometry", "is_map_cube", "light_of_array", "read_light"]
 
 Array = NDArray[np.float64]
+_Image: TypeAlias = fits.PrimaryHDU | fits.ImageHDU
+_TOLERANCE = 1e-4
+"""Relative difference of energies that are meant to be equal: files hold them in single precision."""
+
+_COVERED = 0.9
+"""Share of a pixel by points of an image from which on it lies wholly in the image: points are not quite even in it."""
 
 
-def read_template_map(
-    file: str | os.PathLike[str], nside: int, order: str | None = None, how: Literal["sum", "mean"] = "mean"
-) -> Array:
-    """Read a map or cube over the whole sky: (n, 12 nside²), NESTED, Galactic; n is 1 for a map.
+@dataclass(frozen=True, eq=False)
+class LightMaps:
+    """Light per solid angle, in any unit, in the pixels of a file.
+
+    Parameters
+    ----------
+    maps : HealpixMaps or SkyImage
+        One map, or one for every energy bin.
+
+    Raises
+    ------
+    InputError
+        If a value is negative or not finite.
+    """
+
+    maps: HealpixMaps | SkyImage
+    source: str
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.maps.values).all() or np.any(self.maps.values < 0):
+            raise InputError(f"{self.source}: must be finite and not negative")
+
+    def in_pixels(self, nside: int, pixels: NDArray[np.int64]) -> Array:
+        """Means (n, n_pix) over ascending Galactic NESTED pixels.
+
+        Raises
+        ------
+        InputError
+            If the maps' nside is lower.
+        """
+        if isinstance(self.maps, SkyImage):
+            return _deposited(self.maps, nside, pixels)
+        maps = self.maps
+        if maps.nside < nside:
+            raise InputError(f"{self.source}: nside must be at least the model's {nside}, is {maps.nside}")
+        parts = (maps.nside // nside) ** 2
+        fine = (pixels[:, None] * parts + np.arange(parts)).ravel()
+        if maps.frame == "G":
+            at = places_of(maps.pixels, fine)
+            found = np.where(at < 0, 0.0, maps.values[:, at])
+        else:
+            found = np.nan_to_num(interpolate_in_galactic(maps.nside, maps.pixels, maps.values, maps.frame, fine))
+        return found.reshape(len(found), len(pixels), parts).mean(axis=-1)
+
+    def at(self, glon: Array, glat: Array) -> Array:
+        """Values (n, n_direction) of the pixels that hold Galactic directions, degrees."""
+        lon, lat = glon, glat
+        if self.maps.frame != "G":
+            lon, lat = hp.Rotator(coord=["G", self.maps.frame])(glon, glat, lonlat=True)
+        if isinstance(self.maps, HealpixMaps):
+            at = places_of(self.maps.pixels, hp.ang2pix(self.maps.nside, lon, lat, nest=True, lonlat=True))
+            return np.where(at < 0, 0.0, self.maps.values[:, at])
+        geometry = self.maps.geometry
+        x, y = geometry.to_pixel(lon, lat)
+        column = np.floor(np.mod(x + 0.5, 360 / geometry.pixel_size)).astype(int)
+        row = np.floor(y + 0.5).astype(int)
+        lit = (column < geometry.shape[1]) & (row >= 0) & (row < geometry.shape[0])
+        return np.where(lit, self.maps.values[:, np.where(lit, row, 0), np.where(lit, column, 0)], 0.0)
+
+
+def _deposited(image: SkyImage, nside: int, pixels: NDArray[np.int64]) -> Array:
+    n = max(2, int(np.ceil(8 * image.geometry.pixel_size / np.degrees(hp.nside2resol(nside)))))
+    fine = image.geometry.refined(n)
+    lon, lat = fine.glon_glat()
+    if image.frame != "G":
+        lon, lat = hp.Rotator(coord=[image.frame, "G"])(lon, lat, lonlat=True)
+    at = places_of(pixels, hp.ang2pix(nside, lon, lat, nest=True, lonlat=True))
+    lands = at >= 0
+    at, area = at[lands], fine.solid_angle[lands] / hp.nside2pixarea(nside)
+    covered = np.bincount(at, area, len(pixels))
+    whole = np.where(covered > _COVERED, covered, 1.0)
+    rows = (np.repeat(np.repeat(each, n, axis=0), n, axis=1).ravel()[lands] for each in image.values)
+    return np.stack([np.bincount(at, row * area, len(pixels)) / whole for row in rows])
+
+
+def read_light(
+    file: str | os.PathLike[str],
+    energy_edges: Array,
+    *,
+    counts: bool = False,
+    hdu: str | None = None,
+    order: str | None = None,
+    frame: str | None = None,
+    index: float | None = None,
+    bins: tuple[int, int] | None = None,
+) -> LightMaps:
+    """Read a map or a cube of light.
 
     Parameters
     ----------
     file : path
-        ``.npy``, or FITS: a HEALPix table, or an image in GLON/GLAT-CAR.
-    nside : int
-        Wanted; a finer map is brought to it.
-    order : "ring" | "nested"
-        Of the pixels of a ``.npy`` file.
-    how : "sum" | "mean"
-        Of fine pixels: counts are summed, intensities averaged.
+        ``.npy`` over the whole sky, or FITS.
+    energy_edges : array (n_energy + 1,), GeV
+        Of the sky's bins.
+    counts : bool
+        Whether values are counts per pixel of the file, not light per solid angle.
+    hdu : str, optional
+        Name of the table or image; needed where a file holds several.
+    order, frame : str, optional
+        Of a ``.npy`` file, Galactic unless stated; of a HEALPix table whose header states none.
+    index : float, optional
+        Of the power law of energy, E^-index, that multiplies maps at energies; of counts it must be stated, and is 0
+        where the maps hold the spectrum.
+    bins : (int, int), optional
+        First and one past the last of the maps that are used.
 
     Raises
     ------
     InputError
-        If the file is missing, of another kind, coarser than `nside`, equatorial, or a value is negative or not finite.
+        If the file is missing, of another kind, or does not state its order, frame or energies, or has other ones.
     """
     path = located(file, "file")
     if path.suffix == ".npy":
-        values = nested(np.atleast_2d(load_array(path).astype(np.float64)), order, str(path))
-    else:
-        found = _image_of(path)
-        values = _healpix(path) if found is None else _deposited(path, *found, nside)
-    if not np.isfinite(values).all() or np.any(values < 0):
-        raise InputError(f"{path}: must be finite and not negative")
-    have = map_nside(values.shape[-1], str(path))
-    if have < nside:
-        raise InputError(f"{path}: nside must be at least the model's {nside}, is {have}")
-    return degrade(values, nside, how)
+        return light_of_array(path, order=order, frame=frame, bins=bins)
+    maps, axis = _read(path, hdu, order, frame)
+    if counts and isinstance(maps, SkyImage):
+        maps = replace(maps, values=maps.values / maps.geometry.row_solid_angle[:, None])
+    values = np.asarray(maps.values, dtype=np.float64)
+    with naming(path):
+        values = _in_bins(values, *axis, energy_edges, counts, index, bins)
+    return LightMaps(replace(maps, values=values), str(path))
 
 
-def healpix_shape(file: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """How many maps a file over the whole sky holds, and their nside; None if it holds images.
+def light_of_array(
+    values: str | os.PathLike[str] | ArrayLike,
+    *,
+    order: str | None,
+    frame: str | None = None,
+    bins: tuple[int, int] | None = None,
+) -> LightMaps:
+    """Maps over the whole sky, (12 nside²,) or (n, 12 nside²), from an array or a ``.npy`` file: :func:`read_light`."""
+    maps = whole_sky(values, "map", order, frame)
+    cube = np.asarray(maps.values, dtype=np.float64)
+    cube = cube if bins is None or len(cube) == 1 else cube[slice(*bins)]
+    return LightMaps(replace(maps, values=cube), maps.source)
 
-    Raises
-    ------
-    InputError
-        As :func:`read_template_map`.
-    """
+
+def healpix_shape(
+    file: str | os.PathLike[str], *, hdu: str | None = None, order: str | None = None, frame: str | None = None
+) -> tuple[int, int] | None:
+    """How many maps of HEALPix pixels a file holds, and their nside; None if it holds images: :func:`read_light`."""
     path = located(file, "file")
-    if path.suffix == ".npy":
-        values = np.atleast_2d(load_array(path))
-    elif _image_of(path) is None:
-        values = _healpix(path)
-    else:
-        return None
-    return len(values), map_nside(values.shape[-1], str(path))
+    maps = whole_sky(path, "map", order, frame) if path.suffix == ".npy" else _read(path, hdu, order, frame)[0]
+    return None if isinstance(maps, SkyImage) else (len(maps.values), maps.nside)
 
 
-def nested(values: NDArray, order: str | None, where: str) -> NDArray:
-    """Full-sky maps (..., 12 n²) of a stated order, "ring" or "nested", brought to NESTED.
-
-    Raises
-    ------
-    InputError
-        If the order is not stated, or the size is no HEALPix size.
-    """
-    nside = map_nside(values.shape[-1], where)
-    if order not in ("ring", "nested"):
-        raise InputError(f"{where}: order must be stated, 'ring' or 'nested', got {order!r}")
-    return values if order == "nested" else values[..., nested_pixels(nside, "RING")]
-
-
-def _healpix(path: Path) -> Array:
-    try:
-        values, header = hp.read_map(path, field=None, nest=True, dtype=np.float64, h=True)
-    except (OSError, KeyError, ValueError, IndexError, TypeError) as error:
-        raise InputError(f"{path}: holds no HEALPix map ({str(error).splitlines()[0]})") from None
-    told = {key.upper(): value for key, value in header}
-    if str(told.get("COORDSYS", "G")).strip().upper()[:1] not in ("G",):
-        raise InputError(f"{path}: must be in Galactic coordinates, COORDSYS is {told['COORDSYS']!r}")
-    values = np.atleast_2d(values)
-    return np.where(values == hp.UNSEEN, 0.0, values)
-
-
-def _image_of(path: Path) -> tuple[fits.Header, Array] | None:
-    """Header and cube (n, n_lat, n_lon) of the first image of a FITS file; None where there is none."""
-    if path.suffix == ".npy":
-        return None
+def _read(
+    path: Path, hdu: str | None, order: str | None, frame: str | None
+) -> tuple[HealpixMaps | SkyImage, tuple[Array | None, Array | None]]:
+    """Maps of a FITS file, dark where an image holds no number; edges and energies that it states."""
     with opened(path) as hdus:
-        image = next((h for h in hdus if h.is_image and h.data is not None and h.header.get("NAXIS", 0) >= 2), None)
+        axis, found = axis_table(hdus), _named(hdus, hdu)
+        if isinstance(found, fits.BinTableHDU):
+            return read_table(found, str(path), map_columns(found), order=order, frame=frame), axis
+        image = image_of(found)
+        return replace(image, values=np.nan_to_num(image.values, nan=0.0)), axis
+
+
+def _named(hdus: fits.HDUList, name: str | None) -> _Image | fits.BinTableHDU:
+    """The table or image of a name, or the only one."""
+    there = list(_maps_of(hdus))
+    names = [each.name for each in there]
+    told = f"has {', '.join(repr(each) for each in names) or 'none'}"
+    if name is None:
+        if len(there) != 1:
+            raise InputError(f"hdu: must name one of the file's maps, {told}")
+        return there[0]
+    found = [each for each in there if each.name.upper() == name.strip().upper()]
+    if len(found) != 1:
+        raise InputError(f"hdu: must be one of the file's maps, {told}, got {name!r}; {nearest(name.upper(), names)}")
+    return found[0]
+
+
+def _maps_of(hdus: fits.HDUList) -> Iterator[_Image | fits.BinTableHDU]:
+    for hdu in hdus:
+        table = isinstance(hdu, fits.BinTableHDU)
+        if (table and not hdu.name.upper().endswith((*AXIS_TABLES, "BANDS"))) or (
+            hdu.is_image and hdu.header.get("NAXIS", 0) >= 2
+        ):
+            yield hdu
+
+
+def _in_bins(
+    values: Array,
+    edges: Array | None,
+    energies: Array | None,
+    energy_edges: Array,
+    counts: bool,
+    index: float | None,
+    bins: tuple[int, int] | None,
+) -> Array:
+    """Maps (n_map, ...) of a file as (1, ...) or (n_energy, ...)."""
+    if energies is not None and len(energies) == len(values) + 1:
+        edges, energies = energies, None
+    elif energies is None and edges is not None and len(edges) == len(values):
+        energies = edges
+    if len(values) == 1:
+        return values
+    if energies is not None and len(energies) == len(values):
+        if counts and index is None:
+            raise InputError(
+                "index: must be stated for maps of counts at energies: of the power law that multiplies them, 0 where "
+                "they hold the spectrum"
+            )
+        spectrum = (energies / energies[0]) ** -(index or 0.0)
+        return integrated(energies, values * spectrum.reshape(-1, *[1] * (values.ndim - 1)), energy_edges)
+    if edges is not None and len(edges) != len(values) + 1:
+        raise InputError(f"EBOUNDS: must have a row for each of {len(values)} maps, has {len(edges) - 1}")
+    if bins is not None:
+        values = values[slice(*bins)]
+        edges = None if edges is None else edges[bins[0] : bins[0] + len(values) + 1]
+    return values if edges is None else _added(values, edges, energy_edges)
+
+
+def _added(values: Array, edges: Array, energy_edges: Array) -> Array:
+    at = np.abs(edges[:, None] / energy_edges - 1).argmin(axis=0)
+    if not np.allclose(edges[at], energy_edges, rtol=_TOLERANCE, atol=0):
+        own, wanted = (f"{each[0]:.6g} to {each[-1]:.6g} GeV in {len(each) - 1}" for each in (edges, energy_edges))
+        raise InputError(f"energy bins: must be the model's, or parts of them, {wanted}, has {own}")
+    return np.stack([values[low:high].sum(axis=0) for low, high in pairwise(at)])
+
+
+def image_geometry(file: str | os.PathLike[str]) -> ImageGeometry:
+    """Geometry of the first image of a FITS file.
+
+    Raises
+    ------
+    InputError
+        If there is no such file or image, or it is not Galactic.
+    """
+    with opened(located(file, "header"), "header") as hdus:
+        image = next((each for each in _maps_of(hdus) if each.is_image), None)
         if image is None:
-            return None
-        data = np.asarray(image.data)
-        return image.header, np.nan_to_num(data.reshape(-1, *data.shape[-2:]).astype(np.float64), nan=0.0)
-
-
-def _wcs(path: Path, header: fits.Header) -> WCS:
-    axes = [str(header.get(f"CTYPE{i}", "")) for i in (1, 2)]
-    if not (axes[0].startswith("GLON") and axes[1].startswith("GLAT")):
-        raise InputError(f"{path}: must have axes GLON and GLAT, has {axes}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        return WCS(header).celestial
-
-
-def _deposited(path: Path, header: fits.Header, cube: Array, nside: int) -> Array:
-    wcs = _wcs(path, header)
-    rows, columns = cube.shape[-2:]
-    step = float(np.abs(wcs.wcs.cdelt).max())
-    n = max(2, int(np.ceil(8 * step / np.degrees(hp.nside2resol(nside)))))
-    offset = (np.arange(n) + 0.5) / n - 0.5
-    y, x = (np.arange(m)[:, None] + offset for m in (rows, columns))
-    glon, glat = wcs.all_pix2world(*np.meshgrid(x.ravel(), y.ravel()), 0)
-    pixel = hp.ang2pix(nside, glon, glat, nest=True, lonlat=True)
-    area = np.cos(np.radians(glat)) * np.radians(step / n) ** 2
-    fine = np.repeat(np.repeat(cube, n, axis=-2), n, axis=-1)
-    full = [np.bincount(pixel.ravel(), (each * area).ravel(), hp.nside2npix(nside)) for each in fine]
-    return np.stack(full) / hp.nside2pixarea(nside)
-
-
-def image_header(file: str | os.PathLike[str]) -> fits.Header:
-    """Header of the first image of a FITS file.
-
-    Raises
-    ------
-    InputError
-        If there is no such file or image.
-    """
-    path = located(file, "header")
-    with opened(path) as hdus:
-        for hdu in hdus:
-            if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
-                return hdu.header
-    raise InputError(f"{path}: holds no image")
+            raise InputError("holds no image")
+        found = image_of(image)
+        if found.frame != "G":
+            raise InputError("CTYPE1, CTYPE2: must be GLON-CAR and GLAT-CAR, got equatorial ones")
+        return found.geometry
 
 
 def is_map_cube(file: str | os.PathLike[str]) -> bool:
@@ -166,26 +295,4 @@ def is_map_cube(file: str | os.PathLike[str]) -> bool:
     if path.suffix == ".npy" or not path.is_file():
         return False
     with opened(path) as hdus:
-        return hdus[0].header.get("NAXIS", 0) == 3 and len(hdus) > 1 and axis_table(hdus)[1] is not None
-
-
-def sample_map(file: str | os.PathLike[str], glon: Array, glat: Array, order: str | None = None) -> Array:
-    """Values (n, n_direction) of a map or cube in some directions, degrees: those of the pixels that hold them.
-
-    Beyond an image there is no light. Raises InputError as :func:`read_template_map`.
-    """
-    path = located(file, "file")
-    found = _image_of(path)
-    if found is None:
-        values = nested(np.atleast_2d(load_array(path)), order, str(path)) if path.suffix == ".npy" else _healpix(path)
-        looked = values[:, hp.ang2pix(map_nside(values.shape[-1], str(path)), glon, glat, nest=True, lonlat=True)]
-    else:
-        header, cube = found
-        x, y = _wcs(path, header).all_world2pix(glon, glat, 0)
-        x += np.where(x < -0.5, 1, 0) * abs(360 / header["CDELT1"])
-        column, row = np.floor(x + 0.5).astype(int), np.floor(y + 0.5).astype(int)
-        lit = (column >= 0) & (column < cube.shape[2]) & (row >= 0) & (row < cube.shape[1])
-        looked = np.where(lit, cube[:, np.where(lit, row, 0), np.where(lit, column, 0)], 0.0)
-    if not np.isfinite(looked).all() or np.any(looked < 0):
-        raise InputError(f"{path}: must be finite and not negative")
-    return np.asarray(looked, dtype=np.float64)
+        return hdus[0].header.get("NAXIS", 0) == 3 and axis_table(hdus)[1] is not None

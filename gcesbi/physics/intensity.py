@@ -19,7 +19,7 @@ from gcesbi.sky.energy import check_energy_edges
 from gcesbi.sky.image import ImageGeometry
 from gcesbi.sky.region import Region, glon_glat
 
-__all__ = ["IntensityCube", "IsotropicSpectrum", "SmoothEmission"]
+__all__ = ["IntensityCube", "IsotropicSpectrum", "SmoothEmission", "integrated"]
 
 Array = NDArray[np.float64]
 
@@ -44,6 +44,19 @@ def _check_energies(energy: Array, values: Array, *, zero: bool = False) -> None
     if not np.all(good):
         rule = "not negative" if zero else "above 0"
         raise InputError(f"values: must be finite and {rule}, are not in {np.count_nonzero(~np.asarray(good))} places")
+
+
+def integrated(energy: Array, values: Array, energy_edges: Array) -> Array:
+    """∫ f dE over bins (n_energy, ...), f (n, ...) given at energies (n,), not negative.
+
+    Raises
+    ------
+    InputError
+        If the energies do not cover the bins.
+    """
+    lit = np.maximum(values, _NOTHING)
+    bands = [power_law_mean(energy, lit, *each) for each in pairwise(check_energy_edges(energy_edges))]
+    return np.where(np.stack(bands) > np.sqrt(_NOTHING), bands, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +106,7 @@ class IntensityCube:
 
     def _bands(self, energy_edges: Array) -> Array:
         """Images of the bins (n_energy, n_lat, n_lon), photons / cm² / s / sr."""
-        values = np.maximum(self.values, _NOTHING)
-        bands = [power_law_mean(self.energy, values, *each) for each in pairwise(check_energy_edges(energy_edges))]
-        return np.where(np.stack(bands) > np.sqrt(_NOTHING), bands, 0.0)
+        return integrated(self.energy, self.values, energy_edges)
 
     def _at(self, glon: Array, glat: Array, bands: Array) -> Array:
         """Images (n_energy, n) at directions (n,), degrees."""

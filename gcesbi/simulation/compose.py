@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,25 +27,33 @@ Array = NDArray[np.float64]
 _SPREAD = 0.999  # share of a source's light that lands no further than an image is padded
 
 
-def compose(sky: Composition, maps: TemplateMaps | None = None, exposure: Array | None = None) -> SkyArrays:
+def compose(
+    sky: Composition,
+    maps: TemplateMaps | None = None,
+    exposure: Array | None = None,
+    cubes: Sequence[float] | None = None,
+) -> SkyArrays:
     """Arrays of a model; templates that take long are computed unless given as `maps`.
 
-    `exposure` (n_energy, n_patch), where it is given, stands for the one that is stated.
+    `exposure` (n_energy, n_patch), where it is given, stands for the one that is stated. `cubes` are edges of the bins
+    in which the cubes of a model of one bin are, where it is not one: their maps are added.
 
     Raises
     ------
     InputError
         If a file is missing or does not fit, or a template is zero in the region.
     """
-    return _Builder(sky, maps, exposure).build()
+    return _Builder(sky, maps, exposure, cubes or sky.energy_edges).build()
 
 
 class _Builder:
     """One model in the making."""
 
-    def __init__(self, sky: Composition, maps: TemplateMaps | None, exposure: Array | None) -> None:
+    def __init__(
+        self, sky: Composition, maps: TemplateMaps | None, exposure: Array | None, cubes: Sequence[float]
+    ) -> None:
         self.sky, self.maps = sky, maps
-        self.edges = np.array(sky.energy_edges)
+        self.edges, self.read_edges = np.array(sky.energy_edges), np.array(cubes)
         self.psf = sky.psf.in_bins(self.edges)
         with naming("region"):
             reach = max(float(each.containment_radius(_SPREAD)) for each in self.psf)
@@ -141,8 +151,9 @@ class _Builder:
         """Map on the patch as it is stated, (1 or n_energy, n_patch)."""
         if isinstance(statement, Formula):
             return self.patch.draw(statement.at(**values))[None]
-        found = self.patch.read(statement, self.edges)
-        found = found if statement.bins is None or len(found) == 1 else found[slice(*statement.bins)]
+        found = self.patch.read(statement, self.read_edges)
+        if len(found) == len(self.read_edges) - 1 > len(self.psf) == 1:
+            found = found.sum(axis=0, keepdims=True)
         if len(found) not in (1, len(self.psf)):
             where = statement.file or "map"
             raise InputError(

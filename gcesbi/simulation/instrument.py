@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from astropy import units
@@ -44,10 +44,17 @@ class Exposure(Statement):
     whose exposure is then that of everywhere.
     """
 
+    later: ClassVar[frozenset[str]] = frozenset(("frame",))
+
     kind: Literal["map"] = "map"
     file: FileField | None = None
     values: ArrayField | None = Field(None, description="number, (12 n²,) or (n_energy, 12 n²), cm² s")
-    order: Literal["ring", "nested"] | None = Field(None, description="of the pixels of an array or .npy file")
+    order: Literal["ring", "nested"] | None = Field(
+        None, description="of an array or .npy file, or of a HEALPix table whose header states none"
+    )
+    frame: Literal["galactic", "equatorial", "ecliptic"] | None = Field(
+        None, description="of the same; arrays are Galactic unless stated"
+    )
     scale: float = Field(1.0, gt=0, description="what multiplies it")
     index: float = Field(2.4, description="of the photons' power law, with which it is averaged over a bin")
     bins: tuple[int, int] | None = Field(None, description="first and one past the last of a cube's energy bins")
@@ -67,14 +74,15 @@ class Exposure(Statement):
         if self.values is not None and self.values.ndim == 0:
             found = np.full((1, len(patch)), float(self.values))
         elif self.file is None or self.file.endswith(".npy"):
-            stated = Map(file=self.file, values=self.values, order=self.order, quantity="exposure")
+            told = {n: getattr(self, n) for n in ("file", "values", "order", "frame")}
+            stated = Map(**told, quantity="exposure")
             found = patch.read(stated, energy_edges)
         elif holds_psf(self.file):
             table = read_psf_table(self.file)
             means = [table.mean_exposure(low, high, self.index) for low, high in pairwise(energy_edges)]
             found = np.tile(np.array(means)[:, None], (1, len(patch)))
         else:
-            maps = read_exposure(self.file, order=self.order).on(energy_edges)
+            maps = read_exposure(self.file, order=self.order, frame=self.frame).on(energy_edges)
             found = maps.at(*patch.grid.glon_glat(), energy_edges, self.index)
             known = np.isfinite(found).all(axis=0)
             if not known.any():

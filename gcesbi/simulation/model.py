@@ -359,4 +359,4 @@ def _composed(stated: Composition, maps: TemplateMaps | None = None) -> tuple[Sk
     resolved = SkyModel.build(stated.replace(summed=False))
     edges = stated.energy_edges
     once = stated.replace(energy_edges=(edges[0], edges[-1]), summed=False, spectral_jitter=0.0)
-    return compose(once, exposure=resolved.patch_exposure.mean(axis=0, keepdims=True)), resolved
+    return compose(once, exposure=resolved.patch_exposure.mean(axis=0, keepdims=True), cubes=edges), resolved

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
 
 import healpy as hp
 import numpy as np
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from gcesbi.errors import InputError
-from gcesbi.io import degrade, read_intensity_cube
-from gcesbi.io.template_map import is_map_cube, nested, read_template_map, sample_map
+from gcesbi.io import read_intensity_cube
+from gcesbi.io.reading import load_array
+from gcesbi.io.template_map import LightMaps, is_map_cube, light_of_array, read_light
 from gcesbi.physics.exposure import survey_exposure, survey_exposure_at
 from gcesbi.physics.image_smoothing import smooth_image
 from gcesbi.physics.smoothing import smooth
@@ -110,6 +111,26 @@ class Patch(ABC):
         return np.asarray(values)[..., cKDTree(points[places]).query(points)[1]]
 
 
+def _array(statement: Map) -> Array | None:
+    """Values of a map that is an array, or a ``.npy`` file of one."""
+    if statement.file is None or not statement.file.endswith(".npy"):
+        return statement.values
+    return np.asarray(load_array(Path(statement.file)), dtype=np.float64)
+
+
+def _is_map_cube(statement: Map) -> bool:
+    return statement.file is not None and statement.hdu is None and is_map_cube(statement.file)
+
+
+def _light(statement: Map, energy_edges: Array) -> LightMaps:
+    """What a file, or an array over the whole sky, holds."""
+    told = {n: getattr(statement, n) for n in ("order", "frame", "bins")}
+    if statement.file is None:
+        return light_of_array(statement.values, **told)
+    counts = statement.quantity == "counts"
+    return read_light(statement.file, energy_edges, counts=counts, hdu=statement.hdu, index=statement.index, **told)
+
+
 class HealpixPatch(Patch):
     """A disc of HEALPix pixels about the region's centre."""
 
@@ -151,16 +172,9 @@ class HealpixPatch(Patch):
 
     def read(self, statement: Map, energy_edges: Array) -> Array:
         """Finer maps are brought to the patch's pixels."""
-        if statement.file is not None and is_map_cube(statement.file):
-            return read_intensity_cube(statement.file).in_pixels(self.region, energy_edges)
-        how: Literal["sum", "mean"] = "sum" if statement.quantity == "counts" else "mean"
-        if statement.file is not None:
-            found = read_template_map(statement.file, self.nside, statement.order, how)
-        else:
-            found = degrade(
-                nested(np.atleast_2d(np.asarray(statement.values)), statement.order, "map"), self.nside, how
-            )
-        return found[:, self.region.pixels]
+        if _is_map_cube(statement):
+            return read_intensity_cube(str(statement.file)).in_pixels(self.region, energy_edges)
+        return _light(statement, energy_edges).in_pixels(self.nside, self.region.pixels)
 
     def survey(self, energy_edges: Array, weeks: float) -> Array:
         """At pixel centres."""
@@ -253,23 +267,27 @@ class ImagePatch(Patch):
         return light if places is None else light[places]
 
     def read(self, statement: Map, energy_edges: Array) -> Array:
-        """Images of the model's own shape, or files that are looked up on a grid of points within every pixel."""
-        if statement.values is not None:
-            values = statement.values if statement.values.ndim == 3 else statement.values[None]
-            if values.shape[1:] != self.image.shape:
-                raise InputError(f"map: must have the image's shape {self.image.shape}, got {values.shape[1:]}")
+        """Arrays of the image's own shape, or what is looked up on a grid of points within every pixel."""
+        values = _array(statement)
+        if values is not None and (statement.order is None or values.shape[-2:] == self.image.shape):
+            if values.ndim not in (2, 3) or values.shape[-2:] != self.image.shape:
+                raise InputError(f"map: must have the image's shape {self.image.shape}, got {values.shape}")
+            values = values.reshape(-1, self.image.n_pix)
+            values = values if statement.bins is None else values[slice(*statement.bins)]
             found = np.zeros((len(values), len(self)))
-            found[:, self.disc] = values.reshape(len(values), -1)
-        elif is_map_cube(str(statement.file)):
+            found[:, self.disc] = values
+            if statement.quantity != "intensity":
+                return found
+        elif _is_map_cube(statement):
             found = read_intensity_cube(str(statement.file)).intensity(self.geometry, energy_edges)
             found = found.reshape(len(found), -1)
         else:
-            fine = self.geometry.refined(4)
-            looked = sample_map(str(statement.file), *fine.glon_glat(), statement.order)
+            fine = self.geometry.refined(_FINER)
+            looked = _light(statement, energy_edges).at(*fine.glon_glat())
             rows, columns = self.geometry.shape
-            found = looked.reshape(-1, rows, 4, columns, 4).mean(axis=(2, 4)).reshape(len(looked), -1)
-        if statement.quantity == "counts":
-            return found
+            found = looked.reshape(-1, rows, _FINER, columns, _FINER).mean(axis=(2, 4)).reshape(len(looked), -1)
+            if statement.quantity == "exposure":
+                return found
         return found * self.geometry.solid_angle / self.geometry.solid_angle.max()
 
     def survey(self, energy_edges: Array, weeks: float) -> Array:

@@ -12,9 +12,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from gcesbi.errors import InputError
 from gcesbi.io import degrade
+from gcesbi.io.arrays import FITS_ENDINGS, array_mask
 from gcesbi.io.reading import load_array
-from gcesbi.io.skymaps import check_mask
-from gcesbi.io.template_map import image_header, nested
+from gcesbi.io.template_map import image_geometry
 from gcesbi.simulation.patches import HealpixPatch, ImagePatch, Patch
 from gcesbi.simulation.source_mask import SourceMask
 from gcesbi.simulation.stated_data import FileField, FileOrArrayField
@@ -49,7 +49,8 @@ class HealpixRegion(Statement):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.mask is not None and self.mask_order is None:
+        fits = isinstance(self.mask, str) and self.mask.lower().endswith(FITS_ENDINGS)
+        if self.mask is not None and self.mask_order is None and not fits:
             raise InputError("region: mask_order must be stated, 'ring' or 'nested'")
         check_nside(self.nside)
         return self
@@ -61,8 +62,7 @@ class HealpixRegion(Statement):
             return patch, Region(self.nside, pixels_of_runs(self.runs))
         mask = None
         if self.mask is not None:
-            where = self.mask if isinstance(self.mask, str) else "mask"
-            mask = degrade(nested(check_mask(_array(self.mask), where), self.mask_order, where), self.nside, "any")
+            mask = degrade(array_mask(self.mask, self.mask_order), self.nside, "any")
         return patch, Region.disc(self.nside, self.radius, self.band, self.centre, mask)
 
     @classmethod
@@ -117,7 +117,7 @@ class WcsRegion(Statement):
     def geometry(self) -> ImageGeometry:
         """The image's."""
         if self.header is not None:
-            return ImageGeometry.from_header(image_header(self.header))
+            return image_geometry(self.header)
         return ImageGeometry(self.shape or (0, 0), self.pixel_size or 0.0, self.reference, self.reference_pixel)
 
 

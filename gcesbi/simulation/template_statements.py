@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_serializer, model_validator
@@ -104,7 +104,7 @@ class Formula(Statement):
         return self
 
     @model_serializer
-    def _flat(self) -> dict[str, Any]:
+    def _told(self) -> dict[str, Any]:
         told = {n: v.to_data() if isinstance(v, Marginal) else v for n, v in self.parameters.items()}
         return {"formula": self.formula, **told}
 
@@ -118,7 +118,15 @@ class Map(Statement):
 
     file: FileField | None = None
     values: ArrayField | None = Field(None, description="(12 nside²,) or (n_energy, 12 nside²)")
-    order: Literal["ring", "nested"] | None = Field(None, description="of the pixels of an array or .npy file")
+    later: ClassVar[frozenset[str]] = frozenset(("hdu", "frame", "index"))
+
+    hdu: str | None = Field(None, description="table or image of a FITS file, by name; needed where it holds several")
+    order: Literal["ring", "nested"] | None = Field(
+        None, description="of an array or .npy file, or of a HEALPix table whose header states none"
+    )
+    frame: Literal["galactic", "equatorial", "ecliptic"] | None = Field(
+        None, description="of the same; arrays are Galactic unless stated"
+    )
     quantity: Literal["intensity", "counts", "exposure"] = Field(
         "intensity", description="intensity or flux, in any unit; or expected counts, exposure included"
     )
@@ -126,6 +134,9 @@ class Map(Statement):
         None, description="whether the map is taken as the instrument sees it; else the PSF is applied"
     )
     bins: tuple[int, int] | None = Field(None, description="first and one past the last of a cube's energy bins")
+    index: float | None = Field(
+        None, description="of the power law of energy that multiplies maps of counts at energies, as those of gtsrcmaps"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -144,7 +155,7 @@ class Map(Statement):
     def healpix_shape(self) -> tuple[int, int] | None:
         """How many maps there are, and their nside; None if they are images."""
         if self.file is not None:
-            found = healpix_shape(self.file)
+            found = healpix_shape(self.file, hdu=self.hdu, order=self.order, frame=self.frame)
         elif self.values is None or self.order is None:
             return None
         else:

@@ -157,6 +157,7 @@ def cases(files):
             {
                 "values": {"values": OTHER},
                 "order": {"order": "nested"},
+                "frame": {"frame": "equatorial"},
                 "scale": {"scale": 2.0},
                 "index": {"index": 2.0},
                 "bins": {"bins": (0, 1)},
@@ -301,6 +302,9 @@ def cases(files):
                 "order": {"order": "nested"},
                 "quantity": {"quantity": "counts"},
                 "smoothed": {"smoothed": True},
+                "hdu": {"hdu": "gas"},
+                "frame": {"frame": "equatorial"},
+                "index": {"index": 2.0},
                 "bins": {"bins": (0, 1)},
                 "file": {"file": files["mask_two"], "values": None},
             },
@@ -451,3 +455,11 @@ def test_workers_draw_the_sky_that_was_composed(tmp_path):
     drawn = simulator.sample(256, seed=3)
     np.testing.assert_array_equal(store.read(0, 256).counts, drawn.counts)
     np.testing.assert_array_equal(store.read(0, 256).theta, drawn.theta)
+
+
+def test_fields_that_came_later_change_no_fingerprint():
+    """Those of a map that says nothing of them, as before there were any."""
+    told = Map(values=MAP, order="ring", smoothed=True).model_dump(mode="json")
+    assert Map.later
+    assert not Map.later & set(told)
+    assert Map.later <= set(Map(**told, hdu="a", frame="equatorial", index=2.0).model_dump())
