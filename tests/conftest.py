@@ -47,11 +47,11 @@ def templates_computed_once(machine_folder):
     from gcesbi.simulation.template_maps import TemplateMaps
 
     @functools.wraps(compute := model.compose)
-    def composed(sky, maps=None, exposure=None):
-        law = {"sky": sky.digest()}
+    def composed(sky, maps=None, exposure=None, cubes=None):
+        law = {"sky": sky.digest(), "cubes": cubes and list(cubes)}
         path = machine_folder / f"sky-{law['sky'][:16]}.npz"
         found = TemplateMaps.load(path, law) if maps is None else maps
-        parts = compute(sky, found, exposure)
+        parts = compute(sky, found, exposure, cubes)
         if found is None:
             parts.maps.save(path, law)
         return parts

@@ -165,7 +165,9 @@ class _Builder:
         """What shines, without exposure, (n_energy, n_patch)."""
         raw = self._raw(statement, values)
         counted = isinstance(statement, Map) and statement.quantity == "counts"
-        return np.array(np.broadcast_to(raw / self.exposure if counted else raw, self.exposure.shape))
+        if counted:
+            return np.divide(raw, self.exposure, out=np.zeros_like(self.exposure), where=self.exposure > 0)
+        return np.array(np.broadcast_to(raw, self.exposure.shape))
 
     def _counts(self, statement: Formula | Map, values: dict[str, float]) -> Array:
         """Expected counts of a map that is taken as the instrument sees it, (n_energy, n_patch)."""

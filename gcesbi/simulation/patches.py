@@ -271,12 +271,14 @@ class ImagePatch(Patch):
         values = _array(statement)
         if values is not None and (statement.order is None or values.shape[-2:] == self.image.shape):
             if values.ndim not in (2, 3) or values.shape[-2:] != self.image.shape:
-                raise InputError(f"map: must have the image's shape {self.image.shape}, got {values.shape}")
+                raise InputError(f"map: must have the image's shape {self.image.shape}, got {values.shape[-2:]}")
             values = values.reshape(-1, self.image.n_pix)
             values = values if statement.bins is None else values[slice(*statement.bins)]
+            if statement.quantity == "exposure":
+                return self.extend(values, self.disc)
             found = np.zeros((len(values), len(self)))
             found[:, self.disc] = values
-            if statement.quantity != "intensity":
+            if statement.quantity == "counts":
                 return found
         elif _is_map_cube(statement):
             found = read_intensity_cube(str(statement.file)).intensity(self.geometry, energy_edges)

@@ -96,7 +96,7 @@ CASES = [
     (*top('exposure = { file = "cube.npy", order = "ring" }'), "exposure: needs one map for each of 2 energy bins"),
     # missing files, by the folder in which they are looked for
     (*gas('file = "none.npy", order = "ring", smoothed = true'), "file: .* got '/.*/skies0/none.npy'"),
-    ("nside = 16", 'nside = 16\nmask = "none.npy"\nmask_order = "ring"', "mask: .* got '/.*/skies0/none.npy'"),
+    ("nside = 16", 'nside = 16\nmask = "none.npy"\nmask_order = "ring"', "file: .* got '/.*/skies0/none.npy'"),
     (*top('exposure = { file = "none.fits" }'), "file: .* got '/.*/skies0/none.fits'"),
     # priors and populations
     ("norm = [0, 1]", "norm = [1, 1]", "component gas: norm: uniform prior: lower must be below upper"),
