@@ -107,6 +107,7 @@ def cases(files):
                 "spectral_jitter": {"spectral_jitter": 0.5},
                 "expected_labels": {"expected_labels": True},
                 "summed": {"summed": True},
+                "truncations": {"truncations": {"gas_norm": (1.0, 1.5)}},
             },
         ),
         (
