@@ -1,0 +1,216 @@
+"""Do posteriors hold on a foreground that no model of theirs has? Every foreground left out in turn.
+
+Mocks as bright as the real map are drawn under one interstellar model (or another disk or halo), and every method asks
+with a sky that has all but this one: :func:`without` takes it out of the robust preset. Excess and disk are as bright
+on all mocks as the fit with Model O makes them, their source counts are the prior's, and their places those of the
+templates that the mock names. Needs the data fermi-573w and bulge-templates::
+
+    python benchmarks/leave_one_out.py fit O --mocks 500 --out /tmp/proof        # Poisson fits: plain and robust
+    python benchmarks/leave_one_out.py networks O --run runs/without-O --out /tmp/proof
+    python benchmarks/leave_one_out.py sky O > without-O.toml                     # to simulate and train a run
+    python benchmarks/leave_one_out.py table --out /tmp/proof
+
+What is done is kept, and a run that was stopped goes on. A figure stands with its Monte Carlo error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi import Observation, Simulator, SkyModel
+from gcesbi.analysis.settings import load_settings
+from gcesbi.baselines import PoissonFit
+from gcesbi.evaluation.matched_maps import at_composition
+from gcesbi.io import read_observation
+from gcesbi.io.files import read_json, write_text
+from gcesbi.simulation.composition import Composition
+
+Array = NDArray[np.float64]
+
+LEFT_OUT = ("O", "A", "F", "p6v11", "thick", "slope")
+"""Interstellar models; a disk of scale height 1 kpc; a halo of slope 1."""
+LEVELS = (0.68, 0.95)
+_ASKED = ("gce", "disk")
+_STEMS = {"p6v11": ("dif",)}
+
+
+def without(left_out: str) -> Composition:
+    """The robust sky without one of the things it is robust against.
+
+    The disk's height is then at most 0.8 kpc, the halo's slope at least 1.1.
+    """
+    sky = load_settings("robust").sky
+    if left_out == "thick":
+        return sky.change("disk", template={"formula": "disk", "z_s": [0.2, 0.8]})
+    if left_out == "slope":
+        bulge = next(each for each in sky.components if each.name == "gce").template.mixture[1]
+        return sky.change(
+            "gce", template={"mixture": [{"formula": "nfw", "gamma": [1.1, 1.4]}, bulge], "weight": [0.0, 1.0]}
+        )
+    stems = _STEMS.get(left_out, (f"{left_out}pi", f"{left_out}ic"))
+    for component in sky.components:
+        maps = getattr(component.template, "mixture", ())
+        kept = [each for each in maps if not str(getattr(each, "file", "")).endswith(tuple(f"_{s}.npy" for s in stems))]
+        if len(kept) < len(maps):
+            sky = sky.change(component.name, template={"mixture": kept})
+    return sky
+
+
+def left_out_sky(left_out: str) -> SkyModel:
+    """The sky under which mocks are drawn."""
+    chosen = {"thick": {"disk": "z1p0"}, "slope": {"nfw": "g1p0"}}.get(left_out, {"diffuse": left_out})
+    return SkyModel.from_folder("fermi-573w", **chosen)
+
+
+def mocks(left_out: str, n: int, folder: Path) -> tuple[SkyModel, Array, Array, Array]:
+    """The mocks' sky, their counts (n, 1, n_pix), fluxes (n, n_template) and SCDs (n, 2, n_bin)."""
+    model = left_out_sky(left_out)
+    kept = folder / f"mocks-{left_out}.npz"
+    if not kept.exists() or len(np.load(kept)["counts"]) < n:
+        rng = np.random.default_rng([29, LEFT_OUT.index(left_out)])
+        seen = read_observation("fermi-573w", mask="3fgl")
+        theta = at_composition(model, model, seen, n, rng)
+        nominal = SkyModel.from_folder("fermi-573w")
+        best = dict(zip(nominal.names, PoissonFit(nominal, seen).run().flux[:, 0], strict=True))
+        names = model.prior().names
+        for name in _ASKED:
+            columns = [names.index(each) for each in names if each.startswith(name) and each.endswith("_flux")]
+            shares = rng.dirichlet(np.ones(len(columns)), n)
+            theta[:, columns] = best[name] * shares
+        drawn = Simulator(model).draw(theta, rng)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(kept, counts=drawn.counts, flux=drawn.flux[..., 0], scd=drawn.scd)
+    with np.load(kept) as found:
+        return model, found["counts"][:n], found["flux"][:n], found["scd"][:n]
+
+
+def fit(left_out: str, n: int, folder: Path) -> None:
+    """Poisson fits to the mocks: with one other model, as was done, and with the robust sky."""
+    model, counts, flux, _ = mocks(left_out, n, folder)
+    other = "A" if left_out == "O" else "O"
+    skies = {
+        "plain fit": SkyModel.from_folder("fermi-573w", diffuse=other),
+        "robust fit": SkyModel.build(without(left_out)),
+    }
+    for method, sky in skies.items():
+        kept = folder / f"{left_out}-{method.replace(' ', '-')}.json"
+        rows = read_json(kept)["rows"] if kept.exists() else []
+        for i in range(len(rows), n):
+            seen = Observation(counts[i], model.exposure, model.energy_edges, model.region, model.psf)
+            posterior = PoissonFit(sky, seen).run().posterior()
+            found = posterior.quantiles("flux", [0.025, 0.16, 0.5, 0.84, 0.975])
+            rows.append(_row(sky, found, model, flux[i]))
+            if i % 20 == 19 or i == n - 1:
+                write_text(kept, json.dumps({"rows": rows}))
+                print(f"{left_out}, {method}: {i + 1} of {n}", file=sys.stderr, flush=True)
+
+
+def networks(left_out: str, n: int, folder: Path, run: Path, name: str = "robust networks") -> None:
+    """A run's networks on the mocks: fluxes, curves of source counts, and the share excluded as Poisson."""
+    from gcesbi.analysis.run import Run
+
+    opened = Run.open(run)
+    model, counts, flux, scd = mocks(left_out, n, folder)
+    rows = []
+    for i in range(n):
+        seen = Observation(counts[i], model.exposure, model.energy_edges, model.region, model.psf)
+        answer = opened.infer(seen)
+        row = _row(opened.model, answer.quantiles("flux", [0.025, 0.16, 0.5, 0.84, 0.975]), model, flux[i])
+        curves = answer.quantiles("scd_cdf", [0.025, 0.16, 0.84, 0.975])
+        for name_ in _ASKED:
+            low2, low, high, high2 = curves[:, opened.model.point_sources.index(name_)]
+            true = np.cumsum(scd[i, model.point_sources.index(name_)])
+            unsure = (true > 0.02) & (true < 0.98)
+            row[name_] |= {
+                "scd": [
+                    float(np.mean(((low <= true) & (true <= high))[unsure])) if unsure.any() else None,
+                    float(np.mean(((low2 <= true) & (true <= high2))[unsure])) if unsure.any() else None,
+                ],
+                "scd_width": float(np.mean((high - low)[unsure])) if unsure.any() else None,
+            }
+        rows.append(row)
+    write_text(folder / f"{left_out}-{name.replace(' ', '-')}.json", json.dumps({"rows": rows}))
+
+
+def _row(asked: SkyModel, quantiles: Array, truth: SkyModel, flux: Array) -> dict[str, Any]:
+    return {
+        name: {
+            "true": float(flux[truth.names.index(name)]),
+            "quantiles": np.asarray(quantiles)[:, asked.names.index(name)].ravel().tolist(),
+        }
+        for name in _ASKED
+    }
+
+
+def judged(rows: list[dict[str, Any]], name: str) -> dict[str, tuple[float, float]]:
+    """Coverage at both levels, true over claimed error, bias and half-width over the truth, each with its error."""
+    true = np.array([row[name]["true"] for row in rows])
+    low2, low, middle, high, high2 = np.array([row[name]["quantiles"] for row in rows]).T
+    n = len(rows)
+    half = np.maximum((high - low) / 2, 1e-30)
+    off = (middle - true) / half
+
+    def share(inside: NDArray[np.bool_]) -> tuple[float, float]:
+        p = float(inside.mean())
+        return p, float(np.sqrt(max(p * (1 - p), 0.25 / n) / n))
+
+    square = off**2
+    ratio = float(np.sqrt(square.mean()))
+    return {
+        "68 %": share((low <= true) & (true <= high)),
+        "95 %": share((low2 <= true) & (true <= high2)),
+        "true / claimed error": (ratio, float(square.std() / np.sqrt(n) / 2 / ratio)),
+        "bias": (float((middle / true - 1).mean()), float((middle / true).std() / np.sqrt(n))),
+        "half-width": (float((half / true).mean()), float((half / true).std() / np.sqrt(n))),
+    }
+
+
+def table(folder: Path) -> str:
+    """All that is done, as a table in Markdown."""
+    lines: list[str] = []
+    for path in sorted(folder.glob("*-*.json")):
+        left_out, _, method = path.stem.partition("-")
+        rows = read_json(path)["rows"]
+        for name in _ASKED:
+            found = judged(rows, name)
+            if not lines:
+                lines += [
+                    "| left out | method | flux of | mocks | " + " | ".join(found) + " |",
+                    "|---" * (4 + len(found)) + "|",
+                ]
+            cells = " | ".join(f"{value:.3f} ± {error:.3f}" for value, error in found.values())
+            lines.append(f"| {left_out} | {method.replace('-', ' ')} | {name} | {len(rows)} | {cells} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("fit", "networks", "sky", "table"))
+    parser.add_argument("left_out", nargs="?", choices=LEFT_OUT)
+    parser.add_argument("--mocks", type=int, default=500)
+    parser.add_argument("--out", type=Path, default=Path("proof"))
+    parser.add_argument("--run", type=Path)
+    asked = parser.parse_args()
+    if asked.what == "table":
+        print(table(asked.out))
+    elif asked.left_out is None:
+        parser.error("name what is left out")
+    elif asked.what == "sky":
+        from gcesbi.simulation.composition_files import write_toml
+
+        print(write_toml(without(asked.left_out)))
+    elif asked.what == "fit":
+        fit(asked.left_out, asked.mocks, asked.out)
+    else:
+        networks(asked.left_out, asked.mocks, asked.out, asked.run)
+
+
+if __name__ == "__main__":
+    main()
