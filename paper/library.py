@@ -11,7 +11,7 @@ needs neither model nor network:
 ``nptf.json/npz``      the NPTF, as ``networks.json``, and 68 % bands of its F² dN/dF
 ``evaluation.npz``     held-out maps: coverage curves, sharpness, (signed) Earth mover's distances
 ``misspecification.npz``       the same for misspecified maps
-``poisson_excess.npz`` median quantiles of the source counts of exactly Poisson maps
+``poisson_excess.npz`` median quantiles of the source counts where the excess is exactly Poisson
 =====================  ==================================================================================
 """
 

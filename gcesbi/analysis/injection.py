@@ -1,4 +1,4 @@
-"""Injection and recovery: a simulated population of known flux added to an observation; and a sky without sources.
+"""Injection and recovery: a simulated population of known flux added to an observation; and an exactly Poisson excess.
 
 Every method says what flux the template has before and after; what is recovered is the difference.
 """
@@ -15,14 +15,15 @@ from gcesbi.analysis.infer import load_networks
 from gcesbi.analysis.sections import NptfSettings
 from gcesbi.analysis.seeds import Purpose, purpose_seed
 from gcesbi.baselines import PoissonFit
-from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms, poisson_fractions
+from gcesbi.baselines.poisson.many_maps import poisson_fractions
 from gcesbi.errors import InputError
 from gcesbi.evaluation.injection import Injection
+from gcesbi.evaluation.matched_maps import at_composition
 from gcesbi.evaluation.predictions import TAUS, true_cdf
-from gcesbi.simulation import Simulator, SkyModel
+from gcesbi.simulation import Simulations, Simulator, SkyModel
 from gcesbi.sky import Observation
 
-__all__ = ["inject", "poisson_excess"]
+__all__ = ["inject", "poisson_excess", "smooth_excess"]
 
 Array = NDArray[np.float64]
 
@@ -146,19 +147,28 @@ def _middle(model: SkyModel, name: str, values: Array) -> Array:
 
 
 def poisson_excess(run: RunFolder, observation: Observation, n_maps: int = 100) -> Array:
-    """Median over maps of every predicted CDF quantile where all emission is exactly Poisson.
+    """Median over maps of every predicted CDF quantile where the sky's subject is exactly Poisson, and it alone.
 
-    Maps are drawn from the best Poisson fit to the observation, point sources as smooth as its other templates.
+    Templates are as bright as the best Poisson fit to the observation makes them, within its errors; source counts of
+    other point sources are the prior's.
 
     Returns
     -------
     array (n_tau, n_point_source, n_bin)
         At :data:`gcesbi.evaluation.predictions.TAUS`.
     """
+    _, source_counts = load_networks(run)
+    maps = smooth_excess(run, observation, n_maps).counts
+    return np.median(source_counts.quantiles(maps, TAUS), axis=1)
+
+
+def smooth_excess(run: RunFolder, observation: Observation, n_maps: int) -> Simulations:
+    """The maps of :func:`poisson_excess`, and their labels."""
     if n_maps < 1:
         raise InputError(f"n_maps: must be at least 1, got {n_maps}")
     PoissonFit(run.model, observation)  # checks that the observation is one of the model
-    mean = fitted_means(fitted_norms(observation.counts[None], run.model), run.model)[0]
-    maps = np.random.default_rng(purpose_seed(run, Purpose.smooth)).poisson(mean, (n_maps, *mean.shape))
-    _, source_counts = load_networks(run)
-    return np.median(source_counts.quantiles(maps, TAUS), axis=1)
+    smooth = run.model.with_poisson_share()
+    rng = np.random.default_rng(purpose_seed(run, Purpose.smooth))
+    theta = at_composition(smooth, run.model, observation, n_maps, rng)
+    theta[:, smooth.prior().names.index(f"{smooth.subject}_poisson_share")] = 1.0
+    return Simulator(smooth).draw(theta, rng)

@@ -147,7 +147,7 @@ def inject(
         int, typer.Option(help="Populations of each flux that the NPTF is fitted to: about a minute each.", min=0)
     ] = 0,
     nptf_live: Annotated[int, typer.Option(help="Live points of those fits.", min=20)] = 100,
-    poisson_maps: Annotated[int, typer.Option(help="Maps of an exactly Poisson sky.", min=1)] = 100,
+    poisson_maps: Annotated[int, typer.Option(help="Maps with an exactly Poisson excess.", min=1)] = 100,
     quiet: Quiet = False,
 ) -> None:
     """Add populations of known flux to an observation, the run's own if none is given, and recover them."""
@@ -173,7 +173,7 @@ def inject(
             n_nptf=nptf,
             nptf=tried.settings.nptf.model_copy(update=sampled),
         )
-    with steps.step("Reconstruct an exactly Poisson sky"):
+    with steps.step("Reconstruct an exactly Poisson excess"):
         smooth = injection_steps.poisson_excess(tried, seen, poisson_maps)
     write_page(tried, "injection", injection_report(tried.model, found, smooth, str(tried.folder)), steps)
 

@@ -41,7 +41,7 @@ def misspecification_report(found: MisspecificationResult, subtitle: str) -> Rep
 
 
 def injection_report(model: SkyModel, found: Injection, smooth: NDArray[np.float64], subtitle: str) -> Report:
-    """The page of injected populations, and of an exactly Poisson sky."""
+    """The page of injected populations, and of an exactly Poisson excess."""
     told = "; ".join(f"{name} {found.slope(name)}" for name in found.recovered)
     return Report(
         title="Is an injected population found?",
@@ -273,13 +273,13 @@ def _injected_curves(model: SkyModel, found: Injection, photon: float) -> list[F
 
 
 def _smooth_curves(model: SkyModel, template: str, curves: NDArray[np.float64], photon: float) -> FigureBlock:
-    """Median of every predicted quantile (n_tau, n_bin) where all is Poisson."""
+    """Median of every predicted quantile (n_tau, n_bin) where the excess is Poisson."""
     chosen = [int(np.argmin(np.abs(TAUS - tau))) for tau in LINE_TAUS]
     return FigureBlock(
         plots.cumulative_source_counts(
             model.scd_edges, curves[chosen], TAUS[chosen], None, {}, photon, title="exactly Poisson"
         ),
-        f"Median of every predicted quantile of the source counts of {template} where all is Poisson.",
+        f"Median of every predicted quantile of the source counts of {template} where the excess is exactly Poisson.",
         "No source is there to be seen: what rises left of one photon is dim beyond telling, and where the curves rise "
         "to its right sources are imagined.",
     )

@@ -24,6 +24,7 @@ from gcesbi.analysis.run import Run
 from gcesbi.analysis.sections import NptfSettings
 from gcesbi.analysis.settings import load_settings
 from gcesbi.analysis.variations import variations
+from gcesbi.baselines import PoissonFit
 from gcesbi.baselines.poisson.goodness_of_fit import deviance
 from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms, poisson_fractions
 from gcesbi.cli import main as cli
@@ -124,7 +125,6 @@ def test_poisson_fractions_are_those_of_fits_one_by_one(run):
     means = fitted_means(fitted_norms(maps.counts, run.model), run.model)
     assert mean.sum(axis=1) == pytest.approx(1)
     assert np.all((error > 0) & (error <= 0.5))
-    from gcesbi.baselines import PoissonFit
     from gcesbi.sky import Observation
 
     seen = Observation(maps.counts[0], run.model.exposure, run.model.energy_edges, run.model.region)
@@ -383,6 +383,16 @@ def test_a_poisson_sky_has_curves_for_every_level(run):
     assert smooth.shape == (79, 2, 26)
     assert np.all(np.diff(smooth, axis=0) <= 1e-9)  # high levels are brighter
     np.testing.assert_allclose(smooth[..., -1], 1)
+
+
+def test_the_excess_alone_is_poisson(run):
+    drawn = injection_steps.smooth_excess(run, run.observation(), 20)
+    excess, disk = (run.model.point_sources.index(name) for name in ("gce", "disk"))
+    np.testing.assert_array_equal(drawn.n_sources[:, excess], 0)
+    np.testing.assert_allclose(drawn.scd[:, excess, 0], 1)  # all of it below the dimmest bin
+    shining = drawn.flux[:, run.model.names.index("disk")].sum(axis=-1) > 0
+    assert np.all(drawn.n_sources[shining, disk] > 0)
+    assert shining.sum() > 2
 
 
 def test_bad_input_is_named(run):
