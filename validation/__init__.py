@@ -41,7 +41,14 @@ from .scores import (
     skill,
     skill_estimate,
 )
-from .sharpness import gaussian_sharpness, prior_quantiles, sharpness, sharpness_ratio
+from .sharpness import (
+    gaussian_sharpness,
+    prior_quantiles,
+    prior_width_ratio,
+    sharpness,
+    sharpness_ratio,
+    tells_the_prior,
+)
 from .simultaneous import SimultaneousCoverage, simultaneous_coverage
 
 __all__ = [
@@ -87,6 +94,7 @@ __all__ = [
     "pit_histogram_band",
     "pit_with_atoms",
     "prior_quantiles",
+    "prior_width_ratio",
     "quantiles_covered",
     "rearrange",
     "report",
@@ -97,6 +105,7 @@ __all__ = [
     "simultaneous_coverage",
     "skill",
     "skill_estimate",
+    "tells_the_prior",
     "undecided",
     "within",
 ]

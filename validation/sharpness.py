@@ -14,7 +14,18 @@ from gcesbi.errors import InputError
 from .checks import Array, check_curves, check_finite, check_taus
 from .levels import central_interval
 
-__all__ = ["gaussian_sharpness", "prior_quantiles", "sharpness", "sharpness_ratio"]
+__all__ = [
+    "AS_WIDE",
+    "gaussian_sharpness",
+    "prior_quantiles",
+    "prior_width_ratio",
+    "sharpness",
+    "sharpness_ratio",
+    "tells_the_prior",
+]
+
+AS_WIDE = 0.9
+"""An interval at least so wide, in terms of the prior's, tells the prior."""
 
 
 def sharpness(quantiles: ArrayLike, taus: ArrayLike, level: float = 0.95) -> Array:
@@ -86,3 +97,20 @@ def sharpness_ratio(quantiles: ArrayLike, taus: ArrayLike, prior: ArrayLike, lev
         raise InputError(f"prior: must have shape (n_tau, *{widths.shape[1:]}), got {curves.shape}")
     before = np.broadcast_to(sharpness(curves, taus, level), widths.shape)
     return np.divide(widths, before, out=np.full(widths.shape, np.nan), where=before > 0)
+
+
+def prior_width_ratio(interval: ArrayLike, prior: ArrayLike) -> float:
+    """Width of an interval (low, high) in terms of that of the prior at the same level; NaN where that has no width."""
+    (low, high), (first, last) = check_finite("interval", interval), check_finite("prior", prior)
+    return float((high - low) / (last - first)) if last > first else float("nan")
+
+
+def tells_the_prior(interval: ArrayLike, prior: ArrayLike) -> bool:
+    """Whether an interval (low, high) is as wide as the prior's, nearly: then no table may quote it as a result.
+
+    Examples
+    --------
+    >>> tells_the_prior((1.05, 1.25), (1.048, 1.252)), tells_the_prior((1.10, 1.13), (1.048, 1.252))
+    (True, False)
+    """
+    return prior_width_ratio(interval, prior) >= AS_WIDE

@@ -1,6 +1,8 @@
 """Judge the networks of a run on maps of known truth that they never learnt from."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,14 +11,24 @@ from numpy.typing import ArrayLike, NDArray
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.infer import load_networks, load_shapes
 from gcesbi.errors import InputError
-from gcesbi.estimators.images import ImageNpe, ShareEstimator, ShareQuantiles
+from gcesbi.estimators.images import ImageEstimator, ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.estimators.store import add_notes
-from gcesbi.evaluation.images import SHARES, ImageNetworks, LearningCurve, judge_images, predict_shares
+from gcesbi.evaluation.images import (
+    SHARES,
+    ImageNetworks,
+    LearningCurve,
+    judge_baselines,
+    judge_images,
+    judged,
+    predict_shares,
+    rmse,
+)
 from gcesbi.evaluation.networks import Evaluation, evaluate_networks
+from gcesbi.evaluation.ring_moments import Comparison, RingRidge
 from gcesbi.simulation import Simulations
 from gcesbi.validation.binned_errors import BinnedErrors
 
-__all__ = ["binned_errors", "evaluate", "evaluate_images", "image_networks", "learning_curve", "predict"]
+__all__ = ["binned_errors", "evaluate", "evaluate_images", "image_networks", "learning_curve", "not_learnt", "predict"]
 
 _PRIOR_LABELS = 2048
 
@@ -58,14 +70,15 @@ def _shares(run: RunFolder) -> dict[str, ShareEstimator]:
 def evaluate_images(run: RunFolder) -> dict[str, Any]:
     """Judge all methods of a trained run on its validation images and on those of every testing model.
 
-    The errors by bin of the prediction are measured too. Both are written into the run's folder.
+    The errors by bin of the prediction are measured too, and every network is compared with two baselines
+    (:mod:`gcesbi.evaluation.ring_moments`). All is written into the run's folder.
 
     Returns
     -------
     dict
         ``["fixed" or "free"]["validation" or a testing model][method]``: the figures of :func:`judge`. Methods are
-        those of :class:`gcesbi.evaluation.images.ImageNetworks`. "fixed": images with the
-        sky's own slope, and ``"npe_slope"``, the joint posterior given that slope; "free": with that of the joint
+        those of :class:`gcesbi.evaluation.images.ImageNetworks`, and ``"prior"`` and ``"ridge"``. "fixed": images with
+        the sky's own slope, and ``"npe_slope"``, the joint posterior given that slope; "free": with that of the joint
         posterior, which only the latter was trained on.
     """
     networks, images = image_networks(run), run.images
@@ -73,16 +86,65 @@ def evaluate_images(run: RunFolder) -> dict[str, Any]:
     errors = networks.errors(held_out.counts, images.f_src(held_out))
     run.write_json("errors.json", {name: each.to_dict() for name, each in errors.items()})
     found: dict[str, Any] = {}
+    compared: dict[str, Comparison] = {}
     for free in (False, True):
         sets = {"validation": images.validation(free=free)}
         sets |= {name: images.test(name, free) for name in images.testing}
         gamma = None if free else images.known_slope
-        found["free" if free else "fixed"] = {
+        figures = {
             name: judge_images(networks, each.counts, images.f_src(each), errors, run.settings.seed, gamma)
             for name, each in sets.items()
         }
+        ridges, prior = _ridges(run, networks, free)
+        for name, each in _baselines(run, ridges["npe" if free else "full"], sets, prior).items():
+            figures[name] |= each
+        compared |= _compared(run, ridges, sets["validation"], figures["validation"])
+        found["free" if free else "fixed"] = figures
     run.write_json("evaluation.json", found)
+    run.write_json("baselines.json", {name: asdict(each) for name, each in compared.items()})
     return found
+
+
+def _ridges(run: RunFolder, networks: ImageNetworks, free: bool) -> tuple[dict[str, RingRidge], NDArray[np.float64]]:
+    """Regressions beside the networks that learnt from images of a fixed or free slope, and the shares learnt from."""
+    learnt = run.images.learnt(free)
+    truth = run.images.f_src(learnt)
+    beside: dict[str, ImageEstimator] = {"npe": networks.joint} if free else dict(networks.shares)
+    ridges = {name: RingRidge.learn(each, learnt.counts, truth) for name, each in beside.items()}
+    return (ridges if free else ridges | {"quantiles": ridges["full"]}), truth
+
+
+def _baselines(
+    run: RunFolder, ridge: RingRidge, sets: Mapping[str, Simulations], prior: NDArray[np.float64]
+) -> dict[str, dict[str, Any]]:
+    """Figures of the baselines by set of images; the regression's errors are those of validation images."""
+    held_out, truth = sets["validation"], run.images.f_src
+    errors = BinnedErrors.measure(ridge.predict(held_out.counts), truth(held_out))
+    return {name: judge_baselines(ridge, errors, each.counts, truth(each), prior) for name, each in sets.items()}
+
+
+def _compared(
+    run: RunFolder, ridges: Mapping[str, RingRidge], held_out: Simulations, figures: Mapping[str, Any]
+) -> dict[str, Comparison]:
+    """Every network beside the baselines, on the validation images that were judged."""
+    chosen = judged(len(held_out))
+    truth = run.images.f_src(held_out)[chosen]
+    return {
+        name: Comparison(
+            network=figures[name]["rmse"],
+            prior=figures["prior"]["rmse"],
+            ridge=rmse(ridge.predict(held_out.counts[chosen]), truth),
+        )
+        for name, ridge in ridges.items()
+    }
+
+
+def not_learnt(run: RunFolder) -> tuple[str, ...]:
+    """Sentences about networks that do not beat both baselines; none of a run that was not compared with them."""
+    if not (run.folder / "baselines.json").is_file():
+        return ()
+    compared = {name: Comparison(**each) for name, each in run.read_json("baselines.json").items()}
+    return tuple(each.told(name) for name, each in compared.items() if not each.learnt)
 
 
 def binned_errors(run: RunFolder) -> dict[str, BinnedErrors]:

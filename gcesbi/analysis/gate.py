@@ -2,17 +2,21 @@
 
 from contextlib import suppress
 
+import numpy as np
+
+from gcesbi.analysis.evaluate import image_networks
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.infer import load_networks
 from gcesbi.analysis.seeds import Purpose, purpose_seed
 from gcesbi.analysis.variations import models_of_variations
 from gcesbi.errors import InputError
+from gcesbi.evaluation.image_gate import ImageGate
 from gcesbi.evaluation.misspecification import MisspecificationTest
 from gcesbi.evaluation.score_tests import alternatives
 from gcesbi.sky import Observation
 from gcesbi.validation.misspecification import GateVerdict
 
-__all__ = ["GATE_MAPS", "calibrate_gate", "judge", "stored_gate"]
+__all__ = ["GATE_MAPS", "calibrate_gate", "calibrate_image_gate", "judge", "judge_image", "stored_gate"]
 
 GATE_MAPS = 3072
 """Fresh maps on which a gate is calibrated."""
@@ -76,3 +80,28 @@ def judge(run: RunFolder, observation: Observation, workers: int = 1) -> GateVer
         with suppress(InputError):  # the answer comes first; what else is stored will say that nothing can be
             gate.save(run.folder / "gate.npz")
     return gate.verdict(observation.counts)
+
+
+def calibrate_image_gate(run: RunFolder, n_images: int = GATE_MAPS, false_alarm: float = 0.01) -> ImageGate:
+    """As :func:`calibrate_gate`, for a run on images: as many fresh ones of every model that networks learnt from."""
+    if n_images < 1200:
+        raise InputError(f"n_images: a gate needs at least 1200 images, got {n_images}")
+    networks, models = image_networks(run), run.images.learning
+    seeds = [purpose_seed(run, Purpose.misspecification, k) for k in range(len(models))]
+    n = n_images // len(models)
+    parts = [run.images.simulator(name).sample(n, seed).counts for name, seed in zip(models, seeds, strict=True)]
+    images = np.random.default_rng(run.settings.seed).permutation(np.concatenate(parts))
+    gate = ImageGate.fit(networks.shares["full"], networks.quantiles, images, false_alarm)
+    with suppress(InputError):  # the answer comes first; what else is stored will say that nothing can be
+        gate.save(run.folder / "gate.npz", [run.images.model(name) for name in models])
+    return gate
+
+
+def judge_image(run: RunFolder, observation: Observation) -> GateVerdict:
+    """As :func:`judge`, of an image."""
+    path, networks = run.folder / "gate.npz", image_networks(run)
+    with suppress(InputError):
+        models = [run.images.model(name) for name in run.images.learning]
+        own = networks.shares["full"], networks.quantiles
+        return ImageGate.load(path, models, *own).verdict(observation.counts)
+    return calibrate_image_gate(run).verdict(observation.counts)

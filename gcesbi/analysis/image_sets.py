@@ -70,6 +70,27 @@ class ImageSets:
         """The sky that all have in common."""
         return self.settings.sky_of_images
 
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is taken for granted of fluxes, in sentences: bands, and an excess beside a map of one's own."""
+        sky, told = self.sky, []
+        seen = self.settings.observation.read()
+        low, high = sky.energy_edges[0], sky.energy_edges[-1]
+        if seen is not None and (ratio := sky.flux_ratio(seen.energy_edges)) != 1.0:
+            told.append(
+                f"Fluxes of sources are stated for {low:g} to {high:g} GeV, and converted by the excess' spectrum "
+                f"to {seen.energy_edges[0]:.4g} to {seen.energy_edges[-1]:.4g} GeV: times {ratio:.3g}, "
+                f"{sky.flux_low * ratio:.2g} to {sky.flux_threshold * ratio:.2g} photons / cm² / s."
+            )
+        chosen = self.settings.interstellar
+        maps = [background_name(each) for each in (*chosen.training, *chosen.testing) if each not in INTERSTELLAR]
+        if maps and sky.flux is None and sky.cross_section is None:
+            told.append(
+                f"No excess was fitted beside {', '.join(maps)}: it has that of {sky.interstellar}; "
+                "sky.flux states another."
+            )
+        return tuple(told)
+
     @property
     def known_slope(self) -> float | None:
         """The sky's own slope, if it is fixed and inside the range of the joint posterior."""

@@ -2,13 +2,17 @@
 
 import numpy as np
 
-from gcesbi.analysis.evaluate import binned_errors, image_networks
+from gcesbi.analysis.evaluate import binned_errors, image_networks, not_learnt
 from gcesbi.analysis.folder import RunFolder
-from gcesbi.evaluation.image_answer import STRANGE, ImageAnswer, likeness
-from gcesbi.simulation.sky_settings import INTERSTELLAR
+from gcesbi.analysis.gate import judge_image
+from gcesbi.evaluation.image_answer import ImageAnswer
 from gcesbi.sky import Observation
+from gcesbi.validation.misspecification import GateVerdict
 
 __all__ = ["infer_image"]
+
+METHOD = "quantiles"
+"""Whose coverage says what a verdict means."""
 
 
 def infer_image(run: RunFolder, observation: Observation) -> ImageAnswer:
@@ -28,40 +32,46 @@ def infer_image(run: RunFolder, observation: Observation) -> ImageAnswer:
     """
     images = run.images
     images.model(images.training[0]).for_observation(observation)
-    known = [images.validation(name).counts for name in images.training]
-    p_value = max(likeness(observation.counts, each) for each in known)
+    known = images.validation().counts
+    verdict = judge_image(run, observation)
     return ImageAnswer.of(
         image_networks(run),
         observation.counts,
         binned_errors(run),
         seed=run.settings.seed,
         gamma=images.known_slope,
-        photons_known=np.concatenate([each.sum(axis=(1, 2)) for each in known]),
-        p_value=p_value,
-        caveats=_caveats(run, p_value),
+        photons_known=known.sum(axis=(1, 2), dtype=np.int64),
+        gate=verdict,
+        caveats=(*not_learnt(run), _meaning(run, verdict), *_caveats(run)),
     )
 
 
-def _caveats(run: RunFolder, p_value: float) -> tuple[str, ...]:
-    images, sky = run.images, run.images.sky
-    flux = images.model(images.training[0]).region_flux[0].sum()
-    told = [
+def _caveats(run: RunFolder) -> tuple[str, ...]:
+    images, model = run.images, run.images.model(run.images.training[0])
+    sky, flux = model.settings, model.region_flux[0].sum()
+    told = (
         f"Networks know the interstellar emission of {', '.join(images.training)} only; what differs from these on the "
         "scale of the point-spread function is taken for sources.",
         "Sources are placed after the excess, those of the disk or the bulge are not among them; catalogued sources "
         + ("are left out of the model altogether." if sky.catalogue is None else "have the norms of the catalogue."),
         f"f_src is the share of sources in the excess of {flux:.1e} photons "
-        f"/ cm² / s with fluxes below {sky.flux_threshold:.0e}, dN/dS ∝ S^α, α in [{sky.alpha[0]}, {sky.alpha[1]}]; "
+        f"/ cm² / s with fluxes below {sky.flux_threshold:.2g}, dN/dS ∝ S^α, α in [{sky.alpha[0]}, {sky.alpha[1]}]; "
         "sources much dimmer than one photon look smooth.",
-    ]
-    maps = [name for name in (*images.training, *images.testing) if name not in INTERSTELLAR]
-    if maps and sky.flux is None and sky.cross_section is None:
-        told.append(
-            f"No excess was fitted beside {', '.join(maps)}: it has that of {sky.interstellar}; "
-            "sky.flux states another."
+    )
+    return (*told, *images.notes)
+
+
+def _meaning(run: RunFolder, verdict: GateVerdict) -> str:
+    """What the gate's verdict means for the errors."""
+    if not verdict.accepted:
+        return (
+            "The gate turns the image away: errors were measured on images of the models, and on one unlike them "
+            "an interval may hold anything."
         )
-    if p_value < STRANGE:
-        told.append(
-            f"The image is unlike those on which the errors were measured (p-value {p_value:.2g}): they may be larger."
-        )
-    return tuple(told)
+    judged = run.read_json("evaluation.json")["fixed"]
+    held = [each["coverage_68"] for name in run.images.testing for each in (judged[name][METHOD],)]
+    return (
+        f"The gate lets the image pass: its errors are those that were measured. On images of {len(held)} interstellar "
+        f"models that no network saw, 68 % intervals of f_src (quantiles) held {min(held):.2f} to {max(held):.2f} of "
+        "the truths."
+    )

@@ -141,6 +141,7 @@ class JointSettings(Section):
     gamma: Range = Field((1.0, 1.3), description="range of the halo's inner slope")
     hidden: int = Field(32, ge=1, description="width of the flow's networks")
     n_layer: int = Field(4, ge=1, description="spline transforms of the flow")
+    light: bool = Field(True, description="show it smooth light too: gcesbi.simulation.light_scores")
     max_maps: int | None = Field(None, ge=1, description="images presented; by default as many as to other networks")
     schedule: Literal["one-cycle", "two-step"] = Field("one-cycle", description="of the learning rate")
 

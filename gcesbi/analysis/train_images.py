@@ -14,6 +14,7 @@ from gcesbi.estimators.images import ImageEstimator, ImageNpe, ShareEstimator, S
 from gcesbi.estimators.training.loop import remove_checkpoints
 from gcesbi.evaluation.images import ALL_NETWORKS, rmse
 from gcesbi.io.files import make_folder
+from gcesbi.simulation.light_scores import light_scores
 from gcesbi.simulation.simulations import Simulations
 
 __all__ = ["measure_learning", "train_images", "training_settings"]
@@ -131,7 +132,12 @@ def _untrained(run: RunFolder, name: str) -> ImageEstimator:
         "seed": settings.seed,
     }
     if name == "npe":
-        return ImageNpe.for_model(model, hidden=joint.hidden, n_layer=joint.n_layer, **common)
+        weights = light_scores([run.images.model(each, free) for each in run.images.training]) if joint.light else ()
+        sizes = {"hidden": joint.hidden, "n_layer": joint.n_layer, "n_light": len(weights)}
+        found = ImageNpe.for_model(model, **sizes, **common)
+        if len(weights):
+            found.see_light(weights)
+        return found
     if name == "quantiles":
         return ShareQuantiles.for_model(model, **common)
     return ShareEstimator.for_model(model, part=name, **common)

@@ -81,6 +81,8 @@ def print_table(console: Console, block: TableBlock, title: str = "Methods side 
     Where the console is too narrow the intervals go to a line of their own, and columns that still find no room to
     another table below, beside the same headings.
     """
+    from gcesbi.report.prior_mark import PRIOR_MARK, PRIOR_NOTE
+
     lines = [block.columns, *block.rows]
     if narrow := _width(lines) > console.width:
         lines = [tuple(cell.replace(" (", "\n(") for cell in line) for line in lines]
@@ -92,6 +94,8 @@ def print_table(console: Console, block: TableBlock, title: str = "Methods side 
         for line in lines[1:]:
             table.add_row(line[0], *(line[i] for i in group))
         console.print(table)
+    if any(PRIOR_MARK in cell for row in block.rows for cell in row):
+        console.print(PRIOR_NOTE, highlight=False)
 
 
 def _column_width(lines: Sequence[Sequence[str]], i: int) -> int:

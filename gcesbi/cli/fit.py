@@ -67,7 +67,7 @@ def fit(
     from gcesbi.analysis.fit import fit_nptf
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.simulate import mock_observation
-    from gcesbi.report.tables import comparison_table
+    from gcesbi.report.tables import methods_table
 
     made = Run.exists(out) and not overwrite
     if not made:
@@ -98,7 +98,7 @@ def fit(
         posterior = fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, not quiet, run.nptf_checkpoint)
         print_problems(Terminal(), posterior)
         store = partial(run.nptf_checkpoint.unlink, missing_ok=True)
-    print_table(Terminal(), comparison_table({posterior.method: posterior}, run.model.bins))
+    print_table(Terminal(), methods_table(run.model, {posterior.method: posterior}))
     run.write_posterior(method.value, posterior)
     store()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gcesbi.cli.console import Terminal, Timer, print_table
-from gcesbi.cli.options import claim
+from gcesbi.cli.options import REFUSED, claim
 from gcesbi.cli.process import CORES
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ Folder = Annotated[
 ]
 
 
-@images_app.command(epilog="Example: gcesbi images simulate --out runs/i --set 'sky.catalogue=\"gll_psc_v16.fit.gz\"'")
+@images_app.command(
+    epilog="Example: gcesbi images simulate --out runs/i --set 'sky.catalogue=\"catalogs/gll_psc_v16.fit.gz\"'"
+)
 def simulate(
     out: Annotated[Path, typer.Option(help="Run folder; a simulation that was interrupted there goes on.")],
     observation: Folder = None,
@@ -64,6 +67,8 @@ def simulate(
     sets = run.images
     n = sum(sum(sets.n_images(free).values()) for free in (False, True))
     Terminal().print(f"{n} images of {len(sets.training)} training and {len(sets.testing)} testing models in {out}")
+    for note in sets.notes:
+        Terminal().print(f"- {note}", highlight=False)
 
 
 @images_app.command(epilog="Example: gcesbi images train runs/i")
@@ -75,7 +80,11 @@ def train(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train the networks that a run lacks and judge them all; goes on from a checkpoint where there is one."""
+    """Train the networks that a run lacks and judge them all; goes on from a checkpoint where there is one.
+
+    The exit status is 3 if one of them is no better than a ridge regression on ring moments, or than the prior.
+    """
+    from gcesbi.analysis.evaluate import not_learnt
     from gcesbi.analysis.run import Run
     from gcesbi.report.images import evaluation_table
 
@@ -83,20 +92,27 @@ def train(
     claim(opened)
     for name, history in opened.train(only or None, progress=not quiet).items():
         Terminal().print(f"{name}: {history.maps} images presented, {history.maps_per_second:.0f} a second")
+    missed = not_learnt(opened)
+    _warn(missed)
     if (opened.folder / "evaluation.json").is_file():
         table = evaluation_table(opened.read_json("evaluation.json"))
         print_table(Terminal(), table, "f_src on images not learnt from")
+    if missed:
+        raise typer.Exit(REFUSED)
 
 
 @images_app.command(epilog="Example: gcesbi images infer runs/gc --observation data/fermi-gc-4gev")
 def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> None:
-    """Ask trained networks about an image, print a table and write ``inference.json``.
+    """Ask trained networks about an image, print a table, write ``inference.json`` and the page ``infer.html``.
 
     The image is that of the folder given, else of the run's own folder, else one drawn from the first testing model.
+    The exit status is 3 if a network has learnt no more than a simple baseline, or the gate turns the image away.
     """
+    from gcesbi.analysis.evaluate import not_learnt
     from gcesbi.analysis.infer_image import infer_image
     from gcesbi.analysis.run import Run
-    from gcesbi.report.images import answer_table
+    from gcesbi.report.html import write_report
+    from gcesbi.report.images import answer_table, image_report
 
     opened, timer = Run.open(run), _timer(quiet)
     claim(opened)
@@ -105,15 +121,26 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
     seen = _seen(opened, observation)
     with timer.step("Infer"):
         answer = infer_image(opened, seen)
+    missed = not_learnt(opened)
+    _warn((*missed, *(() if answer.gate.accepted else (f"REFUSED: {answer.gate}",))))
     print_table(Terminal(), answer_table(answer), "How much of the excess is sources?")
     fewest, most = answer.photons_known
     Terminal().print(f"{answer.photons} photons (images held out: {fewest} to {most}), p-value {answer.p_value:.3g}")
-    for caveat in answer.caveats:
+    for caveat in answer.caveats[len(missed) :]:
         Terminal().print(f"- {caveat}", highlight=False)
     kept = opened.about(seen)
     kept.write_json("inference.json", answer.to_dict())
     if kept is not opened:
         Terminal().print(f"another image than the run's own, whose answer stays: kept in {kept.folder}")
+    page = image_report(answer, seen, opened.images.validation().counts.mean(axis=0), subtitle=str(kept.folder))
+    Terminal().print(f"report: {write_report(kept.folder / 'infer.html', page)}")
+    if missed or not answer.gate.accepted:
+        raise typer.Exit(REFUSED)
+
+
+def _warn(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        Terminal().print(sentence, style="bold red", highlight=False)
 
 
 @images_app.command(epilog="Example: gcesbi images fit runs/i --images 10")

@@ -9,6 +9,7 @@ import typer
 
 from gcesbi.cli.console import Terminal, print_table
 from gcesbi.cli.options import (
+    REFUSED,
     Energies,
     Exposure,
     Frame,
@@ -29,8 +30,6 @@ __all__ = ["infer"]
 
 PRETRAINED = Path("runs/pretrained")
 """Where `infer --pretrained` puts its run unless told otherwise."""
-REFUSED = 3
-"""Exit status where the networks' model could not have produced the map."""
 
 
 def infer(
@@ -64,7 +63,7 @@ def infer(
     from gcesbi.analysis.simulate import mock_observation
     from gcesbi.report.html import write_report
     from gcesbi.report.infer import inference_figures, inference_report, statements
-    from gcesbi.report.tables import comparison_table, spectra_table
+    from gcesbi.report.tables import methods_table, spectra_table
 
     if pretrained:
         run = Run.pretrained(run or PRETRAINED).folder
@@ -84,7 +83,8 @@ def infer(
         verdict = judge(found, seen)
     if not verdict.accepted:
         Terminal().print(f"REFUSED: {verdict}", style="bold red", highlight=False)
-    print_table(Terminal(), comparison_table(posteriors, model.bins))
+    table = methods_table(model, posteriors)
+    print_table(Terminal(), table)
     if model.n_energy > 1:
         print_table(Terminal(), spectra_table(networks), "E² dN/dE [GeV / cm² / s]")
     for statement in statements(networks):
@@ -98,7 +98,7 @@ def infer(
             kept.write_posterior(name.lower(), posterior)
             kept.write_json(f"posteriors/{name.lower()}.json", figures["posteriors"][name])
         kept.write_json("gate.json", figures["gate"])
-        page = inference_report(model, posteriors, verdict, subtitle=str(kept.folder), data=figures)
+        page = inference_report(model, posteriors, verdict, table, subtitle=str(kept.folder), data=figures)
         path = write_report(kept.folder / "infer.html", page)
     if kept is not found:
         Terminal().print(f"another map than the run's own, whose answers stay: kept in {kept.folder}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gcesbi.sky import Observation
 
 __all__ = [
+    "REFUSED",
     "Diffuse",
     "Draw",
     "Energies",
@@ -101,6 +102,8 @@ Sky = Annotated[
     Path | None,
     typer.Option(help="TOML file that composes a sky of your own; see gcesbi sky show.", show_default=False),
 ]
+REFUSED = 3
+"""Exit status of an answer not to be trusted: no model could have produced the map, or networks learnt nothing."""
 claims = ExitStack()
 """What a command holds until it ends; the command line closes it."""
 

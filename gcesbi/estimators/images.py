@@ -26,13 +26,13 @@ from gcesbi.errors import InputError
 from gcesbi.estimators.base import Estimator, digest
 from gcesbi.estimators.losses import check_quantile_loss, levels_of_loss, quantile_loss
 from gcesbi.estimators.neural_posterior import NpeEstimator
-from gcesbi.networks.image import ImageEmbedding, ImageEncoder, ImageInput, ShareHead, check_image
+from gcesbi.networks.image import ImageEmbedding, ImageEncoder, ImageInput, LightInput, ShareHead, check_image
 from gcesbi.networks.layers import check_sizes
 from gcesbi.networks.quantile import QuantileOutput, ShareQuantileHead
 from gcesbi.posterior import check_levels
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.simulations import Simulations
-from gcesbi.sky.image import ImageRegion
+from gcesbi.sky.image import ImageRegion, angular_distance
 
 __all__ = [
     "ImageEstimator",
@@ -106,6 +106,7 @@ class ImageEstimator(Estimator):
     network: ImageNetworkSettings  # type: ignore[assignment]
     embedding: ImageEmbedding  # type: ignore[assignment]
     part: str = "full"
+    n_light: int = 0
 
     def _embedding(self) -> ImageEmbedding:  # type: ignore[override]
         sizes = self.network
@@ -113,7 +114,14 @@ class ImageEstimator(Estimator):
         encoder = ImageEncoder(
             inputs.shape, self.n_energy, sizes.widths, sizes.n_features, norm=sizes.norm, means=sizes.means
         )
-        return ImageEmbedding(inputs, encoder, sizes.n_features, sizes.dropout)
+        light = LightInput(self.n_light, self.n_energy, self.region.n_pix) if self.n_light else None
+        return ImageEmbedding(inputs, encoder, sizes.n_features, sizes.dropout, light)
+
+    def prepare(self, counts: Tensor, targets: Tensor) -> None:
+        """As every estimator's, and the scores of smooth light are standardised."""
+        if self.embedding.light is not None and not self.prepared:
+            self.embedding.light.standardise(counts)
+        super().prepare(counts, targets)
 
     def penalised(self, loss: Tensor) -> Tensor:
         """A loss, in training with the penalty on the squares of the convolutions' weights."""
@@ -128,6 +136,12 @@ class ImageEstimator(Estimator):
         counts = np.asarray(counts)
         self.check_counts(counts)
         return self.embedding.inputs(torch.from_numpy(counts.astype(np.float32))).double().numpy()
+
+    def distances(self) -> Array:
+        """Distances (n_row, n_col), degrees, of the picture's pixels from the Galactic Centre."""
+        geometry = self.region.geometry  # type: ignore[attr-defined]
+        away = angular_distance(*geometry.glon_glat(), (0.0, 0.0)).reshape(geometry.shape)
+        return self.embedding.inputs.means_of(torch.from_numpy(away)).double().numpy()
 
 
 class _OfShare(ImageEstimator):
@@ -281,6 +295,8 @@ class ImageNpe(ImageEstimator, NpeEstimator):
         Names and bounds.
     hidden, n_layer : int
         See :class:`gcesbi.estimators.NpeEstimator`.
+    n_light : int
+        Scores of smooth light that it sees beside its picture; :meth:`see_light` says which.
 
     Notes
     -----
@@ -293,8 +309,17 @@ class ImageNpe(ImageEstimator, NpeEstimator):
     levels_at_slope: Tensor
 
     def __init__(
-        self, region: ImageRegion, exposure: ArrayLike, names: Sequence[str] = ("f_src",), **settings: Any
+        self,
+        region: ImageRegion,
+        exposure: ArrayLike,
+        names: Sequence[str] = ("f_src",),
+        *,
+        n_light: int = 0,
+        **settings: Any,
     ) -> None:
+        if n_light < 0:
+            raise InputError(f"n_light: must not be negative, got {n_light}")
+        self.n_light = n_light
         super().__init__(region, exposure, names, **{"quantities": ("theta",), **settings})
         plain = torch.from_numpy(_LEVELS).float()
         self.register_buffer("levels", plain.repeat(len(self.parameter_names), 1))
@@ -304,6 +329,21 @@ class ImageNpe(ImageEstimator, NpeEstimator):
     def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:
         bounds = {name: getattr(model.settings, name) for name in model.settings.varied}
         return {"names": ("f_src",), "parameters": bounds}
+
+    def _more_identity(self) -> dict[str, Any]:
+        return super()._more_identity() | ({"n_light": self.n_light} if self.n_light else {})
+
+    @torch.no_grad()
+    def see_light(self, weights: ArrayLike) -> None:
+        """Set the weights (n_light, n_energy, n_pix) of the scores of smooth light, before training.
+
+        See :func:`gcesbi.simulation.light_scores.light_scores`.
+        """
+        light, values = self.embedding.light, torch.from_numpy(np.array(weights, dtype=np.float32))
+        if light is None or values.shape != light.weights.shape:
+            wanted = () if light is None else tuple(light.weights.shape)
+            raise InputError(f"weights: must have shape {wanted}, got {tuple(values.shape)}")
+        light.weights.copy_(values)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

@@ -3,14 +3,9 @@
 The five networks and their means give f_src with the 1σ to 3σ and largest errors of validation images with like
 predictions; the quantile network its median and intervals; the joint posterior intervals of every parameter. None of
 these errors knows of a sky that the simulations do not hold: the paper itself names the interstellar model, whose
-errors the excess lies under, as the main one. So an answer comes with caveats, and with a test of whether the image
-looks like those that the networks learnt from:
-
-    χ² = Σ_p (√(k_p + 3/8) - m_p)² / v_p,
-
-m and v mean and variance of √(k + 3/8) over the validation images of one interstellar model. Its place among their χ²
-gives a two-sided p-value, and that of the model which resembles the image most is told: a smooth sky unlike all theirs,
-a source missing in the catalogue, or too little light makes it small. It need not notice all that misleads a network.
+errors the excess lies under, as the main one. So an answer comes with caveats, and with the verdict of a gate
+(:mod:`gcesbi.evaluation.image_gate`) on whether the image looks like those that the networks learnt from. It need not
+notice all that misleads a network.
 """
 
 from __future__ import annotations
@@ -20,17 +15,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gcesbi.evaluation.images import ImageNetworks
 from gcesbi.validation.binned_errors import LEVELS, BinnedErrors
+from gcesbi.validation.misspecification import GateVerdict
 
-__all__ = ["STRANGE", "TAUS", "ImageAnswer", "ShareOfSources", "likeness"]
+__all__ = ["TAUS", "ImageAnswer", "ShareOfSources"]
 
 TAUS = (0.025, 0.16, 0.5, 0.84, 0.975)
 """Levels of the quantiles that are told."""
-STRANGE = 0.01
-"""A p-value below it is told as a caveat of its own."""
 _DRAWS = 4096
 
 
@@ -61,28 +55,37 @@ class ImageAnswer:
         Of f_src by the quantile network, at :data:`TAUS`.
     posterior : dict of str to tuple of float
         Quantiles of every parameter of the joint posterior, at :data:`TAUS`.
+    prior : dict of str to (low, high)
+        68 % interval of every parameter in the prior.
     at_slope : tuple of float
         Those of f_src given the slope of the sky; empty where the sky fixes none.
     photons : int
-    p_value : float
-        That the image is like the validation images of the interstellar model most like it.
     photons_known : tuple of int
         Fewest and most photons in a validation image.
+    gate : GateVerdict
+        Whether the models that the networks learnt from could have produced the image.
     caveats : tuple of str
     """
 
     f_src: dict[str, ShareOfSources]
     quantiles: tuple[float, ...]
     posterior: dict[str, tuple[float, ...]]
+    prior: dict[str, tuple[float, float]]
     at_slope: tuple[float, ...]
     photons: int
     photons_known: tuple[int, int]
-    p_value: float
+    gate: GateVerdict
     caveats: tuple[str, ...]
+
+    @property
+    def p_value(self) -> float:
+        """Probability that an image of the models is at least as unusual."""
+        return self.gate.p_value
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready dictionary."""
-        return {**asdict(self), "taus": list(TAUS), "error_levels": list(LEVELS)}
+        levels = {"taus": list(TAUS), "error_levels": list(LEVELS)}
+        return {**asdict(self), "gate": self.gate.to_dict(), "p_value": self.p_value, **levels}
 
     @classmethod
     def of(
@@ -94,7 +97,7 @@ class ImageAnswer:
         seed: int,
         gamma: float | None,
         photons_known: NDArray[np.integer],
-        p_value: float,
+        gate: GateVerdict,
         caveats: tuple[str, ...],
     ) -> ImageAnswer:
         """The answer of networks about counts (n_energy, n_pix), with the errors of validation images.
@@ -113,23 +116,14 @@ class ImageAnswer:
             posterior={
                 name: tuple(column.tolist()) for name, column in zip(joint.parameter_names, drawn.T, strict=True)
             },
+            prior={
+                name: (float(low or 0) + TAUS[1] * width, float(low or 0) + TAUS[3] * width)
+                for name, (low, high) in joint.quantities.parameters.items()
+                for width in (float(1 if high is None else high) - float(low or 0),)
+            },
             at_slope=() if gamma is None else tuple(joint.at_slope(seen, TAUS, gamma)[:, 0].tolist()),
             photons=int(counts.sum()),
             photons_known=(int(photons_known.min()), int(photons_known.max())),
-            p_value=p_value,
+            gate=gate,
             caveats=caveats,
         )
-
-
-def likeness(counts: ArrayLike, others: ArrayLike) -> float:
-    """Two-sided p-value of an image's χ² (n_energy, n_pix) among those of other images (n, n_energy, n_pix).
-
-    (k + 1) / (n + 1), k of the n others at least as far from their median: never 0, whatever the image.
-    """
-    roots = np.sqrt(np.asarray(others, dtype=np.float64) + 0.375)
-    mean, variance = roots.mean(axis=0), np.maximum(roots.var(axis=0), 1e-3)
-    chi2 = ((roots - mean) ** 2 / variance).sum(axis=(1, 2))
-    own = np.sum((np.sqrt(np.asarray(counts, dtype=np.float64) + 0.375) - mean) ** 2 / variance)
-    middle = np.median(chi2)
-    farther = np.count_nonzero(np.abs(chi2 - middle) >= abs(own - middle))
-    return float((farther + 1) / (len(chi2) + 1))

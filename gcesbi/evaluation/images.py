@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.estimators.images import ImageNpe, ShareEstimator, ShareQuantiles
+from gcesbi.evaluation.ring_moments import RingRidge
 from gcesbi.networks.image import PARTS
 from gcesbi.validation import Calibration
 from gcesbi.validation.binned_errors import BinnedErrors
@@ -27,7 +28,9 @@ __all__ = [
     "ImageNetworks",
     "LearningCurve",
     "judge",
+    "judge_baselines",
     "judge_images",
+    "judged",
     "predict_shares",
     "rmse",
 ]
@@ -162,9 +165,35 @@ def judge_images(
     gamma: float | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Figures of :func:`judge` by method, on images of known f_src (n,); arguments as of `share_quantiles`."""
-    chosen = slice(None, None, -(-len(counts) // JUDGED))
+    chosen = judged(len(counts))
     answers = networks.share_quantiles(counts[chosen], TAUS, errors, seed, gamma)
     return {name: judge(f_src[chosen], each, TAUS, name) for name, each in answers.items()}
+
+
+def judged(n: int) -> slice:
+    """Which of n images are judged: :data:`JUDGED` of them at most, evenly spaced."""
+    return slice(None, None, -(-n // JUDGED))
+
+
+def judge_baselines(
+    ridge: RingRidge, errors: BinnedErrors, counts: NDArray[np.integer], f_src: Array, prior: ArrayLike
+) -> dict[str, dict[str, Any]]:
+    """Figures of :func:`judge` of the two baselines, on the images that :func:`judge_images` chooses.
+
+    Parameters
+    ----------
+    ridge : RingRidge
+    errors : BinnedErrors
+        Of its predictions.
+    counts : array (n, n_energy, n_pix), photons
+    f_src : array (n,)
+    prior : array (m,)
+        Shares that were learnt from: their quantiles are the prior's, of every image.
+    """
+    chosen = judged(len(counts))
+    known = np.repeat(np.quantile(np.asarray(prior), TAUS)[:, None], len(f_src[chosen]), axis=1)
+    found = {"prior": known, "ridge": errors.quantiles(ridge.predict(counts[chosen]), TAUS)}
+    return {name: judge(f_src[chosen], each, TAUS, name) for name, each in found.items()}
 
 
 def _by_truth(prediction: Array, truth: Array) -> list[float | None]:

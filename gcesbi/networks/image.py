@@ -27,7 +27,16 @@ from gcesbi.errors import InputError
 from gcesbi.networks.layers import check_instance, check_sizes, norm_of_images, quiet_linear
 from gcesbi.sky.image import ImageRegion
 
-__all__ = ["PARTS", "SCALINGS", "ImageEmbedding", "ImageEncoder", "ImageInput", "ShareHead", "check_image"]
+__all__ = [
+    "PARTS",
+    "SCALINGS",
+    "ImageEmbedding",
+    "ImageEncoder",
+    "ImageInput",
+    "LightInput",
+    "ShareHead",
+    "check_image",
+]
 
 PARTS = ("full", "left", "right", "top", "bottom")
 """Parts of an image; the left half has the higher longitudes, the top one the higher latitudes."""
@@ -101,6 +110,10 @@ class ImageInput(nn.Module):
     def image(self, counts: Tensor) -> Tensor:
         """Counts (n, n_energy, n_row, n_col) of the part that is seen."""
         return self._cut(self._whole(counts))
+
+    def means_of(self, values: Tensor) -> Tensor:
+        """Means over the picture's pixels (n_row, n_col) of values (n_row, n_col) on the whole image."""
+        return self._cut(self._blocks(values[None].float())[0]) / self.rebin**2
 
     def forward(self, counts: Tensor) -> Tensor:
         """Picture of counts (n, n_energy, n_pix)."""
@@ -188,6 +201,38 @@ class ImageEncoder(nn.Module):
         return torch.relu(self.dense(torch.cat(parts, dim=1)))
 
 
+class LightInput(nn.Module):
+    """Scores (n, n_score) of the smooth light of counts (n, n_energy, n_pix), standardised.
+
+    They are linear functions of √(k + 3/8): see :mod:`gcesbi.simulation.light_scores`.
+    """
+
+    weights: Tensor
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, n_score: int, n_energy: int, n_pix: int) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.zeros(n_score, n_energy, n_pix))
+        self.register_buffer("mean", torch.zeros(n_score))
+        self.register_buffer("spread", torch.ones(n_score))
+
+    @torch.no_grad()
+    def standardise(self, counts: Tensor) -> None:
+        """Set mean and spread from training images."""
+        scores = torch.cat([self._scores(part) for part in counts.split(1024)])
+        self.mean.copy_(scores.mean(dim=0))
+        self.spread.copy_(scores.std(dim=0).clamp_min(1e-6))
+
+    def forward(self, counts: Tensor) -> Tensor:
+        """Scores, of mean 0 and spread 1 over training images, in float32."""
+        with torch.autocast(counts.device.type, enabled=False):
+            return ((self._scores(counts) - self.mean) / self.spread).clamp(-10, 10)
+
+    def _scores(self, counts: Tensor) -> Tensor:
+        return torch.einsum("nep,sep->ns", _root(counts.float()), self.weights)
+
+
 class ImageEmbedding(nn.Module):
     """Counts (n, n_energy, n_pix) to features (n, n_features): picture, convolutions, two dense layers.
 
@@ -199,17 +244,32 @@ class ImageEmbedding(nn.Module):
         That the encoder returns, and this module.
     dropout : float
         Share of the encoder's features that is set to zero, at random, in training.
+    light : LightInput, optional
+        Scores that the last layer sees beside the encoder's features, through a layer of their own.
     """
 
-    def __init__(self, inputs: ImageInput, encoder: ImageEncoder, n_features: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        inputs: ImageInput,
+        encoder: ImageEncoder,
+        n_features: int,
+        dropout: float = 0.0,
+        light: LightInput | None = None,
+    ) -> None:
         super().__init__()
-        self.inputs, self.encoder = inputs, encoder
+        self.inputs, self.encoder, self.light = inputs, encoder, light
         self.dropout = nn.Dropout(dropout)
-        self.dense = nn.Linear(n_features, n_features)
+        n_light = 0 if light is None else len(light.mean)
+        self.hidden = nn.Linear(n_light, n_features) if light is not None else None
+        self.dense = nn.Linear(n_features * (1 if light is None else 2) + n_light, n_features)
 
     def forward(self, counts: Tensor) -> Tensor:
         """Features of counts."""
-        return torch.relu(self.dense(self.dropout(self.encoder(self.inputs(counts)))))
+        features = self.dropout(self.encoder(self.inputs(counts)))
+        if self.light is not None and self.hidden is not None:
+            scores = self.light(counts)
+            features = torch.cat([features, scores, torch.relu(self.hidden(scores))], dim=1)
+        return torch.relu(self.dense(features))
 
 
 class ShareHead(nn.Module):

@@ -90,13 +90,12 @@ class IntensityCube:
         light = self._at(*geometry.glon_glat(), self._bands(energy_edges))
         return np.reshape(light, (len(light), *geometry.shape))
 
-    def covers(self, geometry: ImageGeometry) -> NDArray[np.bool_]:
-        """Whether the centre of every pixel (n_lat, n_lon) lies on the file's image, not beyond its edge."""
+    def covers(self, glon: Array, glat: Array) -> NDArray[np.bool_]:
+        """Whether directions (...), degrees, lie on the file's image, not beyond its edge."""
         rows, columns = self.geometry.shape
-        x, y = self.geometry.to_pixel(*geometry.glon_glat())
+        x, y = self.geometry.to_pixel(glon, glat)
         around = columns > 360 / self.geometry.pixel_size - 0.5
-        on = (y >= -0.5) & (y <= rows - 0.5) & (around | ((x >= -0.5) & (x <= columns - 0.5)))
-        return np.reshape(on, geometry.shape)
+        return np.asarray((y >= -0.5) & (y <= rows - 0.5) & (around | ((x >= -0.5) & (x <= columns - 0.5))))
 
     def in_pixels(self, region: Region, energy_edges: Array) -> Array:
         """Mean intensity in every bin and HEALPix pixel (n_energy, n_pix), photons / cm² / s / sr."""

@@ -1,37 +1,118 @@
-"""Tables of what a run on images says, for the terminal."""
+"""Page and tables of what a run on images says."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gcesbi import plots
 from gcesbi.baselines.poisson.halo_slope import SlopeFit
 from gcesbi.evaluation.image_answer import ImageAnswer
 from gcesbi.evaluation.template_fits import TemplateFits
-from gcesbi.report.html import TableBlock
+from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
+from gcesbi.report.infer import gate_section
+from gcesbi.report.prior_mark import PRIOR_NOTE, marked
+from gcesbi.sky import Observation
 
-__all__ = ["answer_table", "evaluation_table", "fits_table"]
+__all__ = ["answer_table", "evaluation_table", "fits_table", "image_report"]
 
 _UNIT = 1e-27  # cm³ / s
 
 
 def answer_table(answer: ImageAnswer) -> TableBlock:
-    """The answers side by side, for the terminal."""
-    rows = [
-        (name, f"{each.prediction:.3f}", *(f"{error:.3f}" for error in each.errors))
-        for name, each in answer.f_src.items()
-    ]
+    """The answers side by side: one table that fits 80 columns."""
+    rows: list[tuple[str, ...]] = []
+    for name, each in answer.f_src.items():
+        one, two, three, largest = (f"± {error:.2f}" for error in each.errors)
+        rows.append((name, f"{each.prediction:.3f}", one, two, three, largest))
     told = {"quantiles": answer.quantiles, "NPE": answer.posterior["f_src"], "NPE, γ known": answer.at_slope}
-    for name, values in ((name, values) for name, values in told.items() if values):
-        low, below, median, above, high = values
-        rows.append((name, f"{median:.3f}", f"{below:.3f} to {above:.3f}", f"{low:.3f} to {high:.3f}", "", ""))
-    for name, values in answer.posterior.items():
-        if name != "f_src":
-            low, below, median, above, high = values
-            row = (f"NPE, {name}", f"{median:.3f}", f"{below:.3f} to {above:.3f}", f"{low:.3f} to {high:.3f}", "", "")
-            rows.append(row)
-    columns = ("f_src by", "value", "1σ or 68 %", "2σ or 95 %", "3σ", "largest")
-    return TableBlock(columns, tuple(rows), "Errors of numbers, intervals of medians.")
+    rows += [_interval_row(name, values, answer.prior["f_src"]) for name, values in told.items() if values]
+    rows += [
+        _interval_row(f"NPE: {name}", values, answer.prior[name])
+        for name, values in answer.posterior.items()
+        if name != "f_src"
+    ]
+    return TableBlock(
+        ("f_src by", "value", "68 %", "95 %", "99.7 %", "largest"),
+        tuple(rows),
+        "What each network says of the image: a number with the errors of held-out images of like predictions, or a "
+        f"median with intervals. Last the joint posterior's other parameters. {PRIOR_NOTE}",
+    )
+
+
+def _interval_row(name: str, values: Sequence[float], prior: Sequence[float]) -> tuple[str, ...]:
+    low, below, median, above, high = values
+    value = marked(f"{median:.3f}", (below, above), prior)
+    return name, value, f"{below:.2f}–{above:.2f}", f"{low:.2f}–{high:.2f}", "", ""
+
+
+def image_report(
+    answer: ImageAnswer, observation: Observation, mean: NDArray[np.float64], *, subtitle: str = ""
+) -> Report:
+    """Page of an answer about an image.
+
+    Parameters
+    ----------
+    answer : ImageAnswer
+    observation : Observation
+    mean : array (n_energy, n_pix)
+        Mean counts of held-out images.
+    subtitle : str
+        Which image, which run.
+    """
+    verdict = answer.gate
+    learnt = not any(each.startswith("NOT LEARNT") for each in answer.caveats)
+    return Report(
+        title="How much of the excess is sources?",
+        subtitle=subtitle,
+        verdict=" ".join((*(each for each in answer.caveats if each.startswith("NOT LEARNT")), str(verdict))),
+        mood="good" if verdict.accepted and learnt else "bad",
+        summary=answer_table(answer),
+        sections=(
+            Section("What to hold against it", "\n\n".join(answer.caveats)),
+            _answers_section(answer),
+            _image_section(observation, mean),
+            gate_section(verdict),
+        ),
+        data=answer.to_dict(),
+    )
+
+
+def _answers_section(answer: ImageAnswer) -> Section:
+    methods = {
+        name: {
+            "low": each.prediction - each.errors[0],
+            "median": each.prediction,
+            "high": each.prediction + each.errors[0],
+        }
+        for name, each in answer.f_src.items()
+    }
+    told = {"quantiles": answer.quantiles, "NPE": answer.posterior["f_src"], "NPE, γ known": answer.at_slope}
+    methods |= {n: {"low": v[1], "median": v[2], "high": v[3]} for n, v in told.items() if v}
+    drawn = {
+        name: {end: np.clip([value], 0, 1) for end, value in each.items()}
+        for name, each in methods.items()
+        if np.isfinite(list(each.values())).all()
+    }
+    figure = FigureBlock(
+        plots.flux_fractions(("f_src",), drawn, unit="share of sources in the excess"),
+        "The share of sources by every network, with error bars.",
+        "Bars are 68 % intervals; networks that see the same image are not independent.",
+    )
+    return Section(
+        "Answers", "Networks of the whole image and its halves, quantiles, and the joint posterior.", (figure,)
+    )
+
+
+def _image_section(observation: Observation, mean: NDArray[np.float64]) -> Section:
+    counts = observation.counts.sum(axis=0)
+    figure = FigureBlock(
+        plots.counts_and_residuals(observation.region, counts, mean.sum(axis=0), title="Mean of images"),
+        "Three images: the counts, the mean of held-out simulated images, and their difference.",
+        "Smooth differences are the interstellar model's or the brightness of the excess; specks are sources.",
+    )
+    return Section("The image", f"{counts.sum():,} photons in {observation.region.n_pix:,} pixels.", (figure,))
 
 
 def evaluation_table(found: Mapping[str, Any]) -> TableBlock:

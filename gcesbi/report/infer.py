@@ -7,11 +7,11 @@ from gcesbi.estimators import PoissonFractionPosterior
 from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.report.html import Report, Section, TableBlock
 from gcesbi.report.sections import source_count_section, spectra_section
-from gcesbi.report.tables import comparison_table, posterior_figures, spectra_table
+from gcesbi.report.tables import methods_table, posterior_figures, spectra_table
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import GateVerdict
 
-__all__ = ["inference_figures", "inference_report", "statements"]
+__all__ = ["gate_section", "inference_figures", "inference_report", "statements"]
 
 
 def statements(networks: Posterior) -> tuple[str, ...]:
@@ -31,6 +31,7 @@ def inference_report(
     model: SkyModel,
     posteriors: Mapping[str, Posterior],
     verdict: GateVerdict,
+    summary: TableBlock | None = None,
     *,
     subtitle: str = "",
     data: Mapping[str, Any] | None = None,
@@ -45,6 +46,8 @@ def inference_report(
         By method; one is that of the ``networks``, neural posteriors may stand beside.
     verdict : GateVerdict
         Whether the model could have produced the map.
+    summary : TableBlock, optional
+        Of the posteriors, where it is at hand: :func:`gcesbi.report.tables.methods_table`.
     subtitle : str
         Which map, which run.
     data : mapping, optional
@@ -61,13 +64,14 @@ def inference_report(
         subtitle=subtitle,
         verdict=" ".join((str(verdict), *statements(networks))),
         mood="good" if verdict.accepted else "bad",
-        summary=comparison_table(posteriors, model.bins),
-        sections=(spectra, *counts, _gate_section(verdict)),
+        summary=methods_table(model, posteriors) if summary is None else summary,
+        sections=(spectra, *counts, gate_section(verdict)),
         data=data,
     )
 
 
-def _gate_section(verdict: GateVerdict) -> Section:
+def gate_section(verdict: GateVerdict) -> Section:
+    """The gate's statistics of a map."""
     rows = sorted(zip(verdict.names, verdict.values, verdict.z, verdict.p_values, strict=True), key=lambda row: row[3])
     table = TableBlock(
         ("statistic", "value", "z", "p"),

@@ -16,7 +16,7 @@ from gcesbi.posterior import QUANTITIES, Posterior
 from gcesbi.report.calibration import calibration_mood, calibration_section, calibration_verdict, training_section
 from gcesbi.report.html import Report, Section, TableBlock
 from gcesbi.report.sections import sky_section, source_count_section, spectra_section
-from gcesbi.report.tables import comparison_table
+from gcesbi.report.tables import methods_table
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation
 
@@ -59,7 +59,7 @@ class QuickstartResult:
     def table(self) -> TableBlock:
         """All methods side by side."""
         shapes = () if self.truth is None else true_shapes(self.model, self.truth)[0].tolist()
-        return comparison_table(self.posteriors, self.model.bins, self.truth, shapes)
+        return methods_table(self.model, self.posteriors, self.truth, shapes)
 
     def results(self, seconds: Mapping[str, float]) -> dict[str, Any]:
         """All numbers, for JSON; `seconds` of every step."""

@@ -8,12 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.estimators.neural_posterior_quantities import scd_moments
+from gcesbi.evaluation.prior_quantities import prior_quantities
 from gcesbi.physics.scd import ScdBins, n_sources
 from gcesbi.posterior import QUANTITIES, Coordinates, Posterior
 from gcesbi.report.html import TableBlock
-from gcesbi.simulation import Simulations
+from gcesbi.report.prior_mark import PRIOR_NOTE, marked
+from gcesbi.simulation import Simulations, SkyModel
 
-__all__ = ["DECADES", "FIGURE_LEVELS", "comparison_table", "cumulative_at", "posterior_figures", "spectra_table"]
+__all__ = [
+    "DECADES",
+    "FIGURE_LEVELS",
+    "comparison_table",
+    "cumulative_at",
+    "methods_table",
+    "posterior_figures",
+    "spectra_table",
+]
+
+Numbers = tuple[NDArray[np.float64], int]
 
 DECADES = (-12.0, -11.0, -10.0, -9.0)
 """Fluxes, log₁₀ of photons cm⁻² s⁻¹, at which the table quotes the cumulative SCD."""
@@ -42,6 +54,7 @@ def comparison_table(
     bins: ScdBins,
     truth: Simulations | None = None,
     true_shapes: Sequence[float] = (),
+    prior: Posterior | None = None,
 ) -> TableBlock:
     """One row a number, one column a method: flux fractions, shapes, SCDs, numbers of sources, with 68 % intervals.
 
@@ -54,9 +67,13 @@ def comparison_table(
         Labels of a mock observation, a batch of one: a column of its own.
     true_shapes : sequence of float
         Its shape parameters, in the order of the coordinates.
+    prior : Posterior, optional
+        What the model says without the map (:func:`gcesbi.evaluation.prior_quantities.prior_quantities`): intervals
+        that are as wide are marked.
     """
     coordinates = next(iter(posteriors.values())).coordinates
-    columns = {name: _column(posterior, bins) for name, posterior in posteriors.items()}
+    known = {} if prior is None else _numbers(prior, bins)
+    columns = {name: _column(posterior, bins, known) for name, posterior in posteriors.items()}
     labels = _labels(coordinates, {label for column in columns.values() for label in column})
     if truth is not None:
         shapes = {name: _number(v, 3) for name, v in zip(coordinates.shape, true_shapes, strict=True)}
@@ -68,8 +85,19 @@ def comparison_table(
         rows,
         f"What each method concludes from the same map: {has_truth}median with the 68 % interval. A dash: the method "
         "does not know the quantity. Fluxes in photons / cm² / s. Numbers of sources follow from the binned SCD, in "
-        "which sources too dim for a photon weigh most and priors decide.",
+        "which sources too dim for a photon weigh most and priors decide."
+        + ("" if prior is None else f" {PRIOR_NOTE}"),
     )
+
+
+def methods_table(
+    model: SkyModel,
+    posteriors: Mapping[str, Posterior],
+    truth: Simulations | None = None,
+    true_shapes: Sequence[float] = (),
+) -> TableBlock:
+    """:func:`comparison_table` of posteriors of a model; what they repeat from its prior is marked."""
+    return comparison_table(posteriors, model.bins, truth, true_shapes, prior_quantities(model))
 
 
 def _labels(coordinates: Coordinates, known: set[str]) -> list[str]:
@@ -86,27 +114,37 @@ def _poisson_labels(coordinates: Coordinates) -> tuple[str, ...]:
     return tuple(label.format(coordinates.subject) for label in _POISSON)
 
 
-def _column(posterior: Posterior, bins: ScdBins) -> dict[str, str]:
-    """Cells of a method, by label, of what it knows."""
+def _column(posterior: Posterior, bins: ScdBins, prior: Mapping[str, Numbers]) -> dict[str, str]:
+    """Cells of a method, by label, of what it knows; marked where it is the prior that is told."""
+    cells = {}
+    for label, (values, decimals) in _numbers(posterior, bins).items():
+        told = _interval(values, decimals)
+        cells[label] = marked(told, values[[0, 2]], prior[label][0][[0, 2]]) if label in prior else told
+    if "poisson_fraction" in posterior.names:
+        limit = 100 * float(posterior.quantiles("poisson_fraction", [0.95])[0])
+        cells[_poisson_labels(posterior.coordinates)[1]] = _number(limit)
+    return cells
+
+
+def _numbers(posterior: Posterior, bins: ScdBins) -> dict[str, Numbers]:
+    """Quantiles (3,) at 16, 50 and 84 % and decimals, by label, of what a posterior knows."""
     coordinates = posterior.coordinates
     template, source = coordinates.template, coordinates.point_source
-    cells = _cells(posterior, "flux_fraction", [_FRACTION.format(name) for name in template], 100)
+    found = _rows(posterior, "flux_fraction", [_FRACTION.format(name) for name in template], 100)
     for name in set(coordinates.shape) & set(posterior.names):
-        cells[name] = _interval(posterior.quantiles(name, _LEVELS), 3)
+        found[name] = (np.sort(posterior.quantiles(name, _LEVELS)), 3)
     if "scd_cdf" in posterior.names:
         curves = cumulative_at(posterior.quantiles("scd_cdf", _LEVELS), bins, DECADES)
         for j, name in enumerate(source):
             for i, decade in enumerate(DECADES):
-                cells[_BELOW.format(name, decade)] = _interval(100 * curves[:, j, i])
-    cells |= _cells(posterior, "n_sources", [_NUMBER.format(name) for name in source], 1)
+                found[_BELOW.format(name, decade)] = (np.sort(100 * curves[:, j, i]), 1)
+    found |= _rows(posterior, "n_sources", [_NUMBER.format(name) for name in source], 1)
     for quantity, words in _MOMENTS.items():
-        cells |= _cells(posterior, quantity, [words.format(name) for name in source], 1, 2)
+        found |= _rows(posterior, quantity, [words.format(name) for name in source], 1, 2)
     if "poisson_fraction" in posterior.names:
-        values = 100 * posterior.quantiles("poisson_fraction", [*_LEVELS, 0.95])
-        cells |= dict(
-            zip(_poisson_labels(coordinates), (_interval(values[:3]), _number(float(values[3]))), strict=True)
-        )
-    return cells
+        values = 100 * posterior.quantiles("poisson_fraction", _LEVELS)
+        found[_poisson_labels(coordinates)[0]] = (np.sort(values), 1)
+    return found
 
 
 def spectra_table(posterior: Posterior) -> TableBlock:
@@ -158,11 +196,13 @@ def posterior_figures(posterior: Posterior, levels: Sequence[float] = FIGURE_LEV
     return {"version": version("gcesbi"), "method": posterior.method, "levels": list(levels), "quantities": quantities}
 
 
-def _cells(posterior: Posterior, name: str, labels: Sequence[str], scale: float, decimals: int = 1) -> dict[str, str]:
+def _rows(
+    posterior: Posterior, name: str, labels: Sequence[str], scale: float, decimals: int = 1
+) -> dict[str, Numbers]:
     if name not in posterior.names:
         return {}
-    values = scale * posterior.quantiles(name, _LEVELS)
-    return {label: _interval(values[:, i], decimals) for i, label in enumerate(labels)}
+    values = np.sort(scale * posterior.quantiles(name, _LEVELS), axis=0)
+    return {label: (values[:, i], decimals) for i, label in enumerate(labels)}
 
 
 def _true_column(truth: Simulations, coordinates: Coordinates, bins: ScdBins) -> dict[str, str]:

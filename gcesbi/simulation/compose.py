@@ -151,7 +151,7 @@ class _Builder:
         """Map on the patch as it is stated, (1 or n_energy, n_patch)."""
         if isinstance(statement, Formula):
             return self.patch.draw(statement.at(**values))[None]
-        found = self.patch.read(statement, self.read_edges)
+        found = self._covered(self.patch.read(statement, self.read_edges), statement)
         if len(found) == len(self.read_edges) - 1 > len(self.psf) == 1:
             found = found.sum(axis=0, keepdims=True)
         if len(found) not in (1, len(self.psf)):
@@ -160,6 +160,16 @@ class _Builder:
                 f"{where}: needs one map for each of {len(self.psf)} energy bins, or one, got {len(found)}"
             )
         return found
+
+    def _covered(self, values: Array, statement: Map) -> Array:
+        """Values (n, n_patch), beyond the edge of a cube those of the nearest pixel; the region must be covered."""
+        known = np.isfinite(values).all(axis=0)
+        if not known[self.inside].all():
+            missing = 1 - known[self.inside].mean()
+            raise InputError(
+                f"{statement.file or 'map'}: must cover the region, does not in {100 * missing:.1f} % of its pixels"
+            )
+        return values if known.all() else self.patch.extend(values[:, known], np.flatnonzero(known))
 
     def _light(self, statement: Formula | Map, values: dict[str, float]) -> Array:
         """What shines, without exposure, (n_energy, n_patch)."""

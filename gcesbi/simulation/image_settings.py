@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gcesbi.errors import InputError
@@ -50,7 +50,9 @@ class ImageSky(BaseModel):
     kind: Literal["galactic-centre-images"] = _KIND
     shape: tuple[int, int] = Field((120, 120), description="rows and columns")
     pixel_size: float = Field(0.25, gt=0, le=5, description="degrees")
-    energy_edges: tuple[float, ...] = Field((1.0, 6.0), description="GeV; a channel for every bin")
+    energy_edges: tuple[float, ...] = Field(
+        (1.0, 6.0), description="GeV; a channel for every bin. Fluxes below are those of the whole range"
+    )
     weeks: float = Field(365.25, gt=0, description="of observation")
     interstellar: Literal["snr-10-150", "lorimer-10-100000", "lorimer-4-150", "lorimer-10-150", "snr-4-100000"] = (
         "snr-10-150"
@@ -116,6 +118,23 @@ class ImageSky(BaseModel):
         if self.flux is not None:
             return (own,) * (1 + len(self.mixed))
         return tuple(self.cross_section or CROSS_SECTIONS.get(name, own) for name in (self.interstellar, *self.mixed))
+
+    def in_band(self, energy_edges: ArrayLike) -> ImageSky:
+        """The same sky in other energy bins: fluxes are converted by the spectrum of the excess."""
+        edges = tuple(check_energy_edges(energy_edges).tolist())
+        ratio = self.flux_ratio(edges)
+        if ratio == 1.0:
+            return self.model_copy(update={"energy_edges": edges})
+        names = ("flux_low", "flux_threshold", *(() if self.flux is None else ("flux",)))
+        return self.model_copy(update={"energy_edges": edges} | {name: getattr(self, name) * ratio for name in names})
+
+    def flux_ratio(self, energy_edges: ArrayLike) -> float:
+        """Flux of the excess, or of a source in it, over other energy bins, in terms of that over the sky's own."""
+        ends = [(edges[0], edges[-1]) for edges in (np.asarray(energy_edges), self.energy_edges)]
+        if np.allclose(*ends, rtol=1e-6, atol=0):
+            return 1.0
+        other, own = (float(self.halo(FITTED_SLOPE).per_j(each)[0]) for each in ends)
+        return other / own
 
     def halo(self, gamma: float) -> Annihilation:
         """A halo of some inner slope, with the mean of :attr:`cross_sections`."""

@@ -113,14 +113,16 @@ class ImageSkyModel(EnergyBins):
         settings : ImageSky
         observation : Observation, optional
             Whose region, energies, exposure and point-spread functions are taken instead; the settings' own shape,
-            pixel size, energies and weeks are without meaning then.
+            pixel size and weeks are without meaning then, and fluxes stated for their energies are converted
+            (:meth:`ImageSky.in_band`).
 
         Raises
         ------
         InputError
             If a file cannot be read, or lacks what is needed.
         """
-        return cls(settings=settings, **compose_images(settings, observation))
+        sky = settings if observation is None else settings.in_band(observation.energy_edges)
+        return cls(settings=sky, **compose_images(sky, observation))
 
     def __repr__(self) -> str:
         return f"ImageSkyModel({', '.join(self.names)}; {self.n_energy} energy bins; {self.region}; {self.fingerprint})"

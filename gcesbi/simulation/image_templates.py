@@ -77,10 +77,10 @@ def expected_flux(
 
 def _check_cover(name: str, cube: IntensityCube, smoother: ImageSmoother, light: Array, total: float) -> None:
     """Raise InputError unless a cube covers the image, and nearly all of the margin from which light leaks in."""
-    if not cube.covers(smoother.geometry).all():
-        missing = 1 - cube.covers(smoother.geometry).mean()
+    missing = 1 - cube.covers(*smoother.geometry.glon_glat()).mean()
+    if missing > 0:
         raise InputError(f"emissions: {name!r} must cover the image, {missing * 100:.0f} % of its pixels are outside")
-    there = cube.covers(smoother.source)
+    there = cube.covers(*smoother.source.glon_glat()).reshape(light.shape)
     if not there.all():
         beyond = float(smoother(np.where(there, 0.0, light)).sum())
         if beyond > CONTINUED * total:

@@ -81,7 +81,10 @@ class Patch(ABC):
 
     @abstractmethod
     def read(self, statement: Map, energy_edges: Array) -> Array:
-        """Map or cube, (n, n_patch), as it is stated; a MapCube integrated over bins (n_energy + 1,), GeV."""
+        """Map or cube, (n, n_patch), as it is stated; a MapCube integrated over bins (n_energy + 1,), GeV.
+
+        Beyond the edge of a MapCube NaN.
+        """
 
     @abstractmethod
     def survey(self, energy_edges: Array, weeks: float) -> Array:
@@ -173,7 +176,9 @@ class HealpixPatch(Patch):
     def read(self, statement: Map, energy_edges: Array) -> Array:
         """Finer maps are brought to the patch's pixels."""
         if _is_map_cube(statement):
-            return read_intensity_cube(str(statement.file)).in_pixels(self.region, energy_edges)
+            cube = read_intensity_cube(str(statement.file))
+            known = cube.covers(*self.grid.glon_glat())
+            return np.where(known, cube.in_pixels(self.region, energy_edges), np.nan)
         return _light(statement, energy_edges).in_pixels(self.nside, self.region.pixels)
 
     def survey(self, energy_edges: Array, weeks: float) -> Array:
@@ -281,8 +286,10 @@ class ImagePatch(Patch):
             if statement.quantity == "counts":
                 return found
         elif _is_map_cube(statement):
-            found = read_intensity_cube(str(statement.file)).intensity(self.geometry, energy_edges)
-            found = found.reshape(len(found), -1)
+            cube = read_intensity_cube(str(statement.file))
+            found = cube.intensity(self.geometry, energy_edges)
+            known = cube.covers(*self.grid.glon_glat())
+            found = np.where(known, found.reshape(len(found), -1), np.nan)
         else:
             fine = self.geometry.refined(_FINER)
             looked = _light(statement, energy_edges).at(*fine.glon_glat())

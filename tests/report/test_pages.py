@@ -10,6 +10,7 @@ from gcesbi.posterior import Coordinates, SamplePosterior
 from gcesbi.report.html import render_report
 from gcesbi.report.infer import inference_report
 from gcesbi.report.sections import spectra_section
+from gcesbi.report.tables import comparison_table
 from gcesbi.validation.misspecification import GateVerdict
 
 EDGES = np.array([2.0, 4.0, 20.0])
@@ -73,7 +74,7 @@ def test_page_of_an_inference_opens_with_the_gates_verdict():
     model = SimpleNamespace(names=("pi", "gce"), n_energy=2, energy_edges=EDGES, point_sources=(), bins=None)
     found = {"networks": posterior(1.0, "flux_fraction", "spectrum_fraction", "spectrum")}
     verdict = GateVerdict(0.002, 0.01, ("deviance", "north-south"), (1.5, 0.1), (4.2, 0.3), (0.001, 0.7))
-    page = inference_report(model, found, verdict, subtitle="a map")
+    page = inference_report(model, found, verdict, comparison_table(found, None), subtitle="a map")
     assert page.mood == "bad"
     assert page.verdict.startswith("The training model does not produce maps like this one")
     assert page.sections[-1].blocks[0].rows[0] == ("deviance", "1.5", "+4.2", "0.001")

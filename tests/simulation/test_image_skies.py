@@ -9,6 +9,7 @@ from gcesbi.baselines import PoissonFit
 from gcesbi.io import read_catalogue
 from gcesbi.physics.image_smoothing import smooth_image
 from gcesbi.physics.psf import PSF
+from gcesbi.simulation.composition import Composition
 from gcesbi.sky import ImageGeometry, ImageRegion
 
 GEOMETRY = ImageGeometry((24, 30), 1.0)
@@ -145,3 +146,15 @@ def test_a_catalogue_lies_where_it_says(data_folder):
     at = int(np.flatnonzero(known.names == brightest)[0])
     near = sky.region.holding(known.glon[at], known.glat[at])
     assert sky.templates[0, 0, near] > 5 * np.median(sky.templates[0, 0])
+
+
+def test_a_cube_that_does_not_cover_the_region_is_refused(data_folder):
+    cube = {"file": str(data_folder / "fermi-gc-4gev" / "gll_iem_v07_gc.fits.gz"), "smoothed": False}  # ±5 degrees
+    dots = PointSources(name="dots", template="nfw", populations=[{"xi": (-11, -9), "flux": (0, 1e-7)}])
+    sky = {"energy_edges": [4.0, 8.0], "exposure": 5e10}
+    sky["components"] = [Smooth(name="gas", template=cube, norm=1.0), dots]
+    regions = {"shape": (24, 24), "pixel_size": 1.0}, {"nside": 64, "radius": 10.0, "band": 0.0}
+    for region in regions:
+        with pytest.raises(InputError, match=r"gll_iem.*must cover the region, does not in \d\d\.\d % of its pixels"):
+            SkyModel.build(Composition(region=region, **sky))
+    assert SkyModel.build(Composition(region={"shape": (8, 8), "pixel_size": 1.0}, **sky)).names == ("gas", "dots")

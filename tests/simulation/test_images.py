@@ -332,3 +332,16 @@ def test_a_part_of_an_image_is_refused():
     assert images.model.for_observation(observed) is images.model
     with pytest.raises(InputError, match="observation: must hold the model's 576 pixels, holds"):
         images.model.for_observation(observed.cut(observed.region.geometry.disc(3.0)))
+
+
+def test_fluxes_are_those_of_the_band_that_they_are_stated_for():
+    """From 1-6 to 4-8 GeV by the spectrum of the excess, an eighth; and to the same band not at all."""
+    sky = ImageSky(flux=2e-7)
+    other = sky.in_band((3.98, 5.0, 7.95))
+    ratio = float(sky.halo(1.1).per_j([3.98, 7.95])[0] / sky.halo(1.1).per_j([1.0, 6.0])[0])
+    assert ratio == pytest.approx(0.12, abs=0.01)
+    assert other.energy_edges == (3.98, 5.0, 7.95)
+    for name in ("flux", "flux_low", "flux_threshold"):
+        assert getattr(other, name) == pytest.approx(ratio * getattr(sky, name))
+    assert sky.in_band((1.0, 2.0, 6.0)).flux_threshold == sky.flux_threshold == 1e-9
+    assert other.in_band((1.0, 6.0)).flux_threshold == pytest.approx(1e-9)
