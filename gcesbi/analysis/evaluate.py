@@ -31,6 +31,8 @@ from gcesbi.validation.binned_errors import BinnedErrors
 __all__ = ["binned_errors", "evaluate", "evaluate_images", "image_networks", "learning_curve", "not_learnt", "predict"]
 
 _PRIOR_LABELS = 2048
+UNSEEN = "errors_testing.json"
+"""File of a run with the errors on images of the testing models, by bin of the prediction."""
 
 
 def evaluate(run: RunFolder) -> Evaluation:
@@ -70,8 +72,8 @@ def _shares(run: RunFolder) -> dict[str, ShareEstimator]:
 def evaluate_images(run: RunFolder) -> dict[str, Any]:
     """Judge all methods of a trained run on its validation images and on those of every testing model.
 
-    The errors by bin of the prediction are measured too, and every network is compared with two baselines
-    (:mod:`gcesbi.evaluation.ring_moments`). All is written into the run's folder.
+    The errors by bin of the prediction are measured too, on either kind of image, and every network is compared with
+    two baselines (:mod:`gcesbi.evaluation.ring_moments`). All is written into the run's folder.
 
     Returns
     -------
@@ -84,7 +86,9 @@ def evaluate_images(run: RunFolder) -> dict[str, Any]:
     networks, images = image_networks(run), run.images
     held_out = images.validation()
     errors = networks.errors(held_out.counts, images.f_src(held_out))
-    run.write_json("errors.json", {name: each.to_dict() for name, each in errors.items()})
+    unseen = Simulations.concatenate([images.test(name) for name in images.testing])
+    for file, each in (("errors.json", errors), (UNSEEN, networks.errors(unseen.counts, images.f_src(unseen)))):
+        run.write_json(file, {name: bands.to_dict() for name, bands in each.items()})
     found: dict[str, Any] = {}
     compared: dict[str, Comparison] = {}
     for free in (False, True):
@@ -147,9 +151,10 @@ def not_learnt(run: RunFolder) -> tuple[str, ...]:
     return tuple(each.told(name) for name, each in compared.items() if not each.learnt)
 
 
-def binned_errors(run: RunFolder) -> dict[str, BinnedErrors]:
-    """Stored errors of the predictions by bin, from validation images."""
-    return {name: BinnedErrors.from_dict(told) for name, told in run.read_json("errors.json").items()}
+def binned_errors(run: RunFolder, unseen: bool = False) -> dict[str, BinnedErrors]:
+    """Stored errors of the predictions by bin: from validation images, or from those of the testing models."""
+    told = run.read_json(UNSEEN if unseen else "errors.json")
+    return {name: BinnedErrors.from_dict(each) for name, each in told.items()}
 
 
 def learning_curve(run: RunFolder) -> LearningCurve:

@@ -25,7 +25,8 @@ and of images
 
 ::
 
-    errors.json         errors by bin of the prediction
+    errors.json         errors by bin of the prediction; errors_testing.json those on images of the testing models
+    baselines.json      errors of every network beside those of a ridge regression and the prior
     learning.json       accuracy against the number of training images
     evaluation.json     accuracy and calibration by method and interstellar model
     inference.json      answers about an observation

@@ -73,6 +73,9 @@ class ImageNetworkSettings:
         Weight of the sum of squares of the convolutions' weights in the loss.
     dropout : float
         Share of features that is set to zero, at random, in training.
+    response : bool
+        Divide every convolution's rectified output by that of the filters beside it, as the paper does (its App. A.1):
+        :data:`gcesbi.networks.image.RESPONSE`.
 
     Raises
     ------
@@ -88,6 +91,7 @@ class ImageNetworkSettings:
     means: bool = False
     penalty: float = 1e-5
     dropout: float = 0.0
+    response: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
@@ -111,11 +115,15 @@ class ImageEstimator(Estimator):
     def _embedding(self) -> ImageEmbedding:  # type: ignore[override]
         sizes = self.network
         inputs = ImageInput(self.region, self.n_energy, self.part, sizes.scaling, sizes.rebin)  # type: ignore[arg-type]
-        encoder = ImageEncoder(
-            inputs.shape, self.n_energy, sizes.widths, sizes.n_features, norm=sizes.norm, means=sizes.means
-        )
+        how: dict[str, Any] = {"norm": sizes.norm, "means": sizes.means, "response": sizes.response}
+        encoder = ImageEncoder(inputs.shape, self.n_energy, sizes.widths, sizes.n_features, **how)
         light = LightInput(self.n_light, self.n_energy, self.region.n_pix) if self.n_light else None
         return ImageEmbedding(inputs, encoder, sizes.n_features, sizes.dropout, light)
+
+    def _network_identity(self) -> dict[str, Any]:
+        """As every estimator's; without normalised responses that of files from before there were any."""
+        values = super()._network_identity()
+        return values if self.network.response else {name: v for name, v in values.items() if name != "response"}
 
     def prepare(self, counts: Tensor, targets: Tensor) -> None:
         """As every estimator's, and the scores of smooth light are standardised."""

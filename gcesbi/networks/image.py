@@ -19,6 +19,7 @@ half knows two rows or columns of the other.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,11 @@ def check_image(part: str, scaling: str, rebin: int) -> None:
             raise InputError(f"{name}: must be one of {', '.join(known)}, got {value!r}")
     if rebin < 1:
         raise InputError(f"rebin: must be at least 1, got {rebin}")
+
+
+RESPONSE: dict[str, Any] = {"size": 5, "alpha": 1e-4, "beta": 0.75, "k": 2.0}
+"""Local response normalisation (Krizhevsky, Sutskever & Hinton 2012): a_i / (k + α/size Σ_j a_j²)^β over `size` filters
+about i, with their numbers."""
 
 
 class ImageInput(nn.Module):
@@ -161,6 +167,8 @@ class ImageEncoder(nn.Module):
     means : bool
         Show the dense layer every convolution's mean over its image too, not the last pooled image alone: how clumpy
         an image is, is a mean.
+    response : bool
+        Normalise local responses after every rectifier: :data:`RESPONSE`.
     """
 
     def __init__(
@@ -172,6 +180,7 @@ class ImageEncoder(nn.Module):
         *,
         norm: str = "none",
         means: bool = False,
+        response: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(norm, widths, n_channel, n_features, 1)
@@ -179,7 +188,7 @@ class ImageEncoder(nn.Module):
         check_instance(norm, last[0] * last[1])
         self.means = means
         n_in = [n_channel, *widths[:-1]]
-        self.levels = nn.ModuleList(_level(a, b, norm) for a, b in zip(n_in, widths, strict=True))
+        self.levels = nn.ModuleList(_level(a, b, norm, response) for a, b in zip(n_in, widths, strict=True))
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         rows, columns = (-(-size // 2 ** len(widths)) for size in shape)
         self.dense = nn.Linear(widths[-1] * rows * columns + (sum(widths) if means else 0), n_features)
@@ -309,6 +318,7 @@ def _part(part: str, rows: int, columns: int) -> tuple[slice, slice]:
     return halves.get(part, whole)
 
 
-def _level(n_in: int, n_out: int, norm: str) -> nn.Sequential:
+def _level(n_in: int, n_out: int, norm: str, response: bool) -> nn.Sequential:
     convolution = nn.Conv2d(n_in, n_out, 3, padding=1, bias=norm == "none")
-    return nn.Sequential(convolution, norm_of_images(norm, n_out), nn.ReLU())
+    layers = [convolution, norm_of_images(norm, n_out), nn.ReLU()]
+    return nn.Sequential(*layers, *([nn.LocalResponseNorm(**RESPONSE)] if response else []))

@@ -1,6 +1,7 @@
 """The paper's tables from a run, as markdown; no number here is the paper's but those named so."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ __all__ = ["accuracy", "images_needed", "methods", "results", "table_1", "table_
 UNIT = 1e-27
 LEVELS = ("1σ", "2σ", "3σ", "largest")
 METHODS = {
+    "prior": "the prior",
+    "ridge": "ridge regression on ring moments",
     "full": "full image, binned errors",
     "halves": "mean of halves, binned errors",
     "all": "mean of all five, binned errors",
@@ -93,15 +96,18 @@ def accuracy(folder: Path) -> str:
 
 
 def table_3(folder: Path, network: str = "halves") -> str:
-    """Errors by bin of the prediction."""
-    found = binned_errors(Run.open(folder))[network]
+    """Errors by bin of the prediction, on images like those that were learnt from and on those of testing models."""
+    run = Run.open(folder)
+    kinds = {"validation images": binned_errors(run)[network], "testing models": binned_errors(run, True)[network]}
     rows = [
-        (f"{low:.2f}–{high:.2f}", str(int(n)), *(_number(value) for value in errors))
-        for low, high, n, errors in zip(found.edges[:-1], found.edges[1:], found.number, found.errors.T, strict=True)
+        (f"{low:.2f}–{high:.2f}", kind, str(int(found.number[k])), *(_number(value) for value in found.errors[:, k]))
+        for k, (low, high) in enumerate(pairwise(kinds["validation images"].edges))
+        for kind, found in kinds.items()
     ]
     return (
-        f"## Table 3: errors of a prediction\n\n|predicted - true| of validation images, {TITLES[network]}, by bin of "
-        "the prediction.\n\n" + _table(("predicted f_src", "images", *LEVELS), rows)
+        f"## Table 3: errors of a prediction\n\n|predicted - true| of images not learnt from, {TITLES[network]}, by "
+        "bin of the prediction; on those of the testing models beside those of the training models.\n\n"
+        + _table(("predicted f_src", "images of", "number", *LEVELS), rows)
     )
 
 

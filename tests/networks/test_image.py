@@ -164,3 +164,19 @@ def test_bad_sizes_are_refused():
         ImageEncoder((8, 8), 1, (), 4)
     with pytest.raises(InputError, match="norm: 'instance' needs at least two pixels at the last level"):
         ImageEncoder((4, 4), 1, (4, 4, 4), 4, norm="instance")
+
+
+def test_responses_are_normalised_by_those_of_the_filters_beside():
+    from gcesbi.networks.image import RESPONSE
+
+    torch.manual_seed(1)
+    encoder = ImageEncoder((8, 8), 1, (6,), 4, response=True)
+    picture = torch.rand(2, 1, 8, 8) * 30
+    (found,) = encoder.activations(picture)
+    plain = torch.relu(encoder.levels[0][0](picture))
+    square = torch.nn.functional.pad(plain**2, (0, 0, 0, 0, 2, 2))
+    beside = sum(square[:, i : i + 6] for i in range(5))
+    wanted = plain / (RESPONSE["k"] + RESPONSE["alpha"] / 5 * beside) ** RESPONSE["beta"]
+    torch.testing.assert_close(found, wanted)
+    (without,) = ImageEncoder((8, 8), 1, (6,), 4).activations(picture)
+    assert not torch.equal(found, without)

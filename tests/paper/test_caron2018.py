@@ -38,7 +38,8 @@ def tiny(tmp_path_factory):
     _random_networks(run)
     held = run.images.validation()
     errors = {name: BinnedErrors.measure(each, held.theta[:, 0]) for name, each in predict(run, held.counts).items()}
-    run.write_json("errors.json", {name: each.to_dict() for name, each in errors.items()})
+    for file in ("errors.json", "errors_testing.json"):
+        run.write_json(file, {name: each.to_dict() for name, each in errors.items()})
     run.write_json(
         "learning.json", {"n_train": [16, 64], "rmse": {"validation": [0.31, 0.21], "lorimer-4-150": [0.4, 0.3]}}
     )
@@ -248,7 +249,8 @@ def test_tables_tell_the_numbers_of_the_run(tiny):
     assert f"| {other.test_statistic:.0f} | {loss:.0f} |" in text
     k = int(np.argmax(errors.number))
     cells = " | ".join(f"{value:.3f}" for value in errors.errors[:, k])
-    assert f"| {k / 10:.2f}–{(k + 1) / 10:.2f} | {errors.number[k]} | {cells} |" in text
+    for kind in ("validation images", "testing models"):
+        assert f"| {k / 10:.2f}–{(k + 1) / 10:.2f} | {kind} | {errors.number[k]} | {cells} |" in text
     assert "| quantiles | training C | free | 90 | 0.170 | 0.670 | 0.200 | – |" in text
     assert "| 64 | 0.210 | 0.300 |" in text
     assert "seed 3" in text
