@@ -26,7 +26,7 @@ from gcesbi.simulation.matching import check_same_energies, same_exposure
 from gcesbi.simulation.parameters import Emission, Parameters
 from gcesbi.simulation.prior import Prior
 from gcesbi.simulation.sky_arrays import SkyArrays
-from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, folder_sky, inner_galaxy
+from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky, folder_sky, inner_galaxy, preset_of
 from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.sky import Grid, Observation
 from gcesbi.sky.observation import check_exposure
@@ -212,7 +212,10 @@ class SkyModel(SkyArrays):
     @cached_property
     def fingerprint(self) -> str:
         """Hash of what is stated, region and files read: equal for models of one law, wherever their files lie."""
-        told = json.dumps(self.settings.law(), sort_keys=True) + self.settings.content()
+        stated = self.settings
+        if isinstance(stated, Composition):
+            stated = preset_of(stated) or stated
+        told = json.dumps(stated.law(), sort_keys=True) + stated.content()
         if self.known_shapes:
             told += json.dumps(self.known_shapes, sort_keys=True)
         if self.exposure_ratio is not None:

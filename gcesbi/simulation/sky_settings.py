@@ -7,11 +7,14 @@ that paper, stated at nside 256 and the 573-week exposure; they scale as counts 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gcesbi.errors import InputError
 from gcesbi.io import FolderMaps, read_mask
 from gcesbi.simulation.components import PointSources, Smooth, flat_share, literature_population
 from gcesbi.simulation.composition import Composition
@@ -29,6 +32,7 @@ __all__ = [
     "SkySettings",
     "folder_sky",
     "inner_galaxy",
+    "preset_of",
 ]
 
 REFERENCE_WEEKS = 573.0
@@ -234,6 +238,70 @@ class FolderSky(SkySettings):
     def content(self) -> str:
         """Digest of the composition, whose law names what files hold."""
         return self.composition().digest()
+
+
+def preset_of(sky: Composition) -> InnerGalaxySky | FolderSky | None:
+    """The settings that state just what a composition states; None where there are none.
+
+    A sky that is kept as TOML, and so is a composition, has the fingerprint of the preset that it was written from.
+    """
+    names = [each.name for each in sky.components]
+    guesses: Callable[[Composition], Iterator[InnerGalaxySky | FolderSky]] = (
+        _inner_galaxies if isinstance(sky.exposure, SurveyExposure) else _folders
+    )
+    if names[-2:] == ["gce", "disk"] and set(names[:-2]) <= NORM_RANGES.keys():
+        with suppress(AttributeError, KeyError, IndexError, InputError):  # some other sky of such names
+            return next((each for each in guesses(sky) if each.composition().digest() == sky.digest()), None)
+    return None
+
+
+def _told(sky: Composition) -> dict[str, Any]:
+    """What both skies may have been told."""
+    excess: Any = sky.components[-2]
+    return {
+        "nside": sky.region.nside,
+        "radius": sky.region.radius,
+        "band": sky.region.band,
+        "gce_xi_low": excess.populations[0].xi.range[0],
+        "gce_populations": len(excess.populations),
+        "gce_poisson_share": excess.poisson_share is not None,
+        "expected_labels": sky.expected_labels,
+    }
+
+
+def _number(template: Any, name: str) -> float:
+    return float(template.parameters[name].value)
+
+
+def _inner_galaxies(sky: Any) -> Iterator[InnerGalaxySky]:
+    """Settings that may state a sky."""
+    gas, excess, disk = (sky.components[i].template for i in (0, -2, -1))
+    yield inner_galaxy(
+        **_told(sky),
+        n_energy=len(sky.energy_edges) - 1,
+        weeks=sky.exposure.weeks,
+        gamma=_number(excess, "gamma"),
+        disk_height=_number(disk, "z_s"),
+        cosmic_rays=gas.parameters["sources"],
+        halo_height=_number(gas, "halo_height"),
+        spin_temperature=_number(gas, "spin_temperature"),
+        spectral_jitter=sky.spectral_jitter,
+        summed=sky.summed,
+    )
+
+
+def _folders(sky: Any) -> Iterator[FolderSky]:
+    """Settings that may state a sky: masks are not told by name."""
+    first = sky.components[0]
+    named = {
+        "path": str(Path(sky.exposure.file).parent),
+        "weeks": round(sky.exposure.scale * REFERENCE_WEEKS, 9),
+        "diffuse": "p6v11" if first.name == "dif" else Path(first.template.file).stem[len("template_") : -len("pi")],
+    }
+    for key, i, start in (("nfw", -2, "template_nfw_"), ("disk", -1, "template_dsk_")):
+        named[key] = Path(sky.components[i].template.file).stem.removeprefix(start)
+    for mask in (None,) if sky.region.mask is None else ("3fgl", "4fgl"):
+        yield folder_sky(**_told(sky), **named, mask=mask)
 
 
 def inner_galaxy(**settings: object) -> InnerGalaxySky:

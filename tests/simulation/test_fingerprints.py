@@ -25,13 +25,14 @@ from gcesbi import (
 from gcesbi.physics.psf import PSF
 from gcesbi.simulation import components, population_families, spectral_families
 from gcesbi.simulation.composition import Composition, Variation
-from gcesbi.simulation.composition_files import read_toml
+from gcesbi.simulation.composition_files import read_toml, write_toml
 from gcesbi.simulation.instrument import Exposure, FilePsf, KingPsf, NamedPsf, SurveyExposure
 from gcesbi.simulation.marginals import HalfNormal, Normal, Truncated
 from gcesbi.simulation.nuisances import Nuisance
 from gcesbi.simulation.population_families import BrokenPowerLawPopulation, PowerLawPopulation, SkewNormalPopulation
 from gcesbi.simulation.rebuild import Recipe, build_model
 from gcesbi.simulation.regions import HealpixRegion, WcsRegion
+from gcesbi.simulation.sky_settings import folder_sky, inner_galaxy, preset_of
 from gcesbi.simulation.source_mask import SourceMask
 from gcesbi.simulation.spectral_families import (
     BrokenPowerLawSpectrum,
@@ -464,3 +465,46 @@ def test_fields_that_came_later_change_no_fingerprint():
     assert Map.later
     assert not Map.later & set(told)
     assert Map.later <= set(Map(**told, hdu="a", frame="equatorial", index=2.0).model_dump())
+
+
+PRESETS = [
+    {},
+    {"summed": True, "n_energy": 3, "expected_labels": True, "gce_poisson_share": True},
+    {"interstellar": "lorimer-4-150", "gamma": 1.1, "disk_height": 1.0, "gce_populations": 1, "gce_xi_low": -12.0},
+    {"weeks": 60.5, "radius": 20.0, "band": 3.0, "spectral_jitter": 0.5, "n_energy": 2},
+]
+
+
+@pytest.mark.parametrize("told", PRESETS)
+def test_a_preset_and_its_toml_are_one_sky(told, tmp_path):
+    settings = inner_galaxy(**{"nside": 16, "n_energy": 1} | told)
+    again = read_toml(_written(settings.composition(), tmp_path))
+    assert preset_of(again) == settings
+    assert preset_of(again.change("gce", template="isotropic")) is None
+    assert preset_of(again.change("gce", populations=[DIM])) is None
+    assert preset_of(again.replace(flux_cut=-8.0)) is None
+
+
+def test_a_preset_and_its_toml_open_the_same_weights(tmp_path):
+    """The fingerprint that weights and stores of version 0.1.0 have is that of the preset."""
+    model = SkyModel.preset(nside=16, n_energy=1, weeks=60)
+    model.to_toml(tmp_path / "sky.toml")
+    again = SkyModel.from_toml(tmp_path / "sky.toml")
+    assert again.fingerprint == model.fingerprint
+    np.testing.assert_array_equal(again.templates, model.templates)
+    assert SkyModel.build(again.composition.change("iso", norm=(0, 30))).fingerprint != model.fingerprint
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"diffuse": "p6v11", "mask": None}, {"diffuse": "A", "mask": "4fgl", "weeks": 60}]
+)
+def test_a_folder_and_its_toml_are_one_sky(told, data_folder, tmp_path):
+    settings = folder_sky(path=str(data_folder / "fermi-573w"), nside=32, **told)
+    again = read_toml(_written(settings.composition(), tmp_path))
+    assert preset_of(again).law() == settings.law()
+    assert preset_of(again).content() == settings.content()
+
+
+def _written(sky, folder):
+    write_toml(sky, folder / "sky.toml")
+    return folder / "sky.toml"
