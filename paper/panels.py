@@ -14,7 +14,7 @@ from gcesbi.plots.calibration import draw_coverage, draw_histograms
 from gcesbi.plots.source_counts import colour_bar_of_levels, draw_cumulative_source_counts, draw_source_counts
 from gcesbi.plots.style import PALETTE
 from gcesbi.validation import CalibrationCurve
-from paper.style import canvas, letters
+from paper.style import canvas, label, letters
 from paper.view import RunView
 
 __all__ = [
@@ -90,7 +90,7 @@ def source_count_grid(
     for row, source in zip(axes, sources, strict=True):
         tops = []
         for panel, (name, view) in zip(row, views.items(), strict=True):
-            density(panel, view, source, (nptf or {}).get(name), f"{plots.label(source)}: {name}")
+            density(panel, view, source, (nptf or {}).get(name), f"{label(source)}: {name}")
             tops.append(panel.get_ylim()[1])
         row[0].set_ylim(max(tops) * 3e-4, max(tops))
         for panel in row[1:]:

@@ -14,12 +14,25 @@ from numpy.typing import NDArray
 from gcesbi.errors import InputError
 from gcesbi.io.files import write_atomically
 
-__all__ = ["LARGEST", "canvas", "letters", "save", "styled"]
+__all__ = ["LARGEST", "canvas", "label", "letters", "save", "styled"]
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
 WIDTHS = {"single": 3.4, "double": 7.0}  # inches: one column of a journal, and both
 LARGEST = 1_000_000
 """Bytes that a figure's file may have."""
+LABELS = {
+    "pi": "π⁰ + bremsstrahlung",
+    "ic": "inverse Compton",
+    "iso": "isotropic",
+    "bub": "Fermi bubbles",
+    "gce": "excess",
+    "disk": "disk",
+}
+
+
+def label(name: str) -> str:
+    """What a component of the built-in sky is called in a figure; the name of any other."""
+    return LABELS.get(name, name)
 
 
 @contextmanager

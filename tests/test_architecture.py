@@ -112,7 +112,7 @@ def test_no_code_knows_the_name_of_a_component():
     found = {
         (name, node.value)
         for name, (tree, _) in modules().items()
-        if room(name) in ("simulation", "estimators", "baselines", "validation", "report")
+        if room(name) in ("simulation", "estimators", "baselines", "validation", "plots", "report")
         if name != "gcesbi.simulation.sky_settings" and ".image_" not in name
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and node.value in named

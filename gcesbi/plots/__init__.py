@@ -7,7 +7,7 @@ from .calibration import coverage_curves, distance_histogram, pit_histogram, sha
 from .sky import counts_and_residuals, sky_image
 from .source_counts import THRESHOLD_3FGL, cumulative_source_counts, source_counts
 from .spectra import flux_fractions, spectra
-from .style import PALETTE, Summary, label
+from .style import PALETTE, Summary
 from .training import training_curves
 from .validation import bin_coverage, estimates, group_means, pit_bands, recovered_fluxes
 
@@ -23,7 +23,6 @@ __all__ = [
     "estimates",
     "flux_fractions",
     "group_means",
-    "label",
     "pit_bands",
     "pit_histogram",
     "recovered_fluxes",

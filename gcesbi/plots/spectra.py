@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from gcesbi.errors import InputError
 from gcesbi.sky import check_energy_edges
 
-from .style import Array, Summary, blank, check_shape, label, method_styles, panels, summary_arrays
+from .style import Array, Summary, blank, check_shape, method_styles, panels, summary_arrays
 
 __all__ = ["flux_fractions", "spectra"]
 
@@ -74,7 +74,7 @@ def spectra(
         if truth is not None:
             steps = check_shape("truth", truth, shape)[i]
             panel.stairs(steps, edges, color="black", lw=1.4, label="truth", baseline=None, zorder=1)
-        panel.set(xscale="log", title=label(names[i]), xlim=(edges[0], edges[-1]))
+        panel.set(xscale="log", title=names[i], xlim=(edges[0], edges[-1]))
         _finish(panel, edges, log)
     figure.supxlabel("energy [GeV]")
     figure.supylabel(unit)
@@ -108,7 +108,7 @@ def flux_fractions(
         median, below, above = summary_arrays(method, summary, (len(names),))
         bars = [below, above]
         axes.errorbar(median, rows + shift, xerr=bars, fmt=" ", color=colour, marker=marker, ms=5, label=method)
-    axes.set_yticks(rows, [label(name) for name in names])
+    axes.set_yticks(rows, list(names))
     axes.set(xlabel=unit, ylim=(len(names) - 0.5, -0.5))
     axes.hlines(rows[1:] - 0.5, 0, 1, transform=axes.get_yaxis_transform(), color="0.88", lw=0.8, zorder=0)
     axes.grid(axis="x", color="0.92")

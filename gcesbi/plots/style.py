@@ -1,4 +1,4 @@
-"""Colours, labels and blank figures: fixed here, so that nothing global is touched."""
+"""Colours, markers and blank figures: fixed here, so that nothing global is touched."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,28 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
-__all__ = ["PALETTE", "Summary", "blank", "check_shape", "label", "legend", "method_styles", "panels", "summary_arrays"]
+__all__ = ["PALETTE", "Summary", "blank", "check_shape", "legend", "method_styles", "panels", "summary_arrays"]
 
 #: Colours that colour-blind readers tell apart (Okabe & Ito 2008), darkest first, without black: that is the truth's.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-LABELS = {
-    "pi": "π⁰ + bremsstrahlung",
-    "ic": "inverse Compton",
-    "iso": "isotropic",
-    "bub": "Fermi bubbles",
-    "gce": "excess",
-    "disk": "disk",
-}
 
 Array = NDArray[np.float64]
 #: ``low``, ``median`` and ``high`` of a quantity, as ``Posterior.summary()[name]`` gives them.
 Summary = Mapping[str, ArrayLike]
-
-
-def label(name: str) -> str:
-    """What a template is called in a figure; its own name if it is not one of the built-in six."""
-    return LABELS.get(name, name)
 
 
 def method_styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:

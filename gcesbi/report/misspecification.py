@@ -115,17 +115,17 @@ def _source_count_figures(result: MisspecificationResult) -> list[FigureBlock]:
         found = {sky: evaluation.source_counts[name] for sky, evaluation in result.evaluations.items()}
         figures += [
             FigureBlock(
-                plots.coverage_curves({sky: e.report.curve for sky, e in found.items()}, title=plots.label(name)),
+                plots.coverage_curves({sky: e.report.curve for sky, e in found.items()}, title=name),
                 f"Coverage of the source counts of {name} on maps of each sky, with bands.",
                 "Lines below that of the nominal sky: there the error bars are too narrow for a wrong sky.",
             ),
             FigureBlock(
-                plots.sharpness_histogram({sky: e.sharpness for sky, e in found.items()}, title=plots.label(name)),
+                plots.sharpness_histogram({sky: e.sharpness for sky, e in found.items()}, title=name),
                 f"Widths of the 95 % intervals of the source counts of {name} on maps of each sky.",
                 "Intervals as narrow as on the nominal sky do not know that the sky is wrong.",
             ),
             FigureBlock(
-                plots.distance_histogram({sky: e.semd for sky, e in found.items()}, title=plots.label(name)),
+                plots.distance_histogram({sky: e.semd for sky, e in found.items()}, title=name),
                 f"Signed Earth mover's distance of the source counts of {name} on maps of each sky.",
                 "Shifted from the nominal histogram: sources are taken for dimmer (left) or brighter (right).",
             ),

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from gcesbi import plots
 from gcesbi.baselines import NptfPosterior, PoissonFitResult
 from gcesbi.estimators import TrainingHistory, true_shapes
 from gcesbi.evaluation.networks import Evaluation
@@ -87,7 +86,7 @@ class QuickstartResult:
         networks = self.posteriors["networks"]
         others = {name: each for name, each in self.posteriors.items() if name != "networks"}
         return Report(
-            title=f"What is {plots.label(model.subject)} made of?",
+            title=f"What is {model.subject} made of?",
             subtitle=_subtitle(model, self.settings, self.truth),
             verdict=f"{_finding(model.subject, networks)} {calibration_verdict(evaluation)}",
             mood=calibration_mood(evaluation),
@@ -107,7 +106,7 @@ class QuickstartResult:
 def _finding(subject: str, networks: Posterior) -> str:
     row = networks.coordinates.template.index(subject)
     low, median, high = 100 * networks.quantiles("flux_fraction", [0.16, 0.5, 0.84])[:, row]
-    return f"Of the flux, {median:.1f} % ({low:.1f} to {high:.1f}) is {plots.label(subject)}, by the networks."
+    return f"Of the flux, {median:.1f} % ({low:.1f} to {high:.1f}) is {subject}, by the networks."
 
 
 def _summary(

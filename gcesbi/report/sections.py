@@ -107,7 +107,7 @@ def source_count_section(
         blocks += [
             FigureBlock(
                 plots.cumulative_source_counts(
-                    model.scd_edges, curves[:, j], BAND_TAUS, true_cdf, bands, photon, title=plots.label(name)
+                    model.scd_edges, curves[:, j], BAND_TAUS, true_cdf, bands, photon, title=name
                 ),
                 f"Cumulative share of the flux of {name} against the flux of its sources, one line a quantile level.",
                 "A curve that rises at the left is a dim population; the spread of the lines is what the map leaves "
@@ -121,7 +121,7 @@ def source_count_section(
                     _density_bands(model, bands, others, row),
                     true_density,
                     photon,
-                    title=plots.label(name),
+                    title=name,
                     unit="F² dN/dF [photons / cm² / s]",
                 ),
                 f"Source-count distribution of {name} as F² dN/dF, one line a quantile level, other methods as bands.",

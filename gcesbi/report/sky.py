@@ -4,7 +4,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gcesbi import plots
 from gcesbi.evaluation.described_sky import DescribedSky
 from gcesbi.plots.sky import Scale, draw_sky
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
@@ -56,7 +55,7 @@ def sky_report(sky: DescribedSky, subtitle: str = "") -> Report:
                 "",
                 (
                     FigureBlock(
-                        _pictures(model.region, sky.pictures, [plots.label(n) for n in model.names], "linear"),
+                        _pictures(model.region, sky.pictures, model.names, "linear"),
                         "Maps of every template in Galactic coordinates, all energies together.",
                         "Each with a colour scale of its own; what floats stands at the mean of its prior. Of sources "
                         "it is where their light falls on average.",
@@ -79,7 +78,9 @@ def sky_report(sky: DescribedSky, subtitle: str = "") -> Report:
     )
 
 
-def _pictures(region: Grid, values: NDArray[np.floating | np.integer], titles: list[str], scale: Scale) -> Figure:
+def _pictures(
+    region: Grid, values: NDArray[np.floating | np.integer], titles: tuple[str, ...] | list[str], scale: Scale
+) -> Figure:
     columns = min(3, len(values))
     rows = -(-len(values) // columns)
     figure = Figure(figsize=(3.6 * columns, 3.9 * rows), layout="constrained")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from astropy import units
@@ -18,7 +18,7 @@ from gcesbi.physics.image_psf import TabulatedPSF
 from gcesbi.physics.psf import PSF
 from gcesbi.simulation.patches import Patch
 from gcesbi.simulation.stated_data import ArrayField, FileField
-from gcesbi.simulation.statement import Degrees, Statement
+from gcesbi.simulation.statement import Degrees, Statement, unsaid
 from gcesbi.simulation.template_statements import Map
 
 __all__ = ["Exposure", "ExposureField", "FilePsf", "KingPsf", "NamedPsf", "PsfField", "SurveyExposure"]
@@ -44,8 +44,6 @@ class Exposure(Statement):
     whose exposure is then that of everywhere.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset(("frame",))
-
     kind: Literal["map"] = "map"
     file: FileField | None = None
     values: ArrayField | None = Field(None, description="number, (12 n²,) or (n_energy, 12 n²), cm² s")
@@ -53,7 +51,7 @@ class Exposure(Statement):
         None, description="of an array or .npy file, or of a HEALPix table whose header states none"
     )
     frame: Literal["galactic", "equatorial", "ecliptic"] | None = Field(
-        None, description="of the same; arrays are Galactic unless stated"
+        None, exclude_if=unsaid, description="of the same; arrays are Galactic unless stated"
     )
     scale: float = Field(1.0, gt=0, description="what multiplies it")
     index: float = Field(2.4, description="of the photons' power law, with which it is averaged over a bin")

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from astropy import units
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    SerializerFunctionWrapHandler,
-    TypeAdapter,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from gcesbi.errors import InputError, nearest
 
-__all__ = ["Degrees", "Statement", "check_keys", "make_settings"]
+__all__ = ["Degrees", "Statement", "check_keys", "make_settings", "unsaid"]
 
 Settings = TypeVar("Settings")
 Degrees = Annotated[
     float, BeforeValidator(lambda value: value.to_value("deg") if isinstance(value, units.Quantity) else value)
 ]
 """An angle: a number of degrees, or a Quantity."""
+
+
+def unsaid(value: Any) -> bool:
+    """Whether a field says nothing; one that came later than others is then not told, and changes no fingerprint."""
+    return value is None
+
 
 _SINGULAR = {
     "components": "component",
@@ -41,14 +38,6 @@ class Statement(BaseModel):
     """A part of what is stated: frozen; an unknown key is refused, and the nearest valid one named."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    later: ClassVar[frozenset[str]] = frozenset()
-    """Fields that came later than others: not told where they say nothing, so that they change no fingerprint."""
-
-    @model_serializer(mode="wrap")
-    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        told: dict[str, Any] = handler(self)
-        return {name: value for name, value in told.items() if value is not None or name not in self.later}
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_serializer, model_validator
@@ -24,7 +24,7 @@ from gcesbi.simulation.marginals import Fixed, Marginal, Uniform
 from gcesbi.simulation.spectral_families import stick_marginals
 from gcesbi.simulation.stated_data import ArrayField, FileField
 from gcesbi.simulation.stated_marginals import MarginalField, as_marginal
-from gcesbi.simulation.statement import Statement
+from gcesbi.simulation.statement import Statement, unsaid
 
 __all__ = ["FORMULAS", "Formula", "Map", "Mixture", "TemplateField"]
 
@@ -104,7 +104,7 @@ class Formula(Statement):
         return self
 
     @model_serializer
-    def _told(self) -> dict[str, Any]:
+    def _flat(self) -> dict[str, Any]:
         told = {n: v.to_data() if isinstance(v, Marginal) else v for n, v in self.parameters.items()}
         return {"formula": self.formula, **told}
 
@@ -118,14 +118,14 @@ class Map(Statement):
 
     file: FileField | None = None
     values: ArrayField | None = Field(None, description="(12 nside²,) or (n_energy, 12 nside²)")
-    later: ClassVar[frozenset[str]] = frozenset(("hdu", "frame", "index"))
-
-    hdu: str | None = Field(None, description="table or image of a FITS file, by name; needed where it holds several")
+    hdu: str | None = Field(
+        None, exclude_if=unsaid, description="table or image of a FITS file, by name; needed where it holds several"
+    )
     order: Literal["ring", "nested"] | None = Field(
         None, description="of an array or .npy file, or of a HEALPix table whose header states none"
     )
     frame: Literal["galactic", "equatorial", "ecliptic"] | None = Field(
-        None, description="of the same; arrays are Galactic unless stated"
+        None, exclude_if=unsaid, description="of the same; arrays are Galactic unless stated"
     )
     quantity: Literal["intensity", "counts", "exposure"] = Field(
         "intensity", description="intensity or flux, in any unit; or expected counts, exposure included"
@@ -135,7 +135,9 @@ class Map(Statement):
     )
     bins: tuple[int, int] | None = Field(None, description="first and one past the last of a cube's energy bins")
     index: float | None = Field(
-        None, description="of the power law of energy that multiplies maps of counts at energies, as those of gtsrcmaps"
+        None,
+        exclude_if=unsaid,
+        description="of the power law of energy that multiplies maps of counts at energies, as those of gtsrcmaps",
     )
 
     @model_validator(mode="after")

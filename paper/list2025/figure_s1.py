@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from gcesbi import plots
 from gcesbi.physics.spectra import e2dnde
+from paper.style import label
 from paper.view import RunView
 
 NEEDS = ("ten",)
@@ -24,7 +25,7 @@ def draw(ten: Path) -> Figure:
     methods = {name: {key: SCALE * values for key, values in each.items()} for name, each in found.items()}
     truth = SCALE * e2dnde(view.true("flux"), view.sky["energy_edges"]) if view.is_mock else None
     figure = plots.spectra(
-        view.names,
+        [label(name) for name in view.names],
         view.sky["energy_edges"],
         methods,
         truth,

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from gcesbi import plots
 from gcesbi.simulation.sky_settings import INTERSTELLAR
 from paper.panels import coverage_of, draw_curves, shared_legend
-from paper.style import canvas, letters
+from paper.style import canvas, label, letters
 from paper.view import RunView
 
 NEEDS = ("ten",)
@@ -44,7 +43,7 @@ def draw(ten: Path) -> Figure:
         curves = {title_of(sky): coverage_of(stored, f"{sky}/source counts/{name}") for sky in skies(view)}
         nominal, *others = curves
         bare = {sky: replace(curves[sky], low=curves[sky].coverage, high=curves[sky].coverage) for sky in others}
-        draw_curves(panel, {nominal: curves[nominal], **bare}, plots.label(name))
+        draw_curves(panel, {nominal: curves[nominal], **bare}, label(name))
     letters(axes)
     shared_legend(figure, axes, 3)
     return figure

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from gcesbi import plots
 from paper.list2025.figure_s12 import skies, title_of
 from paper.panels import intervals, shared_legend
-from paper.style import canvas, letters
+from paper.style import canvas, label, letters
 from paper.view import RunView
 
 NEEDS = ("ten",)
@@ -24,7 +23,7 @@ def draw(ten: Path) -> Figure:
     """One row a sky."""
     view = RunView.open(ten, "several")
     stored, rows = view.arrays("misspecification"), skies(view)
-    kinds = {plots.label(name): f"source counts/{name}" for name in ("gce", "disk")}
+    kinds = {label(name): f"source counts/{name}" for name in ("gce", "disk")}
     figure, axes = canvas(1, 2, height=0.8 + 0.3 * len(rows), sharey=True)
     widths = {k: [np.mean(stored[f"{sky}/{key}/sharpness"], axis=1) for sky in rows] for k, key in kinds.items()}
     distances = {k: [stored[f"{sky}/{key}/semd"] for sky in rows] for k, key in kinds.items()}

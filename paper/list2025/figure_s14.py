@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from gcesbi import plots
 from paper.panels import bare_legend, coverage_of, draw_curves, histograms, views
-from paper.style import canvas, letters
+from paper.style import canvas, label, letters
 
 NEEDS = ("ten", "summed")
 CAPTION = (
@@ -25,7 +24,7 @@ def draw(ten: Path, summed: Path) -> Figure:
     figure, axes = canvas(2, 3, height=2.4)
     for row, source in zip(axes, ("gce", "disk"), strict=True):
         key = f"source counts/{source}"
-        draw_curves(row[0], {name: coverage_of(each, key) for name, each in stored.items()}, plots.label(source))
+        draw_curves(row[0], {name: coverage_of(each, key) for name, each in stored.items()}, label(source))
         widths = {name: np.mean(each[f"{key}/sharpness"], axis=1) for name, each in stored.items()}
         histograms(row[1], widths, "width of the 95 % interval")
         distances = {name: each[f"{key}/semd"] for name, each in stored.items()}

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from gcesbi import plots
 from gcesbi.plots.style import PALETTE
 from paper.panels import views
-from paper.style import canvas, letters
+from paper.style import canvas, label, letters
 
 NEEDS = ("ten", "summed")
 CAPTION = (
@@ -28,7 +27,7 @@ def draw(ten: Path, summed: Path) -> Figure:
         panel.plot(x, y, ".", ms=2.5, color=PALETTE[0], alpha=0.6)
         panel.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         panel.set(xlabel="SEMD with energies [flux bins]", ylabel="SEMD without [flux bins]")
-        panel.set_title(f"{plots.label(source)}: r = {np.corrcoef(x, y)[0, 1]:.2f}")
+        panel.set_title(f"{label(source)}: r = {np.corrcoef(x, y)[0, 1]:.2f}")
         panel.grid()
     letters(axes)
     return figure

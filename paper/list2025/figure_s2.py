@@ -5,6 +5,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from gcesbi import plots
+from paper.style import label
 from paper.view import RunView
 
 NEEDS = ("real_o",)
@@ -20,6 +21,6 @@ def draw(real_o: Path) -> Figure:
     """One row a template."""
     view = RunView.open(real_o, "one")
     methods = {name: view.answer(key).summary("flux_fraction") for name, key in METHODS.items()}  # type: ignore[arg-type]
-    figure = plots.flux_fractions(view.names, methods, unit="share of the flux")
+    figure = plots.flux_fractions([label(name) for name in view.names], methods, unit="share of the flux")
     figure.set_size_inches(4.6, 3.2)
     return figure

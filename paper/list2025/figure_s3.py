@@ -4,10 +4,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from gcesbi import plots
 from gcesbi.plots.source_counts import draw_cumulative_source_counts
 from paper.panels import CDF_UNIT, FLUX_RANGE, FLUX_UNIT, THRESHOLD, finish, thin
-from paper.style import canvas
+from paper.style import canvas, label
 from paper.view import RunView
 
 NEEDS = ("ten",)
@@ -28,7 +27,7 @@ def draw(ten: Path) -> Figure:
     for panel, name in zip(axes[0], ("gce", "disk"), strict=True):
         lines = curves[:, view.source(name)]
         draw_cumulative_source_counts(panel, view.scd_edges, lines, taus, None, None, view.photon_flux, THRESHOLD)
-        panel.set(xlabel=FLUX_UNIT, ylabel=CDF_UNIT, title=plots.label(name), xlim=FLUX_RANGE)
+        panel.set(xlabel=FLUX_UNIT, ylabel=CDF_UNIT, title=label(name), xlim=FLUX_RANGE)
         thin(panel)
     axes[0, 1].set_ylabel("")
     finish(figure, axes)

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from gcesbi import plots
 from paper.panels import coverage_of, draw_curves
-from paper.style import canvas, letters
+from paper.style import canvas, label, letters
 from paper.view import RunView
 
 NEEDS = ("ten",)
@@ -23,7 +22,7 @@ def draw(ten: Path) -> Figure:
     stored = view.arrays("evaluation")
     figure, axes = canvas(1, 2, height=3.2)
     for panel, name in zip(axes[0], ("gce", "disk"), strict=True):
-        draw_curves(panel, {"networks": coverage_of(stored, f"source counts/{name}")}, plots.label(name))
+        draw_curves(panel, {"networks": coverage_of(stored, f"source counts/{name}")}, label(name))
         panel.legend(loc="upper left")
     letters(axes)
     return figure

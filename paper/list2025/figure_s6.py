@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from gcesbi import plots
 from paper.panels import histograms
-from paper.style import canvas, letters
+from paper.style import canvas, label, letters
 from paper.view import RunView
 
 NEEDS = ("ten",)
@@ -21,7 +20,7 @@ def draw(ten: Path) -> Figure:
     """All pairs of map and bin, and means of maps."""
     view = RunView.open(ten, "several")
     stored = view.arrays("evaluation")
-    widths = {plots.label(name): stored[f"source counts/{name}/sharpness"] for name in ("gce", "disk")}
+    widths = {label(name): stored[f"source counts/{name}/sharpness"] for name in ("gce", "disk")}
     figure, axes = canvas(1, 2)
     histograms(axes[0, 0], widths, "width of the 95 % interval of the CDF")
     means = {name: np.mean(values, axis=1) for name, values in widths.items()}

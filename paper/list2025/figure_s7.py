@@ -4,9 +4,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from gcesbi import plots
 from paper.panels import histograms
-from paper.style import canvas, letters
+from paper.style import canvas, label, letters
 from paper.view import RunView
 
 NEEDS = ("ten",)
@@ -25,7 +24,7 @@ def draw(ten: Path) -> Figure:
         (axes[0, 0], "semd", "signed Earth mover's distance [flux bins]", 0.0),
         (axes[0, 1], "emd", "Earth mover's distance [flux bins]", None),
     ):
-        values = {plots.label(name): stored[f"source counts/{name}/{key}"] for name in ("gce", "disk")}
+        values = {label(name): stored[f"source counts/{name}/{key}"] for name in ("gce", "disk")}
         histograms(panel, values, unit, origin)
     letters(axes)
     return figure

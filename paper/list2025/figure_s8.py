@@ -4,9 +4,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from gcesbi import plots
 from paper.panels import coverage_of, draw_curves
-from paper.style import canvas, letters
+from paper.style import canvas, label, letters
 from paper.view import RunView
 
 NEEDS = ("ten",)
@@ -23,7 +22,7 @@ def draw(ten: Path) -> Figure:
     figure, axes = canvas(1, 2, height=3.2)
     diffuse = [name for name in view.names if name not in view.point_sources]
     for panel, names in zip(axes[0], (diffuse, view.point_sources), strict=True):
-        draw_curves(panel, {plots.label(name): coverage_of(stored, f"spectrum/{name}") for name in names})
+        draw_curves(panel, {label(name): coverage_of(stored, f"spectrum/{name}") for name in names})
         panel.legend(loc="upper left")
     letters(axes)
     return figure

@@ -381,7 +381,7 @@ def test_commands_take_a_sky(call, halo, tmp_path):
 
 def test_no_method_knows_a_component_by_name():
     root = Path(gcesbi.__file__).parent
-    places = [root / room for room in ("simulation", "estimators", "evaluation", "report", "analysis", "cli")]
+    places = [root / room for room in ("simulation", "estimators", "evaluation", "plots", "report", "analysis", "cli")]
     places += [root.parent / "validation"]
     presets = {"sky_settings.py", "model.py", "template_statements.py", "variations.py"}
     presets |= {"image_compose.py", "image_sky_model.py"}  # images of the Galactic Centre: a preset too
