@@ -9,10 +9,13 @@ ARGS ?=
 SCALE ?= quick
 SEED ?= 0
 
+# PyPI's builds of PyTorch bring several GB of CUDA packages; these do not. For a GPU: make CPU_BUILDS= install
+CPU_BUILDS ?= --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu
+
 # Threads that wait sleep, so that other processes get on.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: paper quickstart test bench lint types format clean install fuzz kill
+.PHONY: paper quickstart test bench docs lint types format clean install fuzz kill
 
 quickstart: $(READY)  ## the whole job on a mock map; ARGS="--seed 3" passes options on
 	$(BIN)/gcesbi quickstart $(ARGS)
@@ -31,6 +34,9 @@ bench: $(READY)  ## speed, against the last figures that were kept; ARGS=--keep 
 
 paper: $(READY)  ## figures of the papers from runs that are made for them; SCALE=quick, default or paper
 	$(BIN)/python -m paper --scale $(SCALE) $(ARGS)
+
+docs: $(READY)  ## the site, in build/site/index.html; nothing is fetched
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site $(ARGS)
 
 lint: $(READY) types  ## style and types
 	$(BIN)/ruff check .
@@ -52,7 +58,7 @@ install: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt $(CPU_BUILDS) torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $(READY)
 

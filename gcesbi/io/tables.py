@@ -146,7 +146,7 @@ def declared_number(value: Any) -> int | None:
 
 
 def axis_table(tables: fits.HDUList) -> tuple[Array | None, Array | None]:
-    """Edges of energy bins and energies of maps, GeV, as far as tables EBOUNDS, ENERGIES or *BANDS hold them."""
+    """Edges of energy bins and energies of maps, GeV, as far as tables EBOUNDS, ENERGIES or ``*BANDS`` hold them."""
     edges, energies = None, None
     for table in tables[1:]:
         if not isinstance(table, fits.BinTableHDU) or not table.name.upper().endswith(("EBOUNDS", "ENERGIES", "BANDS")):

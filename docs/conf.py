@@ -1,0 +1,144 @@
+"""The site, built by Sphinx: ``make docs``. Pages of the reference are written from the package at every build."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
+
+import gcesbi
+
+project = "gcesbi"
+author = project_copyright = "The gcesbi developers"
+release = version = gcesbi.__version__
+
+extensions = [
+    "myst_nb",  # pages in Markdown, tutorials as notebooks
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(abc|collections|enum|lightning|numpy|pydantic|sbi|torch|typing|typer|types)\..*"),
+    ("py:class", r".* .*"),  # first sentences of properties with a colon
+]
+
+html_theme = "furo"
+html_title = "gcesbi"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sphinx = False
+html_math_renderer = "mathml"  # browsers draw it, and nothing is fetched
+
+nb_execution_mode = "off"  # notebooks keep their output; tests/docs/test_tutorials.py runs them and compares
+myst_heading_anchors = 4
+
+default_role = "literal"
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # types stand, with shapes and units, in the docstrings
+autosummary_generate = False
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+napoleon_use_param = False
+napoleon_use_rtype = False
+
+REFERENCE = Path(__file__).parent / "reference"
+ROOMS = (
+    *("errors", "sky", "posterior", "physics", "networks", "validation", "plots", "io", "simulation", "baselines"),
+    *("estimators", "evaluation", "analysis", "report", "cli"),
+)
+PACKAGE = "{title}\n{line}\n\n.. automodule:: {name}\n   :members:\n   :ignore-module-all:\n\n{offers}{modules}"
+MODULE = "{title}\n{line}\n\n.. automodule:: {name}\n   :members:\n   :exclude-members: {excluded}\n\n{constants}"
+
+
+def write_reference(app: Sphinx) -> None:
+    """A page for every module, in ``docs/reference/modules``, where they are not kept."""
+    (REFERENCE / "modules").mkdir(exist_ok=True)
+    for room in ROOMS:
+        for name in modules(f"gcesbi.{room}"):
+            page, text = REFERENCE / "modules" / f"{name}.rst", page_of(import_module(name))
+            if not page.is_file() or page.read_text(encoding="utf-8") != text:
+                page.write_text(text, encoding="utf-8")
+
+
+def modules(name: str) -> Iterator[str]:
+    """The name of a module, and of those below it."""
+    yield name
+    for each in pkgutil.iter_modules(getattr(import_module(name), "__path__", ())):
+        yield from modules(f"{name}.{each.name}")
+
+
+def page_of(module: ModuleType) -> str:
+    """What the reference says of a module; of a package also what it offers from its modules, and which these are."""
+    name, parts = module.__name__, [each.name for each in pkgutil.iter_modules(getattr(module, "__path__", ()))]
+    title = name.removeprefix("gcesbi.")
+    common = {"title": title, "line": "=" * len(title), "name": name}
+    if not parts:
+        values = [each for each in getattr(module, "__all__", ()) if not callable(getattr(module, each))]
+        told = ModuleAnalyzer.for_module(name).find_attr_docs()
+        constants = "".join(f".. py:data:: {each}\n\n   {' '.join(told.get(('', each), ()))}\n\n" for each in values)
+        return MODULE.format(**common, excluded=", ".join(values), constants=constants)
+    offered = [each for each in getattr(module, "__all__", ()) if home(name, each) != name]
+    table = ".. py:currentmodule:: None\n\nOffers\n------\n\n.. autosummary::\n\n" + "".join(
+        f"   ~{home(name, each)}.{each}\n" for each in offered
+    )
+    tree = "\n.. toctree::\n   :maxdepth: 1\n\n" + "".join(f"   {name}.{part}\n" for part in parts)
+    return PACKAGE.format(**common, offers=table if offered else "", modules=tree)
+
+
+def home(package: str, name: str) -> str:
+    """The module in which a name that a package offers is defined."""
+    found = str(getattr(getattr(import_module(package), name), "__module__", package))
+    return found if found.startswith("gcesbi.") else package
+
+
+def escape(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Let |b| be an absolute value and (n, *axes) a shape: no substitution, no emphasis of reStructuredText."""
+    for k, line in enumerate(lines):
+        if not re.search(r"\\[a-zA-Z]", line):  # formulas
+            parts = re.split(r"(`+[^`]*`+)", line)
+            parts[::2] = [re.sub(r"\||(?<=[(, ])\*(?=\w+[,)])", r"\\\g<0>", part) for part in parts[::2]]
+            lines[k] = "".join(parts)
+
+
+def find_home(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.reference | None:
+    """Where a name is documented that is referred to in short, or by a package that offers it."""
+    objects, target = env.domains.python_domain.objects, str(node["reftarget"]).removeprefix("gcesbi.")
+    found = [name for name in objects if name.endswith(f".{target.rsplit('.', 1)[-1]}")]
+    fitting = [name for name in found if name.endswith(f".{target}")] or (found if "." in target else [])
+    if node.get("refdomain") != "py" or not fitting:
+        return None
+    entry = objects[max(fitting, key=lambda name: (-objects[name].aliased, name.count("."), name))]
+    where = app.builder.get_relative_uri(str(node["refdoc"]), entry.docname)
+    return nodes.reference("", "", content, internal=True, refuri=f"{where}#{entry.node_id}")
+
+
+def visit_math(translator: Any, node: nodes.Element) -> None:
+    """Formulas as MathML."""
+    block = isinstance(node, nodes.math_block)
+    mathml = tex2mathml(re.sub(r"\\[bB]igg?", "", node.astext()), as_block=block)
+    translator.body.append(f'<div class="math">{mathml}</div>' if block else mathml)
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """What this file adds to Sphinx."""
+    app.connect("builder-inited", write_reference)
+    app.connect("autodoc-process-docstring", escape)
+    app.connect("missing-reference", find_home)
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
