@@ -89,7 +89,9 @@ def page_of(module: ModuleType) -> str:
     if not parts:
         values = [each for each in getattr(module, "__all__", ()) if not callable(getattr(module, each))]
         told = ModuleAnalyzer.for_module(name).find_attr_docs()
-        constants = "".join(f".. py:data:: {each}\n\n   {' '.join(told.get(('', each), ()))}\n\n" for each in values)
+        constants = "".join(
+            f".. py:data:: {each}\n\n   {escaped(' '.join(told.get(('', each), ())))}\n\n" for each in values
+        )
         return MODULE.format(**common, excluded=", ".join(values), constants=constants)
     offered = [each for each in getattr(module, "__all__", ()) if home(name, each) != name]
     table = ".. py:currentmodule:: None\n\nOffers\n------\n\n.. autosummary::\n\n" + "".join(
@@ -106,12 +108,17 @@ def home(package: str, name: str) -> str:
 
 
 def escape(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Escape every line of a docstring."""
+    lines[:] = map(escaped, lines)
+
+
+def escaped(line: str) -> str:
     """Let |b| be an absolute value and (n, *axes) a shape: no substitution, no emphasis of reStructuredText."""
-    for k, line in enumerate(lines):
-        if not re.search(r"\\[a-zA-Z]", line):  # formulas
-            parts = re.split(r"(`+[^`]*`+)", line)
-            parts[::2] = [re.sub(r"\||(?<=[(, ])\*(?=\w+[,)])", r"\\\g<0>", part) for part in parts[::2]]
-            lines[k] = "".join(parts)
+    if re.search(r"\\[a-zA-Z]", line):  # a formula
+        return line
+    parts = re.split(r"(`+[^`]*`+)", line)
+    parts[::2] = [re.sub(r"\||(?<=[(, ])\*(?=[^*()]*\))", r"\\\g<0>", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def find_home(

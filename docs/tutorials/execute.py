@@ -17,6 +17,9 @@ def execute(path: Path, folder: Path) -> nbformat.NotebookNode:
     """The notebook with the output that it gives now, run in `folder`; raises CellExecutionError where a cell does."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, record_timing=False, resources={"metadata": {"path": str(folder)}}).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":  # tqdm would like widgets
+            cell.outputs = [each for each in cell.outputs if "TqdmWarning" not in each.get("text", "")]
     notebook.metadata.language_info = {"name": "python"}
     return notebook
 
