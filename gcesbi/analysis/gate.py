@@ -6,7 +6,7 @@ import numpy as np
 
 from gcesbi.analysis.evaluate import image_networks
 from gcesbi.analysis.folder import RunFolder
-from gcesbi.analysis.infer import load_networks
+from gcesbi.analysis.infer import counts_at_exposure, load_networks
 from gcesbi.analysis.seeds import Purpose, purpose_seed
 from gcesbi.analysis.variations import models_of_variations
 from gcesbi.errors import InputError
@@ -72,14 +72,16 @@ def stored_gate(run: RunFolder) -> MisspecificationTest | None:
 def judge(run: RunFolder, observation: Observation, workers: int = 1) -> GateVerdict:
     """Whether the run's model could have produced an observation.
 
-    The gate is calibrated at the first call and kept, in a folder that can be written.
+    The gate is calibrated at the first call and kept, in a folder that can be written. It sees what the networks see:
+    counts of a map of another exposure are scaled to that of their maps.
     """
     gate = stored_gate(run)
     if gate is None:
         gate = calibrate_gate(run, workers=workers, keep=False)
         with suppress(InputError):  # the answer comes first; what else is stored will say that nothing can be
             gate.save(run.folder / "gate.npz")
-    return gate.verdict(observation.counts)
+    known = load_networks(run)[0].exposure_range
+    return gate.verdict(counts_at_exposure(run.model, observation, force=True, known=known))
 
 
 def calibrate_image_gate(run: RunFolder, n_images: int = GATE_MAPS, false_alarm: float = 0.01) -> ImageGate:

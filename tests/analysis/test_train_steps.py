@@ -2,20 +2,23 @@
 
 import csv
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from gcesbi.analysis import evaluate as evaluate_step
+from gcesbi.analysis import gate as gate_step
 from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis import train as train_step
 from gcesbi.analysis.error_correlations import noted_flux_correlation, relate_fluxes
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
+from gcesbi.baselines import PoissonFit
 from gcesbi.errors import InputError
 from gcesbi.estimators import read_notes
-from gcesbi.simulation import SkyModel
+from gcesbi.simulation import Simulator, SkyModel
 from gcesbi.simulation.torch_maps import StoredMaps
 
 CHANGES = [
@@ -106,6 +109,23 @@ def test_a_map_of_another_exposure_is_refused_unless_forced(run):
     assert fluxes[1] == pytest.approx(fluxes[0] / 1.12, rel=0.1)  # same photons from more exposure: less flux
     again = infer_step.infer(run, replace(seen, exposure=1.01 * seen.exposure))
     np.testing.assert_array_equal(again.quantiles("flux_fraction", [0.5]), own.quantiles("flux_fraction", [0.5]))
+
+
+def test_the_gate_sees_what_networks_see_of_another_exposure(run, monkeypatch):
+    seen, _ = simulate_step.mock_observation(run)
+    monkeypatch.setattr(gate_step, "stored_gate", lambda _: SimpleNamespace(verdict=lambda counts: counts))
+    np.testing.assert_array_equal(gate_step.judge(run, seen), seen.counts)
+    longer = replace(seen, exposure=2 * seen.exposure)
+    np.testing.assert_allclose(gate_step.judge(run, longer), seen.counts / 2)
+
+
+def test_a_forced_map_has_the_flux_of_the_fit_at_its_own_exposure(run):
+    """`force` scales counts to the networks' exposure, `for_observation` the model to the map's: one total flux."""
+    longer = run.model.with_exposure(2 * run.model.exposure)
+    seen, truth = Simulator(longer).observe(longer.prior().mean.numpy(), seed=3)
+    forced = np.sum(infer_step.infer(run, seen, force=True).quantiles("flux", [0.5]))
+    fitted = PoissonFit(run.model.for_observation(seen), seen).run().flux.sum()
+    assert [forced, fitted] == pytest.approx([truth.flux.sum()] * 2, rel=0.1)
 
 
 def test_force_takes_no_other_region_or_energies(run):
