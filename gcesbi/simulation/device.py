@@ -42,6 +42,7 @@ from gcesbi.simulation.piecewise_linear import Curves
 from gcesbi.simulation.population_families import SkewNormalPopulation
 from gcesbi.simulation.simulator import SHARD, Simulator
 from gcesbi.simulation.torch_maps import FRESH, MapTensors, cut_batches
+from gcesbi.sky import Region
 from gcesbi.sky.healpix_torch import displace, pixel_of, position_in
 
 __all__ = ["DeviceSimulator", "device_batches"]
@@ -119,6 +120,8 @@ class DeviceSimulator:
     def __init__(self, simulator: Simulator, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
         self.model = model = simulator.model
+        if not isinstance(model.region, Region):
+            raise InputError(f"simulator: must draw HEALPix maps to draw on a device, draws {model.region}")
         if model.resolved is not None:
             self._resolved: DeviceSimulator | None = DeviceSimulator(Simulator(model.resolved), device)
             return
@@ -207,7 +210,7 @@ class DeviceSimulator:
         """Counts, flux, SCD and numbers of sources of a chunk of maps."""
         model, part = self.model, emission[rows]
         norms, spectra = self._put(part.norms), self._put(part.spectra)
-        n, n_source = len(norms), len(self._templates)
+        n, n_source = len(norms), len(model.point_source_templates)
         mean = torch.einsum("nte,etp->nep", norms.float() * self._steady, self._smooth)
         if model.modulated:
             mean += self._put(model.modulated_counts(part, self._scatter(generator)).astype(np.float32))

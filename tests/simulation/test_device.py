@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from gcesbi import InputError, Simulator, SkyModel
+from gcesbi import Formula, InputError, Mixture, PointSources, Simulator, SkyModel, Smooth
 from gcesbi.physics.scd import SkewNormalScd
 from gcesbi.simulation import device
 from gcesbi.simulation.device import DeviceSimulator, device_batches
@@ -218,6 +218,55 @@ def test_variations_are_drawn_alike(settings):
     check_means(*(np.asarray(each.counts, dtype=float).sum(axis=2) for each in (compiled, found)))
 
 
+FLOATING = {
+    "steep": {"dots_gamma": 1.38, "sky_weight": 0.9, "both_weight": 0.1},
+    "shallow": {"dots_gamma": 0.92, "sky_weight": 0.2, "both_weight": 0.9},
+}
+
+
+@pytest.fixture(scope="module")
+def floating():
+    """Smooth emission and sources whose templates float, and a share of sources that is Poisson."""
+    dots = {"xi": -9.0, "omega2": 0.1, "a": 0.0, "flux": 1e-7}
+    mixture = Mixture(mixture=["nfw", "isotropic"], weight=(0.0, 1.0))
+    model = SkyModel(
+        [
+            Smooth(name="sky", template=mixture, norm=0.3, spectrum="power-law"),
+            PointSources(name="dots", template=Formula(formula="nfw", gamma=(0.9, 1.4)), populations=[dots]),
+            PointSources(name="both", template=mixture, populations=[dots], poisson_share=0.3),
+        ],
+        region={"nside": 16, "radius": 20.0},
+        energy_edges="2:20:2",
+        exposure=1e10,
+    )
+    return Simulator(model)
+
+
+@pytest.mark.parametrize("name", FLOATING)
+def test_templates_that_float_are_drawn_alike(floating, name):
+    """And for every map anew: parameters of one half of the maps are those of the other shape."""
+    names = floating.model.prior().names
+    theta = np.repeat(floating.model.prior().draw(1, np.random.default_rng(2)), 2 * N, axis=0)
+    for half, told in ((slice(N), name), (slice(N, None), "steep" if name == "shallow" else "shallow")):
+        theta[half, [names.index(each) for each in FLOATING[told]]] = list(FLOATING[told].values())
+    compiled = floating.draw(theta, np.random.default_rng(5))
+    tensors = DeviceSimulator(floating).draw(theta, seeded(6))
+    for half in (slice(N), slice(N, None)):
+        pair = [np.asarray(each.counts, dtype=np.float64)[half] for each in (compiled, tensors)]
+        one, other = (summaries(floating.model, each) for each in pair)
+        check_means(one, other)
+        check_spreads(one[:, :2], other[:, :2])
+        for column in (0, 1, -3, -2, -1):
+            assert stats.ks_2samp(one[:, column], other[:, column]).pvalue > RARE
+        for field in ("flux", "scd", "n_sources"):
+            labels = [np.asarray(getattr(each, field), dtype=np.float64)[half] for each in (compiled, tensors)]
+            check_means(*(each.reshape(N, -1) for each in labels))
+    inner = np.hypot(*floating.model.region.glon_glat()) < 6
+    light = np.asarray(tensors.counts).sum(axis=1)
+    shares = [light[half][:, inner].sum() / light[half].sum() for half in (slice(N), slice(N, None))]
+    assert abs(shares[0] - shares[1]) > 0.05  # the two shapes differ by more than errors
+
+
 def test_expected_labels_are_those_of_the_parameters():
     """Against a table of 200,001 nodes. Linear interpolation between 512 nodes errs by h²/8 of the curvature: 10⁻³."""
     simulator = preset(nside=8, expected_labels=True)
@@ -299,6 +348,14 @@ def test_parameters_are_those_of_the_other_stream(simulator):
     on_device, compiled = next(device_batches(simulator, 40, 7)), next(fresh_batches(simulator, 40, 7))
     assert torch.equal(on_device.theta, compiled.theta)
     assert not torch.equal(on_device.counts, compiled.counts)
+
+
+def test_images_are_refused():
+    dots = PointSources(name="dots", template="nfw", populations=[{"xi": (-12, -10), "flux": (0, 1e-7)}])
+    image = {"shape": (8, 8), "pixel_size": 2.0}
+    model = SkyModel([dots], region=image, energy_edges=[2.0, 20.0], exposure=1e10)
+    with pytest.raises(InputError, match="simulator: must draw HEALPix maps to draw on a device, draws "):
+        DeviceSimulator(Simulator(model))
 
 
 def test_bad_input_is_refused(simulator):
