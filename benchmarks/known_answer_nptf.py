@@ -105,8 +105,8 @@ def pixels(nptf, posterior, n=12):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--live", type=int, default=1000)
-    parser.add_argument("--eff", type=int, default=4000)
+    parser.add_argument("--live", type=int, default=NestedSampling.n_live)
+    parser.add_argument("--eff", type=int, default=NestedSampling.n_eff)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--checkpoint")
     arguments = parser.parse_args()

@@ -93,8 +93,8 @@ class NptfSettings(Section):
     max_seconds: float | None = Field(None, gt=0, description="when these are over, keep what there is")
     n_walkers: int = Field(64, ge=36, multiple_of=2, description="of the ensemble; more where a fit needs them")
     n_steps: int = Field(1_500, ge=20, description="of the ensemble")
-    n_live: int = Field(1_000, ge=20, description="live points of nested sampling")
-    n_eff: int = Field(4_000, ge=20, description="effective posterior points wanted of nested sampling")
+    n_live: int = Field(NestedSampling.n_live, ge=20, description="live points of nested sampling")
+    n_eff: int = Field(NestedSampling.n_eff, ge=20, description="effective posterior points wanted of nested sampling")
 
     @model_validator(mode="before")
     @classmethod

@@ -23,7 +23,6 @@ all energies, and the templates of a bin to the sum one, by turns: iterative pro
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from gcesbi.errors import InputError
 
@@ -49,6 +48,8 @@ def error_correlation(errors: ArrayLike) -> Array:
     values = np.asarray(errors, dtype=np.float64)
     if values.ndim != 2 or len(values) < _LEAST_MAPS or not np.isfinite(values).all():
         raise InputError(f"errors: must be finite, of at least {_LEAST_MAPS} maps, got {values.shape}")
+    from scipy.stats import rankdata  # takes a third of a second to import
+
     scores = ndtri(rankdata(values, axis=0) / (len(values) + 1))
     spread = np.linalg.norm(scores, axis=0)
     unit = np.divide(scores, spread, out=np.zeros_like(scores), where=spread > 1e-9)

@@ -10,7 +10,8 @@ there are is what the model leaves open: maps are compared with those to which t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,19 +28,20 @@ from gcesbi.io.files import read_arrays, write_arrays
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import EMBEDDING_STATISTICS, EmbeddingReference, Gate, GateVerdict
 
-__all__ = ["MisspecificationTest", "embeddings"]
+__all__ = ["MisspecificationTest"]
 
 Array = NDArray[np.float64]
 
 
-@torch.no_grad()
-def embeddings(estimator: Estimator, counts: ArrayLike, batch: int = 128) -> Array:
-    """What an estimator's network makes of maps (n, n_energy, n_pix), before its head: (n, n_features)."""
-    maps = np.asarray(counts)
-    estimator.check_counts(maps)
-    estimator.eval()
-    parts = (torch.from_numpy(maps[i : i + batch].astype(np.float32)) for i in range(0, len(maps), batch))
-    return torch.cat([estimator.embedding(part).float() for part in parts]).double().numpy()
+@contextmanager
+def _noted(estimator: Estimator) -> Iterator[list[torch.Tensor]]:
+    """What an estimator's network makes of the maps that it is asked about meanwhile, before its head."""
+    seen: list[torch.Tensor] = []
+    hook = estimator.embedding.register_forward_hook(lambda *call: seen.append(call[-1]))
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +83,13 @@ class MisspecificationTest:
         """
         maps = np.asarray(counts)
         quarter = len(maps) // 4
-        reference = EmbeddingReference.fit(_both(spectra, source_counts, maps[:quarter]))
-        rest = maps[quarter:]
-        statistics = _all_statistics(model, spectra, source_counts, reference, others, rest)
+        embedded, covariates = _seen(spectra, source_counts, maps)
+        reference = EmbeddingReference.fit(embedded[:quarter])
+        known = reference.statistics(embedded[quarter:])
+        statistics = np.concatenate([fit_statistics(maps[quarter:], model, others), known], axis=1)
         names = (*FIT_STATISTICS, *(f"towards {other.name}" for other in others), *EMBEDDING_STATISTICS)
         sides = (*FIT_STATISTICS.values(), *(False for _ in (*others, *EMBEDDING_STATISTICS)))
-        gate = Gate.fit(_covariates(spectra, source_counts, rest), statistics, names, sides, false_alarm)
+        gate = Gate.fit(covariates[quarter:], statistics, names, sides, false_alarm)
         return cls(model, spectra, source_counts, reference, gate, tuple(others))
 
     def scores(self, counts: ArrayLike) -> Array:
@@ -107,9 +110,10 @@ class MisspecificationTest:
         return self.gate.verdict(covariates[0], statistics[0])
 
     def _of(self, counts: ArrayLike) -> tuple[Array, Array]:
-        parts = self.model, self.spectra, self.source_counts, self.reference, self.others
-        statistics = _all_statistics(*parts, np.asarray(counts))
-        return _covariates(self.spectra, self.source_counts, counts), statistics
+        maps = np.asarray(counts)
+        embedded, covariates = _seen(self.spectra, self.source_counts, maps)
+        known = self.reference.statistics(embedded)
+        return covariates, np.concatenate([fit_statistics(maps, self.model, self.others), known], axis=1)
 
     def save(self, path: str | Path) -> None:
         """Store as one NumPy archive, with the identity of model and networks."""
@@ -164,26 +168,14 @@ def gate_identity(model: SkyModel, *estimators: Estimator) -> str:
     return found.hexdigest()[:16]
 
 
-def _both(spectra: SpectralEstimator, source_counts: SourceCountEstimator, counts: NDArray) -> Array:
-    return np.concatenate([embeddings(each, counts) for each in (spectra, source_counts)], axis=1)
+def _seen(spectra: SpectralEstimator, source_counts: SourceCountEstimator, maps: NDArray) -> tuple[Array, Array]:
+    """Embeddings (n, n_feature) of maps, which pass through each network once, and what decides which maps are alike.
 
-
-def _covariates(spectra: SpectralEstimator, source_counts: SourceCountEstimator, counts: ArrayLike) -> Array:
-    """What decides which maps are alike: ln counts, predicted flux fractions, depth of the predicted median SCDs."""
-    maps = np.asarray(counts)
+    That is ln counts, predicted flux fractions, and the depth of the predicted median SCDs.
+    """
+    with _noted(spectra) as first, _noted(source_counts) as second:
+        fractions = spectra.predict_total(maps).mean[:, :-1]
+        depth = source_counts.quantiles(maps, [0.5])[0].sum(axis=-1)
+    embedded = torch.cat([torch.cat(first), torch.cat(second)], dim=1).double().numpy()
     total = np.log(np.maximum(maps.sum(axis=(1, 2), dtype=np.float64), 1.0))
-    fractions = spectra.predict_total(maps).mean[:, :-1]
-    depth = source_counts.quantiles(maps, [0.5])[0].sum(axis=-1)
-    return np.concatenate([total[:, None], fractions, depth], axis=1)
-
-
-def _all_statistics(
-    model: SkyModel,
-    spectra: SpectralEstimator,
-    source_counts: SourceCountEstimator,
-    reference: EmbeddingReference,
-    others: Sequence[Alternative],
-    counts: NDArray,
-) -> Array:
-    known = reference.statistics(_both(spectra, source_counts, counts))
-    return np.concatenate([fit_statistics(counts, model, others), known], axis=1)
+    return embedded, np.concatenate([total[:, None], fractions, depth], axis=1)

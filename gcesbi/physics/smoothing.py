@@ -17,7 +17,6 @@ import math
 import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from gcesbi.sky import RadialPSF
 from gcesbi.sky.compiled import njit
@@ -65,6 +64,8 @@ def smooth(
 
 def psf_steps(psf: RadialPSF, n_point: int, seed: int) -> tuple[NDArray[np.float64], float]:
     """Rows (n_point, 5): place x, y in the pixel; cosine, northward and eastward part of the step. And the longest."""
+    from scipy.stats import qmc  # takes a third of a second, and skies that are kept need none
+
     points = qmc.Sobol(4, rng=seed).random(n_point)
     theta = np.radians(psf.containment_radius(points[:, 2]))
     angle = 2 * np.pi * points[:, 3]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from gcesbi.io import read_catalogue
 from gcesbi.simulation.patches import Patch
@@ -35,6 +34,8 @@ def catalogue_counts(
     east = np.cross([0.0, 0.0, 1.0], at)
     east /= np.maximum(np.linalg.norm(east, axis=1, keepdims=True), 1e-12)
     north = np.cross(at, east)
+    from scipy.stats import qmc
+
     u, v = qmc.Sobol(2, rng=0).random(_N_POINT).T
     out = np.zeros((len(psf), len(patch)))
     for e, each in enumerate(psf):

@@ -6,7 +6,7 @@ A patch holds the region that is analysed and all from where light may reach it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import healpy as hp
@@ -141,8 +141,8 @@ class HealpixPatch(Patch):
 
     def __init__(self, nside: int, radius: float, centre: tuple[float, float]) -> None:
         self.nside = nside
-        reach = min(max(NORM_RADIUS, radius) + _BEYOND, 180.0)
-        self.region = Region(nside, np.flatnonzero(in_disc(nside, reach, centre=centre)))
+        self.disc_of_light = min(max(NORM_RADIUS, radius) + _BEYOND, 180.0), centre
+        self.region = Region(nside, _pixels(nside, *self.disc_of_light))
         self.grid = self.region
         self.disc = self.region.index[np.flatnonzero(in_disc(nside, NORM_RADIUS, NORM_LATITUDE, centre))].astype(
             np.int64
@@ -170,8 +170,9 @@ class HealpixPatch(Patch):
 
     def draw(self, template: Template, places: Places | None = None) -> Array:
         """Means over the pixels, by adaptive subdivision."""
-        pixels = self.region.pixels if places is None else self.region.pixels[places]
-        return template.map(self.nside, pixels)
+        if places is None:
+            return _drawn(template, self.nside, *self.disc_of_light)
+        return template.map(self.nside, self.region.pixels[places])
 
     def read(self, statement: Map, energy_edges: Array) -> Array:
         """Finer maps are brought to the patch's pixels."""
@@ -206,6 +207,19 @@ class HealpixPatch(Patch):
     def at(self, vectors: Array) -> Places:
         """See :class:`Patch`."""
         return self.region.index[hp.vec2pix(self.nside, *vectors.T, nest=True)].astype(np.int64)
+
+
+def _pixels(nside: int, radius: float, centre: tuple[float, float]) -> Places:
+    """NESTED pixels of a disc."""
+    return np.flatnonzero(in_disc(nside, radius, centre=centre))
+
+
+@lru_cache(maxsize=16)
+def _drawn(template: Template, nside: int, radius: float, centre: tuple[float, float]) -> Array:
+    """A template's map, which the variations of a sky mostly share."""
+    found = template.map(nside, _pixels(nside, radius, centre))
+    found.flags.writeable = False
+    return found
 
 
 class ImagePatch(Patch):

@@ -38,7 +38,7 @@ def cluster():
         yield cluster
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def loky():
     """Process numbers of loky's workers."""
     from joblib.externals.loky import get_reusable_executor

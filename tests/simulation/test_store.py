@@ -20,6 +20,11 @@ from gcesbi.simulation.simulator import SHARD
 NAMES = ("theta", "counts", "flux", "scd", "n_sources")
 
 
+@pytest.fixture(scope="module")
+def simulator():
+    return Simulator(SkyModel.preset("inner-galaxy", nside=16, n_energy=2, weeks=30))
+
+
 def content(folder):
     """Bytes of every file of a local store, hidden ones included."""
     return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
@@ -127,7 +132,7 @@ def test_kill_9_in_the_middle_of_a_write(tmp_path):
 
 
 def test_kill_9_of_the_command_line_at_any_moment(tmp_path):
-    n_shard = 64
+    n_shard = 24
     changes = ("sky.nside=16", "sky.n_energy=1", "sky.weeks=30", "simulation.n_test=128")
     words = ["simulate", "--preset", "test", "--n", str((n_shard - 1) * SHARD), "--workers", "2", "--quiet"]
     words += [word for change in changes for word in ("--set", change)]
@@ -262,13 +267,13 @@ class Heavy:
     def shard(self, k, seed):
         rng = np.random.default_rng([k, seed])
         labels = np.zeros((SHARD, 1))
-        counts = rng.poisson(300.0, (SHARD, 1, 2**14)).astype(np.uint16)
+        counts = rng.integers(600, size=(SHARD, 1, 2**14), dtype=np.uint16)
         return Simulations(labels, counts, labels[:, :, None], labels[:, :, None], labels)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_memory_does_not_grow_with_the_number_of_maps(simulator, tmp_path, workers):
-    """Peak of what NumPy and Python allocate: that of 40 shards is that of 8, within a quarter of a shard."""
+    """Peak of what NumPy and Python allocate: that of 20 shards is that of 6, within a quarter of a shard."""
 
     def peak(n_shard):
         store = SimulationStore.create(tmp_path / str(n_shard), simulator, seed=1)
@@ -281,7 +286,7 @@ def test_memory_does_not_grow_with_the_number_of_maps(simulator, tmp_path, worke
 
     peak(2)
     slack = 2**20 if workers == 1 else 12 * 2**20  # two threads meet at their peaks, or do not
-    assert peak(40) < peak(8) + slack
+    assert peak(20) < peak(6) + slack
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------
@@ -290,7 +295,7 @@ def test_memory_does_not_grow_with_the_number_of_maps(simulator, tmp_path, worke
 def test_another_model_or_seed_is_refused(simulator, folder):
     with pytest.raises(InputError, match="holds maps of seed 3, asked for 4"):
         SimulationStore.create(folder, simulator, seed=4)
-    other = Simulator(SkyModel.preset(nside=8, n_energy=1))
+    other = Simulator(SkyModel.preset(nside=8, n_energy=1, weeks=30))
     with pytest.raises(InputError, match=r"holds maps of model .*n_energy 2, not 1; nside 16, not 8"):
         SimulationStore.create(folder, other, seed=3)
     for call in (lambda store: store.fill(other, 5), lambda store: store.repair(other)):
