@@ -10,17 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gcesbi.cli.console import Terminal, print_problems, print_table
+from gcesbi.cli.maps import Stated, states_a_map
 from gcesbi.cli.options import (
     Diffuse,
-    Energies,
-    Exposure,
     Fit,
-    Frame,
     Map,
     Mask,
-    MaskFile,
-    MaskOrder,
-    Order,
     Overwrite,
     Preset,
     Quiet,
@@ -29,7 +24,6 @@ from gcesbi.cli.options import (
     Sky,
     claim,
     settings_and_map,
-    stated,
     timer,
 )
 
@@ -41,18 +35,14 @@ if TYPE_CHECKING:
 __all__ = ["fit"]
 
 
+@states_a_map
 def fit(
     method: Annotated[Fit, typer.Argument(help="Likelihood to fit.")],
     out: Annotated[Path, typer.Option(help="Run folder: made if new, else its own map is fitted.")],
     observation: Map = None,
     diffuse: Diffuse = None,
     mask: Mask = None,
-    order: Order = None,
-    frame: Frame = None,
-    energies: Energies = None,
-    exposure: Exposure = None,
-    mask_file: MaskFile = None,
-    mask_order: MaskOrder = None,
+    told: Stated = Stated(),  # noqa: B008 - frozen
     sky: Sky = None,
     preset: Preset = None,
     set_: Set = [],  # noqa: B006
@@ -74,9 +64,6 @@ def fit(
         Run.check_free(out, overwrite=overwrite)
     run = Run.open(out) if made else None
     held = None if run is None else run.settings
-    told = stated(
-        order=order, frame=frame, energies=energies, exposure=exposure, mask_file=mask_file, mask_order=mask_order
-    )
     settings, given = settings_and_map(preset, set_, seed, observation, diffuse, mask, held, told, sky)
     if run is None:
         from gcesbi.simulation import SkyModel

@@ -8,21 +8,15 @@ from typing import Annotated
 import typer
 
 from gcesbi.cli.console import Terminal, print_table
+from gcesbi.cli.maps import Stated, states_a_map
 from gcesbi.cli.options import (
     REFUSED,
-    Energies,
-    Exposure,
-    Frame,
     Map,
     Mask,
-    MaskFile,
-    MaskOrder,
-    Order,
     Quiet,
     Sky,
     map_for,
     opened,
-    stated,
 )
 from gcesbi.errors import InputError
 
@@ -32,18 +26,14 @@ PRETRAINED = Path("runs/pretrained")
 """Where `infer --pretrained` puts its run unless told otherwise."""
 
 
+@states_a_map
 def infer(
     run: Annotated[
         Path | None, typer.Argument(help="Run folder; with --pretrained it may be new.", show_default=False)
     ] = None,
     observation: Map = None,
     mask: Mask = None,
-    order: Order = None,
-    frame: Frame = None,
-    energies: Energies = None,
-    exposure: Exposure = None,
-    mask_file: MaskFile = None,
-    mask_order: MaskOrder = None,
+    told: Stated = Stated(),  # noqa: B008 - frozen
     sky: Sky = None,
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Ask the networks that ship with the package; needs no training.")
@@ -72,9 +62,6 @@ def infer(
     found, steps = opened(run, quiet, sky)
     if pretrained and observation is None and not found.has_observation:
         found.write_observation(mock_observation(found)[0])
-    told = stated(
-        order=order, frame=frame, energies=energies, exposure=exposure, mask_file=mask_file, mask_order=mask_order
-    )
     seen = map_for(found, observation, mask, told)
     with steps.step("Infer"):
         posteriors = {"networks": ask(found, seen, force=force), **infer_neural_posteriors(found, seen, force=force)}

@@ -18,17 +18,12 @@ from gcesbi.cli.data import data_app
 from gcesbi.cli.fit import fit
 from gcesbi.cli.images import images_app
 from gcesbi.cli.infer import infer
+from gcesbi.cli.maps import Stated, states_a_map
 from gcesbi.cli.networks import export, poisson_fraction, simulate, train
 from gcesbi.cli.options import (
     Diffuse,
-    Energies,
-    Exposure,
-    Frame,
     Map,
     Mask,
-    MaskFile,
-    MaskOrder,
-    Order,
     Overwrite,
     Preset,
     Quiet,
@@ -38,7 +33,6 @@ from gcesbi.cli.options import (
     Workers,
     claims,
     settings_and_map,
-    stated,
 )
 from gcesbi.cli.process import CORES, set_threads
 from gcesbi.cli.sky import sky_app
@@ -77,17 +71,13 @@ def _options(
 
 
 @app.command(epilog="Example: gcesbi quickstart --out runs/mine --seed 3")
+@states_a_map
 def quickstart(
     out: Annotated[Path, typer.Option(help="Run folder to make.")] = Path("runs/quickstart"),
     observation: Map = None,
     diffuse: Diffuse = None,
     mask: Mask = None,
-    order: Order = None,
-    frame: Frame = None,
-    energies: Energies = None,
-    exposure: Exposure = None,
-    mask_file: MaskFile = None,
-    mask_order: MaskOrder = None,
+    told: Stated = Stated(),  # noqa: B008 - frozen
     sky: Sky = None,
     preset: Preset = None,
     set_: Set = [],  # noqa: B006 - typer's way
@@ -104,9 +94,6 @@ def quickstart(
     from gcesbi.cli.quickstart import quickstart as job
 
     check_free(out, overwrite=overwrite)
-    told = stated(
-        order=order, frame=frame, energies=energies, exposure=exposure, mask_file=mask_file, mask_order=mask_order
-    )
     settings, seen = settings_and_map(preset, set_, seed, observation, diffuse, mask, told=told, sky=sky)
     job(out, settings, seen, workers=workers, overwrite=overwrite, progress=not quiet)
 

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import numpy as np
+import typer
 
 from gcesbi.errors import InputError
 
-__all__ = ["Stated"]
+__all__ = ["Stated", "states_a_map"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stated:
     """What a command states of a map; see :func:`gcesbi.read_observation`."""
 
-    order: str | None = None
-    frame: str | None = None
-    energies: str | None = None
-    exposure: Path | None = None
-    mask_file: Path | None = None
-    mask_order: str | None = None
+    order: Annotated[
+        str | None, typer.Option(help="ring or nested: of a map over the whole sky that does not state it.")
+    ] = None
+    frame: Annotated[str | None, typer.Option(help="galactic or equatorial: of a map that does not state it.")] = None
+    energies: Annotated[
+        str | None, typer.Option(help="Energy bins of a map that has none, GeV: LOW:HIGH:NUMBER, or edges E1,E2,...")
+    ] = None
+    exposure: Annotated[
+        Path | None, typer.Option(help="File with the exposure of a map that holds none, as gtexpcube2 writes it.")
+    ] = None
+    mask_file: Annotated[
+        Path | None, typer.Option(help="Mask over the whole sky, .npy or HEALPix FITS, 1 where masked.")
+    ] = None
+    mask_order: Annotated[str | None, typer.Option(help="ring or nested: of a mask file that does not state it.")] = (
+        None
+    )
 
     def arguments(self, place: Path | None) -> dict[str, Any]:
         """Arguments for reading the map at `place`; InputError if one is given that it would not use."""
@@ -39,6 +53,25 @@ class Stated:
             "mask": self.mask_file,
         }
         return {name: value for name, value in given.items() if value is not None}
+
+
+def states_a_map(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, in place of its argument `told`, the options that make a :class:`Stated`."""
+    hints = get_type_hints(Stated, include_extras=True)
+    names = [field.name for field in fields(Stated)]
+    options = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=hints[name]) for name in names]
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        command(told=Stated(**{name: given.pop(name, None) for name in names}), **given)
+
+    own = signature(command, eval_str=True)
+    kept = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in own.parameters.values()]
+    at = [each.name for each in kept].index("told")
+    with_options.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[*kept[:at], *options, *kept[at + 1 :]]
+    )
+    return with_options
 
 
 def _edges(text: str) -> list[float]:

@@ -24,15 +24,9 @@ __all__ = [
     "REFUSED",
     "Diffuse",
     "Draw",
-    "Energies",
-    "Exposure",
     "Fit",
-    "Frame",
     "Map",
     "Mask",
-    "MaskFile",
-    "MaskOrder",
-    "Order",
     "Overwrite",
     "Preset",
     "Quiet",
@@ -47,7 +41,6 @@ __all__ = [
     "map_of_model",
     "opened",
     "settings_and_map",
-    "stated",
     "timer",
     "write_page",
 ]
@@ -88,16 +81,6 @@ Mask = Annotated[
     str | None,
     typer.Option(help="Source mask of a data folder: 3fgl (by default), 4fgl or none; a composed sky has its own."),
 ]
-Order = Annotated[str | None, typer.Option(help="ring or nested: of a map over the whole sky that does not state it.")]
-Frame = Annotated[str | None, typer.Option(help="galactic or equatorial: of a map that does not state it.")]
-Energies = Annotated[
-    str | None, typer.Option(help="Energy bins of a map that has none, GeV: LOW:HIGH:NUMBER, or edges E1,E2,...")
-]
-Exposure = Annotated[
-    Path | None, typer.Option(help="File with the exposure of a map that holds none, as gtexpcube2 writes it.")
-]
-MaskFile = Annotated[Path | None, typer.Option(help="Mask over the whole sky, .npy or HEALPix FITS, 1 where masked.")]
-MaskOrder = Annotated[str | None, typer.Option(help="ring or nested: of a mask file that does not state it.")]
 Sky = Annotated[
     Path | None,
     typer.Option(help="TOML file that composes a sky of your own; see gcesbi sky show.", show_default=False),
@@ -138,11 +121,6 @@ def claim(run: Run) -> None:
 def timer(quiet: bool, console: Console | None = None) -> Timer:
     """Tells the time of every step."""
     return Timer(console or Terminal(), bar=not quiet)
-
-
-def stated(**given: Any) -> Stated:
-    """What a command states of its map, by the names of the options."""
-    return Stated(**given)
 
 
 def settings_and_map(

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gcesbi.cli.console import Terminal, print_table
-from gcesbi.cli.options import Energies, Exposure, Frame, MaskFile, MaskOrder, Order, Quiet, stated, timer
+from gcesbi.cli.maps import Stated, states_a_map
+from gcesbi.cli.options import Quiet, timer
 
 __all__ = ["sky_app"]
 
@@ -49,15 +50,11 @@ def show(
 
 
 @sky_app.command(epilog="Example: gcesbi sky check sky.toml --observation counts.fits")
+@states_a_map
 def check(
     file: File,
     observation: Annotated[Path, typer.Option(help="Data folder, its name, or FITS file.", show_default=False)],
-    order: Order = None,
-    frame: Frame = None,
-    energies: Energies = None,
-    exposure: Exposure = None,
-    mask_file: MaskFile = None,
-    mask_order: MaskOrder = None,
+    told: Stated = Stated(),  # noqa: B008 - frozen
     seed: Annotated[int, typer.Option(help="Of the maps that are drawn.", min=0)] = 0,
 ) -> None:
     """Check whether a map and a sky fit: one line a check; exit status 0 if all do, else 1."""
@@ -66,9 +63,6 @@ def check(
     from gcesbi.io.data import located
     from gcesbi.simulation import SkyModel
 
-    told = stated(
-        order=order, frame=frame, energies=energies, exposure=exposure, mask_file=mask_file, mask_order=mask_order
-    )
     model, place = SkyModel.from_toml(file), located(observation, "observation")
     found = check_sky(model, read_whole(model.composition, place, **told.arguments(place)), seed=seed)
     for each in found:
