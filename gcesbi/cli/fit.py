@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gcesbi.cli.console import Terminal, print_problems, print_table
-from gcesbi.cli.maps import Stated, states_a_map
 from gcesbi.cli.options import (
     Diffuse,
     Fit,
@@ -22,8 +21,10 @@ from gcesbi.cli.options import (
     Seed,
     Set,
     Sky,
+    Stated,
     claim,
     settings_and_map,
+    states_a_map,
     timer,
 )
 

@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 
 from gcesbi.cli.console import Terminal, print_table
-from gcesbi.cli.maps import Stated, states_a_map
 from gcesbi.cli.options import (
     REFUSED,
     Map,
     Mask,
     Quiet,
     Sky,
+    Stated,
     map_for,
     opened,
+    states_a_map,
 )
 from gcesbi.errors import InputError
 

@@ -18,7 +18,6 @@ from gcesbi.cli.data import data_app
 from gcesbi.cli.fit import fit
 from gcesbi.cli.images import images_app
 from gcesbi.cli.infer import infer
-from gcesbi.cli.maps import Stated, states_a_map
 from gcesbi.cli.networks import export, poisson_fraction, simulate, train
 from gcesbi.cli.options import (
     Diffuse,
@@ -30,9 +29,11 @@ from gcesbi.cli.options import (
     Seed,
     Set,
     Sky,
+    Stated,
     Workers,
     claims,
     settings_and_map,
+    states_a_map,
 )
 from gcesbi.cli.process import CORES, set_threads
 from gcesbi.cli.sky import sky_app

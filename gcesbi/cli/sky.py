@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from gcesbi.cli.console import Terminal, print_table
-from gcesbi.cli.maps import Stated, states_a_map
-from gcesbi.cli.options import Quiet, timer
+from gcesbi.cli.options import Quiet, Stated, states_a_map, timer
 
 __all__ = ["sky_app"]
 

@@ -6,8 +6,7 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from gcesbi.cli.maps import Stated
-from gcesbi.cli.options import settings_and_map
+from gcesbi.cli.options import Stated, settings_and_map
 from gcesbi.errors import InputError
 
 N_PIX = 12 * 16**2
