@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.images import ShareEstimator, ShareQuantiles
-from gcesbi.evaluation.misspecification import embeddings, gate_identity
+from gcesbi.evaluation.misspecification import gate_identity, noted, side_by_side
 from gcesbi.io.files import read_arrays, write_arrays
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.validation.misspecification import EMBEDDING_STATISTICS, EmbeddingReference, Gate, GateVerdict
@@ -81,14 +81,14 @@ class ImageGate:
         calibrates.
         """
         images = np.asarray(counts)
-        quarter, rest = np.split(images, [len(images) // 4])
-        pictures = share.picture(quarter)
+        quarter = len(images) // 4
+        pictures = share.picture(images[:quarter])
         frame = pictures.mean(axis=0), np.maximum(pictures.std(axis=0), 1e-4)
-        reference = EmbeddingReference.fit(_embeddings(share, quantiles, quarter))
-        statistics = _statistics(share, quantiles, *frame, reference, rest)
-        gate = Gate.fit(
-            _covariates(share, quantiles, rest), statistics, list(STATISTICS), list(STATISTICS.values()), false_alarm
-        )
+        embedded, covariates = _seen(share, quantiles, images)
+        reference = EmbeddingReference.fit(embedded[:quarter])
+        known = reference.statistics(embedded[quarter:])
+        statistics = np.concatenate([_statistics(share, *frame, images[quarter:]), known], axis=1)
+        gate = Gate.fit(covariates[quarter:], statistics, list(STATISTICS), list(STATISTICS.values()), false_alarm)
         return cls(share, quantiles, *frame, reference, gate)
 
     def p_values(self, counts: ArrayLike) -> Array:
@@ -101,8 +101,9 @@ class ImageGate:
         return self.gate.verdict(covariates[0], statistics[0])
 
     def _of(self, counts: NDArray) -> tuple[Array, Array]:
-        own = self.share, self.quantiles
-        return _covariates(*own, counts), _statistics(*own, self.mean, self.spread, self.reference, counts)
+        embedded, covariates = _seen(self.share, self.quantiles, counts)
+        known = self.reference.statistics(embedded)
+        return covariates, np.concatenate([_statistics(self.share, self.mean, self.spread, counts), known], axis=1)
 
     def save(self, path: str | Path, models: Sequence[ImageSkyModel]) -> None:
         """Store as one NumPy archive, with the identity of models and networks."""
@@ -140,23 +141,15 @@ def _identity(models: Sequence[ImageSkyModel], *networks: ShareEstimator | Share
     return np.array([gate_identity(model, *networks) for model in models])
 
 
-def _embeddings(share: ShareEstimator, quantiles: ShareQuantiles, counts: NDArray) -> Array:
-    return np.concatenate([embeddings(each, counts) for each in (share, quantiles)], axis=1)
+def _seen(share: ShareEstimator, quantiles: ShareQuantiles, counts: NDArray) -> tuple[Array, Array]:
+    """Embeddings (n, n_feature) of images, which pass through each network once, and what decides which are alike."""
+    with noted(share) as first, noted(quantiles) as second:
+        low, median, high = quantiles.quantiles(counts, [0.16, 0.5, 0.84])
+        covariates = np.stack([share.predict(counts), median, high - low], axis=1)
+    return side_by_side(first, second), covariates
 
 
-def _covariates(share: ShareEstimator, quantiles: ShareQuantiles, counts: NDArray) -> Array:
-    low, median, high = quantiles.quantiles(counts, [0.16, 0.5, 0.84])
-    return np.stack([share.predict(counts), median, high - low], axis=1)
-
-
-def _statistics(
-    share: ShareEstimator,
-    quantiles: ShareQuantiles,
-    mean: Array,
-    spread: Array,
-    reference: EmbeddingReference,
-    counts: NDArray,
-) -> Array:
+def _statistics(share: ShareEstimator, mean: Array, spread: Array, counts: NDArray) -> Array:
     deviation = (share.picture(counts) - mean) / spread
     square = np.mean(deviation**2, axis=1)
     columns = [np.log(np.mean(square, axis=(1, 2))), np.log(np.abs(deviation).max(axis=(1, 2, 3)) + 1e-12)]
@@ -164,8 +157,7 @@ def _statistics(
     for halves in (np.array_split(square, 2, axis=1), np.array_split(square, 2, axis=2)):
         columns.append(halves[1].mean(axis=(1, 2)) - halves[0].mean(axis=(1, 2)))
     columns.append(np.log(np.maximum(counts.sum(axis=(1, 2), dtype=np.float64), 1.0)))
-    known = reference.statistics(_embeddings(share, quantiles, counts))
-    return np.concatenate([np.stack(columns, axis=1), known], axis=1)
+    return np.stack(columns, axis=1)
 
 
 def _power(deviation: Array, width: int) -> Array:

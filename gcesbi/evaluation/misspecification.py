@@ -28,20 +28,25 @@ from gcesbi.io.files import read_arrays, write_arrays
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import EMBEDDING_STATISTICS, EmbeddingReference, Gate, GateVerdict
 
-__all__ = ["MisspecificationTest"]
+__all__ = ["MisspecificationTest", "noted", "side_by_side"]
 
 Array = NDArray[np.float64]
 
 
 @contextmanager
-def _noted(estimator: Estimator) -> Iterator[list[torch.Tensor]]:
-    """What an estimator's network makes of the maps that it is asked about meanwhile, before its head."""
+def noted(estimator: Estimator) -> Iterator[list[torch.Tensor]]:
+    """What an estimator's network makes of the maps that it is asked about meanwhile, before its head, in batches."""
     seen: list[torch.Tensor] = []
     hook = estimator.embedding.register_forward_hook(lambda *call: seen.append(call[-1]))
     try:
         yield seen
     finally:
         hook.remove()
+
+
+def side_by_side(*seen: list[torch.Tensor]) -> Array:
+    """What :func:`noted` of each network holds, (n, n_feature)."""
+    return torch.cat([torch.cat(batches) for batches in seen], dim=1).double().numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,9 +178,8 @@ def _seen(spectra: SpectralEstimator, source_counts: SourceCountEstimator, maps:
 
     That is ln counts, predicted flux fractions, and the depth of the predicted median SCDs.
     """
-    with _noted(spectra) as first, _noted(source_counts) as second:
+    with noted(spectra) as first, noted(source_counts) as second:
         fractions = spectra.predict_total(maps).mean[:, :-1]
         depth = source_counts.quantiles(maps, [0.5])[0].sum(axis=-1)
-    embedded = torch.cat([torch.cat(first), torch.cat(second)], dim=1).double().numpy()
     total = np.log(np.maximum(maps.sum(axis=(1, 2), dtype=np.float64), 1.0))
-    return embedded, np.concatenate([total[:, None], fractions, depth], axis=1)
+    return side_by_side(first, second), np.concatenate([total[:, None], fractions, depth], axis=1)
