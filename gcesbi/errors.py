@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Iterable
+from typing import SupportsIndex
 
-__all__ = ["InputError", "nearest"]
+__all__ = ["InputError", "checked_seed", "nearest", "whole_number"]
 
 
 class InputError(ValueError):
@@ -17,3 +19,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     valid = list(known)
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.3)
     return f"the nearest valid one is {near[0]!r}" if near else f"valid ones are {', '.join(valid)}"
+
+
+def whole_number(value: SupportsIndex, name: str, least: int = 0) -> int:
+    """A whole number of any type, NumPy's too, as Python's; raise InputError for anything else, and if it is less."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        rule = "at least" if number is not None and least > 0 else "a whole number from"
+        raise InputError(f"{name}: must be {rule} {least}, got {' '.join(repr(value).split())}")
+    return number
+
+
+def checked_seed(seed: SupportsIndex) -> int:
+    """A seed as Python's integer, so that what it draws can be drawn again; raises as :func:`whole_number`."""
+    return whole_number(seed, "seed")

@@ -12,19 +12,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, checked_seed, whole_number
 
 if TYPE_CHECKING:
     import arviz
     import pandas
     import xarray
 
-__all__ = ["QUANTITIES", "Coordinates", "JointPosterior", "Posterior", "Quantity", "SamplePosterior", "check_levels"]
+__all__ = [
+    "QUANTITIES",
+    "Coordinates",
+    "JointPosterior",
+    "Posterior",
+    "Quantity",
+    "SamplePosterior",
+    "asked",
+    "check_levels",
+]
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,11 @@ def check_levels(levels: ArrayLike) -> NDArray[np.float64]:
 
 def _text(label: str | float) -> str:
     return label if isinstance(label, str) else f"{label:.6g}"
+
+
+def asked(n: SupportsIndex, seed: SupportsIndex) -> tuple[int, int]:
+    """Number of samples and seed as integers; InputError unless they are whole numbers from 1 and 0."""
+    return whole_number(n, "n", 1), checked_seed(seed)
 
 
 class Posterior(ABC):
@@ -234,6 +248,7 @@ class SamplePosterior(Posterior):
 
     def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
         """Draw `n` of the stored samples, with replacement."""
+        n, seed = asked(n, seed)
         rows = np.random.default_rng(seed).integers(self.n_sample, size=n)
         return {name: values[rows] for name, values in self.samples.items()}
 
@@ -277,6 +292,7 @@ class JointPosterior(Posterior):
 
     def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
         """Draw `n` samples of every part."""
+        n, seed = asked(n, seed)
         drawn = {id(part): part.sample(n, seed) for part in self._by_name.values()}
         return {name: drawn[id(part)][name] for name, part in self._by_name.items()}
 

@@ -24,7 +24,7 @@ from scipy.stats import kstwo
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, checked_seed
 
 from .bootstrap import MIN_MAPS, binomial_band
 from .calibration import JUDGING_LEVEL
@@ -42,7 +42,7 @@ def samples_of(posteriors: Sequence[Posterior], name: str, n: int = 1000, seed: 
     """Samples (n, n_map, ...) of one quantity from posteriors of several maps, each with a seed of its own."""
     if not posteriors:
         raise InputError("posteriors: needs at least one, got none")
-    seeds = np.random.SeedSequence(seed).generate_state(len(posteriors))
+    seeds = np.random.SeedSequence(checked_seed(seed)).generate_state(len(posteriors))
     return np.stack([p.sample(n, int(s))[name] for p, s in zip(posteriors, seeds, strict=True)], axis=1)
 
 

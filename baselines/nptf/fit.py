@@ -30,7 +30,7 @@ from gcesbi.baselines.nptf.sampled_posterior import NptfPosterior, nptf_quantiti
 from gcesbi.baselines.samplers.maximum import Maximum, maximise
 from gcesbi.baselines.samplers.nested import NestedSampling
 from gcesbi.baselines.samplers.target import Limits, Sampler
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, checked_seed, whole_number
 
 __all__ = ["NPTF"]
 
@@ -81,10 +81,9 @@ class NPTF(EnergyProblem):
         """
         if not max_seconds > 0:
             raise InputError(f"max_seconds: must be above 0, got {max_seconds}")
-        if n_sample < 1:
-            raise InputError(f"n_sample: must be at least 1, got {n_sample}")
-        path = None if checkpoint is None else Path(checkpoint)
-        found = (sampler or NestedSampling()).sample(self.target, seed, Limits(max_seconds, path, progress))
+        n_sample = whole_number(n_sample, "n_sample", 1)
+        limits = Limits(max_seconds, None if checkpoint is None else Path(checkpoint), progress)
+        found = (sampler or NestedSampling()).sample(self.target, checked_seed(seed), limits)
         return NptfPosterior(self, found.tell(), n_sample, self.quantities)
 
     # -- what is concluded ---------------------------------------------------------------------------------------

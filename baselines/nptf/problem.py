@@ -33,10 +33,12 @@ from gcesbi.sky.observation import Observation
 if TYPE_CHECKING:
     from gcesbi.simulation.model import SkyModel
 
-__all__ = ["NptfProblem"]
+__all__ = ["MOST_COUNTS", "NptfProblem"]
 
 FloatArray = NDArray[np.float64]
 
+MOST_COUNTS = 2**16
+"""Photons of a pixel, energies summed, above which one evaluation of the likelihood takes several seconds."""
 _EDGE = 1e-12  # closest that a uniform number comes to 0 or 1, where a prior may have no end
 
 
@@ -89,6 +91,7 @@ class NptfProblem:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", self.model.for_observation(self.observation))
+        _check_brightness(self.observation)
         known = self.model.point_sources
         sources = tuple(known if self.point_sources is None else self.point_sources)
         _check_names("point_sources", sources, known)
@@ -341,3 +344,14 @@ def _check_names(argument: str, chosen: Sequence[str], allowed: Sequence[str]) -
     for name in chosen:
         if name not in allowed:
             raise InputError(f"{argument}: must be among {', '.join(allowed)}, got {name!r}")
+
+
+def _check_brightness(observation: Observation) -> None:
+    """Raise InputError where one pixel alone would take the likelihood seconds each time."""
+    counts = observation.counts.sum(axis=0)
+    brightest = int(np.argmax(counts))
+    if counts[brightest] > MOST_COUNTS:
+        raise InputError(
+            f"observation: pixel {observation.region.pixels[brightest]} holds {counts[brightest]} photons, and the "
+            f"NPTF takes up to {MOST_COUNTS} (its cost grows with their square); mask it, or take smaller pixels"
+        )

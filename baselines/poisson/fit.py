@@ -34,7 +34,7 @@ from gcesbi.baselines.poisson.outer import OuterMaximum
 from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
 from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
 from gcesbi.baselines.poisson.templates import FittedTemplates, shares
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, checked_seed
 from gcesbi.posterior import Coordinates
 from gcesbi.sky.observation import Observation
 
@@ -395,7 +395,8 @@ class PoissonFitResult:
 
         A fifth of the steps is dropped; `n_walkers` must be even, and at least 2 n_template + 2.
         """
-        seeds = [int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(len(self.optima))]
+        streams = np.random.SeedSequence(checked_seed(seed)).spawn(len(self.optima))
+        seeds = [int(stream.generate_state(1)[0]) for stream in streams]
         chains = tuple(
             sample_chain(problem, optimum, self.names, n_steps, n_walkers, each)
             for problem, optimum, each in zip(self.fit.problems, self.optima, seeds, strict=True)

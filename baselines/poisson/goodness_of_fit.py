@@ -32,7 +32,7 @@ from gcesbi.baselines.poisson.fit import PoissonFitResult
 from gcesbi.baselines.poisson.likelihood import log_factorials
 from gcesbi.baselines.poisson.many_maps import fit_maps
 from gcesbi.baselines.poisson.optimum import maximise_many
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, checked_seed, whole_number
 from gcesbi.sky import Grid
 from gcesbi.sky.observation import check_counts
 
@@ -81,9 +81,10 @@ def deviance(counts: ArrayLike, model: SkyModel) -> Array:
 
 def _saturated(counts: NDArray[np.int64]) -> Array:
     """Ln L of means equal to the counts (n, n_pix), (n,)."""
-    values = np.arange(int(counts.max(initial=0)) + 1, dtype=np.float64)
-    if values.size > counts.size:
+    largest = int(counts.max(initial=0))
+    if largest >= counts.size:
         return np.sum(xlogy(counts, counts) - counts - log_factorials(counts), axis=1)
+    values = np.arange(largest + 1, dtype=np.float64)
     table = xlogy(values, values) - values - log_factorials(values.astype(np.int64))
     return table[counts].sum(axis=1)
 
@@ -306,8 +307,7 @@ def goodness_of_fit(
     threshold : float
         Deviant pixels are those of at most this probability after trials.
     """
-    if n_simulated < 2:
-        raise InputError(f"n_simulated: must be at least 2, got {n_simulated}")
+    n_simulated, seed = whole_number(n_simulated, "n_simulated", 2), checked_seed(seed)
     region, counts = result.fit.observation.region, result.observed
     mean = result.mean.sum(axis=0)
     smoothed = smoothed_significance(counts.sum(axis=0), mean, region, sigma)

@@ -80,7 +80,7 @@ def profile_crossings(
         reached[finite] = _root(best, problem.hold(which[finite], outer[finite], best.norms).objective) > target
     rows = np.flatnonzero(reached)
     inner, outer, x = inner[rows], outer[rows], _first(problem, best, which[rows], sign[rows], target)
-    x = np.where((x - inner) * (x - outer) < 0, x, 0.5 * (inner + outer))
+    x = np.where(_is_between(x, inner, outer), x, 0.5 * (inner + outer))
     start = np.tile(best.norms, (rows.size, 1))
     for _ in range(_MAX_STEPS):
         if not rows.size:
@@ -94,9 +94,13 @@ def profile_crossings(
         with np.errstate(divide="ignore", invalid="ignore"):
             newton = x - (target - r) * r / slope
         middle = np.where(np.isinf(outer), x + 2 * (x - best.norms[which[rows]]), 0.5 * (inner + outer))
-        x = np.where((newton - inner) * (newton - outer) < 0, newton, middle)
+        x = np.where(_is_between(newton, inner, outer), newton, middle)
         rows, x, inner, outer, start = rows[open_], x[open_], inner[open_], outer[open_], held.norms[open_]
     return found
+
+
+def _is_between(x: Array, one: Array, other: Array) -> NDArray[np.bool_]:
+    return (np.minimum(one, other) < x) & (x < np.maximum(one, other))
 
 
 def _root(best: Optimum, objective: Array) -> Array:

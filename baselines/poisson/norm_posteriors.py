@@ -10,7 +10,7 @@ from scipy.special import ndtr, ndtri
 from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
 from gcesbi.baselines.samplers.sampling import Chain, run_emcee
 from gcesbi.errors import InputError
-from gcesbi.posterior import Coordinates, Posterior, SamplePosterior, check_levels
+from gcesbi.posterior import Coordinates, Posterior, SamplePosterior, asked, check_levels
 
 __all__ = ["PoissonChainPosterior", "PoissonPosterior", "sample_chain"]
 
@@ -57,6 +57,7 @@ class PoissonPosterior(Posterior):
 
     def sample(self, n: int, seed: int = 0) -> dict[str, Array]:
         """Draw `n` samples: name -> array (n, *axes of the quantity)."""
+        n, seed = asked(n, seed)
         rng = np.random.default_rng(seed)
         draws = [_truncated_gaussian(optimum, problem.bounds, n, rng) for optimum, problem in self._pairs]
         joined = np.concatenate(draws, axis=1).reshape(n, -1, len(self.coordinates.template))

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.sections import NptfSettings
-from gcesbi.baselines import NPTF, NptfPosterior, PoissonFit, PoissonFitResult, SamplingWarning
+from gcesbi.baselines import (
+    NPTF,
+    GoodnessOfFit,
+    NptfPosterior,
+    PoissonFit,
+    PoissonFitResult,
+    SamplingWarning,
+    goodness_of_fit,
+)
 from gcesbi.baselines.poisson.halo_slope import GAMMAS, SlopeFit, fit_slope, halos_of_model
 from gcesbi.errors import InputError
 from gcesbi.evaluation.profiled_shapes import poisson_posterior
@@ -19,7 +27,7 @@ from gcesbi.posterior import Posterior
 from gcesbi.simulation import SkyModel
 from gcesbi.sky import Observation
 
-__all__ = ["N_IMAGE", "TEMPLATE_FITS", "fit_images", "fit_nptf", "fit_poisson", "read_template_fits"]
+__all__ = ["N_IMAGE", "TEMPLATE_FITS", "fit_images", "fit_nptf", "fit_poisson", "judge_poisson", "read_template_fits"]
 
 TEMPLATE_FITS = "template_fits.json"
 N_IMAGE = 20
@@ -30,6 +38,15 @@ def fit_poisson(model: SkyModel, observation: Observation) -> tuple[PoissonFitRe
     """Fit Poisson templates at the observation's exposure; the posterior answers shapes of floating ones by name."""
     result = PoissonFit(model.for_observation(observation), observation).run()
     return result, poisson_posterior(result, model)
+
+
+def judge_poisson(result: PoissonFitResult, seed: int = 0) -> tuple[GoodnessOfFit, PoissonFitResult | None, str]:
+    """What speaks against a fit, the fit without the pixels that deviate, and why there is none where some do."""
+    judged = goodness_of_fit(result, seed=seed)
+    try:
+        return judged, judged.refit() if judged.deviant else None, ""
+    except InputError as error:  # too few pixels are left
+        return judged, None, f"no fit without them: {error}"
 
 
 def fit_nptf(

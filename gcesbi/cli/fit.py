@@ -93,17 +93,17 @@ def fit(
 
 def _fit_poisson(run: Run, seen: Observation) -> tuple[Posterior, Callable[[], None]]:
     """Fit, say what it finds and what speaks against it; comes back with what stores ``poisson.json`` and its page."""
-    from gcesbi.analysis.fit import fit_poisson
-    from gcesbi.baselines import goodness_of_fit
+    from gcesbi.analysis.fit import fit_poisson, judge_poisson
     from gcesbi.report.html import write_report
     from gcesbi.report.poisson import deviant_table, goodness_lines, norm_table, poisson_figures, poisson_report
 
     result, posterior = fit_poisson(run.model, seen)
-    judged = goodness_of_fit(result, seed=run.settings.seed)
-    again = judged.refit() if judged.deviant else None
+    judged, again, untold = judge_poisson(result, run.settings.seed)
     Terminal().print(f"ln L = {result.log_likelihood:.6f}, KKT residual {result.kkt_residual:.1e}")
     print_table(Terminal(), norm_table(result), "Poisson fit")
     Terminal().print(goodness_lines(judged, again), highlight=False)
+    if untold:
+        Terminal().print(untold, highlight=False)
     if judged.deviant:
         print_table(Terminal(), deviant_table(judged), "Deviant pixels")
     figures = poisson_figures(result, judged, again)

@@ -29,7 +29,7 @@ from gcesbi.estimators.neural_posterior import NpeEstimator
 from gcesbi.networks.image import ImageEmbedding, ImageEncoder, ImageInput, LightInput, ShareHead, check_image
 from gcesbi.networks.layers import check_sizes
 from gcesbi.networks.quantile import QuantileOutput, ShareQuantileHead
-from gcesbi.posterior import check_levels
+from gcesbi.posterior import asked, check_levels
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.image import ImageRegion, angular_distance
@@ -289,6 +289,7 @@ class ShareQuantiles(_OfShare):
 
     def sample(self, counts: ArrayLike, n: int, seed: int = 0) -> Array:
         """Draw f_src (n, n_image); draw k of every image is of one level."""
+        n, seed = asked(n, seed)
         return self.quantiles(counts, np.random.default_rng(seed).uniform(size=n).clip(1e-6, 1 - 1e-6))
 
 

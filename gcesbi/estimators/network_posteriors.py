@@ -18,7 +18,7 @@ from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
 from gcesbi.physics.scd import ScdBins, cdf_to_pdf, n_sources, pdf_to_dndf, pdf_to_f2dndf
 from gcesbi.physics.spectra import e2dnde
-from gcesbi.posterior import Coordinates, Posterior, check_levels
+from gcesbi.posterior import Coordinates, Posterior, asked, check_levels
 from gcesbi.simulation.simulations import Simulations
 
 __all__ = ["SourceCountPosterior", "SpectralPosterior", "flux_correlation"]
@@ -135,6 +135,7 @@ class SpectralPosterior(Posterior):
 
     def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
         """Draw `n` samples; all quantities of a sample follow from the same fractions and fluxes."""
+        n, seed = asked(n, seed)
         rng = np.random.default_rng(seed)
         deviates = rng.standard_normal((n, self.scale.shape[-1]))
         shares = self.mean + np.einsum("tem,nm->nte", self.scale, deviates)
@@ -266,6 +267,7 @@ class SourceCountPosterior(Posterior):
 
     def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
         """Draw `n` whole SCDs; all quantities of a sample are of the same SCD and flux."""
+        n, seed = asked(n, seed)
         cdf = self.estimator.sample(self.counts, n, seed)[:, 0]
         if self.template_flux is None:
             return self._values(cdf, None)

@@ -24,7 +24,7 @@ from gcesbi.errors import InputError
 from gcesbi.estimators.base import Estimator, NetworkSettings
 from gcesbi.estimators.neural_posterior_quantities import NamedQuantities
 from gcesbi.networks import MapEmbedding
-from gcesbi.posterior import Coordinates, SamplePosterior
+from gcesbi.posterior import Coordinates, SamplePosterior, asked
 from gcesbi.simulation.expected import expected_quantities
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.prior import Prior
@@ -129,8 +129,7 @@ class NeuralPosteriorEstimator(Estimator):
         n : int
         seed : int
         """
-        if n < 1:
-            raise InputError(f"n: must be at least 1, got {n}")
+        n, seed = asked(n, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             real = torch.cat([self.head.sample(features, n) for features in self.outputs(counts)], dim=1)

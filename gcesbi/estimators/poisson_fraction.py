@@ -42,7 +42,7 @@ from gcesbi.estimators.training.settings import TrainingSettings
 from gcesbi.estimators.training.trainable import Batch, Trainable
 from gcesbi.networks.quantile import QuantileOutput, ShareQuantileHead
 from gcesbi.physics.scd import cdf_to_pdf
-from gcesbi.posterior import Coordinates, Posterior, check_levels
+from gcesbi.posterior import Coordinates, Posterior, asked, check_levels
 
 __all__ = [
     "PoissonFraction",
@@ -314,6 +314,7 @@ class PoissonFractionPosterior(Posterior):
 
     def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
         """Draw `n` shares (n,), by inverting the quantile function."""
+        n, seed = asked(n, seed)
         levels = np.random.default_rng(seed).uniform(size=n).clip(1e-6, 1 - 1e-6)
         return {"poisson_fraction": self.estimator.quantiles(self.median_cdf, levels)[:, 0]}
 

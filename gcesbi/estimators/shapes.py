@@ -18,7 +18,7 @@ from gcesbi.errors import InputError
 from gcesbi.estimators.base import Estimator
 from gcesbi.estimators.losses import check_quantile_loss, levels_of_loss, quantile_loss
 from gcesbi.networks.quantile import QuantileOutput, SharesQuantileHead
-from gcesbi.posterior import Coordinates, Posterior, check_levels
+from gcesbi.posterior import Coordinates, Posterior, asked, check_levels
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.region import Region
@@ -146,6 +146,7 @@ class ShapePosterior(Posterior):
 
     def sample(self, n: int, seed: int = 0) -> dict[str, Array]:
         """Draw `n` values (n,) of each, by inverting its quantile function."""
+        n, seed = asked(n, seed)
         rng = np.random.default_rng(seed)
         levels = [rng.uniform(size=n).clip(1e-6, 1 - 1e-6) for _ in self.names]
         return {name: self.quantiles(name, each) for name, each in zip(self.names, levels, strict=True)}

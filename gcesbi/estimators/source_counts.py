@@ -20,7 +20,7 @@ from gcesbi.errors import InputError
 from gcesbi.estimators.base import Estimator
 from gcesbi.estimators.losses import check_quantile_loss, levels_of_loss, quantile_loss
 from gcesbi.networks import QuantileHead, QuantileOutput
-from gcesbi.posterior import check_levels
+from gcesbi.posterior import asked, check_levels
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky import Grid
@@ -117,6 +117,7 @@ class SourceCountEstimator(Estimator):
 
     def draw_levels(self, n: int, seed: int = 0) -> NDArray[np.float64]:
         """Levels τ (n_ps, n) of the curves of :meth:`sample`."""
+        n, seed = asked(n, seed)
         return np.random.default_rng(seed).uniform(size=(len(self.names), n)).clip(1e-6, 1 - 1e-6)
 
     def true_levels(self, maps: Simulations) -> NDArray[np.float64]:

@@ -58,7 +58,7 @@ def deviant_table(judged: GoodnessOfFit) -> TableBlock:
 
 
 def goodness_lines(judged: GoodnessOfFit, again: PoissonFitResult | None) -> str:
-    """Goodness of fit in words; `again` is the fit without the deviant pixels, if there are any."""
+    """Goodness of fit in words; `again` is the fit without the deviant pixels, if there is one."""
     simulated = judged.simulated_log_likelihood
     lines = [
         f"ln L = {judged.log_likelihood:.3f}; maps of the best fit have {simulated.mean():.1f} ± {simulated.std():.1f}",
@@ -66,8 +66,10 @@ def goodness_lines(judged: GoodnessOfFit, again: PoissonFitResult | None) -> str
         f"largest smoothed residual {np.abs(judged.smoothed).max():.1f} sigma (p = {judged.smoothed_p_value:.3g} over "
         f"the map); PIT of the counts uniform with p = {judged.pit_p_value:.2g}",
     ]
-    if again is None:
+    if not judged.deviant:
         lines.append("no pixel is improbable after trials")
+    elif again is None:
+        lines.append(f"{len(judged.deviant)} deviant pixels")
     else:
         shift = judged.result.shift_to(again).reshape(judged.result.spectrum.shape)
         t, e = np.unravel_index(np.nanargmax(np.abs(shift)), shift.shape)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, biject_to, constraints, transform_to
+from torch.distributions.transforms import CatTransform
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, whole_number
 from gcesbi.simulation.marginals import Marginal
 from gcesbi.simulation.stated_marginals import as_marginal
 
@@ -38,6 +39,27 @@ class Parameter:
     meaning: str = ""
 
 
+class _Supports(constraints.cat):
+    """The product of supports, which refuses parameters of another number."""
+
+    def check(self, value: torch.Tensor) -> torch.Tensor:
+        return super().check(checked_theta(value, len(self.cseq)))
+
+
+@biject_to.register(_Supports)
+@transform_to.register(_Supports)
+def _to_supports(support: _Supports) -> CatTransform:
+    return CatTransform([biject_to(each) for each in support.cseq], support.dim, support.lengths)
+
+
+def checked_theta(theta: Any, n: int) -> torch.Tensor:
+    """Parameters (..., n) as a tensor; raise InputError unless the last axis has `n`."""
+    values = torch.as_tensor(theta)
+    if values.shape[-1:] != (n,):
+        raise InputError(f"theta: last axis must have the {n} parameters, got shape {tuple(values.shape)}")
+    return values
+
+
 class Prior(Distribution):
     """Independent marginals with names; a torch Distribution that `sbi` accepts.
 
@@ -59,6 +81,7 @@ class Prior(Distribution):
         self.names = tuple(names)
         self.marginals = tuple(as_marginal(each) for each in marginals)
         self.parameters = tuple(Parameter(*each) for each in zip(self.names, self.marginals, strict=True))
+        self.device = torch.device("cpu")
         super().__init__(event_shape=torch.Size([len(names)]), validate_args=False)
 
     @classmethod
@@ -81,23 +104,42 @@ class Prior(Distribution):
     @constraints.dependent_property(is_discrete=False, event_dim=1)
     def support(self) -> constraints.Constraint:
         """Product of the marginals' supports."""
-        return constraints.cat([m.support for m in self.marginals], dim=-1, lengths=[1] * len(self.marginals))
+        return _Supports([m.support for m in self.marginals], dim=-1, lengths=[1] * len(self.marginals))
 
     @property
     def mean(self) -> torch.Tensor:
         """Means (n_parameter,)."""
-        return torch.tensor([m.moments[0] for m in self.marginals])
+        return torch.tensor([m.moments[0] for m in self.marginals], dtype=torch.float32, device=self.device)
 
     @property
     def variance(self) -> torch.Tensor:
         """Variances (n_parameter,)."""
-        return torch.tensor([m.moments[1] for m in self.marginals])
+        return torch.tensor([m.moments[1] for m in self.marginals], dtype=torch.float32, device=self.device)
 
     def sample(self, sample_shape: Sequence[int] = ()) -> torch.Tensor:
         """Draw from the prior with torch's generator: (*sample_shape, n_parameter)."""
-        shape = (*sample_shape, len(self.names))
-        u = torch.rand(shape, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
-        return torch.as_tensor(self.from_uniform(u.numpy()), dtype=torch.float32)
+        if not isinstance(sample_shape, Sequence) or isinstance(sample_shape, str):
+            raise InputError(f"sample_shape: must be several numbers, as (10,), got {sample_shape!r}")
+        shape = (*(whole_number(each, "sample_shape") for each in sample_shape), len(self.names))
+        u = torch.rand(shape, dtype=torch.float64, device="cpu").clamp(1e-12, 1 - 1e-12)
+        return torch.as_tensor(self.from_uniform(u.numpy()), dtype=torch.float32, device=self.device)
+
+    def to(self, device: str | torch.device) -> Self:
+        """Let draws and moments lie on a torch device from now on, as `sbi` asks for; returns itself."""
+        self.device = torch.device(device)
+        return self
+
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Self:
+        """Torch's way to a batch of distributions: the prior is one, and stays so.
+
+        Raises
+        ------
+        InputError
+            If a batch is asked for.
+        """
+        if len(batch_shape):
+            raise InputError(f"batch_shape: the prior has no batch; draw sample({tuple(batch_shape)}) from it instead")
+        return self
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> torch.Tensor:
         """Not available: the draws carry no gradient."""
@@ -105,7 +147,7 @@ class Prior(Distribution):
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Log density of parameters (..., n_parameter): (...); -inf outside the support."""
-        value = torch.as_tensor(value)
+        value = checked_theta(value, len(self.names))
         columns = [marginal.log_prob(value[..., i]) for i, marginal in enumerate(self.marginals)]
         return torch.stack(columns, dim=-1).sum(dim=-1)
 

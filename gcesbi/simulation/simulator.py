@@ -7,6 +7,7 @@ for, and map i is the same in every sample of the same seed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,13 +21,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, checked_seed, whole_number
 from gcesbi.simulation import kernels
 from gcesbi.simulation.draws import alias_table
 from gcesbi.simulation.expected import expected_sources
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.parameters import Emission
-from gcesbi.simulation.seeds import checked_seed
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.observation import Observation, RadialPSF
 
@@ -143,7 +143,14 @@ class Simulator:
             Threads (the kernels release the interpreter's lock).
         progress : bool
             Show a progress bar.
+
+        Raises
+        ------
+        InputError
+            If `n` is below 1, or more than the machine's memory can hold (:class:`gcesbi.SimulationStore` writes them).
         """
+        n = whole_number(n, "n", 1)
+        _check_memory(n, self.model)
         self.prepare()
         parts = []
         with tqdm(total=n, desc="simulating maps", unit="map", disable=not progress) as bar:
@@ -314,3 +321,14 @@ def _source(
         landing_other=np.stack([other for _, other in arrivals]),
         beyond=np.ascontiguousarray(np.swapaxes(spread[:, 1:], 0, 1)),
     )
+
+
+def _check_memory(n: int, model: SkyModel) -> None:
+    """Raise InputError where the machine's whole memory cannot hold `n` maps of one byte a pixel and their labels."""
+    labels = 8 * (len(model.prior().names) + len(model.point_sources) * len(model.bins))
+    needed, memory = n * (model.exposure.size + labels), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory:
+        raise InputError(
+            f"n: {n} maps take at least {needed // 10**9} GB of memory, there are {memory // 10**9}; a "
+            "SimulationStore writes them to a disk"
+        )

@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, checked_seed
 from gcesbi.simulation.location import Place
 from gcesbi.simulation.parallel import ShardJob, check_backend, draw_shards, shard_name
 from gcesbi.simulation.rebuild import Recipe
-from gcesbi.simulation.seeds import checked_seed
 from gcesbi.simulation.shard_file import SCHEMA, Stamp, decode_shard
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import SHARD, Simulator

@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.distributions import biject_to
 
 from gcesbi import write_observation
 from gcesbi.analysis.gate import calibrate_gate
+from gcesbi.analysis.infer import infer
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.analysis.simulate import mock_observation
+from gcesbi.baselines import NPTF, PoissonFit, goodness_of_fit
 from gcesbi.cli import main as cli
 from gcesbi.estimators.training.devices import is_main_process, launch
 from gcesbi.networks.defaults import own_defaults
@@ -196,6 +199,26 @@ def test_a_map_of_another_sky_is_refused_first_and_with_status_3(call, folder, t
     assert "must hold photons" in err
 
 
+@pytest.mark.parametrize("most", [10**6, 10**9, 2**53 - 1])
+def test_one_pixel_of_very_many_photons_is_fitted_or_refused_by_name(call, folder, tmp_path, most):
+    seen = Run.open(folder).observation()
+    counts = seen.counts.copy()
+    counts[0, 5] = most
+    write_observation(tmp_path / "bright.fits", replace(seen, counts=counts))
+    words = (*TINY, "--observation", tmp_path / "bright.fits", "--quiet", "--out")
+    assert call("fit", "poisson", *words, tmp_path / "poisson")[0] == 0
+    assert (tmp_path / "poisson" / "poisson.html").is_file()
+    status, _, err = call("fit", "nptf", *words, tmp_path / "nptf")
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"pixel {seen.region.pixels[5]} holds {most} photons, and the NPTF takes up to 65536" in err
+
+
+def test_more_photons_than_numbers_can_count_are_refused(folder):
+    seen = Run.open(folder).observation()
+    with pytest.raises(ValueError, match=r"counts: must be below 2\^53 in every pixel, got 1e\+18"):
+        replace(seen, counts=np.full_like(seen.counts, 10**18))
+
+
 def test_answers_about_another_map_lie_apart_from_the_first(call, folder, tmp_path):
     run = Run.open(folder)
     seen = run.observation()
@@ -256,5 +279,48 @@ def test_numpys_whole_numbers_are_seeds(folder):
     run = Run.open(folder)
     one, two = (run.simulator.sample(3, seed=seed).counts for seed in (5, np.int64(5)))
     np.testing.assert_array_equal(one, two)
-    with pytest.raises(ValueError, match="seed: must be a whole number from 0, got Generator"):
-        run.simulator.sample(3, seed=np.random.default_rng(1))
+
+
+def test_other_forms_of_numbers_are_refused_by_name(folder):
+    run = Run.open(folder)
+    networks, fit = infer(run, run.observation()), PoissonFit(run.model, run.observation()).run()
+    generator = np.random.default_rng(1)
+    for posterior in (networks, *networks.parts, fit.posterior()):
+        for n in ((10,), 2.0, "10", True):
+            with pytest.raises(ValueError, match="n: must be a whole number from 1, got"):
+                posterior.sample(n)
+        with pytest.raises(ValueError, match="seed: must be a whole number from 0, got Generator"):
+            posterior.sample(2, generator)
+    for draw in (
+        lambda: run.simulator.sample(3, seed=generator),
+        lambda: fit.sample_posterior(20, seed=generator),
+        lambda: goodness_of_fit(fit, seed=generator),
+        lambda: NPTF(run.model, run.observation()).run(seed=generator),
+    ):
+        with pytest.raises(ValueError, match="seed: must be a whole number from 0, got Generator"):
+            draw()
+    with pytest.raises(ValueError, match=r"n: must be a whole number from 1, got 2\.5"):
+        run.simulator.sample(2.5)
+    with pytest.raises(ValueError, match=r"maps take at least \d+ GB of memory, there are"):
+        run.simulator.sample(10**13)
+
+
+def test_torchs_forms_of_a_prior_work_or_are_refused_by_name(folder):
+    prior = Run.open(folder).model.prior()
+    n = len(prior.names)
+    assert prior.expand(()) is prior
+    assert prior.to("meta").sample((2,)).device == prior.mean.device == torch.device("meta")
+    assert prior.to("cpu").sample((2, 3)).shape == (2, 3, n)
+    assert biject_to(prior.support).inv(prior.sample((4,))).shape == (4, n)
+    for wrong, told in (
+        (
+            lambda: prior.support.check(torch.zeros(5)),
+            rf"last axis must have the {n} parameters, got shape \(5,",
+        ),
+        (lambda: prior.log_prob(torch.tensor(1.0)), r"last axis must have .*, got shape \(\)"),
+        (lambda: prior.expand((3,)), r"batch_shape: the prior has no batch; draw sample\(\(3,\)\)"),
+        (lambda: prior.sample(10), r"sample_shape: must be several numbers, as \(10,\), got 10"),
+        (lambda: prior.sample((2.0,)), "sample_shape: must be a whole number from 0, got 2.0"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            wrong()

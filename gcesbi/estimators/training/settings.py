@@ -6,9 +6,8 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, checked_seed
 from gcesbi.estimators.training.seeds import Purpose, seed_for
-from gcesbi.simulation.seeds import checked_seed
 
 __all__ = ["TrainingHistory", "TrainingSettings"]
 
