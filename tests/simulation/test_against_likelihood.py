@@ -12,8 +12,8 @@ import pytest
 from psf_oracles import smooth_maps
 from scipy import stats
 
-from gcesbi import Region, Simulator, SkyModel
-from gcesbi.baselines import psf_correction
+from gcesbi import Observation, Region, Simulator, SkyModel
+from gcesbi.baselines import NPTF, ModelPriors, psf_correction
 from gcesbi.baselines.nptf.likelihood import NptfLikelihood
 from gcesbi.physics import templates
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
@@ -30,11 +30,11 @@ N_FFT = 1024
 POINTLIKE = PSF.king(1.0, 1.0, 50.0, 1.0, 50.0, scale=1e-7)
 
 
-def plain_sky(psf, radius, nside, n_population=1):
+def plain_sky(psf, radius, nside, n_population=1, population=None):
     """Uniform background and sources, densities and exposures of two kinds of pixels, one energy bin."""
     kind = np.arange(12 * nside**2) % 2 if psf is POINTLIKE else np.zeros(12 * nside**2)
     flat = Map(values=np.ones(12 * nside**2), order="nested", quantity="counts", smoothed=True)
-    population = {"xi": (-13, -9), "flux": (0, 1)}
+    population = population or {"xi": (-13, -9), "flux": (0, 1)}
     return SkyModel(
         [
             Smooth(name="flat", template=flat, norm=(0.0, 1.0)),
@@ -155,6 +155,36 @@ def test_counts_of_power_laws_follow_the_nptf(sharp, name):
     transformed = generated(populations[:, 0], number * per_pixel(model, value), value)
     assert np.allclose(by_recursion(value)[:60], transformed[:60], rtol=5e-3, atol=1e-7)  # of the cells
     check_histogram(counts, model, by_recursion)
+
+
+FAMILIES = {
+    "threshold": {"family": "power-law", "alpha": (-2.5, -1.0), "low": -12.0, "threshold": -9.8},
+    "one break": {"family": "broken-power-law", "indices": [(3.0, 6.0), (0.0, 1.0)], "breaks": [(-11.0, -10.0)]},
+    "two breaks": {
+        "family": "broken-power-law",
+        "indices": [(3.0, 6.0), (1.0, 1.9), (-2.0, 0.0)],
+        "breaks": [(-10.5, -9.0), (-12.0, -11.0)],
+    },
+}
+AT = {"threshold": [-1.6], "one break": [4.5, 0.5, -10.4], "two breaks": [5.0, 1.6, -1.0, -10.1, -11.3]}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_counts_of_power_law_populations_follow_the_nptf(name):
+    """Maps of the families themselves, against the NPTF with the model's own priors, on a map with all counts once."""
+    model = plain_sky(POINTLIKE, radius=20, nside=32, population={**FAMILIES[name], "flux": (0, 1)})
+    n_pix, exposure = model.region.n_pix, model.exposure[0]
+    values = np.array([BACKGROUND, *AT[name], n_pix * 3e-11])
+    every = np.zeros(n_pix, dtype=int)
+    for value in np.unique(exposure):
+        every[exposure == value] = np.arange(np.count_nonzero(exposure == value))
+    seen = Observation(every[None], model.exposure, model.energy_edges, model.region)
+    nptf = NPTF(model, seen, ModelPriors(), n_exposure=2)
+    assert nptf.names == model.prior().names
+    mean = BACKGROUND * model.templates[0, 0]
+    known = np.exp(nptf.likelihood.log_probabilities_of(mean, nptf.vectors(values[None])[0]))
+    counts = Simulator(model).draw(np.tile(values, (60_000 // n_pix, 1)), np.random.default_rng(15)).counts[:, 0]
+    check_histogram(counts, model, lambda value: known[exposure == value])
 
 
 # -- with a PSF -----------------------------------------------------------------------------------------------------
