@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.kept_sky import KEPT_MAPS
 from gcesbi.analysis.seeds import Purpose, purpose_seed, purpose_sequence
 from gcesbi.simulation import Simulations, SimulationStore, Simulator
 from gcesbi.sky import Observation
@@ -56,7 +57,8 @@ def simulate(
         for store, simulator, n in _wanted(run):
             if repair:
                 repaired += store.repair(simulator, workers, progress, backend=backend, scheduler=scheduler)
-            store.fill(simulator, n, workers, progress, backend=backend, scheduler=scheduler)
+            kept = run.folder / KEPT_MAPS
+            store.fill(simulator, n, workers, progress, backend=backend, scheduler=scheduler, kept_maps=kept)
     return tuple(repaired)
 
 

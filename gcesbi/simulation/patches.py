@@ -170,9 +170,7 @@ class HealpixPatch(Patch):
 
     def draw(self, template: Template, places: Places | None = None) -> Array:
         """Means over the pixels, by adaptive subdivision."""
-        if places is None:
-            return _drawn(template, self.nside, *self.disc_of_light)
-        return template.map(self.nside, self.region.pixels[places])
+        return _drawn(template, self.nside, *self.disc_of_light, None if places is None else places.tobytes())
 
     def read(self, statement: Map, energy_edges: Array) -> Array:
         """Finer maps are brought to the patch's pixels."""
@@ -214,10 +212,11 @@ def _pixels(nside: int, radius: float, centre: tuple[float, float]) -> Places:
     return np.flatnonzero(in_disc(nside, radius, centre=centre))
 
 
-@lru_cache(maxsize=16)
-def _drawn(template: Template, nside: int, radius: float, centre: tuple[float, float]) -> Array:
-    """A template's map, which the variations of a sky mostly share."""
-    found = template.map(nside, _pixels(nside, radius, centre))
+@lru_cache(maxsize=64)
+def _drawn(template: Template, nside: int, radius: float, centre: tuple[float, float], places: bytes | None) -> Array:
+    """A template's map on a disc, or at places of it: the variations of a sky share most of them."""
+    pixels = _pixels(nside, radius, centre)
+    found = template.map(nside, pixels if places is None else pixels[np.frombuffer(places, np.int64)])
     found.flags.writeable = False
     return found
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -19,6 +20,7 @@ from gcesbi.simulation.simulator import Simulator
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky
 from gcesbi.simulation.stated_data import array_of, data_of_array
 from gcesbi.simulation.statement import make_settings
+from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.sky import grid_of
 
 __all__ = ["Recipe", "build_model", "simulator_for"]
@@ -42,10 +44,14 @@ class Recipe:
         :meth:`gcesbi.SkyModel.like`.
     fingerprint : str
         Of the model.
+    kept : str, optional
+        File where the maps of the sky are kept (:class:`gcesbi.simulation.template_maps.TemplateMaps`): read, not
+        computed, if it is there and of this sky and version.
     """
 
     text: str
     fingerprint: str
+    kept: str | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, model: SkyModel | ImageSkyModel) -> Recipe:
@@ -86,7 +92,7 @@ _LOCK = Lock()
 
 @lru_cache(maxsize=2)
 def _build(recipe: Recipe) -> Simulator:
-    simulator = _simulator(recipe.to_dict())
+    simulator = _simulator(recipe.to_dict(), recipe.kept)
     if simulator.model.fingerprint != recipe.fingerprint:
         raise InputError(
             f"model: its settings must build model {recipe.fingerprint} again, they build "
@@ -96,8 +102,8 @@ def _build(recipe: Recipe) -> Simulator:
     return simulator
 
 
-def _simulator(content: dict[str, Any]) -> Simulator:
-    model = build_model(content["sky"])
+def _simulator(content: dict[str, Any], kept: str | None) -> Simulator:
+    model = build_model(content["sky"], kept)
     if isinstance(model, SkyModel):  # images are whole; their geometry follows from the settings
         wanted = grid_of(content["region"])
         model = model if wanted == model.region else model.with_region(wanted)
@@ -108,8 +114,8 @@ def _simulator(content: dict[str, Any]) -> Simulator:
     return simulator_for(model)
 
 
-def build_model(sky: Mapping[str, Any]) -> SkyModel | ImageSkyModel:
-    """The model of stored settings, of any kind.
+def build_model(sky: Mapping[str, Any], kept: str | None = None) -> SkyModel | ImageSkyModel:
+    """The model of stored settings, of any kind; `kept` as of a :class:`Recipe`.
 
     Raises
     ------
@@ -118,7 +124,8 @@ def build_model(sky: Mapping[str, Any]) -> SkyModel | ImageSkyModel:
     """
     kind = sky.get("kind")
     if kind in _MAPS:
-        return SkyModel.build(make_settings(_MAPS[kind], sky))
+        made = make_settings(_MAPS[kind], sky)
+        return SkyModel.build(made, None if kept is None else TemplateMaps.load(Path(kept), made.law()))
     if kind == _IMAGES:
         return ImageSkyModel.build(make_settings(ImageSky, as_stored(sky)))
     raise InputError(f"sky: kind must be one of {', '.join((*_MAPS, _IMAGES))}, got {kind!r}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +134,7 @@ class SimulationStore:
         *,
         backend: str = "threads",
         scheduler: str | None = None,
+        kept_maps: Path | None = None,
     ) -> None:
         """Draw the shards that hold the first `n` maps and are not there yet.
 
@@ -146,6 +147,8 @@ class SimulationStore:
             See :func:`gcesbi.simulation.parallel.draw_shards`. Memory grows with workers, not with n.
         progress : bool
             Show how many maps are there, rate and time left.
+        kept_maps : Path, optional
+            File where the sky's maps are kept; other processes then need not compute them.
 
         Raises
         ------
@@ -164,7 +167,8 @@ class SimulationStore:
         missing = [k for k in range(n_shard) if k not in there]
         if missing:
             self._check_draws(simulator)
-        self._draw(missing, n_shard, simulator, workers, progress, backend, scheduler)
+        kept = None if kept_maps is None else str(kept_maps.resolve())
+        self._draw(missing, n_shard, simulator, workers, progress, backend, scheduler, kept)
 
     def damaged(self, progress: bool = False) -> tuple[str, ...]:
         """Read every shard; names of those that are truncated, altered, or another store's."""
@@ -203,8 +207,9 @@ class SimulationStore:
         progress: bool,
         backend: str,
         scheduler: str | None,
+        kept: str | None = None,
     ) -> None:
-        job = ShardJob(self.place, Recipe.of(simulator.model), self.seed)
+        job = ShardJob(self.place, replace(Recipe.of(simulator.model), kept=kept), self.seed)
         done = draw_shards(job, shards, simulator, workers, backend, scheduler)
         there = (total - len(shards)) * SHARD
         with tqdm(total=total * SHARD, initial=there, desc="simulating", unit="map", disable=not progress) as bar:

@@ -269,7 +269,7 @@ def test_the_share_at_a_known_slope_is_the_joint_density_along_a_line():
     network, counts = posterior({"f_src": (0.0, 1.0), "alpha": (-1.0, 1.0), "gamma": (1.0, 1.3)}), images(2, 8).counts
     taus = np.array([0.16, 0.5, 0.84])
     curves = network.at_slope(counts, taus, 1.1)
-    drawn = network.sample(counts, 60_000, seed=2)["theta"]
+    drawn = network.sample(counts, 30_000, seed=2)["theta"]
     for i in range(2):
         near = drawn[np.abs(drawn[:, i, 2] - 1.1) < 0.01, i, 0]
         below = [np.mean(near < value) for value in curves[:, i]]

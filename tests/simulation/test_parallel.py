@@ -3,12 +3,14 @@
 import os
 import signal
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from gcesbi import InputError, SimulationStore, Simulator, SkyModel
+from gcesbi.simulation import compose, rebuild
 from gcesbi.simulation.parallel import ShardJob, draw_shards
 from gcesbi.simulation.rebuild import Recipe
 from gcesbi.simulation.simulator import SHARD
@@ -19,6 +21,14 @@ N_SHARD = 16
 @pytest.fixture(scope="module")
 def light():
     return Simulator(SkyModel.preset("inner-galaxy", nside=16, n_energy=1, weeks=30))
+
+
+@pytest.fixture(scope="module")
+def kept(light, tmp_path_factory):
+    """File of the sky's maps, as runs keep them: processes start sooner."""
+    path = tmp_path_factory.mktemp("sky") / "sky.npz"
+    light.model.maps.save(path, light.model.settings.law())
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +71,8 @@ def content(store):
     return {path.name: path.read_bytes() for path in Path(store.url).iterdir()}
 
 
-def test_two_processes_of_this_machine(light, wanted, loky, tmp_path):
-    assert content(fill(light, tmp_path, workers=2, backend="loky")) == wanted
+def test_two_processes_of_this_machine(light, kept, wanted, loky, tmp_path):
+    assert content(fill(light, tmp_path, workers=2, backend="loky", kept_maps=kept)) == wanted
 
 
 def test_a_local_process_dies_and_the_job_finishes(light, wanted, loky, tmp_path):
@@ -79,8 +89,9 @@ def test_a_local_process_dies_and_the_job_finishes(light, wanted, loky, tmp_path
     assert content(store) == wanted
 
 
-def test_a_cluster_of_two_processes(light, wanted, cluster, tmp_path):
-    assert content(fill(light, tmp_path, backend="dask", scheduler=cluster.scheduler_address)) == wanted
+def test_a_cluster_of_two_processes(light, kept, wanted, cluster, tmp_path):
+    found = fill(light, tmp_path, backend="dask", scheduler=cluster.scheduler_address, kept_maps=kept)
+    assert content(found) == wanted
 
 
 def test_a_worker_of_the_cluster_dies_and_the_job_finishes(light, wanted, cluster, tmp_path):
@@ -105,6 +116,32 @@ def test_what_a_worker_of_the_cluster_cannot_do_is_told(light, cluster, tmp_path
     job = ShardJob(store.place, store.recipe, 6)
     with pytest.raises(InputError, match=r"00002\.zip: cannot be written"):
         list(draw_shards(job, range(4), light, backend="dask", scheduler=cluster.scheduler_address))
+
+
+def test_processes_read_the_kept_maps_of_their_sky_and_no_others(light, tmp_path, monkeypatch):
+    """What has no maps that fit computes them, which is forbidden here."""
+    model, other = light.model, SkyModel.preset("inner-galaxy", nside=8, n_energy=1, weeks=30)
+    model.maps.save(tmp_path / "sky.npz", model.settings.law())
+    recipe, kept = Recipe.of(model), str(tmp_path / "sky.npz")
+    monkeypatch.setattr("gcesbi.simulation.model.compose", _never_drawn)
+    rebuild._build.cache_clear()
+    assert replace(recipe, kept=kept).simulator().model.fingerprint == model.fingerprint
+    for wrong in (None, str(tmp_path / "nowhere.npz")):
+        rebuild._build.cache_clear()
+        with pytest.raises(LookupError, match="drawn"):
+            replace(recipe, kept=wrong).simulator()
+    with pytest.raises(LookupError, match="drawn"):
+        replace(Recipe.of(other), kept=kept).simulator()
+    monkeypatch.setattr("gcesbi.simulation.template_maps.version", lambda _: "9.9")
+    rebuild._build.cache_clear()
+    with pytest.raises(LookupError, match="drawn"):
+        replace(recipe, kept=kept).simulator()
+
+
+def _never_drawn(sky, maps=None, *more):
+    if maps is None:
+        raise LookupError("drawn")
+    return compose.compose(sky, maps, *more)
 
 
 def test_a_recipe_builds_the_same_model_once(light):

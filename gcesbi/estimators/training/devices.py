@@ -1,17 +1,20 @@
-"""Which devices train, and in which precision: Lightning Fabric, set up for one process or several.
+"""Which devices train, and in which precision: one process, or several that Lightning Fabric sets up.
 
-Several devices take Fabric's distributed data parallel. Its launcher runs the present script once more for every
+Fabric takes three seconds to import, of which one device has nothing: :class:`OneDevice` does the little that it would
+do. Several devices take Fabric's distributed data parallel. Its launcher runs the present script once more for every
 further device (or finds the processes that ``torchrun`` or SLURM started); all of them execute every line. What only
 one of them may do, such as writing files, asks :func:`is_main_process` first.
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
-__all__ = ["chosen_precision", "has_bfloat16", "is_main_process", "launch", "with_shared_statistics"]
+__all__ = ["OneDevice", "chosen_precision", "has_bfloat16", "is_main_process", "launch", "with_shared_statistics"]
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -31,8 +34,45 @@ def chosen_precision(precision: str) -> str:
     return "bfloat16" if has_bfloat16() else "float32"
 
 
+class OneDevice:
+    """What the loop asks of a Fabric, on one device.
+
+    Parameters
+    ----------
+    half : bool
+        Run networks in bfloat16 where it is safe; their outputs are float32.
+    """
+
+    world_size, global_rank, is_global_zero = 1, 0, True
+
+    def __init__(self, half: bool) -> None:
+        self.device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+        self.half = half
+
+    def autocast(self) -> torch.autocast:
+        """Context in which networks are run."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
+
+    def setup(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> tuple[Callable[[torch.Tensor], Any], torch.optim.Optimizer]:
+        """How the network, now on the device, is run; and the optimizer."""
+        network.to(self.device)
+
+        def run(inputs: torch.Tensor) -> Any:
+            with self.autocast():
+                found = network(inputs)
+            return tree_map_only(torch.Tensor, lambda each: each.float(), found) if self.half else found
+
+        return run, optimizer
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Gradients of a loss."""
+        loss.backward()
+
+
 def launch(devices: int, precision: str) -> Any:
-    """A Fabric whose processes are running.
+    """The device, or a Fabric whose processes are running.
 
     Parameters
     ----------
@@ -42,18 +82,17 @@ def launch(devices: int, precision: str) -> Any:
 
     Returns
     -------
-    lightning.fabric.Fabric
+    OneDevice or lightning.fabric.Fabric
     """
+    half = chosen_precision(precision) == "bfloat16"
+    if devices == 1:  # whatever launcher this process comes from: SLURM's tasks or torchrun's ranks are not ours
+        return OneDevice(half)
     from lightning.fabric import Fabric
     from lightning.fabric.plugins import MixedPrecision, Precision
-    from lightning.fabric.plugins.environments import LightningEnvironment
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    half = chosen_precision(precision) == "bfloat16"
-    plugins: list[Any] = [MixedPrecision("bf16-mixed", device) if half else Precision()]
-    if devices == 1:  # whatever launcher this process comes from: SLURM's tasks or torchrun's ranks are not ours
-        return Fabric(accelerator=device, devices=1, strategy="auto", plugins=[*plugins, LightningEnvironment()])
-    fabric = Fabric(accelerator=device, devices=devices, strategy="ddp", plugins=plugins)
+    plugin = MixedPrecision("bf16-mixed", device) if half else Precision()
+    fabric = Fabric(accelerator=device, devices=devices, strategy="ddp", plugins=[plugin])
     fabric.launch()
     return fabric
 

@@ -1,4 +1,4 @@
-"""The training loop, carried by Lightning Fabric: AdamW, a one-cycle learning rate, bfloat16 where the machine has it.
+"""The training loop, on several devices carried by Lightning Fabric: AdamW, a one-cycle learning rate, bfloat16 where the machine has it.
 
 Every random choice is a function of the seed and a counter (order of maps: seed and pass; fresh maps: seed and number;
 quantile levels and dropout: seed and step), so that a training that was killed and resumed from its checkpoint ends, on
@@ -280,7 +280,7 @@ class _Loop:
             output = self.module(inputs)
             loss = (self.network.loss if settings.part == "all" else self.network.head_loss)(output, targets)
         self.fabric.backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), settings.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip_norm)
         value = self._agreed(float(loss.detach()))
         if not math.isfinite(value + float(norm)):
             self._fail(value)
