@@ -1,4 +1,4 @@
-"""The training loop, on several devices carried by Lightning Fabric: AdamW, a one-cycle learning rate, bfloat16 where the machine has it.
+"""The training loop: AdamW, a one-cycle learning rate, bfloat16 where the machine has it; Fabric on several devices.
 
 Every random choice is a function of the seed and a counter (order of maps: seed and pass; fresh maps: seed and number;
 quantile levels and dropout: seed and step), so that a training that was killed and resumed from its checkpoint ends, on
