@@ -97,6 +97,11 @@ class TabulatedPSF:
         """Angle beyond which there is no light, degrees."""
         return float(self.theta[-1])
 
+    def widened(self, factor: float) -> TabulatedPSF:
+        """The function whose angles are `factor` times as large; what comes beyond 180 degrees is cut."""
+        theta = self.theta * factor
+        return TabulatedPSF(theta[theta <= 180], self.values[theta <= 180])
+
     def density(self, theta: ArrayLike) -> Array:
         """Light per solid angle (...), 1/sr, at `theta` (...), degrees."""
         return np.interp(_versine(theta), self._v, self.values, right=0.0)

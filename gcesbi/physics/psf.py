@@ -83,6 +83,10 @@ class PSF:
     def _components(self) -> tuple[NDArray[np.float64], ...]:
         return self.weights, self.sigmas, self.gammas
 
+    def widened(self, factor: float) -> PSF:
+        """The function whose angles are `factor` times as large."""
+        return PSF(self.weights, self.sigmas * factor, self.gammas, min(self.theta_max * factor, 180.0))
+
     @classmethod
     def king(
         cls,

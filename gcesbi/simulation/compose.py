@@ -20,7 +20,7 @@ from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.simulation.template_shapes import Basis, draw_basis
 from gcesbi.simulation.template_statements import Formula, Map, Mixture
 
-__all__ = ["compose"]
+__all__ = ["compose", "compose_widened"]
 
 Array = NDArray[np.float64]
 
@@ -46,17 +46,28 @@ def compose(
     return _Builder(sky, maps, exposure, cubes or sky.energy_edges).build()
 
 
+def compose_widened(sky: Composition, factor: float, stated: TemplateMaps) -> SkyArrays:
+    """Arrays of a sky through a PSF whose angles are `factor` times as large.
+
+    Norms mean the light that they mean with the maps of the sky as it is `stated`.
+    """
+    builder = _Builder(sky, None, None, sky.energy_edges)
+    builder.stated, builder.psf = stated, tuple(each.widened(factor) for each in builder.psf)
+    return builder.build()
+
+
 class _Builder:
     """One model in the making."""
 
     def __init__(
         self, sky: Composition, maps: TemplateMaps | None, exposure: Array | None, cubes: Sequence[float]
     ) -> None:
-        self.sky, self.maps = sky, maps
+        self.sky, self.maps, self.stated = sky, maps, maps
         self.edges, self.read_edges = np.array(sky.energy_edges), np.array(cubes)
         self.psf = sky.psf.in_bins(self.edges)
         with naming("region"):
             reach = max(float(each.containment_radius(_SPREAD)) for each in self.psf)
+            reach *= sky.psf_factors[-1]
             self.patch, self.region = sky.region.place(reach)
         if sky.region.mask_sources is not None:
             with naming("region: mask_sources"):
@@ -69,14 +80,14 @@ class _Builder:
 
     def build(self) -> SkyArrays:
         templates = {c.name: c.template for c in self.sky.components if not isinstance(c, Catalogue)}
-        nodes = {} if self.maps is None else self.maps.nodes
+        nodes = {} if self.stated is None else self.stated.nodes
         bases = {name: draw_basis(each, self._inside, nodes.get(name)) for name, each in templates.items()}
         maps = self._draw(bases) if self.maps is None else self.maps
         diffuse: list[DiffuseTemplate] = []
         sources: list[PointSourceTemplate] = []
         for c in self.sky.components:
             landed = maps.landed[c.name]
-            means = landed[..., self.disc].mean(axis=-1, keepdims=True)
+            means = (self.stated or maps).landed[c.name][..., self.disc].mean(axis=-1, keepdims=True)
             if not np.all(landed[..., self.inside].sum(axis=-1) > 0) or not np.all(means > 0):
                 raise InputError(
                     f"component {c.name}: its template is zero in the region, or in the normalisation disc"

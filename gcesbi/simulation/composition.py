@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from gcesbi.errors import InputError, nearest
 from gcesbi.simulation.components import ComponentField, PointSources, flat_share
 from gcesbi.simulation.instrument import ExposureField, NamedPsf, PsfField, SurveyExposure
+from gcesbi.simulation.instrument_errors import psf_factors
 from gcesbi.simulation.regions import HealpixRegion, RegionField
 from gcesbi.simulation.stated_data import array_of, digest_of, is_array
 from gcesbi.simulation.statement import Statement
@@ -89,6 +90,12 @@ class Composition(Statement):
     flux_cut: float = Field(-7.0, description="log₁₀ of the flux of the brightest source, photons / cm² / s")
     spectral_jitter: float = Field(0.0, ge=0, le=2, description="relative scatter of every bin of a drawn spectrum")
     expected_labels: bool = Field(False, description="sources are labelled by what the parameters say")
+    exposure_error: float = Field(
+        0.0, ge=0, lt=0.5, exclude_if=lambda value: not value, description="relative error of its scale, drawn anew"
+    )
+    psf_error: float = Field(
+        0.0, ge=0, lt=0.5, exclude_if=lambda value: not value, description="relative error of its width, drawn anew"
+    )
     summed: bool = Field(False, description="draw in all bins, with their PSFs and spectra; sum the counts to one")
     truncations: dict[str, tuple[float, float]] = Field(
         default_factory=dict,
@@ -155,6 +162,11 @@ class Composition(Statement):
             changed |= {n: each for n in ("exposure", "psf") if (each := getattr(variation, n)) is not None}
             found[variation.name] = self.replace(**changed, variations=())
         return found
+
+    @property
+    def psf_factors(self) -> tuple[float, ...]:
+        """Factors of the PSF's angles that may be, ascending: see :mod:`gcesbi.simulation.instrument_errors`."""
+        return psf_factors(self.psf_error)
 
     @property
     def subject_name(self) -> str:

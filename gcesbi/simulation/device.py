@@ -122,6 +122,9 @@ class DeviceSimulator:
         self.model = model = simulator.model
         if not isinstance(model.region, Region):
             raise InputError(f"simulator: must draw HEALPix maps to draw on a device, draws {model.region}")
+        for error in ("exposure_error", "psf_error"):
+            if getattr(model.composition, error):
+                raise InputError(f"{error}: is drawn by the simulator on the processor only, not on a device")
         if model.resolved is not None:
             self._resolved: DeviceSimulator | None = DeviceSimulator(Simulator(model.resolved), device)
             return

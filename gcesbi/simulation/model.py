@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
-from gcesbi.simulation.compose import compose
+from gcesbi.simulation.compose import compose, compose_widened
 from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.composition_files import read_toml, write_toml
 from gcesbi.simulation.matching import check_same_energies, same_exposure
@@ -318,6 +318,15 @@ class SkyModel(SkyArrays):
         resolved = None if self.resolved is None else self.resolved.with_exposure_ratio(ratio)
         total = ratio if self.exposure_ratio is None else self.exposure_ratio * ratio
         return self._derive(self.arrays.exposed(ratio), resolved, exposure_ratio=total)
+
+    def widened(self, factor: float) -> SkyModel:
+        """The same sky through a PSF whose angles are `factor` times as large; maps that are stated as seen stay.
+
+        Norms mean the light that they mean here. Of a sky that is summed, widen the one in all bins.
+        """
+        model = type(self).__new__(type(self))
+        model._settle(self.settings, compose_widened(self.composition, factor, self.maps), None)
+        return model.like(self)
 
     def with_poisson_share(self) -> SkyModel:
         """The sky whose subject has a share U[0, 1] that is exactly Poisson; itself if it has one.

@@ -82,7 +82,7 @@ class Emission:
     poisson: Array
     amplitudes: Array
 
-    def __getitem__(self, rows: slice) -> Emission:
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> Emission:
         drawn = tuple(
             replace(each, shape=each.shape[rows], flux=each.flux[rows], weights=each.weights[rows])
             for each in self.populations

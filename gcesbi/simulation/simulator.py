@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import ClassVar
 
 import numpy as np
@@ -25,6 +25,7 @@ from gcesbi.errors import InputError, checked_seed, whole_number
 from gcesbi.simulation import kernels
 from gcesbi.simulation.draws import alias_table
 from gcesbi.simulation.expected import expected_sources
+from gcesbi.simulation.instrument_errors import draw_exposures
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.parameters import Emission
 from gcesbi.simulation.simulations import Simulations
@@ -100,8 +101,11 @@ class Simulator:
         counts = np.zeros((n, model.n_energy, model.region.n_pix), dtype=np.int32)
         label = np.zeros((n, n_source, len(model.bins)))
         n_sources = np.zeros((n, n_source))
-        for i, further in enumerate(self._modulated(emission, rng)):
-            self._draw_one(rng, emission, i, further, counts[i], label[i], n_sources[i])
+        exposed = draw_exposures(model.composition.exposure_error, n, rng)
+        through = rng.integers(len(self._through), size=n) if len(self._through) > 1 else np.zeros(n, dtype=np.int64)
+        for i, further in enumerate(self._modulated(emission, through, rng)):
+            seen = self._through[through[i]]
+            seen._draw_one(rng, emission, i, exposed[i], further, counts[i], label[i], n_sources[i])
         if model.expected_labels:
             label, n_sources = expected_sources(model, emission)
         label[:, :, 0] += emission.poisson  # the limit of ever dimmer sources
@@ -171,9 +175,16 @@ class Simulator:
         if self._resolved is not None:
             self._resolved.prepare()
         else:
-            self.sky, self._smooth_templates  # noqa: B018
+            for each in self._through:
+                each.sky, each._smooth_templates  # noqa: B018
 
     # -- what the kernels need ----------------------------------------------------------------------------------
+
+    @cached_property
+    def _through(self) -> tuple[Simulator, ...]:
+        """The same sky through PSFs of all widths that may be; itself where the width is known."""
+        factors = self.model.composition.psf_factors
+        return tuple(self if factor == 1 else Simulator(self.model.widened(factor)) for factor in factors)
 
     @cached_property
     def sky(self) -> kernels.Sky:
@@ -241,18 +252,28 @@ class Simulator:
         reach[:, outside] = np.stack([1 - psf.containment(distance) for psf in model.psf])
         return reach
 
-    def _modulated(self, emission: Emission, rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
+    def _modulated(
+        self, emission: Emission, through: NDArray[np.int64], rng: np.random.Generator
+    ) -> Iterator[NDArray[np.float64]]:
         """Of every map, expected counts (n_energy, n_pix) of smooth templates with log-fields, which are drawn."""
-        nothing = np.zeros((self.model.n_energy, self.model.region.n_pix))
-        for first in range(0, len(emission.norms), _AT_ONCE):
-            some = emission[first : first + _AT_ONCE]
-            yield from self.model.modulated_counts(some, rng) if self.model.modulated else [nothing] * len(some.norms)
+        n, model = len(through), self.model
+        drawn = np.zeros((_AT_ONCE, model.n_energy, model.region.n_pix))
+        if not model.modulated:
+            yield from repeat(drawn[0], n)
+            return
+        for first in range(0, n, _AT_ONCE):
+            rows = np.arange(first, min(first + _AT_ONCE, n))
+            for k in np.unique(through[rows]):
+                mine = rows[through[rows] == k]
+                drawn[mine - first] = self._through[k].model.modulated_counts(emission[mine], rng)
+            yield from drawn[: len(rows)]
 
     def _draw_one(
         self,
         rng: np.random.Generator,
         emission: Emission,
         i: int,
+        exposed: float,
         further: NDArray[np.float64],
         counts: NDArray[np.int32],
         label: NDArray[np.float64],
@@ -260,11 +281,12 @@ class Simulator:
     ) -> None:
         model, n_smooth = self.model, emission.norms.shape[1]
         norms = np.zeros((len(self._smooth_templates), model.n_energy))
-        norms[:n_smooth] = emission.norms[i] * model.steady
+        norms[:n_smooth] = emission.norms[i] * model.steady * exposed
         beyond = norms[n_smooth:].reshape(len(self.sources), -1, model.n_energy)
+        sources = [each._replace(classes=each.classes * exposed) for each in self.sources]
         first_source = np.cumsum([0, *(len(t.basis) for t in model.point_source_templates)])
         spectra = emission.spectra[i, len(model.diffuse) :]
-        strengths = [self.sky.effective @ spectrum for spectrum in spectra]
+        strengths = [self.sky.effective @ spectrum * exposed for spectrum in spectra]
         for drawn in emission.populations:
             j, flux = drawn.template, drawn.flux[i]
             if flux <= 0:
@@ -275,7 +297,7 @@ class Simulator:
                 number, _, _, singles = kernels.draw_population(
                     rng,
                     self.sky,
-                    self.sources[s],
+                    sources[s],
                     strengths[j],
                     *nodes,
                     flux * drawn.weights[i, b],
@@ -284,8 +306,8 @@ class Simulator:
                     label[j],
                 )
                 n_sources[j] += number
-                beyond[s] += singles[:, None] * spectra[j]
-        kernels.draw_poisson(rng, norms, self._smooth_templates, further, counts)
+                beyond[s] += singles[:, None] * spectra[j] * exposed
+        kernels.draw_poisson(rng, norms, self._smooth_templates, further * exposed, counts)
 
 
 def _sum_energies(drawn: Simulations) -> Simulations:

@@ -109,6 +109,8 @@ def cases(files):
                 "expected_labels": {"expected_labels": True},
                 "summed": {"summed": True},
                 "truncations": {"truncations": {"gas_norm": (1.0, 1.5)}},
+                "exposure_error": {"exposure_error": 0.1},
+                "psf_error": {"psf_error": 0.1},
             },
         ),
         (

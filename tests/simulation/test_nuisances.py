@@ -7,6 +7,7 @@ from scipy.special import eval_legendre
 
 from gcesbi import GaussianField, Harmonics, InputError, PointSources, Region, Simulator, SkyModel, Smooth
 from gcesbi.simulation.device import DeviceSimulator
+from gcesbi.simulation.instrument_errors import draw_exposures, psf_factors
 from gcesbi.simulation.modulations import modulate, modulations_of
 from gcesbi.sky import ImageGeometry
 
@@ -200,6 +201,69 @@ def test_a_device_draws_the_same_law():
     error = np.sqrt((found.var(axis=0) + drawn.var(axis=0)) / n)
     assert np.all(np.abs(found.mean(axis=0) - drawn.mean(axis=0)) < K * error)
     np.testing.assert_allclose(found.var(axis=0).mean(axis=-1), drawn.var(axis=0).mean(axis=-1), rtol=0.1)
+
+
+# -- the instrument --------------------------------------------------------------------------------------------------
+
+
+def test_an_exposure_that_is_not_known_scales_counts_of_all_kinds_and_no_label():
+    dots = PointSources(name="dots", template="nfw", populations=[{"xi": -10.5, "omega2": 0.1, "a": 0.0, "flux": 5e-8}])
+    gas_ = Smooth(name="gas", template="isotropic", norm=(99, 101), nuisances=[GaussianField(sigma=0.1, length=5.0)])
+    told = {"region": {"nside": 16}, "energy_edges": [2, 20], "exposure": 1e11}
+    known, vague = (SkyModel([gas_, dots], **told, exposure_error=error) for error in (0.0, 0.3))
+    n = 800
+    sure, drawn = (Simulator(model).sample(n, seed=3) for model in (known, vague))
+    total, other = drawn.counts.sum(axis=(1, 2)), sure.counts.sum(axis=(1, 2))
+    spread = (total.std() / total.mean()) ** 2 - (other.std() / other.mean()) ** 2
+    factor = draw_exposures(0.3, 100_000, np.random.default_rng(1))
+    assert abs(factor.mean() - 1) < 0.003
+    assert abs(factor - 1).max() <= 0.9 + 1e-12
+    np.testing.assert_allclose(np.sqrt(spread), factor.std(), rtol=0.1)
+    np.testing.assert_allclose(drawn.flux[:, 1].mean(), sure.flux[:, 1].mean(), rtol=0.02)
+    assert known.fingerprint != vague.fingerprint
+
+
+@pytest.mark.parametrize("summed", [False, True])
+def test_a_psf_that_is_not_known_spreads_the_same_flux(summed):
+    lump = Smooth(
+        name="gas", template={"formula": "nfw", "gamma": (1.15, 1.2)}, norm=(3000, 3001), spectrum="power-law"
+    )
+    model = SkyModel(
+        [lump, DOTS], region={"nside": 32, "radius": 15, "band": 0}, energy_edges="2:20:2", psf_error=0.3, summed=summed
+    )
+    simulator, n = Simulator(model), 400
+    theta = np.repeat(model.prior().draw(1, np.random.default_rng(1)), n, axis=0)
+    drawn = simulator.draw(theta, np.random.default_rng(2))
+    base = simulator._resolved or simulator
+    emission = base.model.emission(theta[:1])
+    means = [np.einsum("me,mep->p", emission.norms[0], each.model.smooth_templates) for each in base._through]
+    assert len(means) == 5
+    assert base._through[2] is base
+    total = [mean.sum() for mean in means]
+    np.testing.assert_allclose(total, total[2], rtol=0.01)
+    peak = np.argmax(means[2])
+    assert np.all(np.diff([mean[peak] for mean in means]) < 0)
+    counts = drawn.counts.sum(axis=1, dtype=np.int64)
+    expected = np.mean(means, axis=0)
+    extra = np.var(means, axis=0)
+    assert abs(counts[:, peak].mean() - expected[peak] - 1) < K * np.sqrt((expected + extra)[peak] / n) + 1
+    np.testing.assert_allclose(counts[:, peak].var(), (expected + extra)[peak], rtol=0.4)
+    assert extra[peak] > 3 * expected[peak]
+    np.testing.assert_array_equal(drawn.flux[:, 0], np.repeat(drawn.flux[:1, 0], n, axis=0))
+
+
+def test_factors_of_the_psf_have_the_stated_spread():
+    np.testing.assert_allclose([np.mean(psf_factors(0.1)), np.std(psf_factors(0.1))], [1.0, 0.1])
+    assert psf_factors(0.0) == (1.0,)
+
+
+@pytest.mark.parametrize("name", ["exposure_error", "psf_error"])
+def test_errors_of_the_instrument_that_cannot_be(name):
+    for value in (-0.1, 0.5):
+        with pytest.raises(InputError, match=f"{name}: input should be"):
+            sky(gas(), **{name: value})
+    with pytest.raises(InputError, match=f"{name}: is drawn by the simulator on the processor only"):
+        DeviceSimulator(Simulator(sky(gas(), **{name: 0.1})))
 
 
 # -- what cannot be --------------------------------------------------------------------------------------------------
