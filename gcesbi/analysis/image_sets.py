@@ -19,13 +19,13 @@ from gcesbi.analysis.sections import MIXED, background_name
 from gcesbi.analysis.settings import RunSettings
 from gcesbi.errors import InputError
 from gcesbi.estimators.images import joint_fingerprint
+from gcesbi.simulation import Simulations, SimulationStore, SkyModel
+from gcesbi.simulation.image_composition import image_composition
 from gcesbi.simulation.image_settings import ImageSky
 from gcesbi.simulation.image_simulator import ImageSimulator
 from gcesbi.simulation.image_sky_model import ImageSkyModel
-from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.sky_settings import INTERSTELLAR
 from gcesbi.simulation.statement import make_settings
-from gcesbi.simulation.store import SimulationStore
 
 __all__ = ["ImageSets"]
 
@@ -131,6 +131,20 @@ class ImageSets:
             sky, seen = self.sky_of(name, free), self.settings.observation.read()
             self._models[name, free] = ImageSkyModel.build(sky, seen)
         return self._models[name, free]
+
+    def composed(self, name: str, free: bool = False) -> SkyModel:
+        """That model as a composition, for all that is done with maps: see :func:`image_composition`.
+
+        Raises
+        ------
+        InputError
+            If the run is one for a real image, whose instrument a composition would have to name.
+        """
+        if self.settings.observation.folder is not None:
+            raise InputError(
+                f"observation: must not be given for a composition, got {self.settings.observation.folder!r}"
+            )
+        return SkyModel.build(image_composition(self.model(name, free)))
 
     def simulator(self, name: str, free: bool = False) -> ImageSimulator:
         """Simulator of that model."""

@@ -164,6 +164,26 @@ def fit(
     print_table(Terminal(), fits_table(fits), "Excess in template fits")
 
 
+@images_app.command(
+    epilog="Example: gcesbi images compose runs/i --out sky.toml && gcesbi simulate --sky sky.toml --out m"
+)
+def compose(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="TOML file of the sky; arrays are written beside it.")],
+    interstellar: Annotated[
+        str | None, typer.Option(help="Which interstellar model; the first that networks learn from by default.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """State a run's images as a composed sky, for all commands that take one by --sky."""
+    from gcesbi.analysis.run import Run
+
+    images = Run.open(run).images
+    stated = images.composed(interstellar or images.training[0])
+    stated.to_toml(out, overwrite=overwrite)
+    Terminal().print(f"{stated!r} in {out}", highlight=False)
+
+
 def _seen(run: Run, folder: Path | None) -> Observation:
     from gcesbi.analysis.simulate import mock_image
 

@@ -373,3 +373,18 @@ def test_what_is_taken_of_fluxes_is_stated(data_folder, tmp_path):
     assert model.settings.flux_threshold == pytest.approx(1e-9 * run.images.sky.flux_ratio([3.98, 19.95]), rel=0.01)
     plain = Run(tmp_path, load_settings("images-test"))
     assert plain.images.notes == ()
+
+
+def test_images_are_stated_as_a_composed_sky(tmp_path, data_folder):
+    from gcesbi.simulation import SkyModel
+
+    Run.create(tmp_path / "run", load_settings("images-test"))
+    ask = ["images", "compose", str(tmp_path / "run"), "--out", str(tmp_path / "sky.toml")]
+    told = CliRunner().invoke(app, ask)
+    assert told.exit_code == 0, told.output
+    model = SkyModel.from_toml(tmp_path / "sky.toml")
+    assert model.names == ("interstellar", "iso", "gce")
+    assert {"gce_poisson_share", "gce_alpha"} <= set(model.prior().names)
+    real = ImageSets(tmp_path, load_settings("images-4gev", images=data_folder / "fermi-gc-4gev"))
+    with pytest.raises(InputError, match="observation: must not be given for a composition"):
+        real.composed("snr-10-150")
