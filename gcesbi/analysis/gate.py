@@ -16,7 +16,7 @@ from gcesbi.evaluation.score_tests import alternatives
 from gcesbi.sky import Observation
 from gcesbi.validation.misspecification import GateVerdict
 
-__all__ = ["GATE_MAPS", "calibrate_gate", "calibrate_image_gate", "judge", "judge_image", "stored_gate"]
+__all__ = ["GATE_MAPS", "calibrate_gate", "calibrate_image_gate", "image_gate", "judge", "judge_image", "stored_gate"]
 
 GATE_MAPS = 3072
 """Fresh maps on which a gate is calibrated."""
@@ -99,11 +99,14 @@ def calibrate_image_gate(run: RunFolder, n_images: int = GATE_MAPS, false_alarm:
     return gate
 
 
+def image_gate(run: RunFolder) -> ImageGate:
+    """The gate of a run on images: the stored one, or calibrated now if there is none for these weights."""
+    networks, models = image_networks(run), [run.images.model(name) for name in run.images.learning]
+    with suppress(InputError):
+        return ImageGate.load(run.folder / "gate.npz", models, networks.shares["full"], networks.quantiles)
+    return calibrate_image_gate(run)
+
+
 def judge_image(run: RunFolder, observation: Observation) -> GateVerdict:
     """As :func:`judge`, of an image."""
-    path, networks = run.folder / "gate.npz", image_networks(run)
-    with suppress(InputError):
-        models = [run.images.model(name) for name in run.images.learning]
-        own = networks.shares["full"], networks.quantiles
-        return ImageGate.load(path, models, *own).verdict(observation.counts)
-    return calibrate_image_gate(run).verdict(observation.counts)
+    return image_gate(run).verdict(observation.counts)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from gcesbi.analysis.evaluate import binned_errors, image_networks, learning_curve, not_learnt
 from gcesbi.analysis.fit import read_template_fits
+from gcesbi.analysis.gate import image_gate
 from gcesbi.analysis.image_sets import ImageSets
 from gcesbi.analysis.infer_image import _caveats, infer_image
 from gcesbi.analysis.presets import preset_names
@@ -17,11 +18,13 @@ from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.analysis.simulate import mock_image
 from gcesbi.analysis.train_images import train_images, training_settings
+from gcesbi.cli.console import _width
 from gcesbi.cli.main import app
 from gcesbi.errors import InputError
 from gcesbi.estimators.images import ShareEstimator
 from gcesbi.evaluation.images import ALL_NETWORKS, SHARES, TAUS, judge
 from gcesbi.report.images import answer_table
+from gcesbi.report.prior_mark import PRIOR_MARK
 from gcesbi.sky.image import ImageGeometry, ImageRegion
 from gcesbi.sky.observation import Observation
 
@@ -162,7 +165,10 @@ def test_an_answer_holds_all_methods_and_caveats(images_run):
     assert len(answer.caveats) == len(not_learnt(images_run)) + 4
     assert json.loads(json.dumps(answer.to_dict()))["f_src"]["full"]["prediction"] == answer.f_src["full"].prediction
     assert list(answer.at_slope) == sorted(answer.at_slope)
-    assert len(answer_table(answer).rows) == 7 + 3 + 2
+    table = answer_table(answer)
+    assert len(table.rows) == 7 + 3 + 2
+    assert _width([table.columns, *table.rows]) <= 80
+    assert any(PRIOR_MARK in row[1] for row in table.rows)
 
 
 def test_an_image_unlike_all_others_is_told(images_run):
@@ -173,6 +179,13 @@ def test_an_image_unlike_all_others_is_told(images_run):
     answer = infer_image(images_run, replace(seen, counts=counts))
     assert answer.p_value < 0.01
     assert any("The gate turns the image away" in each for each in answer.caveats)
+
+
+def test_images_of_an_unseen_interstellar_model_pass_the_gate(images_run):
+    p = image_gate(images_run).p_values(images_run.images.test("lorimer-10-150").counts)
+    assert p.min() > 0
+    assert np.mean(p < 0.01) < 0.08
+    assert image_gate(images_run).p_values(images_run.images.validation().counts).mean() == pytest.approx(0.5, abs=0.08)
 
 
 def test_the_excess_of_a_map_of_ones_own_is_told(tmp_path):
