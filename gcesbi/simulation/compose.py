@@ -174,7 +174,7 @@ class _Builder:
 
     def _covered(self, values: Array, statement: Map) -> Array:
         """Values (n, n_patch), beyond the edge of a cube those of the nearest pixel; the region must be covered."""
-        known = np.isfinite(values).all(axis=0)
+        known: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=0))
         if not known[self.inside].all():
             missing = 1 - known[self.inside].mean()
             raise InputError(

@@ -130,10 +130,11 @@ class ImageSky(BaseModel):
 
     def flux_ratio(self, energy_edges: ArrayLike) -> float:
         """Flux of the excess, or of a source in it, over other energy bins, in terms of that over the sky's own."""
-        ends = [(edges[0], edges[-1]) for edges in (np.asarray(energy_edges), self.energy_edges)]
-        if np.allclose(*ends, rtol=1e-6, atol=0):
+        edges = np.asarray(energy_edges, dtype=np.float64)
+        seen, stated = edges[[0, -1]], np.array(self.energy_edges)[[0, -1]]
+        if np.allclose(seen, stated, rtol=1e-6, atol=0):
             return 1.0
-        other, own = (float(self.halo(FITTED_SLOPE).per_j(each)[0]) for each in ends)
+        other, own = (float(self.halo(FITTED_SLOPE).per_j(each)[0]) for each in (seen, stated))
         return other / own
 
     def halo(self, gamma: float) -> Annihilation:
