@@ -31,12 +31,15 @@ class DescribedSky:
     flux_fraction : array (n_template,)
     mocks : Simulations
         Maps drawn from the prior.
+    modulations : dict of str to array (n_pix,)
+        Of smooth components with log-fields, one that is drawn: expected counts over those of the template.
     """
 
     model: SkyModel
     counts: Array
     flux_fraction: Array
     mocks: Simulations
+    modulations: dict[str, Array]
 
     @property
     def composition(self) -> Composition:
@@ -44,9 +47,11 @@ class DescribedSky:
         return self.model.composition
 
     @property
-    def components(self) -> tuple[tuple[str, str, str, str], ...]:
-        """Name, kind, template and spectrum of every component, in words."""
-        return tuple((each.name, each.kind, _template(each), each.spectrum.family) for each in _stated(self.model))
+    def components(self) -> tuple[tuple[str, str, str, str, str], ...]:
+        """Name, kind, template, spectrum and nuisances of every component, in words."""
+        return tuple(
+            (each.name, each.kind, _template(each), _spectrum(each), _nuisances(each)) for each in _stated(self.model)
+        )
 
     @property
     def pictures(self) -> Array:
@@ -78,7 +83,18 @@ def describe_sky(model: SkyModel, n_mock: int = 3, seed: int = 0) -> DescribedSk
     counts = np.sum(flux[:, None] * spectra * per_flux, axis=1)
     total = flux.sum()
     share = flux / total if total > 0 else np.zeros_like(flux)
-    return DescribedSky(model, counts, share, Simulator(model).sample(n_mock, seed))
+    return DescribedSky(model, counts, share, Simulator(model).sample(n_mock, seed), _modulations(fine, theta, seed))
+
+
+def _modulations(model: SkyModel, theta: Array, seed: int) -> dict[str, Array]:
+    """Counts under log-fields over those without, all energies together, one draw of each component."""
+    emission, rng, found = model.emission(theta), np.random.default_rng(seed), {}
+    for i in model.modulated:
+        rows = model.map_rows[i]
+        plain = np.einsum("me,mep->p", emission.norms[0, rows], model.smooth_templates[rows])
+        drawn = model.modulated_template(i, emission, rng)[0].sum(axis=0)
+        found[model.names[i]] = np.divide(drawn, plain, out=np.ones_like(plain), where=plain > 0)
+    return found
 
 
 def _stated(model: SkyModel) -> Sequence[Any]:
@@ -90,6 +106,18 @@ def _stated(model: SkyModel) -> Sequence[Any]:
 def _template(component: Any) -> str:
     told = getattr(component, "template", None)
     return str(component.file) if told is None else _words(told)
+
+
+def _spectrum(component: Any) -> str:
+    told = getattr(component, "spectrum", None)
+    return "of the catalogue" if told is None else str(told.family)
+
+
+def _nuisances(component: Any) -> str:
+    return "; ".join(
+        f"{each.kind} ({', '.join(f'{name} {value!r}' for name, value in dict(each).items() if name != 'kind')})"
+        for each in getattr(component, "nuisances", ())
+    )
 
 
 def _words(told: Any) -> str:

@@ -15,7 +15,7 @@ __all__ = ["component_table", "expectation_table", "prior_table", "sky_report"]
 def component_table(sky: DescribedSky) -> TableBlock:
     """What the sky is composed of."""
     return TableBlock(
-        ("component", "kind", "template", "spectrum"),
+        ("component", "kind", "template", "spectrum", "nuisances"),
         sky.components,
         f"Questions are about {sky.model.subject}; smooth components first.",
     )
@@ -36,6 +36,20 @@ def expectation_table(sky: DescribedSky) -> TableBlock:
     return TableBlock(
         ("component", "expected counts", "flux fraction [%]"), rows, "In the region, at the mean of the prior."
     )
+
+
+def _nuisances(sky: DescribedSky) -> tuple[Section, ...]:
+    """What log-fields make of the templates that have them; nothing where none has."""
+    if not sky.modulations:
+        return ()
+    maps = np.stack(list(sky.modulations.values()))
+    picture = FigureBlock(
+        _pictures(sky.model.region, maps, list(sky.modulations), "linear", "factor"),
+        "What a template is multiplied by: one draw of the log-fields of each component that has them.",
+        "At the mean of their amplitudes' priors, all energies together. Every map has fields of its own; the flux in "
+        "the region stays.",
+    )
+    return (Section("Nuisances", "", (picture,)),)
 
 
 def sky_report(sky: DescribedSky, subtitle: str = "") -> Report:
@@ -62,6 +76,7 @@ def sky_report(sky: DescribedSky, subtitle: str = "") -> Report:
                     ),
                 ),
             ),
+            *_nuisances(sky),
             Section(
                 "What it draws",
                 "",
@@ -79,7 +94,11 @@ def sky_report(sky: DescribedSky, subtitle: str = "") -> Report:
 
 
 def _pictures(
-    region: Grid, values: NDArray[np.floating | np.integer], titles: tuple[str, ...] | list[str], scale: Scale
+    region: Grid,
+    values: NDArray[np.floating | np.integer],
+    titles: tuple[str, ...] | list[str],
+    scale: Scale,
+    unit: str = "photons per pixel",
 ) -> Figure:
     columns = min(3, len(values))
     rows = -(-len(values) // columns)
@@ -87,7 +106,7 @@ def _pictures(
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, each, title in zip(panels, values, titles, strict=False):
         limits = (0.5, max(float(each.max()), 1.0)) if scale == "log" else None
-        draw_sky(panel, region, each, "photons per pixel", title, scale, limits, "bottom")
+        draw_sky(panel, region, each, unit, title, scale, limits, "bottom")
     for panel in panels[len(values) :]:
         panel.remove()
     return figure

@@ -109,7 +109,7 @@ class _Builder:
         ends = dict(self.sky.truncations)
         smooth, points = tuple(each.cut(ends) for each in diffuse), tuple(each.cut(ends) for each in sources)
         if ends:
-            known = [name for each in (*diffuse, *sources) for name in each.cuttable]
+            known = [name for t in smooth for name in t.cuttable] + [name for t in points for name in t.cuttable]
             first = next(iter(ends))
             raise InputError(f"truncations: {first} must be a norm or a shape; {nearest(first, known)}")
         return SkyArrays(self.patch, self.region, self.edges, self.exposure, self.psf, smooth, points, maps)

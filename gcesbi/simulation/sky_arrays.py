@@ -167,14 +167,18 @@ class SkyArrays(EnergyBins):
 
     def modulated_counts(self, emission: Emission, rng: np.random.Generator) -> Array:
         """Expected counts (n, n_energy, n_pix) of all smooth templates with log-fields, which are drawn."""
-        total, at = np.zeros((len(emission.norms), self.n_energy, self.region.n_pix)), 0
+        total = np.zeros((len(emission.norms), self.n_energy, self.region.n_pix))
         for i in self.modulated:
-            modulations, rows = self.diffuse[i].modulations, self.map_rows[i]
-            amplitudes = emission.amplitudes[:, at : at + len(modulations)]
-            maps = self.smooth_templates[rows]
-            total += modulate(emission.norms[:, rows], maps, self.exposure, modulations, amplitudes, rng)
-            at += len(modulations)
+            total += self.modulated_template(i, emission, rng)
         return total
+
+    def modulated_template(self, i: int, emission: Emission, rng: np.random.Generator) -> Array:
+        """Expected counts (n, n_energy, n_pix) of smooth template `i` under log-fields that are drawn."""
+        first, rows = sum(len(t.modulations) for t in self.diffuse[:i]), self.map_rows[i]
+        modulations = self.diffuse[i].modulations
+        amplitudes = emission.amplitudes[:, first : first + len(modulations)]
+        norms, maps = emission.norms[:, rows], self.smooth_templates[rows]
+        return modulate(norms, maps, self.exposure, modulations, amplitudes, rng)
 
     # -- other skies ----------------------------------------------------------------------------------------------
 

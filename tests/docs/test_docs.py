@@ -45,6 +45,15 @@ def test_the_composed_sky_is_the_same_in_python_and_toml(tmp_path):
     assert told["model"].composition.change("gas", norm=(0, 30)).components[0].norm.range == (0, 30)
 
 
+def test_nuisances_are_the_same_in_python_and_toml(tmp_path):
+    text, told = (CHECKOUT / "docs/howto/nuisances.md").read_text(), {}
+    (code,), (toml,) = (re.findall(rf"```{kind}\n(.*?)```", text, flags=re.DOTALL) for kind in ("python", "toml"))
+    exec(compile(code, "nuisances.md", "exec"), told)
+    (tmp_path / "sky.toml").write_text(toml)
+    assert read_toml(tmp_path / "sky.toml") == told["model"].composition
+    assert told["model"].prior().names[-1] == "gas_field_sigma"
+
+
 @pytest.mark.parametrize(
     "document",
     ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(CHECKOUT)) for p in sorted(CHECKOUT.glob("docs/**/*.md")))],
