@@ -325,6 +325,39 @@ def test_expected_counts_are_those_of_many_maps(halo):
     np.testing.assert_allclose(found.flux_fraction, drawn.flux_fractions.mean(axis=0)[:, 0], atol=0.02)
 
 
+def test_nuisances_are_shown_and_bad_ones_refused(call, tmp_path):
+    text = """
+energy_edges = "2:20:1"
+region = { nside = 16 }
+[[components]]
+name = "gas"
+kind = "smooth"
+template = "pion-decay"
+norm = [5, 15]
+nuisances = [ { kind = "field", length = 5, sigma = [0.0, 0.3] }, { kind = "harmonics", l_max = 4, sigma = 0.2 } ]
+[[components]]
+name = "dots"
+kind = "point-sources"
+template = "nfw"
+populations = [ { xi = [-12, -10], flux = [0, 1e-7] } ]
+"""
+    (tmp_path / "sky.toml").write_text(text)
+    status, out, _ = call("sky", "show", tmp_path / "sky.toml", "--out", tmp_path / "sky.html")
+    assert status == 0
+    assert "gas_field_sigma" in out
+    page = (tmp_path / "sky.html").read_text()
+    assert "What a template is multiplied by" in page
+    assert "harmonics (sigma Fixed(value=0.2)" in page
+    found = describe_sky(SkyModel.from_toml(tmp_path / "sky.toml"))
+    assert found.modulations.keys() == {"gas"}
+    assert 0.05 < found.modulations["gas"].std() < 0.6
+    (tmp_path / "sky.toml").write_text(text.replace("l_max = 4", "l_max = 99"))
+    status, _, err = call("sky", "show", tmp_path / "sky.toml")
+    assert status == 2
+    assert "component gas: harmonics: l_max must be at most 32" in err
+    assert len(err.strip().splitlines()) == 1
+
+
 def test_a_map_is_checked(call, halo, tmp_path):
     model = SkyModel.from_toml(halo)
     seen, _ = Simulator(model).observe(model.prior().mean.numpy(), seed=1)
