@@ -90,7 +90,13 @@ class FolderMaps:
 
     @classmethod
     def of(cls, folder: str | os.PathLike[str], energy_range: Values | None = None) -> FolderMaps:
-        """Look into a folder, or the data of a name; InputError if there is none, or no bin lies within the range."""
+        """Look into a folder, or the data of a name.
+
+        Raises
+        ------
+        InputError
+            If there is none, no bin lies within the range, or a file holds neither one map nor one for each bin.
+        """
         folder = located(folder, "folder")
         layout = layout_of(folder)
         edges = _folder_edges(folder, layout)
@@ -98,6 +104,13 @@ class FolderMaps:
         kept = tuple(edges[rows.start : rows.stop + 1].tolist())
         exposure = folder / f"{layout.exposure}.npy"
         found = layout.templates_in(folder), layout.masks_in(folder)
+        for file in (exposure, *found[0].values()):
+            shape = load_array(file).shape
+            if len(shape) == 2 and shape[0] not in (1, len(edges) - 1):
+                raise InputError(
+                    f"{file}: must hold 1 map or {len(edges) - 1}, one for each energy bin, holds {shape[0]}; "
+                    "fermidata_energy_edges.npy states other bins"
+                )
         return cls(layout, kept, (rows.start, rows.stop), *found, exposure)
 
 

@@ -18,7 +18,7 @@ from gcesbi.io.template_map import image_geometry
 from gcesbi.simulation.patches import HealpixPatch, ImagePatch, Patch
 from gcesbi.simulation.source_mask import SourceMask
 from gcesbi.simulation.stated_data import FileField, FileOrArrayField
-from gcesbi.simulation.statement import Degrees, Statement
+from gcesbi.simulation.statement import Degrees, Place, Statement
 from gcesbi.sky import Grid, ImageGeometry, ImageRegion, Region
 from gcesbi.sky.grid import pixels_of_runs
 from gcesbi.sky.region import check_nside
@@ -37,7 +37,7 @@ class HealpixRegion(Statement):
 
     kind: Literal["healpix"] = "healpix"
     nside: int = Field(64, ge=1, le=4096)
-    centre: tuple[Degrees, Degrees] = Field((0.0, 0.0), description="glon and glat, degrees")
+    centre: Place = Field((0.0, 0.0), description="glon and glat, degrees")
     radius: Degrees = Field(25.0, gt=0, le=90, description="degrees")
     band: Degrees = Field(2.0, ge=0, lt=90, description="pixels at |b| up to this are left out, degrees")
     mask: FileOrArrayField | None = None
@@ -81,9 +81,9 @@ class WcsRegion(Statement):
     header: FileField | None = Field(None, description="FITS file of which the first image has the geometry")
     shape: tuple[int, int] | None = Field(None, description="rows and columns, where there is no header")
     pixel_size: Degrees | None = Field(None, gt=0, description="degrees")
-    reference: tuple[Degrees, Degrees] = Field((0.0, 0.0), description="glon and glat of the origin, degrees")
+    reference: Place = Field((0.0, 0.0), description="glon and glat of the origin, degrees")
     reference_pixel: tuple[float, float] | None = Field(None, description="column and row; the middle by default")
-    centre: tuple[Degrees, Degrees] = (0.0, 0.0)
+    centre: Place = (0.0, 0.0)
     radius: Degrees | None = Field(None, gt=0, description="degrees; the whole image without one")
     band: Degrees = Field(0.0, ge=0, lt=90)
     mask: FileOrArrayField | None = Field(None, description="(n_lat, n_lon), true where masked")

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from gcesbi.errors import InputError
+from gcesbi.io import read_isotropic_spectrum
 from gcesbi.physics.spectra import (
     broken_power_law_shares,
     log_parabola_shares,
@@ -124,11 +125,26 @@ class BrokenPowerLawSpectrum(SpectrumPrior):
 
 
 class TabulatedSpectrum(SpectrumPrior):
-    """A known spectrum, whose norm alone is free: dN/dE at some energies, a power law between neighbours."""
+    """A known spectrum, whose norm alone is free: dN/dE at some energies, a power law between neighbours.
+
+    In place of numbers a `file` may be named: lines of energy (MeV) and dN/dE, as Fermi's isotropic spectra come. Its
+    numbers are kept.
+    """
 
     family: Literal["tabulated"] = "tabulated"
     energy: tuple[float, ...] = Field(min_length=2, description="GeV, ascending")
     dnde: tuple[float, ...] = Field(description="dN/dE at these energies, above zero, any unit")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "file" in values:
+            if {"energy", "dnde"} & values.keys():
+                raise InputError("spectrum: needs either a file, or energy and dnde")
+            table = read_isotropic_spectrum(values["file"])
+            told = {key: each for key, each in values.items() if key != "file"}
+            values = {**told, "energy": table.energy.tolist(), "dnde": table.values.tolist()}
+        return super()._known_keys(values)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

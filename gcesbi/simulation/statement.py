@@ -9,14 +9,17 @@ from astropy import units
 from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from gcesbi.errors import InputError, nearest
+from gcesbi.sky.quantity import direction
 
-__all__ = ["Degrees", "Statement", "check_keys", "make_settings", "unsaid"]
+__all__ = ["Degrees", "Place", "Statement", "check_keys", "make_settings", "unsaid"]
 
 Settings = TypeVar("Settings")
 Degrees = Annotated[
     float, BeforeValidator(lambda value: value.to_value("deg") if isinstance(value, units.Quantity) else value)
 ]
 """An angle: a number of degrees, or a Quantity."""
+Place = Annotated[tuple[float, float], BeforeValidator(lambda value: direction(value))]
+"""A direction: Galactic longitude and latitude, degrees, or Quantities, or a SkyCoord."""
 
 
 def unsaid(value: Any) -> bool:

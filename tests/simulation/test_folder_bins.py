@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gcesbi import Simulator, SkyModel, read_observation
+from gcesbi import InputError, Simulator, SkyModel, read_observation
 from gcesbi.baselines import PoissonFit
 from gcesbi.io.layouts import EBINS
 
@@ -55,3 +55,11 @@ def test_a_folder_of_three_bins_is_a_sky(tmp_path):
     model = SkyModel.from_folder(tmp_path, nside=NSIDE, mask=None)
     np.testing.assert_allclose(model.energy_edges, [1.0, 3.0, 6.0, 20.0])
     assert PoissonFit(model, read_observation(tmp_path, mask=None)).run().norms.shape == (6, 3)
+
+
+def test_a_folder_of_more_maps_than_bins_is_refused(tmp_path):
+    """Its first maps are not taken for all."""
+    for stem in ("fermidata_exposure", "template_Opi"):
+        np.save(tmp_path / f"{stem}.npy", np.ones((3, 12)))
+    with pytest.raises(InputError, match=r"fermidata_exposure.npy: must hold 1 map or 1, one for each .*, holds 3"):
+        SkyModel.from_folder(tmp_path)

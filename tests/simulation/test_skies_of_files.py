@@ -3,6 +3,8 @@
 import healpy as hp
 import numpy as np
 import pytest
+from astropy import units
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
 from gcesbi import InputError, Map, PointSources, SkyModel, Smooth
@@ -126,3 +128,39 @@ def test_images_keep_arrays_and_exposures_as_they_are(tmp_path):
 
 def shown(rows):
     return {"values": 1e11 * rows, "order": "ring"}
+
+
+def test_a_known_spectrum_is_a_text_file(tmp_path):
+    """Lines of energy in MeV and dN/dE ∝ E^-2: shares of the bins in closed form; the numbers are kept."""
+    energies = np.geomspace(100.0, 1e6, 30)
+    lines = [f"{energy!r} {energy**-2!r} 0.1" for energy in energies.tolist()]
+    (tmp_path / "iso.txt").write_text("\n".join(lines))
+    iso = {"name": "iso", "kind": "smooth", "template": "isotropic", "norm": [0, 1]}
+    dots = PointSources(name="dots", template="nfw", populations=[DIM])
+    told = {"region": {"nside": NSIDE, "radius": 20.0}, "energy_edges": EDGES, "exposure": 1e11}
+    model = SkyModel([{**iso, "spectrum": {"family": "tabulated", "file": str(tmp_path / "iso.txt")}}, dots], **told)
+    shares = model.emission(model.prior().mean.numpy()[None]).spectra[0, 0]
+    np.testing.assert_allclose(shares, -np.diff(1 / EDGES) / (0.5 - 0.05), rtol=1e-4)
+    again = SkyModel.from_toml(_kept(model, tmp_path))
+    assert again.fingerprint == model.fingerprint
+    for spectrum, message in (
+        ({"file": str(tmp_path / "none.txt")}, r"component iso: .*none.txt"),
+        (
+            {"file": str(tmp_path / "iso.txt"), "energy": [1, 2]},
+            "component iso: .*needs either a file, or energy and dnde",
+        ),
+        ({"fil": "iso.txt"}, "component iso: .*fil: unknown setting"),
+    ):
+        with pytest.raises(InputError, match=message):
+            SkyModel([{**iso, "spectrum": {"family": "tabulated", **spectrum}}, dots], **told)
+
+
+def test_places_are_quantities_or_sky_coordinates():
+    centre = SkyCoord(266.40499, -28.93617, unit="deg", frame="icrs")  # the origin of Galactic coordinates
+    for region in ({"nside": NSIDE, "radius": 20 * units.deg}, {"shape": (8, 8), "pixel_size": 2.0, "radius": 5.0}):
+        here = sky("isotropic", region={**region, "centre": centre}).region
+        assert here == sky("isotropic", region={**region, "centre": (0.0, 0.0)}).region
+        away = sky("isotropic", region={**region, "centre": (3 * units.deg, 60 * units.arcmin)}).region
+        assert away == sky("isotropic", region={**region, "centre": (3.0, 1.0)}).region != here
+        with pytest.raises(InputError, match=r"region: .*centre: must be \(glon, glat\) in degrees"):
+            sky("isotropic", region={**region, "centre": (0.0, 100.0)})
