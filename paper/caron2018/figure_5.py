@@ -1,38 +1,42 @@
-"""Fig. 5: predicted against true shares of sources, network by network."""
+"""Fig. 5: images of all interstellar models beside each other."""
 
 from pathlib import Path
 
+import numpy as np
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from gcesbi.plots import PALETTE
-from paper.caron2018.collect import TITLES, Collected
-from paper.style import canvas
+from gcesbi.analysis.run import Run
+from paper.caron2018.collect import Collected, interstellar_label
+from paper.style import canvas, letters
 
 NEEDS = ("images",)
-SHOWN = ("full", "left", "right", "top", "bottom", "halves")
-TICKS = (0.0, 0.5, 1.0)
 CAPTION = (
-    "Predicted against true share f_src of sources in the excess, one point an image that no training saw. Rows: "
-    "images of the interstellar models that the networks learnt from, and of the two that they never saw. Columns: "
-    "the network of the full image, those of its halves, and the mean of the four halves. Lines: equality; numbers: "
-    "the root-mean-square error."
+    "Simulated counts images, all energies together, one of each interstellar model: those that networks learn from "
+    "and those that they never see. Each is the first image held out, with f_src and α as drawn from the prior."
 )
 
 
 def draw(images: Path) -> Figure:
     """Draw from the held-out images of a run."""
-    sets = Collected.read(images).sets
-    figure, axes = canvas(len(sets), len(SHOWN), height=1.25, sharex=True, sharey=True)
-    for row, held in zip(axes, sets, strict=True):
-        for panel, network in zip(row, SHOWN, strict=True):
-            panel.plot(held.truth, held.predicted[network], ".", color=PALETTE[0], ms=1.2, alpha=0.5, rasterized=True)
-            panel.plot([0, 1], [0, 1], color="black", lw=0.8)
-            panel.text(0.05, 0.95, f"{held.rmse(network):.3f}", transform=panel.transAxes, va="top", fontsize=6.5)
-            panel.set(xlim=(0, 1), ylim=(0, 1), xticks=TICKS, yticks=TICKS)
-            panel.set(xticklabels=("0", "0.5", "1"), yticklabels=("0", "0.5", "1"))
-        row[-1].annotate(held.name, (1.08, 0.5), xycoords="axes fraction", rotation=-90, va="center")
-    for panel, network in zip(axes[0], SHOWN, strict=True):
-        panel.set_title(TITLES[network])
-    figure.supxlabel(r"true $f_\mathrm{src}$", fontsize=8)
-    figure.supylabel(r"predicted $f_\mathrm{src}$", fontsize=8)
+    run = Run.open(images)
+    held = {name: run.images.validation(name)[:1] for name in run.images.training}
+    held |= {name: run.images.test(name)[:1] for name in run.images.testing}
+    known, pixels = Collected.read(images), run.network("full").region.pixels
+    shape = known.pair.shape[1:]
+    shown = {}
+    for name, each in held.items():
+        image = np.full(np.prod(shape), np.nan)
+        image[pixels] = each.counts[0].sum(axis=0)
+        shown[name] = image.reshape(shape)
+    most = max(float(np.nanmax(image)) for image in shown.values())
+    figure, axes = canvas(1, len(shown), height=1.9, sharex=True, sharey=True)
+    for panel, (name, image) in zip(axes[0], shown.items(), strict=True):
+        colours = {"norm": LogNorm(0.5, most), "cmap": "inferno"}
+        drawn = panel.imshow(np.maximum(image, 0.5), origin="lower", extent=known.extent, **colours)
+        panel.set_title(interstellar_label(name), loc="right")
+        panel.set_xlabel("glon (deg)")
+    axes[0, 0].set_ylabel("glat (deg)")
+    figure.colorbar(drawn, ax=axes[0].tolist(), label="counts per pixel", pad=0.01)
+    letters(axes)
     return figure

@@ -1,48 +1,38 @@
-"""Fig. 8: errors of predictions, from validation images, in ten bins."""
+"""Fig. 8: predicted against true shares of sources, network by network."""
 
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from gcesbi.analysis.evaluate import binned_errors
-from gcesbi.analysis.run import Run
 from gcesbi.plots import PALETTE
 from paper.caron2018.collect import TITLES, Collected
-from paper.style import canvas, letters
+from paper.style import canvas
 
 NEEDS = ("images",)
-SHOWN = ("full", "halves", "all")
-LEVELS = ("1σ", "2σ", "3σ", "largest")
+SHOWN = ("full", "left", "right", "top", "bottom", "halves")
+TICKS = (0.0, 0.5, 1.0)
 CAPTION = (
-    "Errors |predicted - true| of f_src of validation images in ten bins of the prediction: those that hold 68.3 %, "
-    "95.4 % and 99.7 % of the images of a bin, and the largest. Points are the images themselves. A prediction's "
-    "error is read off in its bin. Columns: the network of the full image, the mean of the halves, the mean of all "
-    "five."
+    "Predicted against true share f_src of sources in the excess, one point an image that no training saw. Rows: "
+    "images of the interstellar models that the networks learnt from, and of the two that they never saw. Columns: "
+    "the network of the full image, those of its halves, and the mean of the four halves. Lines: equality; numbers: "
+    "the root-mean-square error."
 )
 
 
 def draw(images: Path) -> Figure:
-    """Draw the binned errors of a run."""
-    errors, held = binned_errors(Run.open(images)), Collected.read(images).sets[0]
-    figure, axes = canvas(1, len(SHOWN), height=2.6, sharex=True, sharey=True)
+    """Draw from the held-out images of a run."""
+    sets = Collected.read(images).sets
+    figure, axes = canvas(len(sets), len(SHOWN), height=1.25, sharex=True, sharey=True)
+    for row, held in zip(axes, sets, strict=True):
+        for panel, network in zip(row, SHOWN, strict=True):
+            panel.plot(held.truth, held.predicted[network], ".", color=PALETTE[0], ms=1.2, alpha=0.5, rasterized=True)
+            panel.plot([0, 1], [0, 1], color="black", lw=0.8)
+            panel.text(0.05, 0.95, f"{held.rmse(network):.3f}", transform=panel.transAxes, va="top", fontsize=6.5)
+            panel.set(xlim=(0, 1), ylim=(0, 1), xticks=TICKS, yticks=TICKS)
+            panel.set(xticklabels=("0", "0.5", "1"), yticklabels=("0", "0.5", "1"))
+        row[-1].annotate(held.name, (1.08, 0.5), xycoords="axes fraction", rotation=-90, va="center")
     for panel, network in zip(axes[0], SHOWN, strict=True):
-        found = errors[network]
-        panel.plot(
-            held.predicted[network],
-            np.abs(held.error(network)),
-            ".",
-            color="0.8",
-            ms=1,
-            zorder=0,
-            rasterized=True,
-        )
-        for level, values, colour in zip(LEVELS, found.errors, PALETTE, strict=False):
-            panel.stairs(values, found.edges, baseline=None, color=colour, label=level, lw=1.4, zorder=3)
-        panel.set(xlabel=r"predicted $f_\mathrm{src}$", xlim=(0, 1))
-        panel.set_title(TITLES[network], loc="right")
-    axes[0, 0].set_ylim(0, None)
-    axes[0, 0].set_ylabel(r"error of $f_\mathrm{src}$")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LEVELS))
-    letters(axes)
+        panel.set_title(TITLES[network])
+    figure.supxlabel(r"true $f_\mathrm{src}$", fontsize=8)
+    figure.supylabel(r"predicted $f_\mathrm{src}$", fontsize=8)
     return figure

@@ -102,7 +102,7 @@ def pair_of(held):
 
 
 def test_every_figure_of_the_issue_is_there(drawn):
-    assert tuple(drawn) == ("2", "3", "5", "7", "8", "9")
+    assert tuple(drawn) == ("2", "3", "5", "7", "8", "9", "T3")
 
 
 def test_figure_2_shows_the_profiles_and_best_slopes_of_the_fits(drawn, tiny):
@@ -168,8 +168,8 @@ def test_figure_3_shows_two_images_of_the_testing_model(drawn, tiny):
     assert panels(drawn["3"])[3].get_ylabel() == "glat (deg)"
 
 
-def test_figure_5_shows_every_held_out_image_in_every_network(drawn, tiny):
-    grid = np.array(panels(drawn["5"])).reshape(2, 6)
+def test_figure_8_shows_every_held_out_image_in_every_network(drawn, tiny):
+    grid = np.array(panels(drawn["8"])).reshape(2, 6)
     for row, held in zip(grid, (tiny.images.validation(), tiny.images.test("lorimer-4-150")), strict=True):
         predicted = predict(tiny, held.counts)
         for panel, name in zip(row, METHODS[:6], strict=True):
@@ -181,8 +181,17 @@ def test_figure_5_shows_every_held_out_image_in_every_network(drawn, tiny):
             assert panel.texts[0].get_text() == f"{error:.3f}"
     assert [panel.get_title() for panel in grid[0]][::5] == ["full image", "mean of halves"]
     assert [panel.texts[-1].get_text() for panel in grid[:, -1]] == ["validation", "training C"]
-    assert drawn["5"].get_supxlabel() == r"true $f_\mathrm{src}$"
+    assert drawn["8"].get_supxlabel() == r"true $f_\mathrm{src}$"
     assert np.ptp(grid[0, 0].lines[0].get_ydata()) > 0.2  # else it would show little
+
+
+def test_figure_5_shows_an_image_of_every_interstellar_model(drawn, tiny):
+    held = {name: tiny.images.validation(name) for name in tiny.images.training}
+    held |= {name: tiny.images.test(name) for name in tiny.images.testing}
+    for panel, (name, each) in zip(panels(drawn["5"]), held.items(), strict=True):
+        counts = each.counts[0].sum(axis=0).reshape(16, 16)
+        np.testing.assert_array_equal(panel.images[0].get_array(), np.maximum(counts, 0.5))
+        assert panel.get_title("right") == {"snr-10-150": "training A", "lorimer-4-150": "training C"}[name]
 
 
 def test_figure_7_shows_what_the_convolutions_give(drawn, tiny):
@@ -205,9 +214,9 @@ def test_figure_7_shows_what_the_convolutions_give(drawn, tiny):
     assert len(names) == 2 + len(layers)
 
 
-def test_figure_8_shows_the_runs_binned_errors(drawn, tiny):
+def test_table_3_as_a_figure_shows_the_runs_binned_errors(drawn, tiny):
     found, held = binned_errors(tiny), tiny.images.validation()
-    for panel, name in zip(panels(drawn["8"]), ("full", "halves", "all"), strict=True):
+    for panel, name in zip(panels(drawn["T3"]), ("full", "halves", "all"), strict=True):
         assert len(panel.patches) == 4
         for k, patch in enumerate(panel.patches):
             np.testing.assert_array_equal(patch.get_data().values, found[name].errors[k])
@@ -215,7 +224,7 @@ def test_figure_8_shows_the_runs_binned_errors(drawn, tiny):
         predicted = predict(tiny, held.counts)[name]
         np.testing.assert_allclose(panel.lines[0].get_ydata(), np.abs(predicted - held.theta[:, 0]), atol=1e-5)
         assert panel.get_xlabel() == r"predicted $f_\mathrm{src}$"
-    legend = drawn["8"].legends[0]
+    legend = drawn["T3"].legends[0]
     assert [text.get_text() for text in legend.get_texts()] == ["1σ", "2σ", "3σ", "largest"]
 
 
@@ -292,6 +301,7 @@ def test_pictures_are_written(tiny, tmp_path):
 
 @pytest.mark.usefixtures("unsaved")
 def test_the_command_draws_what_can_be_drawn_and_says_what_is_missing(tiny, tmp_path, capsys):
+    from paper.caron2018 import PAPER
     from paper.caron2018.__main__ import main
 
     run = tmp_path / "run"
@@ -299,10 +309,10 @@ def test_the_command_draws_what_can_be_drawn_and_says_what_is_missing(tiny, tmp_
     out = tmp_path / "out"
     assert main([str(run), "--out", str(out), "--draw-only"]) == 0
     assert {path.name for path in out.iterdir()} == {
-        *(f"figure_{label}.{kind}" for label in "235789" for kind in ("png", "txt")),
+        *(f"figure_{label}.{kind}" for label in PAPER.figures for kind in ("png", "txt")),
         "RESULTS.md",
     }
-    caption = (out / "figure_5.txt").read_text()
+    caption = (out / "figure_8.txt").read_text()
     assert "Predicted against true share" in caption
     assert (
         f"run {run}: simulated images of 16 x 16 pixels of 1 deg, 1 to 6 GeV, 100 weeks, no catalogue sources; seed 3;"
@@ -314,11 +324,11 @@ def test_the_command_draws_what_can_be_drawn_and_says_what_is_missing(tiny, tmp_
     assert main([str(run), "--out", str(tmp_path / "part"), "--draw-only"]) == 1
     told = capsys.readouterr()
     lines = told.err.strip().splitlines()
-    assert [line.split(" is missing: ")[0] for line in lines] == ["figure 2", "figure 8", "tables"]
+    assert [line.split(" is missing: ")[0] for line in lines] == ["figure 2", "figure T3", "tables"]
     assert "holds no template_fits.json" in lines[0]
     assert "holds no errors.json" in lines[1]
-    assert told.out.strip().endswith("; missing: figure 2, figure 8, tables")
-    assert len(list((tmp_path / "part").glob("*.png"))) == 4
+    assert told.out.strip().endswith("; missing: figure 2, figure T3, tables")
+    assert len(list((tmp_path / "part").glob("*.png"))) == 5
 
 
 def test_runs_that_are_unfit_are_named(tiny, tmp_path, capsys):
@@ -365,7 +375,7 @@ def test_the_paper_is_planned_at_every_scale_and_refuses_the_run_of_another(tiny
     (tmp_path / "new").mkdir()
     missing = draw_paper(paper, "quick", tmp_path / "new", tmp_path / "none" / "maps", tell=lines.append).missing
     assert lines[0].startswith("run images is missing: needs the data folder")
-    assert len(missing) == 6
+    assert len(missing) == 7
     run = tmp_path / "runs" / "caron2018" / "images"
     shutil.copytree(tiny.folder, run)
     (run / "plan.json").write_text(json.dumps({**laws["test"], "about": "tiny", "version": "0"}))
