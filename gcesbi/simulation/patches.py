@@ -170,7 +170,8 @@ class HealpixPatch(Patch):
 
     def draw(self, template: Template, places: Places | None = None) -> Array:
         """Means over the pixels, by adaptive subdivision."""
-        return _drawn(template, self.nside, *self.disc_of_light, None if places is None else places.tobytes())
+        chosen = None if places is None else places.tobytes()
+        return _drawn(template, self.nside, *self.disc_of_light, chosen).copy()
 
     def read(self, statement: Map, energy_edges: Array) -> Array:
         """Finer maps are brought to the patch's pixels."""
@@ -216,9 +217,7 @@ def _pixels(nside: int, radius: float, centre: tuple[float, float]) -> Places:
 def _drawn(template: Template, nside: int, radius: float, centre: tuple[float, float], places: bytes | None) -> Array:
     """A template's map on a disc, or at places of it: the variations of a sky share most of them."""
     pixels = _pixels(nside, radius, centre)
-    found = template.map(nside, pixels if places is None else pixels[np.frombuffer(places, np.int64)])
-    found.flags.writeable = False
-    return found
+    return template.map(nside, pixels if places is None else pixels[np.frombuffer(places, np.int64)])
 
 
 class ImagePatch(Patch):
