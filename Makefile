@@ -15,7 +15,7 @@ CPU_BUILDS ?= --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu
 # Threads that wait sleep, so that other processes get on.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: paper quickstart test bench docs lint types format clean install fuzz kill
+.PHONY: paper quickstart test bench docs lint types format clean install fuzz kill test-lowest
 
 quickstart: $(READY)  ## the whole job on a mock map; ARGS="--seed 3" passes options on
 	$(BIN)/gcesbi quickstart $(ARGS)
@@ -25,6 +25,19 @@ test: $(READY)  ## all tests
 
 fuzz: $(READY)  ## 20,000 malformed inputs; SEED=1 for others
 	$(BIN)/python tests/faults/fuzz.py 20000 $(SEED)
+
+# Tests that between them call every dependency; warnings of old versions are theirs.
+LOWEST := build/lowest
+LOWEST_TESTS := tests/test_front_door.py tests/cli/test_cli.py tests/faults/test_exports.py tests/simulation/test_store.py \
+	tests/io/test_healpix_fits.py tests/estimators/test_neural_posterior.py tests/baselines/test_samplers.py \
+	tests/analysis/test_settings.py tests/cli/test_quickstart.py
+
+test-lowest:  ## the lowest versions that pyproject.toml declares, in a folder of their own
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) tests/faults/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt torch
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt -e ".[dask,nuts]" pytest hypothesis mpmath dynesty
+	$(LOWEST)/bin/python -m pytest -q -p no:cacheprovider -W default $(LOWEST_TESTS)
 
 kill: $(READY)  ## 20 kills at random moments of nine commands, each resumed and compared
 	$(BIN)/python tests/faults/kill.py 20 $(SEED)

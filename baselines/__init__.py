@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gcesbi.baselines.poisson.halo_slope import SlopeFit, fit_slope
     from gcesbi.baselines.poisson.likelihood import poisson_deviance, poisson_log_likelihood
     from gcesbi.baselines.poisson.many_adaptive import AdaptiveFits, fit_adaptive_maps
+    from gcesbi.baselines.poisson.many_maps import poisson_fractions
     from gcesbi.baselines.poisson.norm_posteriors import PoissonChainPosterior, PoissonPosterior
     from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
     from gcesbi.baselines.poisson.spectral_fit import SpectralFit, SpectralFitResult
@@ -52,6 +53,7 @@ _HOMES = {
     "poisson.goodness_of_fit": ("DeviantPixel", "GoodnessOfFit", "deviance", "deviant_pixels", "goodness_of_fit"),
     "poisson.likelihood": ("poisson_deviance", "poisson_log_likelihood"),
     "poisson.many_adaptive": ("AdaptiveFits", "fit_adaptive_maps"),
+    "poisson.many_maps": ("poisson_fractions",),
     "poisson.norm_posteriors": ("PoissonChainPosterior", "PoissonPosterior"),
     "poisson.priors": ("Fixed", "NormPrior", "UserTemplate"),
     "poisson.halo_slope": ("SlopeFit", "fit_slope"),
@@ -112,6 +114,7 @@ __all__ = [
     "nptf_energy_log_likelihood",
     "nptf_log_likelihood",
     "poisson_deviance",
+    "poisson_fractions",
     "poisson_log_likelihood",
     "psf_correction",
     "run_emcee",

@@ -281,9 +281,16 @@ class RunFolder:
 
     @property
     def store(self) -> SimulationStore:
-        """The store of simulated maps; it may be empty."""
+        """The store of simulated maps, to read from; it may be empty."""
+        return self._store(write=False)
+
+    def make_store(self) -> SimulationStore:
+        """The store of simulated maps, made where the settings say, which may be out of the folder."""
+        return self._store(write=True)
+
+    def _store(self, write: bool) -> SimulationStore:
         place = self.settings.simulation.store or self.folder / "simulations"
-        return SimulationStore.create(place, self.simulator, self.settings.seed)
+        return SimulationStore.create(place, self.simulator, self.settings.seed, write=write)
 
     @cached_property
     def images(self) -> ImageSets:

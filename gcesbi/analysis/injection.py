@@ -14,8 +14,7 @@ from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.infer import load_networks
 from gcesbi.analysis.sections import NptfSettings
 from gcesbi.analysis.seeds import Purpose, purpose_seed
-from gcesbi.baselines import PoissonFit
-from gcesbi.baselines.poisson.many_maps import poisson_fractions
+from gcesbi.baselines import PoissonFit, poisson_fractions
 from gcesbi.errors import InputError
 from gcesbi.evaluation.injection import Injection
 from gcesbi.evaluation.matched_maps import at_composition

@@ -71,4 +71,4 @@ def _wanted(run: RunFolder) -> Iterator[tuple[SimulationStore, Simulator, int]]:
         return
     wanted = run.settings.simulation
     n = wanted.n_test + (wanted.n_train if run.settings.training.source == "store" else 0)
-    yield run.store, run.simulator, n
+    yield run.make_store(), run.simulator, n

@@ -89,8 +89,10 @@ class SimulationStore:
             raise InputError(f"{place.url}/{_CARD}: must describe a store, is damaged ({error!r})") from None
 
     @classmethod
-    def create(cls, folder: str | Path, simulator: Simulator, seed: int) -> SimulationStore:
+    def create(cls, folder: str | Path, simulator: Simulator, seed: int, *, write: bool = True) -> SimulationStore:
         """Make a store, or open the one that is there if it holds maps of the same model and seed.
+
+        Unless it is to `write`, where there is none nothing is made, and the store is empty.
 
         Raises
         ------
@@ -105,6 +107,8 @@ class SimulationStore:
             if found.seed != seed:
                 raise InputError(f"simulations: {place.url!r} holds maps of seed {found.seed}, asked for {seed}")
             return found
+        if not write:
+            return wanted
         card = {"schema": SCHEMA, "shard": SHARD, "seed": seed, "draws": simulator.draws, **wanted.recipe.to_dict()}
         place.write(_CARD, (json.dumps(card, indent=1) + "\n").encode())
         return wanted

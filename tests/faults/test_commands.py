@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import resource
 import shutil
@@ -163,6 +164,16 @@ def test_a_batch_system_that_ends_a_training_leaves_a_checkpoint(folder, tmp_pat
     assert checkpoint.is_file()
     checkpoint.unlink()
     run.adopt(load_settings("test", SETS))
+
+
+def test_reading_a_run_writes_nothing_where_it_points(call, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run")
+    card = json.loads((tmp_path / "run" / "run.json").read_text())
+    card["settings"]["simulation"]["store"] = str(tmp_path / "elsewhere")
+    (tmp_path / "run" / "run.json").write_text(json.dumps(card))
+    for command in ("validate", "train"):
+        call(command, tmp_path / "run", "--quiet")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.parametrize("launcher", [{"RANK": "1"}, {"SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_JOB_NAME": "x"}])
