@@ -136,6 +136,8 @@ class Composition(Statement):
         for what in ("summed", "spectral_jitter"):
             if len(self.energy_edges) == 2 and getattr(self, what):
                 raise InputError(f"{what}: needs more than one energy bin")
+        if self.summed and isinstance(self.psf, KingPsf) and len(self.psf.weights) > 1:
+            raise InputError("summed: psf must be 'default', a file's or one for all bins, as the summed bin has one")
         self._check_variations()
         return self
 
