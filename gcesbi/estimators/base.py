@@ -146,7 +146,9 @@ class Estimator(Trainable):
     def for_model(cls, model: Any, **settings: Any) -> Self:
         """An untrained estimator for the maps of a SkyModel or ImageSkyModel; `settings` are its other arguments."""
         about = {"fingerprint": model.fingerprint, **cls._labels(model)}
-        return cls(model.region, model.exposure, **about | settings)
+        found = cls(model.region, model.exposure, **about | settings)
+        found.exposure_range = getattr(model, "exposure_range", cls.exposure_range)  # images have no error of it
+        return found
 
     @classmethod
     def _labels(cls, model: Any) -> dict[str, Any]:

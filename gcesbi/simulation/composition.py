@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from gcesbi.errors import InputError, nearest
 from gcesbi.simulation.components import ComponentField, PointSources, flat_share
-from gcesbi.simulation.instrument import ExposureField, NamedPsf, PsfField, SurveyExposure
+from gcesbi.simulation.instrument import ExposureField, KingPsf, NamedPsf, PsfField, SurveyExposure
 from gcesbi.simulation.instrument_errors import psf_factors
 from gcesbi.simulation.regions import HealpixRegion, RegionField
 from gcesbi.simulation.stated_data import array_of, digest_of, is_array
@@ -91,7 +91,7 @@ class Composition(Statement):
     spectral_jitter: float = Field(0.0, ge=0, le=2, description="relative scatter of every bin of a drawn spectrum")
     expected_labels: bool = Field(False, description="sources are labelled by what the parameters say")
     exposure_error: float = Field(
-        0.0, ge=0, lt=0.5, exclude_if=lambda value: not value, description="relative error of its scale, drawn anew"
+        0.0, ge=0, lt=0.33, exclude_if=lambda value: not value, description="relative error of its scale, drawn anew"
     )
     psf_error: float = Field(
         0.0, ge=0, lt=0.5, exclude_if=lambda value: not value, description="relative error of its width, drawn anew"

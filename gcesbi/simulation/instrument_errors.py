@@ -23,9 +23,13 @@ def psf_factors(error: float) -> tuple[float, ...]:
     return tuple((1 + error * _QUANTILES / _QUANTILES.std()).tolist()) if error else (1.0,)
 
 
+CUT = 3.0
+"""Errors of the exposure's scale at which it is cut."""
+
+
 def draw_exposures(error: float, n: int, rng: np.random.Generator) -> Array:
     """Factors (n,) of the exposure; nothing is drawn where there is no error."""
     if not error:
         return np.ones(n)
-    lowest = ndtr(-3.0)
+    lowest = ndtr(-CUT)
     return np.asarray(1 + error * ndtri(lowest + (1 - 2 * lowest) * rng.random(n)))

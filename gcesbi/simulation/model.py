@@ -22,7 +22,8 @@ from gcesbi.errors import InputError
 from gcesbi.simulation.compose import compose, compose_widened
 from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.composition_files import read_toml, write_toml
-from gcesbi.simulation.matching import check_same_energies, same_exposure
+from gcesbi.simulation.instrument_errors import CUT
+from gcesbi.simulation.matching import SAME_EXPOSURE, check_same_energies, same_exposure
 from gcesbi.simulation.parameters import Emission, Parameters
 from gcesbi.simulation.prior import Prior
 from gcesbi.simulation.sky_arrays import SkyArrays
@@ -200,6 +201,12 @@ class SkyModel(SkyArrays):
     def subject(self) -> str:
         """The component that questions are about."""
         return self.composition.subject_name
+
+    @property
+    def exposure_range(self) -> tuple[float, float]:
+        """Exposures that maps of this sky may have, in terms of the model's: those that are drawn, or its own."""
+        spread = max(SAME_EXPOSURE, CUT * self.composition.exposure_error)
+        return 1 - spread, 1 + spread
 
     @cached_property
     def templates(self) -> Array:

@@ -111,6 +111,22 @@ def test_a_map_of_another_exposure_is_refused_unless_forced(run):
     np.testing.assert_array_equal(again.quantiles("flux_fraction", [0.5]), own.quantiles("flux_fraction", [0.5]))
 
 
+def test_networks_take_the_exposures_that_they_were_trained_for(tmp_path):
+    """Of a sky that draws the scale of its exposure: networks say how far, and refuse what lies beyond."""
+    sky = SkyModel.build(load_settings("test", CHANGES).sky).composition.replace(exposure_error=0.05)
+    run = Run.create(tmp_path / "run", load_settings("test", CHANGES[3:]), sky=sky)
+    simulate_step.simulate(run, backend="threads")
+    train_step.train(run)
+    networks = Run.open(run.folder).network("spectra"), Run.open(run.folder).network("source_counts")
+    assert [each.exposure_range for each in networks] == [pytest.approx((0.85, 1.15))] * 2
+    seen, _ = simulate_step.mock_observation(run)
+    own = infer_step.infer(run, seen).quantiles("flux", [0.5])
+    within = infer_step.infer(run, replace(seen, exposure=1.12 * seen.exposure)).quantiles("flux", [0.5])
+    np.testing.assert_array_equal(within, own)  # it was told that the exposure is not known so well
+    with pytest.raises(InputError, match=r"exposure must be 0.85 to 1.15 times that of the networks' maps"):
+        infer_step.infer(run, replace(seen, exposure=1.2 * seen.exposure))
+
+
 def test_the_gate_sees_what_networks_see_of_another_exposure(run, monkeypatch):
     seen, _ = simulate_step.mock_observation(run)
     monkeypatch.setattr(gate_step, "stored_gate", lambda _: SimpleNamespace(verdict=lambda counts: counts))

@@ -69,7 +69,12 @@ CASES = [
     (*top('subject = "dot"'), "subject: must be a component, got 'dot'; the nearest valid one is 'dots'"),
     (*top("exposure = { wekks = 3 }"), "exposure: wekks: unknown setting; the nearest valid one is 'weeks'"),
     (*top('psf = "defalt"'), "psf: name: input should be 'default' or 'customary-2gev', got 'defalt'"),
+    (*top("exposure_error = 0.4"), "exposure_error: input should be less than 0.33, got 0.4"),  # else it may be nil
     # what contradicts itself
+    (
+        *top("psf = { weights = [[1], [1]], sigmas = [[1e-3], [2e-3]], gammas = [[3], [3]] }\nsummed = true"),
+        "summed: psf must be 'default', a file's or one for all bins",
+    ),
     ('name = "dots"', 'name = "gas"', "components: two have the name 'gas'"),
     ('name = "gas"', 'name = "2gas"', "name: must be a word that begins with a letter, got '2gas'"),
     ('"2:20:2"', "[20, 2]", "energy_edges: must be positive and increasing"),
