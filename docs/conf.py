@@ -32,8 +32,8 @@ extensions = [
 ]
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(abc|collections|enum|lightning|numpy|pydantic|sbi|torch|typing|typer|types)\..*"),
-    ("py:class", r".* .*"),  # first sentences of properties with a colon
+    ("py:.*", r"(abc|collections|enum|lightning|numpy|pydantic|rich|sbi|sklearn|torch|typing|typer|types)\..*"),
+    ("py:class", r".*\._\w+|lambda"),  # validators in types of fields
 ]
 
 html_theme = "furo"
@@ -51,10 +51,11 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # types stand, with shapes and units, in the docstrings
 autosummary_generate = False
 napoleon_google_docstring = False
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_param = False
 napoleon_use_rtype = False
 
+COLON = "\ue000"
 REFERENCE = Path(__file__).parent / "reference"
 ROOMS = (
     *("errors", "sky", "posterior", "physics", "networks", "validation", "plots", "io", "simulation", "baselines"),
@@ -107,9 +108,20 @@ def home(package: str, name: str) -> str:
     return found if found.startswith("gcesbi.") else package
 
 
+def skip_sklearn(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object) -> bool:
+    """Leave out what scikit-learn's base class adds to a class by itself."""
+    return skip or bool(re.fullmatch(r"set_\w+_request", name))
+
+
+def hide_colon(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Let no property's first sentence be split at its colon, as napoleon would, into a type and a text."""
+    if what in ("attribute", "data", "property") and lines:
+        lines[0] = lines[0].replace(": ", f"{COLON} ")
+
+
 def escape(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Escape every line of a docstring."""
-    lines[:] = map(escaped, lines)
+    lines[:] = [escaped(line.replace(COLON, ":")) for line in lines]
 
 
 def escaped(line: str) -> str:
@@ -123,22 +135,27 @@ def escaped(line: str) -> str:
 
 def find_home(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
-) -> nodes.reference | None:
+) -> nodes.Element | None:
     """Where a name is documented that is referred to in short, or by a package that offers it."""
     objects, target = env.domains.python_domain.objects, str(node["reftarget"]).removeprefix("gcesbi.")
     found = [name for name in objects if name.endswith(f".{target.rsplit('.', 1)[-1]}")]
     fitting = [name for name in found if name.endswith(f".{target}")] or (found if "." in target else [])
     if node.get("refdomain") != "py" or not fitting:
-        return None
+        return content if node.get("reftype") == "data" else None  # a constant of a module need not be public
     entry = objects[max(fitting, key=lambda name: (-objects[name].aliased, name.count("."), name))]
     where = app.builder.get_relative_uri(str(node["refdoc"]), entry.docname)
     return nodes.reference("", "", content, internal=True, refuri=f"{where}#{entry.node_id}")
 
 
+def formula(tex: str) -> str:
+    """The formula without what docutils does not know."""
+    return re.sub(r"\\[bB]igg?(?![a-zA-Z])", "", tex).replace(r"\dots", r"\ldots")
+
+
 def visit_math(translator: Any, node: nodes.Element) -> None:
     """Formulas as MathML."""
     block = isinstance(node, nodes.math_block)
-    mathml = tex2mathml(re.sub(r"\\[bB]igg?", "", node.astext()), as_block=block)
+    mathml = tex2mathml(formula(node.astext()), as_block=block)
     translator.body.append(f'<div class="math">{mathml}</div>' if block else mathml)
     raise nodes.SkipNode
 
@@ -146,6 +163,8 @@ def visit_math(translator: Any, node: nodes.Element) -> None:
 def setup(app: Sphinx) -> None:
     """What this file adds to Sphinx."""
     app.connect("builder-inited", write_reference)
+    app.connect("autodoc-skip-member", skip_sklearn)
+    app.connect("autodoc-process-docstring", hide_colon, priority=400)
     app.connect("autodoc-process-docstring", escape)
     app.connect("missing-reference", find_home)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))

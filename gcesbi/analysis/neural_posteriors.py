@@ -43,7 +43,7 @@ def evaluate_neural_posteriors(
 ) -> dict[str, NeuralPosteriorEvaluation]:
     """Judge the run's neural posteriors on its first held-out maps, by method; figures go beside their weights.
 
-    Numbers are :data:`MAPS` and :data:`SAMPLES` if not given.
+    Numbers are ``MAPS`` and ``SAMPLES`` if not given.
     """
     found = {}
     for estimator in _trained(run):
