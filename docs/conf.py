@@ -28,8 +28,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
 ]
+if "quick" not in tags:  # noqa: F821, Sphinx gives it; pages of source take as long as all others
+    extensions.append("sphinx.ext.viewcode")
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(abc|collections|enum|lightning|numpy|pydantic|rich|sbi|sklearn|torch|typing|typer|types)\..*"),
@@ -61,45 +62,58 @@ ROOMS = (
     *("errors", "sky", "posterior", "physics", "networks", "validation", "plots", "io", "simulation", "baselines"),
     *("estimators", "evaluation", "analysis", "report", "cli"),
 )
-PACKAGE = "{title}\n{line}\n\n.. automodule:: {name}\n   :members:\n   :ignore-module-all:\n\n{offers}{modules}"
-MODULE = "{title}\n{line}\n\n.. automodule:: {name}\n   :members:\n   :exclude-members: {excluded}\n\n{constants}"
+MODULE = "{title}\n{line}\n\n.. automodule:: {name}\n   :members:\n   :exclude-members: {excluded}\n{more}\n{below}"
 
 
 def write_reference(app: Sphinx) -> None:
-    """A page for every module, in ``docs/reference/modules``, where they are not kept."""
+    """A page for every package, and for modules beside them, in ``docs/reference/modules``, where they are not kept."""
     (REFERENCE / "modules").mkdir(exist_ok=True)
     for room in ROOMS:
-        for name in modules(f"gcesbi.{room}"):
-            page, text = REFERENCE / "modules" / f"{name}.rst", page_of(import_module(name))
+        for name in [f"gcesbi.{room}", *packages(f"gcesbi.{room}")]:
+            page, text = REFERENCE / "modules" / f"{name}.rst", page_of(name)
             if not page.is_file() or page.read_text(encoding="utf-8") != text:
                 page.write_text(text, encoding="utf-8")
 
 
-def modules(name: str) -> Iterator[str]:
-    """The name of a module, and of those below it."""
-    yield name
+def packages(name: str) -> Iterator[str]:
+    """Names of the packages below a package."""
     for each in pkgutil.iter_modules(getattr(import_module(name), "__path__", ())):
-        yield from modules(f"{name}.{each.name}")
+        if each.ispkg:
+            yield f"{name}.{each.name}"
+            yield from packages(f"{name}.{each.name}")
 
 
-def page_of(module: ModuleType) -> str:
-    """What the reference says of a module; of a package also what it offers from its modules, and which these are."""
-    name, parts = module.__name__, [each.name for each in pkgutil.iter_modules(getattr(module, "__path__", ()))]
-    title = name.removeprefix("gcesbi.")
-    common = {"title": title, "line": "=" * len(title), "name": name}
+def page_of(name: str) -> str:
+    """What the reference says of a package: what it offers, its packages, and its modules one after another."""
+    parts = list(pkgutil.iter_modules(getattr(import_module(name), "__path__", ())))
     if not parts:
-        values = [each for each in getattr(module, "__all__", ()) if not callable(getattr(module, each))]
-        told = ModuleAnalyzer.for_module(name).find_attr_docs()
-        constants = "".join(
-            f".. py:data:: {each}\n\n   {escaped(' '.join(told.get(('', each), ())))}\n\n" for each in values
-        )
-        return MODULE.format(**common, excluded=", ".join(values), constants=constants)
-    offered = [each for each in getattr(module, "__all__", ()) if home(name, each) != name]
-    table = ".. py:currentmodule:: None\n\nOffers\n------\n\n.. autosummary::\n\n" + "".join(
-        f"   ~{home(name, each)}.{each}\n" for each in offered
+        return section_of(name, "=")
+    offered = [each for each in getattr(import_module(name), "__all__", ()) if home(name, each) != name]
+    table = ".. autosummary::\n\n" + "".join(f"   ~{home(name, each)}.{each}\n" for each in offered)
+    tree = ".. toctree::\n   :maxdepth: 1\n\n" + "".join(f"   {name}.{each.name}\n" for each in parts if each.ispkg)
+    modules = [section_of(f"{name}.{each.name}", "-") for each in parts if not each.ispkg]
+    return "\n".join([section_of(name, "=", f".. py:currentmodule:: None\n\n{table}\n{tree}"), *modules])
+
+
+def section_of(name: str, underline: str, below: str = "") -> str:
+    """Docstrings of one module, under its name; `below` follows them."""
+    module, title = import_module(name), name.removeprefix("gcesbi.")
+    own = [each for each in getattr(module, "__all__", ()) if home(name, each) == name]
+    values = [
+        each
+        for each in own
+        if not callable(getattr(module, each)) and not isinstance(getattr(module, each), ModuleType)
+    ]
+    told = ModuleAnalyzer.for_module(name).find_attr_docs() if values else {}
+    constants = (f".. py:data:: {each}\n\n   {escaped(' '.join(told.get(('', each), ())))}\n" for each in values)
+    return MODULE.format(
+        title=title,
+        line=underline * len(title),
+        name=name,
+        excluded=", ".join(values),
+        more="   :ignore-module-all:\n" if hasattr(module, "__path__") else "",
+        below="\n".join([*constants, below]),
     )
-    tree = "\n.. toctree::\n   :maxdepth: 1\n\n" + "".join(f"   {name}.{part}\n" for part in parts)
-    return PACKAGE.format(**common, offers=table if offered else "", modules=tree)
 
 
 def home(package: str, name: str) -> str:
