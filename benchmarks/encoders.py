@@ -23,7 +23,7 @@ from how_good import TAUS, bootstrap
 
 from gcesbi.analysis.run import Run
 from gcesbi.estimators import SourceCountEstimator, TrainingSettings
-from gcesbi.evaluation.predictions import true_cdf
+from gcesbi.physics.scd import true_cdf
 from gcesbi.validation import Comparison, coverage, crps_from_quantiles, sharpness
 
 PILOT = 256  # maps

@@ -18,7 +18,7 @@ import numpy as np
 
 from gcesbi.analysis.infer import load_networks
 from gcesbi.analysis.run import Run
-from gcesbi.evaluation.predictions import true_cdf
+from gcesbi.physics.scd import true_cdf
 from gcesbi.validation import coverage, emd, gaussian_coverage, semd, sharpness
 
 TAUS = np.arange(1, 200) / 200

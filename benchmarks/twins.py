@@ -26,7 +26,7 @@ from how_good import TAUS, bootstrap
 from gcesbi import Simulator, SkyModel
 from gcesbi.analysis.run import Run
 from gcesbi.estimators import SourceCountEstimator, TrainingSettings
-from gcesbi.evaluation.predictions import true_cdf
+from gcesbi.physics.scd import true_cdf
 from gcesbi.validation import Comparison, coverage, emd, semd, sharpness
 
 ALPHAS = np.array([0.68, 0.95])

@@ -32,7 +32,7 @@ from .distance import emd, pdf_from_cdf, semd
 from .estimate import Estimate
 from .levels import rearrange
 from .pit import PitHistogram, pit, pit_gaussian, pit_histogram, pit_histogram_band
-from .recalibration import ConformalBand
+from .recalibration import ConformalBand, ScoreMap
 from .scores import (
     crps_from_quantiles,
     crps_from_samples,
@@ -63,6 +63,7 @@ __all__ = [
     "Group",
     "Pair",
     "PitHistogram",
+    "ScoreMap",
     "SimultaneousCoverage",
     "adversarial_groups",
     "atom_bounds",

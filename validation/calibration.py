@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
 
 from gcesbi.errors import InputError
 
@@ -34,6 +35,7 @@ from .distance import emd, pdf_from_cdf, semd
 from .estimate import Estimate
 from .levels import at_level, draw_quantiles
 from .pit import normal_scores, pit_bounds, rank_bounds
+from .recalibration import ScoreMap
 from .scores import crps_from_quantiles, crps_from_samples, crps_gaussian
 from .sharpness import gaussian_sharpness, sharpness
 
@@ -151,10 +153,22 @@ class Calibration:
 
     @classmethod
     def from_gaussian(
-        cls, truth: ArrayLike, mean: ArrayLike, std: ArrayLike, name: str = "prediction", seed: int = 0
+        cls,
+        truth: ArrayLike,
+        mean: ArrayLike,
+        std: ArrayLike,
+        name: str = "prediction",
+        seed: int = 0,
+        *,
+        asked: ScoreMap | None = None,
     ) -> Calibration:
-        """Judge Gaussian predictions; truth, mean and std (n_map, ...), every pair counts."""
+        """Judge Gaussian predictions; truth, mean and std (n_map, ...), every pair counts.
+
+        `asked` says at which scores of the Gaussian its quantiles are taken, where it is recalibrated.
+        """
         z = z_score(truth, mean, std)
+        if asked is not None and not asked.trivial:
+            return cls._build(name, _asked_pairs(np.asarray(truth), np.asarray(mean), np.asarray(std), z, asked), seed)
         pairs = _all_pairs(
             ALPHAS,
             gaussian_covered(truth, mean, std, ALPHAS),
@@ -269,6 +283,23 @@ def _all_pairs(alphas: Array, covered: Mask | Array, **found: Any) -> _Pairs:
     """Pairs of which each counts, and is held by what covers it."""
     every = np.ones(found["score"].shape, bool)
     return _Pairs(alphas=alphas, covered=covered, used=every, held=covered, judged=every, **found)
+
+
+def _asked_pairs(truth: Array, mean: Array, std: Array, z: Array, asked: ScoreMap) -> _Pairs:
+    """Of Gaussians that are asked at other scores than are wanted."""
+    score, reach = asked.inverse(z), ndtri((1 + ALPHAS) / 2)
+    levels = np.arange(1, 80) / 80
+    curves = mean + std * asked(ndtri(levels)).reshape(-1, *(1,) * z.ndim)
+    low, high = (asked(ndtri(each)) for each in ([0.16, 0.025], [0.84, 0.975]))
+    return _all_pairs(
+        ALPHAS,
+        np.abs(score) <= reach.reshape(-1, *(1,) * z.ndim),
+        score=score,
+        square=score**2,
+        crps=crps_from_quantiles(truth, curves, levels),
+        width_68=std * (high - low)[0],
+        width_95=std * (high - low)[1],
+    )
 
 
 def _cdf_pairs(values: Array, curves: Array, levels: Array, epsilon: float) -> _Pairs:

@@ -1,6 +1,7 @@
 """Measure on fresh maps how the errors of a run's networks go together."""
 
 from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.recalibrate import recalibrate
 from gcesbi.analysis.seeds import Purpose, purpose_seed
 from gcesbi.estimators import SourceCountEstimator, SpectralEstimator, read_notes
 from gcesbi.estimators.network_posteriors import flux_correlation
@@ -8,7 +9,7 @@ from gcesbi.estimators.source_counts import network_digest
 from gcesbi.estimators.store import add_notes
 from gcesbi.simulation import Simulations
 
-__all__ = ["noted_flux_correlation", "relate_fluxes", "relate_spectra"]
+__all__ = ["measure_errors", "noted_flux_correlation", "relate_fluxes", "relate_spectra"]
 
 _NOTE = "flux_correlation"
 _MOST = 8192
@@ -20,6 +21,12 @@ def relate_spectra(run: RunFolder, spectra: SpectralEstimator, n_presented: int)
     """How errors of spectra with a diagonal covariance go together, of a network trained on `n_presented` maps."""
     if spectra.covariance == "diagonal":
         spectra.fit_errors(_fresh(run, n_presented))
+
+
+def measure_errors(run: RunFolder) -> None:
+    """All that fresh maps tell of the errors of trained networks: how they go together, and how large they are."""
+    relate_fluxes(run)
+    recalibrate(run)
 
 
 def relate_fluxes(run: RunFolder) -> None:

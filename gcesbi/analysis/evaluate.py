@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.infer import load_networks, load_shapes
+from gcesbi.analysis.recalibrate import as_stated
 from gcesbi.errors import InputError
 from gcesbi.estimators.images import ImageEstimator, ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.estimators.store import add_notes
@@ -28,7 +29,16 @@ from gcesbi.evaluation.ring_moments import Comparison, RingRidge
 from gcesbi.simulation import Simulations
 from gcesbi.validation.binned_errors import BinnedErrors
 
-__all__ = ["binned_errors", "evaluate", "evaluate_images", "image_networks", "learning_curve", "not_learnt", "predict"]
+__all__ = [
+    "before_recalibration",
+    "binned_errors",
+    "evaluate",
+    "evaluate_images",
+    "image_networks",
+    "learning_curve",
+    "not_learnt",
+    "predict",
+]
 
 _PRIOR_LABELS = 2048
 UNSEEN = "errors_testing.json"
@@ -46,6 +56,16 @@ def evaluate(run: RunFolder) -> Evaluation:
         for kind, figures in evaluation.to_dict().items():
             add_notes(run.weights(kind), {"validation": figures})
     return evaluation
+
+
+def before_recalibration(run: RunFolder) -> Evaluation | None:
+    """The headline figures of the same maps by what the networks stated; None if they are not recalibrated."""
+    if run.settings.simulation.n_calibration == 0:
+        return None
+    test = run.store.read(0, run.settings.simulation.n_test)
+    spectra, source_counts = load_networks(run)
+    stated = as_stated(spectra), as_stated(source_counts)
+    return evaluate_networks(run.model, test, *stated, details=False, seed=run.settings.seed)
 
 
 def _prior_labels(run: RunFolder) -> Simulations | None:

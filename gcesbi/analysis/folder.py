@@ -389,9 +389,10 @@ class RunFolder:
         """The stored observation."""
         return read_observation(self.folder / "observation.fits", radius=None, band=None)
 
-    def write_posterior(self, name: str, posterior: Posterior) -> None:
-        """Store samples of a posterior as netCDF."""
+    def write_posterior(self, name: str, posterior: Posterior, *, refused: str = "") -> None:
+        """Store samples of a posterior as netCDF; those of a map that was `refused`, and why, say so."""
         data = posterior.to_xarray(seed=self.settings.seed)
+        data.attrs |= {"refused": refused} if refused else {}
         write_netcdf(self.folder / "posteriors" / f"{name}.nc", {"posterior": data})
 
     def read_json(self, name: str) -> dict[str, Any]:

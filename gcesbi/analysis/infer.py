@@ -91,7 +91,7 @@ def infer(run: RunFolder, observation: Observation, *, force: bool = False) -> J
     path = run.weights("poisson_fraction")
     if path.is_file():
         network = load_poisson_fraction(path, source_counts)
-        median = counts.curves(0.5)["scd_cdf"][0, model.point_sources.index(network.name)]
+        median = source_counts.stated(seen[None], 0.5)[0, 0, model.point_sources.index(network.name)]
         parts.append(PoissonFractionPosterior(network, median, model.coordinates))
     return JointPosterior("networks", parts)
 

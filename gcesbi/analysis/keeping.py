@@ -33,10 +33,10 @@ UNFINISHED = "unfinished"
 _LOCK, _WRITER = "run.lock", "run.writer"
 _PAGES = "validation|mismodel|injection|comparison"
 _NETWORKS = "|".join(sorted({*KINDS, *ALL_NETWORKS, "poisson_fraction"}))
-_METHODS = "poisson|nptf|networks|pretrained|npe|fmpe"
+_METHODS = "poisson|nptf|nptf-model-priors|networks|pretrained|npe|fmpe"
 _OURS = re.compile(
     rf"run\.(json|lock|writer)|observation\.fits|sky\.(npz|toml)|sky_\d+\.npy|exposure\.npz|(results|inference)\.json|(report|infer)\.html"
-    rf"|gate\.(npz|json)|poisson\.(json|html)|nptf\.checkpoint\.h5|(errors|learning|evaluation|template_fits)\.json"
+    rf"|gate\.(npz|json)|poisson\.(json|html)|nptf(-model-priors)?\.checkpoint\.h5|(errors|learning|evaluation|template_fits)\.json"
     rf"|({_PAGES})\.(html|json)"
     rf"|weights(/({_NETWORKS})\.(safetensors|json|csv|checkpoint(\.head)?))?"
     rf"|(maps/[0-9a-f]{{12}}/)?posteriors(/({_METHODS})\.(nc|json))?"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gcesbi.baselines import Ensemble, ModelPriors, NestedSampling, NptfPriors
 from gcesbi.baselines.nptf.priors import PriorChoice
@@ -52,7 +52,15 @@ class SimulationSettings(Section):
     n_train: int = Field(10_240, ge=64, description="of images: for each training model")
     n_validation: int = Field(1_024, ge=100, description="images held out of each training model; of maps: none")
     n_test: int = Field(512, ge=100, description="maps held out; images of a testing model, 1024 by default")
+    n_calibration: int = Field(0, description="fresh maps that recalibrate trained networks on maps; none by default")
     store: str | None = Field(None, description="folder or URL (s3://...) of the maps; by default the run folder's own")
+
+    @field_validator("n_calibration")
+    @classmethod
+    def _enough(cls, value: int) -> int:
+        if value != 0 and value < 200:
+            raise InputError(f"simulation.n_calibration: must be 0 or at least 200, got {value}")
+        return value
 
 
 class SpectraSettings(Section):

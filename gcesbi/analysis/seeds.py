@@ -20,6 +20,8 @@ class Purpose(IntEnum):
     smooth = 2**31 + 14
     composed = 2**31 + 15
     error_correlation = 2**31 + 16
+    recalibration = 2**31 + 17
+    predicted = 2**31 + 18
 
 
 def purpose_sequence(run: RunFolder, purpose: Purpose, *further: int) -> np.random.SeedSequence:

@@ -1,21 +1,29 @@
 """Draw the maps of a run into its stores, and mock observations."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.kept_sky import KEPT_MAPS
 from gcesbi.analysis.seeds import Purpose, purpose_seed, purpose_sequence
+from gcesbi.analysis.start import shipped_with
+from gcesbi.analysis.typical import typical_theta
 from gcesbi.simulation import Simulations, SimulationStore, Simulator
 from gcesbi.sky import Observation
 
 __all__ = ["mock_image", "mock_observation", "simulate"]
 
 
-def mock_observation(run: RunFolder) -> tuple[Observation, Simulations]:
-    """An observation drawn from the model's prior by the run's seed, and its labels."""
-    theta = run.model.prior().draw(1, np.random.default_rng(purpose_sequence(run, Purpose.mock)))[0]
+def mock_observation(run: RunFolder, draw: Literal["typical", "prior"] = "typical") -> tuple[Observation, Simulations]:
+    """An observation drawn by the run's seed, and its labels.
+
+    Its parameters are those of a sky like the observed one (:func:`gcesbi.analysis.typical.typical_theta`), or drawn
+    from the model's prior.
+    """
+    rng = np.random.default_rng(purpose_sequence(run, Purpose.mock))
+    theta = typical_theta(run.model, rng) if draw == "typical" else run.model.prior().draw(1, rng)[0]
     return run.simulator.observe(theta, seed=purpose_seed(run, Purpose.mock))
 
 
@@ -37,7 +45,7 @@ def simulate(
     scheduler: str | None = None,
     repair: bool = False,
 ) -> tuple[str, ...]:
-    """Draw the maps that the run's settings ask for, only those held out if it trains on fresh ones; goes on.
+    """Draw the maps that the run's settings ask for; goes on. Only those held out if it trains on fresh ones, or not.
 
     Parameters
     ----------
@@ -70,5 +78,6 @@ def _wanted(run: RunFolder) -> Iterator[tuple[SimulationStore, Simulator, int]]:
                 yield run.images.new_store(name, free), run.images.simulator(name, free), n
         return
     wanted = run.settings.simulation
-    n = wanted.n_test + (wanted.n_train if run.settings.training.source == "store" else 0)
+    learns = run.settings.training.source == "store" and shipped_with(run) is None
+    n = wanted.n_test + (wanted.n_train if learns else 0)
     yield run.make_store(), run.simulator, n

@@ -5,8 +5,9 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
-from gcesbi.analysis.error_correlations import relate_fluxes, relate_spectra
+from gcesbi.analysis.error_correlations import measure_errors, relate_spectra
 from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.start import AS_SHIPPED, FINE_TUNED, FROM_SCRATCH, adopt_shipped, start_from_shipped
 from gcesbi.errors import InputError
 from gcesbi.estimators import (
     Estimator,
@@ -71,7 +72,7 @@ def train(
     with run.writing() if main else nullcontext():
         histories = {kind: _train_one(run, kind, progress, main, start) for kind in kinds}
         if main:
-            relate_fluxes(run)
+            measure_errors(run)
         return histories
 
 
@@ -80,16 +81,28 @@ def _train_one(
 ) -> TrainingHistory:
     estimator, training = _untrained(run, kind), replace(run.settings.training, seed=run.settings.seed)
     history = _finished(run, kind, estimator, training)
+    if history is None and (adopted := adopt_shipped(run, kind)) is not None:
+        notes = adopted[1] | {"started": AS_SHIPPED, "training": asdict(training), "maps": _maps_of(run)}
+        save_estimator(adopted[0], run.weights(kind), notes, model=run.model)
+        return TrainingHistory.from_dict(notes["history"])
     if history is None:
         if start is not None:
             estimator.load_state_dict(start.network(kind).state_dict())
         make_folder(run.weights(kind).parent)
+        started = FROM_SCRATCH
+        if start_from_shipped(run, estimator):
+            started, training = FINE_TUNED, replace(training, learning_rate=training.learning_rate / 4)
         maps, checkpoint, log = _training_maps(run), run.checkpoint(kind), run.training_log(kind)
         history = estimator.fit(maps, training, progress=progress, checkpoint=checkpoint, log=log)
         if main:
             if isinstance(estimator, SpectralEstimator):
                 relate_spectra(run, estimator, history.maps)
-            made_of = {"seed": run.settings.seed, "training": asdict(training), "maps": _maps_of(run)}
+            made_of = {
+                "started": started,
+                "seed": run.settings.seed,
+                "training": asdict(training),
+                "maps": _maps_of(run),
+            }
             notes = {**made_of, "history": history.to_dict()}
             save_estimator(estimator, run.weights(kind), notes, model=run.model)
     if main:

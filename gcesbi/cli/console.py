@@ -122,7 +122,7 @@ def _groups(lines: Sequence[Sequence[str]], width: int) -> list[list[int]]:
     return groups
 
 
-def print_problems(console: Console, posterior: NptfPosterior) -> None:
+def print_problems(console: Console, posterior: NptfPosterior, name: str = "NPTF") -> None:
     """Say loudly what speaks against the convergence of a chain."""
     for problem in posterior.convergence.problems:
-        console.print(f"NPTF: the chain has not converged: {problem}", style="yellow")
+        console.print(f"{name}: the chain has not converged: {problem}", style="yellow")

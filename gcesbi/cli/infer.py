@@ -53,17 +53,18 @@ def infer(
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.simulate import mock_observation
     from gcesbi.report.html import write_report
-    from gcesbi.report.infer import inference_figures, inference_report, statements
+    from gcesbi.report.infer import inference_figures, inference_report, inference_verdict
     from gcesbi.report.tables import methods_table, spectra_table
 
     if pretrained:
         run = Run.pretrained(run or PRETRAINED).folder
     elif run is None:
         raise InputError("run: name a run folder, or give --pretrained")
+    given = None if observation is None else map_for(Run.open(run), observation, mask, told)  # before long work
     found, steps = opened(run, quiet, sky)
     if pretrained and observation is None and not found.has_observation:
         found.write_observation(mock_observation(found)[0])
-    seen = map_for(found, observation, mask, told)
+    seen = map_for(found, None, mask, told) if given is None else given
     with steps.step("Infer"):
         posteriors = {"networks": ask(found, seen, force=force), **infer_neural_posteriors(found, seen, force=force)}
     model, networks = found.model, posteriors["networks"]
@@ -75,15 +76,13 @@ def infer(
     print_table(Terminal(), table)
     if model.n_energy > 1:
         print_table(Terminal(), spectra_table(networks), "E² dN/dE [GeV / cm² / s]")
-    for statement in statements(networks):
-        Terminal().print(statement)
     if verdict.accepted:
-        Terminal().print(str(verdict))
+        Terminal().print(inference_verdict(model, posteriors, verdict), highlight=False)
     with steps.step("Write the page"):
         figures = inference_figures(posteriors, verdict)
         kept = found.about(seen)
         for name, posterior in posteriors.items():
-            kept.write_posterior(name.lower(), posterior)
+            kept.write_posterior(name.lower(), posterior, refused="" if verdict.accepted else str(verdict))
             kept.write_json(f"posteriors/{name.lower()}.json", figures["posteriors"][name])
         kept.write_json("gate.json", figures["gate"])
         page = inference_report(model, posteriors, verdict, table, subtitle=str(kept.folder), data=figures)

@@ -21,8 +21,10 @@ from gcesbi.cli.infer import infer
 from gcesbi.cli.networks import export, poisson_fraction, simulate, train
 from gcesbi.cli.options import (
     Diffuse,
+    DrawnAs,
     Map,
     Mask,
+    MockSky,
     Overwrite,
     Preset,
     Quiet,
@@ -83,20 +85,22 @@ def quickstart(
     preset: Preset = None,
     set_: Set = [],  # noqa: B006 - typer's way
     seed: Seed = None,
+    draw: DrawnAs = MockSky.typical,
     workers: Workers = CORES,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Do everything: sky, map, simulations, networks, Poisson fit, NPTF, table and report.
 
-    A job that was stopped goes on where it was.
+    A job that was stopped goes on where it was. The exit status is 3 where the model could not have produced the
+    observed map: do not trust what is written then.
     """
     from gcesbi.analysis.quickstart import check_free
     from gcesbi.cli.quickstart import quickstart as job
 
     check_free(out, overwrite=overwrite)
     settings, seen = settings_and_map(preset, set_, seed, observation, diffuse, mask, told=told, sky=sky)
-    job(out, settings, seen, workers=workers, overwrite=overwrite, progress=not quiet)
+    job(out, settings, seen, workers=workers, overwrite=overwrite, progress=not quiet, draw=draw.value)
 
 
 app.command(epilog="Example: gcesbi simulate --preset default --n 100000 --out runs/a --workers 2")(simulate)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from functools import wraps
@@ -28,9 +29,11 @@ __all__ = [
     "REFUSED",
     "Diffuse",
     "Draw",
+    "DrawnAs",
     "Fit",
     "Map",
     "Mask",
+    "MockSky",
     "Overwrite",
     "Preset",
     "Quiet",
@@ -67,6 +70,17 @@ class Draw(StrEnum):
     dask = "dask"
 
 
+class MockSky(StrEnum):
+    """What a mock map is like."""
+
+    typical = "typical"
+    prior = "prior"
+
+
+DrawnAs = Annotated[
+    MockSky,
+    typer.Option("--draw", help="A mock map: typical, composed like the real sky, or drawn from the prior."),
+]
 Preset = Annotated[
     str | None,
     typer.Option(
@@ -93,6 +107,28 @@ Sky = Annotated[
 ]
 REFUSED = 3
 """Exit status of an answer not to be trusted: no model could have produced the map, or networks learnt nothing."""
+
+
+_STATED_BY = {
+    "energy_edges": "--energies 2:20:10, of lowest and highest energy in GeV and the number of bins,",
+    "exposure": "--exposure FILE",
+    "mask_order": "--mask-order ring",
+    "order": "--order ring",
+    "frame": "--frame galactic",
+}
+"""How what a map may lack is stated, by the argument that a message names."""
+
+
+@contextmanager
+def naming_options() -> Iterator[None]:
+    """Let an error about a map say by which option what it lacks is stated."""
+    try:
+        yield
+    except InputError as error:
+        lacking = [told for name, told in _STATED_BY.items() if re.search(rf"(^|[ :]){name}: must be", str(error))]
+        if not lacking:
+            raise
+        raise InputError(f"{error}; {lacking[0]} states it") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +297,8 @@ def _read_for(
     from gcesbi.analysis.observing import read_for
 
     given: dict[str, Any] = {"mask": mask if place.is_dir() else None, **told.arguments(place)}
-    return read_for(settings.sky_of_maps, place, **given)
+    with naming_options():
+        return read_for(settings.sky_of_maps, place, **given)
 
 
 def _folder_mask(settings: RunSettings, mask: str | None) -> str | None:

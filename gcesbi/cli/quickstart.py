@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+import typer
 from rich.console import Console
 
-from gcesbi.analysis import evaluate as evaluate_step
-from gcesbi.analysis import simulate as simulate_step
-from gcesbi.analysis import train as train_step
-from gcesbi.analysis.quickstart import REPORT, answers, begin
+from gcesbi.analysis.findings import find
+from gcesbi.analysis.quickstart import FILES, PRIORS, REPORT, begin
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
+from gcesbi.baselines import NptfPosterior
 from gcesbi.cli.console import Terminal, Timer, print_problems, print_table
+from gcesbi.cli.infer import REFUSED
 from gcesbi.errors import InputError
-from gcesbi.report.calibration import calibration_verdict
+from gcesbi.report.explained import Explained
 from gcesbi.report.html import write_report
 from gcesbi.report.quickstart import QuickstartResult
 from gcesbi.sky import Observation
@@ -31,6 +33,7 @@ def quickstart(
     overwrite: bool = False,
     progress: bool = True,
     console: Console | None = None,
+    draw: Literal["typical", "prior"] = "typical",
 ) -> Run:
     """Do everything for one map, a mock drawn from the model if none is given, and write a run folder.
 
@@ -48,12 +51,16 @@ def quickstart(
         Replace a run folder that exists.
     progress : bool
         Show progress bars.
+    draw : "typical" or "prior"
+        How a mock map is drawn: see :func:`gcesbi.analysis.simulate.mock_observation`.
 
     Raises
     ------
     InputError
         If the folder holds a run that is finished, or another one, several devices are asked for, or the observation
         does not fit the model; nothing is written then.
+    typer.Exit
+        With status 3, after all is written, if the model could not have produced the observation.
     """
     if settings.training.devices > 1:
         raise InputError(
@@ -61,31 +68,38 @@ def quickstart(
             f"{settings.training.devices}; use gcesbi simulate, train and infer"
         )
     timer = Timer(console or Terminal(), bar=progress)
-    run, observation, truth = begin(folder, settings, observation, overwrite, timer.step)
+    run, seen, truth = begin(folder, settings, observation, overwrite, timer.step, draw)
     with run.writing():
-        with timer.step("Simulate maps", own_bar=True):
-            simulate_step.simulate(run, workers, progress, backend="threads")  # a short job, with the model at hand
-        with timer.step("Train the networks", own_bar=True):
-            histories = train_step.train(run, progress)
-        with timer.step("Judge them on held-out maps"):
-            evaluation = evaluate_step.evaluate(run)
-        posteriors, fit, nptf = answers(run, observation, timer.step, progress)
+        found = find(run, seen, timer.step, observed=observation is not None, workers=workers, progress=progress)
+        explained = Explained(seen, *(found.pop(name) for name in ("fit", "goodness", "gate", "predicted")))
         plain = run.read_json("run.json")["settings"]
-        result = QuickstartResult(run.model, plain, observation, truth, posteriors, fit, nptf, evaluation, histories)
-        print_table(timer.console, result.table)
-        print_problems(timer.console, nptf)
-        timer.console.print(calibration_verdict(evaluation))
+        result = QuickstartResult(run.model, plain, truth, priors=PRIORS, explained=explained, **found)
+        _tell(timer.console, result)
         with timer.step("Write the report"):
             _write(run, result, timer)
     timer.console.print(f"Report: {run.folder / REPORT}")
+    if result.refused:
+        raise typer.Exit(REFUSED)
     return run
+
+
+def _tell(console: Console, result: QuickstartResult) -> None:
+    """What was found, on the terminal: a refusal before all else."""
+    if result.refused:
+        console.print(f"REFUSED: {result.refused}", style="bold red", highlight=False)
+    print_table(console, result.table)
+    for name, posterior in result.posteriors.items():
+        if isinstance(posterior, NptfPosterior):
+            print_problems(console, posterior, name)
+    console.print(result.verdict, highlight=False)
 
 
 def _write(run: Run, result: QuickstartResult, timer: Timer) -> None:
     """Posteriors, numbers and page into the run's folder."""
     for name, posterior in result.posteriors.items():
-        run.write_posterior(name.removesuffix(" fit").lower(), posterior)
+        run.write_posterior(FILES.get(name, name.lower()), posterior, refused=result.refused)
     results = result.results(timer.seconds)
     run.write_json("results.json", results)
-    run.nptf_checkpoint.unlink(missing_ok=True)
+    for name in FILES.values():
+        (run.folder / f"{name}.checkpoint.h5").unlink(missing_ok=True)
     write_report(run.folder / REPORT, result.report(timer.seconds, results))

@@ -7,6 +7,8 @@ each class.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
@@ -20,6 +22,8 @@ from gcesbi.physics.scd import ScdBins, cdf_to_pdf, n_sources, pdf_to_dndf, pdf_
 from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Coordinates, Posterior, asked, check_levels
 from gcesbi.simulation.simulations import Simulations
+from gcesbi.validation import ScoreMap
+from gcesbi.validation.recalibration import KNOTS
 
 __all__ = ["SourceCountPosterior", "SpectralPosterior", "flux_correlation"]
 
@@ -57,6 +61,9 @@ class SpectralPosterior(Posterior):
         The same of all energies together, with `scale`; the weighted errors of the bins if not given.
     energy_edges : array (n_energy + 1,), optional, GeV
         Needed for ``spectrum``, E² dN/dE.
+    score_maps : two tuples of ScoreMap, optional
+        At which scores of the Gaussian its quantiles lie, by template: in energy bins, and of all energies together;
+        see :meth:`gcesbi.estimators.SpectralEstimator.recalibrate`.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class SpectralPosterior(Posterior):
         scale: ArrayLike | None = None,
         total_scale: ArrayLike | None = None,
         energy_edges: ArrayLike | None = None,
+        score_maps: tuple[tuple[ScoreMap, ...], tuple[ScoreMap, ...]] | None = None,
     ) -> None:
         n_template, n_energy = len(coordinates.template), len(coordinates.energy)
         self.method, self.coordinates = method, coordinates
@@ -88,6 +96,7 @@ class SpectralPosterior(Posterior):
         self.energy_edges = None if energy_edges is None else np.asarray(energy_edges, dtype=np.float64)
         if self.energy_edges is not None and self.energy_edges.shape != (n_energy + 1,):
             raise InputError(f"energy_edges: must have shape {(n_energy + 1,)}, got {self.energy_edges.shape}")
+        self._maps = score_maps or ((ScoreMap(KNOTS),) * n_template,) * 2
         self._gaussians = self._named_gaussians()
 
     @classmethod
@@ -126,6 +135,7 @@ class SpectralPosterior(Posterior):
             scale=scale[0, :, :n_energy],
             total_scale=scale[0, :, n_energy] if estimator.n_column > n_energy else None,
             energy_edges=energy_edges,
+            score_maps=estimator.score_maps,
         )
 
     @property
@@ -138,13 +148,13 @@ class SpectralPosterior(Posterior):
         n, seed = asked(n, seed)
         rng = np.random.default_rng(seed)
         deviates = rng.standard_normal((n, self.scale.shape[-1]))
-        shares = self.mean + np.einsum("tem,nm->nte", self.scale, deviates)
+        shares = self.mean + _asked(np.einsum("tem,nm->nte", self.scale, deviates), self.std, self._maps[0])
         in_bin = self._draw_flux(n, rng)
         weight = flux_shares(in_bin)
         if self.total_scale is None:
             together = np.einsum("nte,ne->nt", shares, weight)
         else:
-            together = self.total_mean + deviates @ self.total_scale.T
+            together = self.total_mean + _asked(deviates @ self.total_scale.T, self.total_std, self._maps[1])
         shares, together = onto_simplex(shares, together, weight, self.mean)
         flux = together * in_bin.sum(axis=1, keepdims=True)
         drawn = {"flux_fraction": together, "spectrum_fraction": shares, "flux": flux}
@@ -153,11 +163,11 @@ class SpectralPosterior(Posterior):
         return drawn
 
     def quantiles(self, name: str, levels: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
-        """Quantiles of the Gaussian, (n_level, *axes), pointwise; cut to the quantity's range."""
+        """Quantiles of the Gaussian as it is recalibrated, (n_level, *axes), pointwise; cut to the quantity's range."""
         self._check(name)
         mean, std, largest = self._gaussians[name]
         deviate = ndtri(check_levels(levels)).reshape(-1, *(1,) * mean.ndim)
-        return np.clip(mean + std * deviate, 0, largest)
+        return np.clip(mean + _asked(std * deviate, std, self._maps[mean.ndim == 1]), 0, largest)
 
     def _scales(self, scale: ArrayLike | None, total_scale: ArrayLike | None) -> tuple[Array, Array | None]:
         """A of the bins and of all energies together, as given or of errors that go together as little as can be."""
@@ -307,6 +317,14 @@ class SourceCountPosterior(Posterior):
             "dndf": pdf_to_dndf(pdf, flux, self.bins),
             "n_sources": n_sources(pdf, flux, self.bins),
         }
+
+
+def _asked(errors: Array, std: Array, maps: Sequence[ScoreMap]) -> Array:
+    """Errors (n, n_template, ...) of Gaussians with deviations `std`, where the maps (n_template,) ask for them."""
+    if all(each.trivial for each in maps):
+        return errors
+    scores = np.divide(errors, std, out=np.zeros_like(errors), where=std > 0)
+    return std * np.stack([each(scores[:, t]) for t, each in enumerate(maps)], axis=1)
 
 
 def flux_correlation(spectra: SpectralEstimator, source_counts: SourceCountEstimator, maps: Simulations) -> Array:

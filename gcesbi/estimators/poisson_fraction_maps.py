@@ -68,7 +68,7 @@ def draw_poisson_shares(
     cdf, share = [], []
     with tqdm(total=n, desc="maps of known Poisson share", unit="map", disable=not progress) as bar:
         for part in simulator.shards(n, seed, workers):
-            cdf.append(source_counts.quantiles(part.counts, 0.5)[0, :, template])
+            cdf.append(source_counts.stated(part.counts, 0.5)[0, :, template])
             share.append(poisson_share(model, part))
             bar.update(len(part))
     return PoissonShares(np.concatenate(cdf), np.concatenate(share))

@@ -14,16 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
 from torch import Tensor
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.base import Estimator
 from gcesbi.estimators.losses import check_quantile_loss, levels_of_loss, quantile_loss
 from gcesbi.networks import QuantileHead, QuantileOutput
+from gcesbi.physics.scd import true_cdf
 from gcesbi.posterior import asked, check_levels
 from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky import Grid
+from gcesbi.validation import ScoreMap, atom_bounds, undecided
+from gcesbi.validation.recalibration import KNOTS
 
 __all__ = ["SourceCountEstimator", "network_digest"]
 
@@ -48,6 +52,7 @@ class SourceCountEstimator(Estimator):
     kind = "source_counts"
     dropout = 0.1  # without it the bands come out too narrow when maps are seen several times
     head: QuantileHead
+    recalibration: Tensor
 
     def __init__(
         self,
@@ -63,6 +68,7 @@ class SourceCountEstimator(Estimator):
         check_quantile_loss(n_level, tail_weight)
         self.n_bin, self.n_level, self.tail_weight = n_bin, n_level, tail_weight
         super().__init__(region, exposure, names, **common)
+        self.register_buffer("recalibration", torch.from_numpy(np.tile(KNOTS, (len(self.names), 1))))
 
     @classmethod
     def _labels(cls, model: SkyModel) -> dict[str, Any]:
@@ -98,9 +104,40 @@ class SourceCountEstimator(Estimator):
         taus : array (n_tau,)
             In (0, 1).
         """
+        wanted, maps = check_levels(taus), self.score_maps
+        if all(each.trivial for each in maps):
+            return self.stated(counts, wanted)
+        return np.stack([self.stated(counts, each.levels(wanted))[:, :, j] for j, each in enumerate(maps)], axis=2)
+
+    def stated(self, counts: ArrayLike, taus: ArrayLike) -> NDArray[np.float64]:
+        """As :meth:`quantiles`, without recalibration."""
         level = torch.from_numpy(1 - check_levels(taus)).float().clamp(1e-6, 1 - 1e-6)
         parts = [self.head.cdf(output, level).movedim(1, 0) for output in self.outputs(counts)]
         return torch.cat(parts, dim=1).double().numpy()
+
+    @property
+    def score_maps(self) -> tuple[ScoreMap, ...]:
+        """At which levels the network is asked, by template; see :meth:`recalibrate`."""
+        return tuple(ScoreMap(values) for values in self.recalibration.double().numpy())
+
+    def recalibrate(self, maps: Simulations, seed: int = 0) -> None:
+        """Let quantiles hold what they claim on maps of known truth; pooled over the bins of a template.
+
+        Parameters
+        ----------
+        maps : Simulations
+            That the network was neither trained on nor is to be judged by.
+        seed : int
+            Of the level of a truth that lies on an atom of its prediction, at 0 or 1.
+        """
+        levels, rng = np.arange(1, 80) / 80, np.random.default_rng(seed)
+        curves, truth = self.stated(maps.counts, levels), true_cdf(maps.scd)
+        found = []
+        for j in range(len(self.names)):
+            low, high = atom_bounds(truth[:, j], curves[:, :, j], levels)
+            drawn = rng.uniform(low, high)[undecided(curves[:, :, j])]
+            found.append(ScoreMap.fit(ndtri(np.clip(drawn, 1e-9, 1 - 1e-9))).values)
+        self.recalibration.copy_(torch.from_numpy(np.stack(found)))
 
     def sample(self, counts: ArrayLike, n: int, seed: int = 0) -> NDArray[np.float64]:
         """Whole CDFs (n, n_map, n_ps, n_bin), each template's of one level τ ~ U(0, 1) of its own.
@@ -127,9 +164,14 @@ class SourceCountEstimator(Estimator):
 
 
 def network_digest(estimator: Estimator) -> str:
-    """Hash of a network's weights at 16 bits, so that storing them at 16 bits does not change it."""
+    """Hash of a network's weights at 16 bits, so that storing them at 16 bits does not change it.
+
+    How its answers are recalibrated afterwards is left out.
+    """
     found = hashlib.sha256()
     for name, value in sorted(estimator.state_dict().items()):
+        if name == "recalibration":
+            continue
         found.update(name.encode())
         found.update((value.half() if value.is_floating_point() else value).cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:16]

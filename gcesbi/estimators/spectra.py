@@ -47,6 +47,8 @@ from gcesbi.networks import (
 from gcesbi.networks.gaussian import ContrastHead
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky import Grid
+from gcesbi.validation import ScoreMap
+from gcesbi.validation.recalibration import KNOTS
 
 __all__ = ["COVARIANCES", "SpectralEstimator", "SpectralPrediction", "all_energies"]
 
@@ -76,6 +78,7 @@ class SpectralEstimator(Estimator):
     kind = "spectra"
     head: GaussianHead | ContrastHead
     error_correlation: Tensor
+    recalibration: Tensor
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class SpectralEstimator(Estimator):
         super().__init__(region, exposure, names, **common)
         if covariance == "diagonal":
             self.register_buffer("error_correlation", torch.eye(len(self.names) * self.n_column))
+        self.register_buffer("recalibration", torch.from_numpy(np.tile(KNOTS, (2, len(self.names), 1))))
 
     @property
     def n_column(self) -> int:
@@ -194,6 +198,28 @@ class SpectralEstimator(Estimator):
         mean, std = self._columns(maps.counts)
         errors = (self.targets(maps).double().numpy() - mean) / std
         self.error_correlation.copy_(torch.from_numpy(error_correlation(errors.reshape(len(errors), -1))))
+
+    def recalibrate(self, maps: Simulations) -> None:
+        """Let quantiles hold what they claim on maps of known truth: pooled over energy bins, and for all together.
+
+        Parameters
+        ----------
+        maps : Simulations
+            That the network was neither trained on nor is to be judged by.
+        """
+        share = flux_shares(maps.flux.sum(axis=2))
+        errors = (maps.flux_fractions, self.predict(maps.counts)), (share, self.predict_total(maps.counts))
+        found = [
+            [ScoreMap.fit(((truth - told.mean) / told.std)[:, t]).values for t in range(len(self.names))]
+            for truth, told in errors
+        ]
+        self.recalibration.copy_(torch.from_numpy(np.array(found)))
+
+    @property
+    def score_maps(self) -> tuple[tuple[ScoreMap, ...], tuple[ScoreMap, ...]]:
+        """At which scores the Gaussians are asked, by template: in energy bins, and of all together."""
+        in_bins, together = (tuple(map(ScoreMap, each)) for each in self.recalibration.double().numpy())
+        return in_bins, together
 
     @torch.no_grad()
     def joint(self, counts: ArrayLike, exposure: ArrayLike | None = None) -> tuple[NDArray[np.float64], ...]:

@@ -56,7 +56,7 @@ KINDS_OF_MAPS = {name: kind for name, kind in KINDS.items() if not issubclass(ki
 """Those that a run on maps of a :class:`gcesbi.SkyModel` may train."""
 
 _RETIRED = {ShareQuantiles.kind: {"n_bin"}}  # what cards of older files say beyond what is said today
-_FITTED_LATER = {"error_correlation"}
+_FITTED_LATER = {"error_correlation", "recalibration"}
 _CHECKSUM = "checksum"  # of a card, over all else in it; cards of 0.1.0 had none
 _HALF_FROM = 1024  # numbers in a tensor
 _HALF_RANGE = (2.0**-14, 65504.0)  # normal numbers of float16

@@ -5,11 +5,13 @@ What differs is the networks and nothing else (List et al. 2025, 2507.17804, Fig
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from gcesbi.estimators import SourceCountEstimator, SpectralEstimator
-from gcesbi.evaluation.predictions import TAUS, true_cdf
+from gcesbi.evaluation.predictions import TAUS
+from gcesbi.physics.scd import true_cdf
 from gcesbi.simulation import Simulations, SkyModel
-from gcesbi.validation import Comparison, gaussian_quantiles
+from gcesbi.validation import Comparison
 
 __all__ = ["Networks", "compare_networks"]
 
@@ -52,5 +54,6 @@ def compare_networks(
 def _answers(networks: Networks, maps: Simulations) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Quantile curves of flux fractions (n_tau, n, n_template) and CDFs (n_tau, n, n_point_source, n_bin)."""
     spectra, source_counts = networks
-    total = spectra.predict_total(maps.counts)
-    return gaussian_quantiles(*total, TAUS), source_counts.quantiles(maps.counts, TAUS)
+    mean, std = spectra.predict_total(maps.counts)
+    scores = np.stack([asked(ndtri(TAUS)) for asked in spectra.score_maps[1]], axis=-1)
+    return mean + std * scores[:, None], source_counts.quantiles(maps.counts, TAUS)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.baselines.poisson.many_maps import poisson_fractions
-from gcesbi.evaluation.predictions import ALPHAS, TAUS, Predictions, Quantity, SourceCounts, Spectrum, true_cdf
+from gcesbi.evaluation.predictions import ALPHAS, TAUS, Predictions, Quantity, SourceCounts, Spectrum
+from gcesbi.physics.scd import true_cdf
 from gcesbi.simulation import Simulations
 from gcesbi.validation import (
     CalibrationCurve,

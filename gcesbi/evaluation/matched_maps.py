@@ -14,7 +14,7 @@ from gcesbi.baselines.poisson.many_maps import fit_maps
 from gcesbi.simulation import SkyModel
 from gcesbi.sky import Observation
 
-__all__ = ["at_composition", "fitted_fluxes"]
+__all__ = ["at_composition", "fitted_fluxes", "with_fluxes"]
 
 Array = NDArray[np.float64]
 
@@ -51,15 +51,24 @@ def at_composition(
     array (n, n_parameter)
         Within the prior's ranges.
     """
-    fine = model if model.resolved is None else model.resolved
     fluxes = fitted_fluxes(nominal, observation, n, rng)
-    prior = model.prior()
-    theta = prior.draw(n, rng)
+    return with_fluxes(model, model.prior().draw(n, rng), fluxes, rng)
+
+
+def with_fluxes(model: SkyModel, theta: Array, fluxes: Array, rng: np.random.Generator) -> Array:
+    """Parameters (n, n_parameter) made as bright as `fluxes` (n, n_template, n_energy), within the prior's ranges.
+
+    What does not decide fluxes and spectra is kept. Fluxes of other energy bins than the model's count as their sum.
+    """
+    fine = model if model.resolved is None else model.resolved
+    prior, theta = model.prior(), theta.copy()
     column = {name: i for i, name in enumerate(prior.names)}
     if fine.n_energy > 1 and fine.n_energy == fluxes.shape[-1]:
+        offers = prior.draw(_CANDIDATES, rng)
+        spectra = fine.emission(offers).spectra
         for t, name in enumerate(model.names):
             columns = fine.parameters.columns(name, "spectrum")
-            theta[:, columns] = _nearest_spectra(theta, columns, fluxes[:, t], fine, t, rng)
+            theta[:, columns] = _nearest(theta[:, columns], fluxes[:, t], offers[:, columns], spectra[:, t])
     total, spectra = fluxes.sum(axis=-1), fine.emission(theta).spectra
     for t, template in enumerate(fine.diffuse):
         if f"{template.name}_norm" in column:
@@ -76,16 +85,12 @@ def at_composition(
     return theta
 
 
-def _nearest_spectra(
-    theta: Array, columns: list[int], fluxes: Array, model: SkyModel, t: int, rng: np.random.Generator
-) -> Array:
-    """Spectral parameters (n, n_column) of template t, of many that the prior draws, nearest to fluxes (n, n_energy).
+def _nearest(kept: Array, fluxes: Array, offers: Array, spectra: Array) -> Array:
+    """Of offered parameters (m, k) with their spectra (m, n_energy) those nearest to fluxes (n, n_energy): (n, k).
 
-    Those of `theta` where all fluxes are zero.
+    Those that are `kept` where all fluxes are zero.
     """
     total = fluxes.sum(axis=-1, keepdims=True)
     shares = np.divide(fluxes, total, out=np.zeros_like(fluxes), where=total > 0)
-    offers = model.prior().draw(_CANDIDATES, rng)
-    shapes, offered = offers[:, columns], model.emission(offers).spectra[:, t]
-    away = np.sum(offered**2, axis=1) - 2 * shares @ offered.T  # squared distance, less what does not choose
-    return np.where(total > 0, shapes[np.argmin(away, axis=1)], theta[:, columns])
+    away = np.sum(spectra**2, axis=1) - 2 * shares @ spectra.T  # squared distance, less what does not choose
+    return np.where(total > 0, offers[np.argmin(away, axis=1)], kept)

@@ -164,10 +164,11 @@ def _stored_sky(arrays: dict[str, NDArray], i: int) -> Alternative:
 
 
 def gate_identity(model: SkyModel, *estimators: Estimator) -> str:
-    """Hash of the model's fingerprint and all weights."""
+    """Hash of the model's fingerprint and all weights; not of recalibration, which no statistic sees."""
     found = hashlib.sha256(model.fingerprint.encode())
     for estimator in estimators:
-        for name, value in sorted(estimator.state_dict().items()):
+        weights = ((n, v) for n, v in sorted(estimator.state_dict().items()) if n != "recalibration")
+        for name, value in weights:
             found.update(name.encode())
             found.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())
     return found.hexdigest()[:16]
@@ -180,6 +181,6 @@ def _seen(spectra: SpectralEstimator, source_counts: SourceCountEstimator, maps:
     """
     with noted(spectra) as first, noted(source_counts) as second:
         fractions = spectra.predict_total(maps).mean[:, :-1]
-        depth = source_counts.quantiles(maps, [0.5])[0].sum(axis=-1)
+        depth = source_counts.stated(maps, [0.5])[0].sum(axis=-1)
     total = np.log(np.maximum(maps.sum(axis=(1, 2), dtype=np.float64), 1.0))
     return side_by_side(first, second), np.concatenate([total[:, None], fractions, depth], axis=1)

@@ -112,7 +112,7 @@ def evaluate_networks(
     known = Predictions.of(model, maps, spectra, source_counts)
     return Evaluation(
         spectra={
-            name: Calibration.from_gaussian(each.truth, each.mean, each.std, each.name, seed=seed)
+            name: Calibration.from_gaussian(each.truth, each.mean, each.std, each.name, seed=seed, asked=each.asked)
             for name, each in zip(model.names, known.spectra, strict=True)
         },
         source_counts={

@@ -12,16 +12,17 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from gcesbi.estimators import SourceCountEstimator, SpectralEstimator
+from gcesbi.physics.scd import true_cdf
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.validation import (
+    ScoreMap,
     atom_bounds,
     crps_from_quantiles,
     crps_gaussian,
-    gaussian_covered,
     groups_by,
-    pit_gaussian,
     share_inside,
     sharpness,
     undecided,
@@ -38,13 +39,6 @@ ALPHAS = np.array([0.5, 0.68, 0.95])
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-
-def true_cdf(scd: Array) -> Array:
-    """CDFs of SCD histograms (..., n_bin) that end at exactly one."""
-    found = np.minimum(np.cumsum(scd, axis=-1), 1.0)
-    found[..., -1] = 1.0
-    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,36 +119,46 @@ class SourceCounts(Quantity):
 
 @dataclass(frozen=True, eq=False)
 class Spectrum(Quantity):
-    """Gaussian flux fractions of a template: `mean`, `std` (n_map, n_bin)."""
+    """Flux fractions of a template: Gaussians `mean`, `std` (n_map, n_bin), asked at recalibrated scores."""
 
     mean: Array
     std: Array
+    asked: ScoreMap
+
+    @cached_property
+    def score(self) -> Array:
+        """Error in units of the claimed one."""
+        return self.asked.inverse((self.truth - self.mean) / self.std)
 
     @cached_property
     def bounds(self) -> tuple[Array, Array]:
         """The level of the truth, twice."""
-        level = pit_gaussian(self.truth, self.mean, self.std)
+        level = ndtr(self.score)
         return level, level
 
     @cached_property
     def square(self) -> Array:
         """Squared error in units of the claimed one."""
-        return ((self.truth - self.mean) / self.std) ** 2
+        return self.score**2
 
     @cached_property
     def covered(self) -> Mask | Array:
-        """Whether the Gaussian intervals hold the truth."""
-        return gaussian_covered(self.truth, self.mean, self.std, ALPHAS)
+        """Whether the intervals hold the truth."""
+        return np.abs(self.score) <= ndtri((1 + ALPHAS) / 2)[:, None, None]
 
     @cached_property
     def crps(self) -> Array:
-        """Score of the Gaussians."""
-        return crps_gaussian(self.truth, self.mean, self.std)
+        """Continuous ranked probability score."""
+        if self.asked.trivial:
+            return crps_gaussian(self.truth, self.mean, self.std)
+        curves = self.mean + self.std * self.asked(ndtri(TAUS))[:, None, None]
+        return crps_from_quantiles(self.truth, curves, TAUS)
 
     @property
     def width(self) -> Array:
         """Width of the 68 % interval."""
-        return 2 * self.std
+        low, high = self.asked(ndtri([0.16, 0.84]))
+        return self.std * (high - low)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +174,8 @@ class Predictions:
         Flux fractions.
     curves : array (n_tau, n_map, n_point_source, n_bin)
         CDFs at :data:`TAUS`.
+    asked : tuple of ScoreMap
+        At which scores spectra are asked, by template.
     """
 
     model: SkyModel
@@ -177,6 +183,7 @@ class Predictions:
     mean: Array
     std: Array
     curves: Array
+    asked: tuple[ScoreMap, ...]
 
     @classmethod
     def of(
@@ -184,7 +191,8 @@ class Predictions:
     ) -> Predictions:
         """Ask both networks about every map."""
         predicted = spectra.predict(maps.counts)
-        return cls(model, maps, predicted.mean, predicted.std, source_counts.quantiles(maps.counts, TAUS))
+        curves, (asked, _) = source_counts.quantiles(maps.counts, TAUS), spectra.score_maps
+        return cls(model, maps, predicted.mean, predicted.std, curves, asked)
 
     @cached_property
     def source_counts(self) -> tuple[SourceCounts, ...]:
@@ -199,7 +207,9 @@ class Predictions:
     def spectra(self) -> tuple[Spectrum, ...]:
         """One for each template."""
         return tuple(
-            Spectrum(f"spectrum of {name}", self.maps.flux_fractions[:, i], self.mean[:, i], self.std[:, i])
+            Spectrum(
+                f"spectrum of {name}", self.maps.flux_fractions[:, i], self.mean[:, i], self.std[:, i], self.asked[i]
+            )
             for i, name in enumerate(self.model.names)
         )
 

@@ -31,6 +31,7 @@ __all__ = [
     "pdf_to_cdf",
     "pdf_to_dndf",
     "pdf_to_f2dndf",
+    "true_cdf",
 ]
 
 
@@ -108,6 +109,13 @@ def pdf_to_cdf(pdf: ArrayLike) -> NDArray[np.float64]:
 def cdf_to_pdf(cdf: ArrayLike) -> NDArray[np.float64]:
     """SCD histogram (..., n_bin) of a CDF (..., n_bin)."""
     return np.diff(cdf, axis=-1, prepend=0.0)
+
+
+def true_cdf(scd: NDArray[np.float64]) -> NDArray[np.float64]:
+    """CDFs of SCD histograms (..., n_bin) that end at exactly one."""
+    found = np.minimum(np.cumsum(scd, axis=-1), 1.0)
+    found[..., -1] = 1.0
+    return found
 
 
 def pdf_to_f2dndf(pdf: ArrayLike, total_flux: ArrayLike, bins: ScdBins = DEFAULT_BINS) -> NDArray[np.float64]:

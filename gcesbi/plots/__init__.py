@@ -4,8 +4,10 @@ Save one with ``figure.savefig(path)``, or hand it to :class:`gcesbi.report.html
 """
 
 from .calibration import coverage_curves, distance_histogram, pit_histogram, sharpness_histogram
+from .corner import corner
+from .residuals import counts_histogram, residual_maps
 from .sky import counts_and_residuals, sky_image
-from .source_counts import THRESHOLD_3FGL, cumulative_source_counts, source_counts
+from .source_counts import THRESHOLD_3FGL, cumulative_source_counts, number_densities, source_counts
 from .spectra import flux_fractions, spectra
 from .style import PALETTE, Summary
 from .training import training_curves
@@ -16,16 +18,20 @@ __all__ = [
     "THRESHOLD_3FGL",
     "Summary",
     "bin_coverage",
+    "corner",
     "counts_and_residuals",
+    "counts_histogram",
     "coverage_curves",
     "cumulative_source_counts",
     "distance_histogram",
     "estimates",
     "flux_fractions",
     "group_means",
+    "number_densities",
     "pit_bands",
     "pit_histogram",
     "recovered_fluxes",
+    "residual_maps",
     "sharpness_histogram",
     "sky_image",
     "source_counts",

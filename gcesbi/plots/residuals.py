@@ -1,37 +1,34 @@
-"""What a fit leaves: significance of the residuals on the sky, and the PIT of the counts."""
+"""What a fit leaves: significance of the residuals on the sky, and the histogram of the counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter
 from numpy.typing import ArrayLike
 
+from gcesbi.errors import InputError
 from gcesbi.sky import Grid
 
 from .sky import draw_sky
-from .style import PALETTE, check_shape
+from .style import blank, check_shape, legend, method_styles
 
-__all__ = ["residual_maps"]
-
-_N_CELL = 20
+__all__ = ["counts_histogram", "residual_maps"]
 
 
 def residual_maps(
     region: Grid,
     significance: ArrayLike,
     smoothed: ArrayLike,
-    pit: ArrayLike,
     deviant: Sequence[tuple[float, float]] = (),
     sigma: float = 1.0,
 ) -> Figure:
-    """Significance (n_pix,) of single pixels and of neighbourhoods, and a histogram of the PIT of the counts.
+    """Significance (n_pix,) of single pixels and of neighbourhoods.
 
     Parameters
     ----------
     significance, smoothed : array (n_pix,)
         Standard deviations.
-    pit : array (...)
-        Values in [0, 1].
     deviant : sequence of (glon, glat)
         Pixels to circle, degrees.
     sigma : float
@@ -41,16 +38,39 @@ def residual_maps(
         check_shape(name, values, (region.n_pix,))
         for name, values in (("significance", significance), ("smoothed", smoothed))
     )
-    figure = Figure(figsize=(10.5, 5.2), layout="constrained")
-    axes = figure.subplots(1, 3)
-    for panel, values, title in zip(axes, (single, wide), ("Pixels", f"Smoothed, {sigma:g}°"), strict=False):
+    figure = Figure(figsize=(7.0, 5.2), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for panel, values, title in zip(axes, (single, wide), ("Pixels", f"Smoothed, {sigma:g}°"), strict=True):
         draw_sky(panel, region, values, "standard deviations", title, "signed", (-6, 6), "bottom")
         for glon, glat in deviant:
             panel.plot(glon, glat, "o", markersize=10, fillstyle="none", color="black")
-    levels = np.asarray(pit, dtype=np.float64).ravel()
-    shares = np.histogram(levels, np.linspace(0, 1, _N_CELL + 1))[0] * _N_CELL / max(levels.size, 1)
-    axes[2].stairs(shares, np.linspace(0, 1, _N_CELL + 1), fill=True, color=PALETTE[0], alpha=0.6)
-    axes[2].axhline(1.0, color="black", linewidth=1)
-    axes[2].set(xlabel="PIT of the counts", ylabel="density", title="PIT", xlim=(0, 1), ylim=(0, None))
-    axes[2].set_box_aspect(0.8)
+    axes[1].set_ylabel("")
+    return figure
+
+
+def counts_histogram(
+    counts: ArrayLike, predicted: Mapping[str, ArrayLike], order: Sequence[str] | None = None
+) -> Figure:
+    """How many pixels hold how many photons (n_pix,), beside maps (n_map, n_pix) that each method predicts.
+
+    Bands hold 95 % of the predicted maps, bin by bin; bins grow with the counts. `order` names all methods.
+    """
+    if not predicted:
+        raise InputError("predicted: needs at least one method, got none")
+    seen = np.asarray(counts, dtype=np.float64).ravel()
+    edges = np.unique(np.round(np.geomspace(max(seen.min(), 1), max(seen.max(), 2) * 1.3, 32))) - 0.5
+    edges = np.concatenate([[-0.5], edges]) if seen.min() < 1 else edges
+    styles = method_styles(predicted if order is None else order)
+    figure, axes = blank(6.4, 4.2)
+    for name, maps in predicted.items():
+        numbers = np.stack([np.histogram(each, edges)[0] for each in np.asarray(maps)])
+        low, high = np.quantile(numbers, [0.025, 0.975], axis=0)
+        colour = styles[name][0]
+        axes.stairs(high, edges, baseline=np.maximum(low, 0.3), fill=True, color=colour, alpha=0.35, label=name)
+    axes.stairs(np.histogram(seen, edges)[0], edges, color="black", lw=1.6, label="observed", baseline=None)
+    axes.set(xlabel="photons in a pixel", ylabel="pixels", yscale="log", ylim=(0.5, None), xlim=(edges[0], edges[-1]))
+    axes.set_xscale("symlog", linthresh=10)
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.grid(color="0.93")
+    legend(axes)
     return figure

@@ -1,6 +1,6 @@
 """Source-count distributions: how much flux comes from sources of which flux."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
-from .style import Array, Summary, blank, check_shape, legend, summary_arrays
+from .style import Array, Summary, blank, check_shape, legend, method_styles, panels, summary_arrays
 
 __all__ = [
     "THRESHOLD_3FGL",
@@ -21,6 +21,7 @@ __all__ = [
     "dim_to_bright",
     "draw_cumulative_source_counts",
     "draw_source_counts",
+    "number_densities",
     "source_counts",
 ]
 
@@ -128,6 +129,53 @@ def draw_cumulative_source_counts(
     axes.set(xscale="log", xlim=10 ** log_edges[[0, -1]], ylim=(-0.03, 1.03))
     axes.set(xlabel="source flux F [photons / cm² / s]", ylabel="share of flux from sources below F")
     axes.grid(color="0.93")
+
+
+def number_densities(
+    edges: ArrayLike,
+    methods: Mapping[str, ArrayLike],
+    truth: ArrayLike | None = None,
+    photon_flux: float | None = None,
+    threshold: tuple[float, float] | None = THRESHOLD_3FGL,
+    order: Sequence[str] | None = None,
+) -> Figure:
+    """Number of sources by their flux, dN/dlog₁₀F, one panel a method: median, 68 % and 95 % bands, bin by bin.
+
+    Parameters
+    ----------
+    edges : array (n_bin + 1,)
+        Edges of the flux bins, log10 of photons / cm² / s.
+    methods : mapping of str to array (5, n_bin)
+        Quantiles of dN/dlog₁₀F at 2.5, 16, 50, 84 and 97.5 %.
+    truth : array (n_bin,), optional
+    photon_flux, threshold
+        As in :func:`source_counts`.
+    order : sequence of str, optional
+        All methods of the page, so that each has one colour in all figures; by default those given.
+    """
+    if not methods:
+        raise InputError("methods: needs at least one method, got none")
+    figure, axes = panels(len(methods), columns=3, width=2.9, height=2.9)
+    bands = {name: np.asarray(values, dtype=np.float64) for name, values in methods.items()}
+    styles = method_styles(bands if order is None else order)
+    fluxes = 10 ** _check(edges, next(iter(bands.values())), np.arange(1, 6) / 6)[0]
+    top = 3 * max(float(each[3].max()) for each in bands.values())
+    top = top if truth is None else max(top, 3 * float(np.max(truth)))
+    for (name, each), panel in zip(bands.items(), axes, strict=True):
+        colour = styles[name][0]
+        panel.stairs(each[4], fluxes, baseline=each[0], fill=True, color=colour, alpha=0.18, lw=0, label="95 %")
+        panel.stairs(each[3], fluxes, baseline=each[1], fill=True, color=colour, alpha=0.4, lw=0, label="68 %")
+        panel.stairs(each[2], fluxes, color=colour, lw=1.8, baseline=None, label="median")
+        if truth is not None:
+            panel.stairs(truth, fluxes, color="black", lw=1.4, ls="--", baseline=None, label="truth")
+        _mark_fluxes(panel, photon_flux, threshold)
+        panel.set(xscale="log", yscale="log", xlim=fluxes[[0, -1]], ylim=(0.1, max(top, 1.0)), title=name)
+        panel.grid(color="0.93")
+    figure.supxlabel("source flux F [photons / cm² / s]")
+    figure.supylabel("dN / dlog₁₀F")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    return figure
 
 
 def _framed(figure: Figure, axes: Axes, title: str) -> Figure:

@@ -46,7 +46,7 @@ def panels(n: int, columns: int = 3, width: float = 3.0, height: float = 2.7) ->
 def legend(axes: Axes, **options: Any) -> None:
     """Legend without a frame's weight, if anything is labelled."""
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(**({"frameon": True, "framealpha": 0.85, "edgecolor": "none", "fontsize": "small"} | options))
+        axes.legend(**({"frameon": True, "framealpha": 0.85, "edgecolor": "none"} | options))
 
 
 def check_shape(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Array:

@@ -47,7 +47,7 @@ def pit_bands(histograms: Mapping[str, Density]) -> Figure:
         panel.axhline(1, color="black", lw=1, ls="--")
         panel.stairs(found.high, found.edges, baseline=found.low, fill=True, color=PALETTE[0], alpha=0.25)
         panel.stairs(found.density, found.edges, color=PALETTE[0], lw=1.6, baseline=None)
-        panel.set_title(name, fontsize="small")
+        panel.set_title(name)
         panel.set(xlim=(0, 1), ylim=(0, max(2.0, 1.05 * float(found.high.max()))))
     axes[0].set_ylabel("density")
     return figure
@@ -62,7 +62,7 @@ def group_means(found: Groups, unit: str = "mean square of z", most: int = 24) -
         colour = "0.55" if group.few_maps else PALETTE[1] if group.estimate.side(found.nominal) else PALETTE[0]
         axes.errorbar(value, row, xerr=[[value - low], [high - value]], fmt="o", ms=4, color=colour)
     axes.axvline(found.nominal, color="black", lw=1, ls="--")
-    axes.set_yticks(range(len(groups)), [f"{group.name} ({group.n_map})" for group in groups], fontsize="small")
+    axes.set_yticks(range(len(groups)), [f"{group.name} ({group.n_map})" for group in groups])
     axes.set(xlabel=unit, ylim=(-0.6, len(groups) - 0.4))
     axes.grid(color="0.93", axis="x")
     return figure
@@ -77,7 +77,7 @@ def estimates(values: Mapping[str, Band], unit: str, nominal: float) -> Figure:
         spread = [[max(each.value - each.low, 0)], [max(each.high - each.value, 0)]]
         axes.errorbar(each.value, row, xerr=spread, fmt="o", ms=5, color=PALETTE[0])
     axes.axvline(nominal, color="black", lw=1, ls="--")
-    axes.set_yticks(range(len(values)), list(values)[::-1], fontsize="small")
+    axes.set_yticks(range(len(values)), list(values)[::-1])
     axes.set(xlabel=unit, ylim=(-0.6, len(values) - 0.4))
     axes.grid(color="0.93", axis="x")
     return figure

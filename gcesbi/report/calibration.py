@@ -1,4 +1,4 @@
-"""What the reports say of calibration: verdict, coverage with and without atoms, sharpness, distances; training."""
+"""What the reports say of calibration, of any table of calibrations by name; and of training."""
 
 from collections.abc import Mapping
 
@@ -9,26 +9,49 @@ from gcesbi import plots
 from gcesbi.estimators import TrainingHistory
 from gcesbi.evaluation.networks import Evaluation
 from gcesbi.report.html import FigureBlock, Mood, Section, TableBlock
-from gcesbi.validation import MIN_MAPS, Calibration, CalibrationCurve
+from gcesbi.report.words import label
+from gcesbi.validation import MIN_MAPS, Calibration
 
-__all__ = ["calibration_mood", "calibration_section", "calibration_verdict", "training_section"]
+__all__ = [
+    "calibration_mood",
+    "calibration_section",
+    "calibration_table",
+    "calibration_verdict",
+    "named_reports",
+    "training_section",
+    "trust_table",
+]
+
+_ALPHAS = (0.5, 0.68, 0.95)
+_PAIRS = (
+    "Pairs of map and bin: of spectra and shapes all of them; of source counts, whose cumulative share may be 0 or 1, "
+    "those in which the prediction leaves that open."
+)
+
+
+def named_reports(evaluation: Evaluation) -> dict[str, Calibration]:
+    """Every set of error bars by its name in words: source counts, spectra, shapes."""
+    counts = {f"source counts of {label(name)}": found.report for name, found in evaluation.source_counts.items()}
+    spectra = {f"spectrum of {label(name)}": report for name, report in evaluation.spectra.items()}
+    return counts | spectra | {f"shape {name}": report for name, report in evaluation.shapes.items()}
 
 
 def calibration_verdict(evaluation: Evaluation) -> str:
     """Whether the error bars are true, in two sentences."""
-    found = evaluation.reports
-    wrong = [report for report in found if report.judgement not in ("calibrated", "too few maps")]
-    n_map = found[0].n_map
-    if found[0].few_maps:
+    found = named_reports(evaluation)
+    wrong = {name: each for name, each in found.items() if each.judgement not in ("calibrated", "too few maps")}
+    first = next(iter(found.values()))
+    if first.few_maps:
         return (
-            f"{n_map} maps that training never saw are too few to judge error bars by; {MIN_MAPS} at least are needed."
+            f"{first.n_map} maps that training never saw are too few to judge error bars by; {MIN_MAPS} at least are "
+            "needed."
         )
     if not wrong:
-        return f"On {n_map} maps that training never saw, every error bar of the networks holds its nominal share."
-    worst = max(wrong, key=lambda report: abs(report.dispersion.value - 1))
+        return f"On {first.n_map} maps that training never saw, all {len(found)} sets of error bars are calibrated."
+    name, worst = max(wrong.items(), key=lambda item: abs(np.log(item[1].dispersion.value)))
     return (
-        f"On {n_map} maps that training never saw, {len(found) - len(wrong)} of {len(found)} sets of error bars are "
-        f"calibrated. The worst, {worst.name}: {worst.verdict[0].lower()}{worst.verdict[1:]}"
+        f"On {first.n_map} maps that training never saw, {len(found) - len(wrong)} of {len(found)} sets of error bars "
+        f"are calibrated. The worst, {name}: {worst.verdict[0].lower()}{worst.verdict[1:]}"
     )
 
 
@@ -40,145 +63,146 @@ def calibration_mood(evaluation: Evaluation) -> Mood:
     return "good" if worst < np.log(1.1) else "caution" if worst < np.log(1.5) else "bad"
 
 
-def calibration_section(evaluation: Evaluation) -> Section:
-    """Coverage, sharpness and distance on held-out maps."""
-    counts = {f"source counts: {name}": found.report for name, found in evaluation.source_counts.items()}
-    spectra = {f"spectrum: {name}": report for name, report in evaluation.spectra.items()}
-    shapes = {f"shape: {name}": report for name, report in evaluation.shapes.items()}
+def calibration_section(evaluation: Evaluation, before: Evaluation | None = None) -> Section:
+    """Coverage, width and distance on held-out maps; `before` is that of networks not recalibrated."""
+    reports = named_reports(evaluation)
+    recalibrated = " Intervals were recalibrated on other maps, that neither train nor judge." if before else ""
     return Section(
-        "Calibration on held-out maps",
-        f"{evaluation.reports[0].n_map} maps drawn from the model and kept from training. Coverage is pointwise: the "
-        "share of (map, bin) pairs inside the interval, not of whole curves.",
+        "Are the error bars true?",
+        f"{evaluation.reports[0].n_map} maps drawn from the model, kept from training and recalibration.{recalibrated}",
         (
-            _calibration_table({**counts, **spectra, **shapes}),
-            *_coverage_figures(counts),
+            calibration_table(reports, {} if before is None else named_reports(before)),
             FigureBlock(
-                plots.coverage_curves({name: report.curve for name, report in spectra.items()}),
-                "Measured coverage of the spectral intervals against their nominal level, with bands.",
-                "As the first figure, for the share of every template in every energy bin.",
+                plots.coverage_curves({name: each.undecided or each.curve for name, each in reports.items()}),
+                "Measured coverage of every set of intervals against their nominal level, with bands.",
+                "On the diagonal intervals hold what they claim; below it they are too narrow.",
             ),
-            *_shape_figures(shapes),
-            *_distance_blocks(evaluation),
+            _distances(evaluation),
         ),
     )
 
 
-def _shape_figures(reports: Mapping[str, Calibration]) -> tuple[FigureBlock, ...]:
-    if not reports:
-        return ()
-    return (
-        FigureBlock(
-            plots.coverage_curves({name: report.curve for name, report in reports.items()}),
-            "Measured coverage of the intervals of shape parameters against their nominal level, with bands.",
-            "As the first figure, for what floats in templates.",
-        ),
-    )
-
-
-def _calibration_table(reports: Mapping[str, Calibration]) -> TableBlock:
+def calibration_table(
+    reports: Mapping[str, Calibration], before: Mapping[str, Calibration] | None = None
+) -> TableBlock:
+    """One row a set of error bars, of any quantity by any method; `before` those of the same name, unrecalibrated."""
+    stated = dict(before or {})
+    shown = [(name, each, each.undecided or each.curve) for name, each in reports.items()]
     rows = tuple(
         (
             name,
-            str(report.dispersion),
-            *(f"{report.curve.at(alpha)[0]:.3f}" for alpha in (0.5, 0.68, 0.95)),
-            "–" if report.coverage_68 is None else str(report.coverage_68),
-            f"{report.width_95:.3f}",
-            report.judgement,
+            *((f"{stated[name].judgement}, {stated[name].dispersion}",) if stated else ()),
+            each.judgement,
+            str(each.dispersion),
+            str(each.bias),
+            *(f"{curve.at(a)[0]:.3f}" if a <= curve.alphas[-1] + 1e-9 else "–" for a in _ALPHAS),
+            f"{each.width_95:.3f}",
         )
-        for name, report in reports.items()
+        for name, each, curve in shown
     )
     return TableBlock(
         (
-            "quantity",
-            "true / claimed error",
-            "coverage at 0.5",
-            "at 0.68",
-            "at 0.95",
-            "at 0.68, judged",
-            "width of 95 %",
+            "error bars of",
+            *(("before recalibration",) if stated else ()),
             "judgement",
+            "true / claimed error",
+            "mean error / claimed",
+            *(f"inside {100 * a:.0f} %" for a in _ALPHAS),
+            "width of 95 %",
         ),
         rows,
-        "Error bars are true where the second column is 1 and coverages equal their nominal levels. Of source counts "
-        "the judgement and its columns, the second and the sixth, count pairs whatever their truth.",
+        "Error bars are true where true / claimed error is 1, the mean error 0, and intervals hold their nominal "
+        "share; in brackets what finitely many maps leave open. Over-confident: too small; under-confident: too large; "
+        "misshapen: too small in the tails and too large in the core, or the reverse. " + _PAIRS,
     )
 
 
-def _coverage_figures(reports: Mapping[str, Calibration]) -> tuple[FigureBlock, FigureBlock]:
-    """Coverage of source counts: pairs chosen by their truth, as in the literature, and pairs whatever their truth."""
-    whatever: dict[str, CalibrationCurve] = {}
-    for name, report in reports.items():
-        for kind, curve in (("all pairs", report.all_pairs), ("open predictions", report.undecided)):
-            if curve is not None:
-                whatever[f"{name.removeprefix('source counts: ')}, {kind}"] = curve
-    return (
-        FigureBlock(
-            plots.coverage_curves({name: report.curve for name, report in reports.items()}),
-            "Measured coverage of the source-count intervals against their nominal level, with bands.",
-            "On the diagonal intervals are as wide as they should be; below it they are too narrow. Only pairs whose "
-            "true CDF is neither 0 nor 1 count, which moves the curves of even exact predictions a little.",
-        ),
-        FigureBlock(
-            plots.coverage_curves(whatever),
-            "Coverage of the source-count intervals whatever the truth, over all pairs and over those whose prediction "
-            "is open, with bands.",
-            "Nothing is chosen by the truth here: exact predictions lie on the diagonal, CDFs that may be 0 or 1 "
-            "included. Pairs about which the prediction is sure dilute the first curve of each template.",
+def trust_table(evaluation: Evaluation, *, refused: bool) -> TableBlock:
+    """What of the networks' answers holds, by kind of number."""
+    reports = named_reports(evaluation)
+    spectra = {n: r for n, r in reports.items() if n.startswith("spectrum")}
+    counts = {n: r for n, r in reports.items() if n.startswith("source counts")}
+    skill = {} if evaluation.details is None else evaluation.details.skill_poisson
+    worse = [label(name.removeprefix("spectrum of ")) for name, each in skill.items() if each.high < 0]
+    sharp = f"worse than the Poisson fit: {', '.join(worse)}" if worse else "none scores worse than the Poisson fit"
+    held = "no" if refused else "yes"
+    rows = (
+        ("flux fractions and spectra", _share(spectra, held), f"{_right(spectra)} sets calibrated; {sharp}"),
+        ("counts of sources above one photon", _share(counts, held), f"{_right(counts)} sets calibrated"),
+        (
+            "counts of sources below one photon",
+            "no",
+            "the map hardly tells: intervals there, and so the number of all sources, are mostly the prior's",
         ),
     )
+    return TableBlock(("numbers of the networks", "trust", "why"), rows, "On maps of the model, and if this is one.")
 
 
-def _distance_blocks(evaluation: Evaluation) -> tuple[FigureBlock | TableBlock, ...]:
-    counts = evaluation.source_counts
+def _right(reports: Mapping[str, Calibration]) -> str:
+    return f"{sum(each.judgement == 'calibrated' for each in reports.values())} of {len(reports)}"
+
+
+def _share(reports: Mapping[str, Calibration], held: str) -> str:
+    right = [each.judgement == "calibrated" for each in reports.values()]
+    return held if all(right) else "no" if held == "no" else "mostly" if 2 * sum(right) >= len(right) else "no"
+
+
+def _distances(evaluation: Evaluation) -> TableBlock:
     rows = tuple(
         (
-            name,
+            label(name),
             f"{np.median(found.semd):+.2f}",
             f"{np.diff(np.quantile(found.semd, [0.16, 0.84]))[0] / 2:.2f}",
             f"{found.emd.mean():.2f}",
             f"{np.median(found.sharpness):.3f}",
         )
-        for name, found in counts.items()
+        for name, found in evaluation.source_counts.items()
     )
-    return (
-        FigureBlock(
-            plots.sharpness_histogram({name: found.sharpness for name, found in counts.items()}),
-            "Histogram of the widths of the 95 % intervals of the cumulative source counts.",
-            "Further left is sharper; sharp is worth something only where coverage is right.",
+    return TableBlock(
+        (
+            "source counts of",
+            "median signed distance",
+            "half of its 68 % range",
+            "mean distance",
+            "median width of 95 %",
         ),
-        TableBlock(
-            ("template", "median SEMD", "half of its 68 % range", "mean EMD", "median width of 95 %"),
-            rows,
-            "(Signed) Earth mover's distance between true and median SCD, in flux bins of 0.27 decades; below "
-            "zero: the prediction is too dim.",
-        ),
-        FigureBlock(
-            plots.distance_histogram({name: found.semd for name, found in counts.items()}),
-            "Histogram of the signed Earth mover's distance on held-out maps.",
-            "Centred on zero there is no bias; left of it predictions are too dim, right of it too bright.",
-        ),
+        rows,
+        "(Signed) Earth mover's distance between true and median source counts, in flux bins of 0.27 decades; below "
+        "zero the prediction is too dim.",
     )
 
 
-def training_section(histories: Mapping[str, TrainingHistory]) -> Section:
-    """Loss curves."""
+def training_section(histories: Mapping[str, TrainingHistory], started: Mapping[str, str] | None = None) -> Section:
+    """What the networks started from, what they saw, and what stopped them; loss curves."""
+    start = dict(started or {})
     blocks = tuple(
         FigureBlock(
             _losses(history),
-            f"Loss of the {name} network against the number of maps presented.",
-            f"{history.maps:,} maps presented, each {history.presentations:.1f} times on average and none more than "
-            f"{history.most_presentations} times, at {history.maps_per_second:.0f} a second. Held-out loss should "
-            "follow the training loss down." + _cut_short(history),
+            f"Loss of the network for {_WORDS.get(name, name)} against the number of maps presented.",
+            f"Network for {_WORDS.get(name, name)}. {_story(history, start.get(name, ''))} Held-out loss should follow "
+            "the training loss down.",
         )
         for name, history in histories.items()
     )
     return Section("Training", "", blocks)
 
 
-def _cut_short(history: TrainingHistory) -> str:
-    if not history.ran_out_of_time:
-        return ""
-    return f" Time ran out: {history.maps_wanted:,} were to be presented, and the network has learnt less than meant."
+_WORDS = {"source_counts": "source counts", "spectra": "spectra", "shapes": "shapes of templates"}
+
+
+def _story(history: TrainingHistory, started: str) -> str:
+    told = f"Started from {started}. " if started else ""
+    if started.endswith("as they are"):
+        told += "Not trained in this run, whose sky is theirs. Before, "
+    stopped = "all maps that were wanted"
+    if history.ran_out_of_time:
+        stopped = f"the clock, where {history.maps_wanted:,} maps were wanted"
+    elif history.stopped_early:
+        stopped = "a held-out loss that fell no more"
+    return told + (
+        f"{history.maps:,} maps were presented, each {history.presentations:.1f} times on average; what stopped it: "
+        f"{stopped}."
+    )
 
 
 def _losses(history: TrainingHistory) -> Figure:

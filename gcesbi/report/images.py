@@ -11,8 +11,8 @@ from gcesbi.baselines.poisson.halo_slope import SlopeFit
 from gcesbi.evaluation.image_answer import ImageAnswer
 from gcesbi.evaluation.template_fits import TemplateFits
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
-from gcesbi.report.infer import gate_section
 from gcesbi.report.prior_mark import PRIOR_NOTE, marked
+from gcesbi.report.validation import gate_section
 from gcesbi.sky import Observation
 
 __all__ = ["answer_table", "evaluation_table", "fits_table", "image_report"]

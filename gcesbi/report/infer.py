@@ -5,13 +5,15 @@ from typing import Any
 
 from gcesbi.estimators import PoissonFractionPosterior
 from gcesbi.posterior import JointPosterior, Posterior
+from gcesbi.report.answers import answer, answer_lines, headline
 from gcesbi.report.html import Report, Section, TableBlock
-from gcesbi.report.sections import source_count_section, spectra_section
+from gcesbi.report.sections import source_count_section, spectra_section, subject_spectrum
 from gcesbi.report.tables import methods_table, posterior_figures, spectra_table
+from gcesbi.report.validation import gate_section
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import GateVerdict
 
-__all__ = ["gate_section", "inference_figures", "inference_report", "statements"]
+__all__ = ["inference_figures", "inference_report", "inference_verdict", "statements"]
 
 
 def statements(networks: Posterior) -> tuple[str, ...]:
@@ -54,29 +56,26 @@ def inference_report(
         Numbers to download.
     """
     networks = posteriors["networks"]
-    others = {name: each for name, each in posteriors.items() if name != "networks"}
     spectra = spectra_section(model, posteriors)
     if model.n_energy > 1:
         spectra = Section(spectra.title, spectra.text, (*spectra.blocks, spectra_table(networks)))
-    counts = (source_count_section(model, networks, others),) if "scd_cdf" in networks.names else ()
+    counts = (source_count_section(model, posteriors),) if "scd_cdf" in networks.names else ()
     return Report(
         title="What do the networks say of this map?",
         subtitle=subtitle,
-        verdict=" ".join((str(verdict), *statements(networks))),
+        verdict=inference_verdict(model, posteriors, verdict),
         mood="good" if verdict.accepted else "bad",
         summary=methods_table(model, posteriors) if summary is None else summary,
-        sections=(spectra, *counts, gate_section(verdict)),
+        sections=(*counts, subject_spectrum(model, posteriors, None), spectra, gate_section(verdict)),
         data=data,
     )
 
 
-def gate_section(verdict: GateVerdict) -> Section:
-    """The gate's statistics of a map."""
-    rows = sorted(zip(verdict.names, verdict.values, verdict.z, verdict.p_values, strict=True), key=lambda row: row[3])
-    table = TableBlock(
-        ("statistic", "value", "z", "p"),
-        tuple((name, f"{value:.3g}", f"{z:+.1f}", f"{p:.2g}") for name, value, z, p in rows),
-        "Each statistic of the map beside those of maps of the model that are like it, the most unusual first; z in "
-        "units of their scatter, p by itself, before the number of statistics is allowed for.",
-    )
-    return Section("Could the model have produced the map?", str(verdict), (table,))
+def inference_verdict(model: SkyModel, posteriors: Mapping[str, Posterior], verdict: GateVerdict) -> str:
+    """A refusal if there is one; whether sources or smooth emission; whether the model explains the map."""
+    if verdict.accepted:
+        found = {name: answer(model, posterior) for name, posterior in posteriors.items()}
+        return "\n".join(
+            (headline(model, found), answer_lines(found), str(verdict), *statements(posteriors["networks"]))
+        )
+    return f"REFUSED. {verdict}"

@@ -1,16 +1,20 @@
 """What the command line says of a Poisson fit, and what it stores: tables and plain figures."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gcesbi import plots
 from gcesbi.baselines import GoodnessOfFit, PoissonFitResult
-from gcesbi.plots.residuals import residual_maps
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
 
 __all__ = ["deviant_table", "goodness_lines", "goodness_section", "norm_table", "poisson_figures", "poisson_report"]
 
 _MOST_ROWS = 20
+_N_DRAWN = 100
+EMPTY: Mapping[str, Any] = {}
 
 
 def norm_table(result: PoissonFitResult) -> TableBlock:
@@ -80,19 +84,36 @@ def goodness_lines(judged: GoodnessOfFit, again: PoissonFitResult | None) -> str
     return "\n".join(lines)
 
 
-def goodness_section(judged: GoodnessOfFit, again: PoissonFitResult | None) -> Section:
-    """What speaks against the fit, for a page."""
+def goodness_section(
+    judged: GoodnessOfFit,
+    again: PoissonFitResult | None,
+    predicted: Mapping[str, NDArray[np.integer]] = EMPTY,
+    order: Sequence[str] | None = None,
+) -> Section:
+    """What speaks against the fit, for a page; beside its own stand maps (n_map, n_pix) that others `predicted`."""
     places = [(pixel.glon, pixel.glat) for pixel in judged.deviant]
     region = judged.result.fit.observation.region
-    figure = FigureBlock(
-        residual_maps(region, judged.significance, judged.smoothed, judged.pit, places, judged.sigma),
-        "Two maps of residual significance, of single pixels and smoothed, deviant pixels circled; and a histogram of "
-        "the probability integral transform of the counts.",
-        "A right model leaves even speckle and a flat histogram; heaps at both ends of the histogram are counts that "
-        "scatter more than Poisson, as point sources make them.",
+    maps = FigureBlock(
+        plots.residual_maps(region, judged.significance, judged.smoothed, places, judged.sigma),
+        "Two maps of residual significance, of single pixels and smoothed, deviant pixels circled.",
+        "A right model leaves even speckle. Circled are pixels whose counts the fit does not explain.",
     )
-    blocks = (figure, deviant_table(judged)) if judged.deviant else (figure,)
+    histogram = FigureBlock(
+        plots.counts_histogram(
+            judged.result.observed.sum(axis=0), {"Poisson fit": _drawn(judged)} | dict(predicted), order
+        ),
+        "Histogram of the photons in a pixel, observed and as each method predicts it.",
+        "Within the bands a method explains how often how many photons come together. Where the observed line leaves "
+        "the Poisson fit's band at the bright end, photons come in bunches, as point sources make them.",
+    )
+    blocks = (maps, histogram, deviant_table(judged)) if judged.deviant else (maps, histogram)
     return Section("Does the Poisson fit explain the map?", goodness_lines(judged, again), blocks)
+
+
+def _drawn(judged: GoodnessOfFit) -> NDArray[np.integer]:
+    """Maps (n_map, n_pix) of the best fit."""
+    mean = judged.result.mean.sum(axis=0)
+    return np.random.default_rng(0).poisson(mean, (_N_DRAWN, len(mean)))
 
 
 def poisson_report(

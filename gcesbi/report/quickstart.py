@@ -1,23 +1,30 @@
 """Page and numbers of a quickstart."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-from gcesbi.baselines import NptfPosterior, PoissonFitResult
+from gcesbi.baselines import NptfPosterior
 from gcesbi.estimators import TrainingHistory, true_shapes
 from gcesbi.evaluation.networks import Evaluation
 from gcesbi.posterior import QUANTITIES, Posterior
-from gcesbi.report.calibration import calibration_mood, calibration_section, calibration_verdict, training_section
-from gcesbi.report.html import Report, Section, TableBlock
-from gcesbi.report.sections import sky_section, source_count_section, spectra_section
+from gcesbi.report.answers import Answer, answer, answer_lines, headline, title, true_answer
+from gcesbi.report.calibration import calibration_section, calibration_verdict, training_section, trust_table
+from gcesbi.report.explained import Explained
+from gcesbi.report.html import Mood, Report, Section, TableBlock
+from gcesbi.report.misses import misses_section
+from gcesbi.report.sections import (
+    joint_section,
+    source_count_section,
+    spectra_section,
+    subject_spectrum,
+)
 from gcesbi.report.tables import methods_table
 from gcesbi.simulation import Simulations, SkyModel
-from gcesbi.sky import Observation
 
 __all__ = ["QuickstartResult"]
 
@@ -31,82 +38,116 @@ class QuickstartResult:
     model : SkyModel
     settings : mapping of str to values
         All settings of the run, plain values by section.
-    observation : Observation
     truth : Simulations or None
         Labels of the observation, if it is a mock.
     posteriors : mapping of str to Posterior
-        By method; one is that of the ``networks``.
-    fit : PoissonFitResult
-    nptf : NptfPosterior
+        By method.
+    priors : mapping of str to str
+        Under which each ran.
+    explained : Explained
+        The map, and what explains it.
     evaluation : Evaluation
         Of the run's networks, on held-out maps.
+    before : Evaluation or None
+        The same, of the networks before recalibration.
     histories : mapping of str to TrainingHistory
         By kind of estimator.
+    started : mapping of str to str
+        What each training started from.
     """
 
     model: SkyModel
     settings: Mapping[str, Any]
-    observation: Observation
     truth: Simulations | None
     posteriors: Mapping[str, Posterior]
-    fit: PoissonFitResult
-    nptf: NptfPosterior
+    priors: Mapping[str, str]
+    explained: Explained
     evaluation: Evaluation
+    before: Evaluation | None
     histories: Mapping[str, TrainingHistory]
+    started: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> TableBlock:
         """All methods side by side."""
         shapes = () if self.truth is None else true_shapes(self.model, self.truth)[0].tolist()
-        return methods_table(self.model, self.posteriors, self.truth, shapes)
+        return methods_table(self.model, self.posteriors, self.truth, shapes, self.priors)
+
+    @cached_property
+    def answers(self) -> dict[str, Answer]:
+        """What each method says; all of them not to be trusted where the gate refuses the map."""
+        found = {name: answer(self.model, posterior) for name, posterior in self.posteriors.items()}
+        if not self.explained.refused:
+            return found
+        return {name: Answer("not to be trusted", each.reason) for name, each in found.items()}
+
+    @cached_property
+    def verdict(self) -> str:
+        """The answer first, or why there is none; then what explains the map, and what to trust."""
+        refusal = (f"REFUSED. {self.explained.refused}",) if self.explained.refused else ()
+        lines = (
+            *refusal,
+            headline(self.model, self.answers),
+            answer_lines(self.answers),
+            *(() if self.truth is None else (true_answer(self.model, self.truth),)),
+            str(self.explained),
+            calibration_verdict(self.evaluation),
+        )
+        return "\n".join(lines)
+
+    @property
+    def mood(self) -> Mood:
+        """Colour of the verdict; it repeats what the words say."""
+        if self.explained.refused:
+            return "bad"
+        right = sum(each.judgement == "calibrated" for each in self.evaluation.reports)
+        return "good" if right >= len(self.evaluation.reports) - 1 else "caution"
 
     def results(self, seconds: Mapping[str, float]) -> dict[str, Any]:
         """All numbers, for JSON; `seconds` of every step."""
-        model, fit, truth = self.model, self.fit, self.truth
-        return {
+        model, truth = self.model, self.truth
+        nptf = {n: p for n, p in self.posteriors.items() if isinstance(p, NptfPosterior)}
+        found = {
             "version": version("gcesbi"),
             "model": model.fingerprint,
             "settings": dict(self.settings),
+            "verdict": self.verdict,
+            "answers": {name: vars(each) for name, each in self.answers.items()},
             "table": {"columns": self.table.columns, "rows": self.table.rows},
             "posteriors": {n: _summary(p, model.names, model.point_sources) for n, p in self.posteriors.items()},
             "truth": None if truth is None else _truth(truth),
-            "poisson_fit": {
-                "norms": fit.spectrum.tolist(),
-                "log_likelihood": fit.log_likelihood,
-                "test_statistic": {name: fit.test_statistic(name) for name in model.point_sources},
-            },
-            "nptf": {"converged": self.nptf.converged, "problems": list(self.nptf.convergence.problems)},
+            **self.explained.to_dict(model.point_sources),
+            "nptf": {n: {"converged": p.converged, "problems": list(p.convergence.problems)} for n, p in nptf.items()},
             "evaluation": self.evaluation.to_dict(),
+            "evaluation_before_recalibration": None if self.before is None else self.before.to_dict(),
+            "started_from": dict(self.started),
             "seconds": dict(seconds),
         }
+        return ({"refused": self.explained.refused} if self.explained.refused else {}) | found
 
     def report(self, seconds: Mapping[str, float], results: Mapping[str, Any]) -> Report:
         """The page, with its numbers to download."""
-        model, evaluation = self.model, self.evaluation
-        networks = self.posteriors["networks"]
-        others = {name: each for name, each in self.posteriors.items() if name != "networks"}
+        model, posteriors, truth = self.model, self.posteriors, self.truth
         return Report(
-            title=f"What is {model.subject} made of?",
-            subtitle=_subtitle(model, self.settings, self.truth),
-            verdict=f"{_finding(model.subject, networks)} {calibration_verdict(evaluation)}",
-            mood=calibration_mood(evaluation),
+            title=title(model),
+            subtitle=_subtitle(model, self.settings, truth),
+            verdict=self.verdict,
+            mood=self.mood,
             summary=self.table,
             sections=(
-                sky_section(self.observation, self.fit),
-                spectra_section(model, self.posteriors, self.truth),
-                source_count_section(model, networks, others, self.truth),
-                calibration_section(evaluation),
-                training_section(self.histories),
-                _how(self.settings, seconds, self.nptf.convergence.problems, model.fingerprint),
+                Section("What to trust", "", (trust_table(self.evaluation, refused=bool(self.explained.refused)),)),
+                source_count_section(model, posteriors, truth),
+                subject_spectrum(model, posteriors, truth),
+                joint_section(model, posteriors, truth),
+                spectra_section(model, posteriors, truth),
+                *self.explained.sections(tuple(posteriors)),
+                *(() if truth is None else (misses_section(model, posteriors, truth),)),
+                calibration_section(self.evaluation, self.before),
+                training_section(self.histories, self.started),
+                _how(self.settings, seconds, posteriors, model.fingerprint),
             ),
             data=results,
         )
-
-
-def _finding(subject: str, networks: Posterior) -> str:
-    row = networks.coordinates.template.index(subject)
-    low, median, high = 100 * networks.quantiles("flux_fraction", [0.16, 0.5, 0.84])[:, row]
-    return f"Of the flux, {median:.1f} % ({low:.1f} to {high:.1f}) is {subject}, by the networks."
 
 
 def _summary(
@@ -141,12 +182,12 @@ def _truth(truth: Simulations) -> dict[str, object]:
 
 
 def _subtitle(model: SkyModel, settings: Mapping[str, Any], truth: Simulations | None) -> str:
-    what = "mock map drawn from the model" if truth is not None else "observed map"
-    return f"{what}, {settings['sky']['kind']} sky, {model.region.n_pix} pixels, seed {settings['seed']}"
+    what = "mock map" if truth is not None else "observed map"
+    return f"{what}, {settings['sky']['kind']} sky, {model.region.n_pix:,} pixels, seed {settings['seed']}"
 
 
 def _how(
-    settings: Mapping[str, Any], seconds: Mapping[str, float], problems: tuple[str, ...], fingerprint: str
+    settings: Mapping[str, Any], seconds: Mapping[str, float], posteriors: Mapping[str, Posterior], fingerprint: str
 ) -> Section:
     rows = tuple((name, f"{value:.1f} s") for name, value in seconds.items())
     flat = tuple(
@@ -154,14 +195,18 @@ def _how(
         for section, value in settings.items()
         for key, item in (value.items() if isinstance(value, dict) else [("", value)])
     )
-    chain = "The NPTF's chain passed its convergence checks."
-    if problems:
-        chain = "The NPTF's chain has NOT converged: " + "; ".join(problems) + ". Do not quote its intervals."
+    chains = " ".join(
+        f"{name}: {'converged' if each.converged else 'NOT converged, ' + '; '.join(each.convergence.problems)}."
+        for name, each in posteriors.items()
+        if isinstance(each, NptfPosterior)
+    )
+    clocked = settings.get("training", {}).get("max_seconds") or settings.get("nptf", {}).get("max_seconds")
+    again = "A clock may stop this run, so that another may differ" if clocked else "The same settings and seed give it"
     return Section(
         "How this was made",
-        f"gcesbi {version('gcesbi')}, model {fingerprint}. {chain}",
+        f"gcesbi {version('gcesbi')}, model {fingerprint}. {chains}",
         (
             TableBlock(("step", "time"), rows, "Wall-clock time of every step."),
-            TableBlock(("setting", "value"), flat, "All settings; the same settings and seed give the same run."),
+            TableBlock(("setting", "value"), flat, f"All settings. {again}."),
         ),
     )

@@ -1,4 +1,4 @@
-"""What the reports say: sections of figures and sentences, from results."""
+"""What the pages say of posteriors: sections of figures and sentences."""
 
 from collections.abc import Mapping
 
@@ -6,32 +6,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi import plots
-from gcesbi.baselines import PoissonFitResult
-from gcesbi.evaluation.predictions import TAUS
-from gcesbi.physics.scd import cdf_to_pdf, pdf_to_f2dndf
+from gcesbi.estimators.neural_posterior_quantities import scd_moments
+from gcesbi.physics.scd import cdf_to_pdf
 from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Posterior
 from gcesbi.report.html import FigureBlock, Section
+from gcesbi.report.words import label
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation
 
-__all__ = ["sky_section", "source_count_section", "spectra_section"]
+__all__ = ["joint_section", "sky_section", "source_count_section", "spectra_section", "subject_spectrum"]
 
-BAND_TAUS = TAUS[3::8]
-LINE_TAUS = TAUS[[7, 23, 39, 55, 71]]
+Array = NDArray[np.float64]
+
 _TAILS = (0.16, 0.5, 0.84)
+_BANDS = (0.025, *_TAILS, 0.975)
+_N_SAMPLE = 2000
+_ONE_PHOTON = "Left of the line for one photon a source is seen only through its neighbours, and the prior speaks."
 
 
-def sky_section(observation: Observation, fit: PoissonFitResult) -> Section:
-    """The map, and what the Poisson fit leaves of it."""
-    region = observation.region
-    mean = np.einsum("te,tep->p", fit.spectrum, fit.templates)
-    counts = observation.counts.sum(axis=0)
+def sky_section(observation: Observation, mean: Array) -> Section:
+    """The map, and what a fit with expected counts `mean` (n_pix,) leaves of it."""
+    region, counts = observation.region, observation.counts.sum(axis=0)
+    edges = observation.energy_edges
     return Section(
         "The sky",
-        f"{region.n_pix} pixels of {region.pixel_size:.2f}°, {region.solid_angle:.2f} sr, {counts.sum():,} photons in "
-        f" {observation.n_energy} energy bins, "
-        f"{observation.energy_edges[0]:g} to {observation.energy_edges[-1]:g} GeV.",
+        f"{region.n_pix:,} pixels of {region.pixel_size:.2f}°, {region.solid_angle:.2f} sr, {counts.sum():,} photons "
+        f"in {observation.n_energy} energy bin{'s' * (observation.n_energy > 1)}, {edges[0]:g} to {edges[-1]:g} GeV.",
         (
             FigureBlock(
                 plots.counts_and_residuals(region, counts, mean),
@@ -44,108 +45,126 @@ def sky_section(observation: Observation, fit: PoissonFitResult) -> Section:
     )
 
 
+def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None) -> Section:
+    """Spectrum of the subject alone, by every method that knows it."""
+    row, name = model.names.index(model.subject), label(model.subject)
+    known = {method: _interval(p, "spectrum") for method, p in posteriors.items() if "spectrum" in p.names}
+    if model.n_energy == 1 or not known:
+        return Section(f"Spectrum of {name}", "There is one energy bin, or no method knows spectra.")
+    alone = {method: {end: values[row : row + 1] for end, values in each.items()} for method, each in known.items()}
+    true = None if truth is None else e2dnde(truth.flux[0], model.energy_edges)[row : row + 1]
+    figure = plots.spectra(
+        (model.subject,), model.energy_edges, alone, true, "E² dN/dE [GeV / cm² / s]", order=tuple(posteriors)
+    )
+    silent = [method for method in posteriors if method not in known]
+    return Section(
+        f"Spectrum of {name}",
+        f"Not known by: {', '.join(silent)}, which sum over energies." if silent else "",
+        (
+            FigureBlock(
+                figure,
+                f"E² dN/dE of {name} in the region against energy, with 68 % error bars, a colour a method.",
+                "Points of different colours should agree within their bars. A level line is a power law of index two.",
+            ),
+        ),
+    )
+
+
 def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None = None) -> Section:
     """Flux fractions and E² dN/dE of every template, by method."""
-    blocks = []
-    totals, spectra, fractions = (
+    totals, spectra = (
         {method: _interval(p, quantity) for method, p in posteriors.items() if quantity in p.names}
-        for quantity in ("flux_fraction", "spectrum", "spectrum_fraction")
+        for quantity in ("flux_fraction", "spectrum")
     )
-    flux = None if truth is None else truth.flux[0].sum(axis=1)
-    blocks.append(
+    names, flux = tuple(map(label, model.names)), None if truth is None else truth.flux[0].sum(axis=1)
+    blocks = [
         FigureBlock(
-            plots.flux_fractions(model.names, totals, None if flux is None else flux / flux.sum()),
+            plots.flux_fractions(names, totals, None if flux is None else flux / flux.sum()),
             "Share of every template in the flux of the region, with error bars, one colour a method.",
             "Points of different colours should agree within their bars"
             + ("." if truth is None else ", and bars hold the black truth two times in three."),
         )
-    )
-    if model.n_energy > 1:
+    ]
+    if model.n_energy > 1 and spectra:
         true = None if truth is None else e2dnde(truth.flux[0], model.energy_edges)
-        shares = None if truth is None else truth.flux_fractions[0]
-        blocks += [
+        unit, order = "E² dN/dE [GeV / cm² / s]", tuple(totals)
+        blocks.append(
             FigureBlock(
-                plots.spectra(
-                    model.names, model.energy_edges, spectra, true, "E² dN/dE [GeV / cm² / s]", order=tuple(totals)
-                ),
+                plots.spectra(names, model.energy_edges, spectra, true, unit, order=order),
                 "One panel a template: its spectrum E² dN/dE in the region, with error bars, a colour a method.",
-                "Each panel has a scale of its own. Read it from left, low energies, to right; a level line is a "
-                "power law of index two.",
-            ),
+                "Each panel has a scale of its own. Templates of like shape on the sky trade flux.",
+            )
+        )
+    return Section("Who shines how brightly", "Medians and 68 % intervals.", tuple(blocks))
+
+
+def source_count_section(
+    model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None = None
+) -> Section:
+    """Number of sources by their flux, one figure a point-source template, one panel a method."""
+    known = {method: p.sample(_N_SAMPLE, seed=0) for method, p in posteriors.items() if "scd_cdf" in p.names}
+    photon = float(1 / model.exposure.mean())
+    blocks = []
+    for j, name in enumerate(model.point_sources):
+        row = model.names.index(name)
+        densities = {
+            method: _density(model, cdf_to_pdf(drawn["scd_cdf"][:, j]), drawn["flux"][:, row])
+            for method, drawn in known.items()
+        }
+        bands = {method: np.quantile(each, _BANDS, axis=0) for method, each in densities.items()}
+        true = None if truth is None else _density(model, truth.scd[:1, j], truth.flux[:1, row].sum(axis=-1))[0]
+        figure = plots.number_densities(model.scd_edges, bands, true, photon, order=tuple(posteriors))
+        blocks.append(
             FigureBlock(
-                plots.spectra(model.names, model.energy_edges, fractions, shares, order=tuple(totals)),
-                "One panel a template: its share of the flux in every energy bin, with error bars, a colour a method.",
-                "The same as shares of the map's flux; templates of like shape on the sky trade flux.",
+                figure,
+                f"Number of sources of {label(name)} by their flux, median with 68 % and 95 % bands, a panel a method.",
+                f"{label(name)}: sources in the region for each decade of their flux. {_ONE_PHOTON} "
+                "Bands hold each bin by itself, not the whole curve.",
+            )
+        )
+    return Section("How many sources, and how bright", "", tuple(blocks))
+
+
+def joint_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None = None) -> Section:
+    """Joint posterior of the shares of point-source templates and of the subject's source counts."""
+    names = [name for name in model.point_sources if name in model.names]
+    rows, j = [model.names.index(name) for name in names], model.point_sources.index(model.subject)
+    samples = {}
+    for method, posterior in posteriors.items():
+        if {"flux_fraction", "scd_cdf"} <= set(posterior.names):
+            drawn = posterior.sample(_N_SAMPLE, seed=0)
+            samples[method] = _joint(model, drawn["flux_fraction"][:, rows], cdf_to_pdf(drawn["scd_cdf"]), j)
+    true = None
+    if truth is not None:
+        flux = truth.flux[:1].sum(axis=-1)
+        true = _joint(model, (flux / flux.sum())[:, rows], truth.scd[:1], j)[0]
+    subject = label(model.subject)
+    words = [*(f"{label(name)} [%]" for name in names), "mean log₁₀F", "width of log₁₀F"]
+    return Section(
+        "What goes together",
+        "",
+        (
+            FigureBlock(
+                plots.corner(samples, words, true, tuple(posteriors)),
+                f"Joint posterior of flux fractions and of the mean and width of the source counts of {subject}.",
+                f"Flux fractions, and mean and width [decades] of the flux-weighted source counts of {subject}. "
+                "Contours hold 68 % and 95 % of each method's samples.",
             ),
-        ]
-    return Section("Spectra", "Who shines how brightly: medians and 68 % intervals.", tuple(blocks))
+        ),
+    )
 
 
-def _interval(posterior: Posterior, name: str) -> dict[str, NDArray[np.float64]]:
+def _joint(model: SkyModel, shares: Array, pdf: Array, j: int) -> Array:
+    """Shares in per cent (n, n_ps), mean and width of log₁₀F of the j-th population, side by side."""
+    mean, width = (each[:, j, None] for each in scd_moments(pdf, model.bins.centres))
+    return np.concatenate([100 * shares, mean, width], axis=1)
+
+
+def _interval(posterior: Posterior, name: str) -> dict[str, Array]:
     """Median and central 68 % interval of a quantity."""
     return dict(zip(("low", "median", "high"), posterior.quantiles(name, _TAILS), strict=True))
 
 
-def source_count_section(
-    model: SkyModel, networks: Posterior, others: Mapping[str, Posterior], truth: Simulations | None = None
-) -> Section:
-    """Source-count distributions of every point-source template."""
-    curves = networks.quantiles("scd_cdf", 1 - BAND_TAUS)  # τ orders from dim to bright, that is from high CDFs to low
-    lines = networks.quantiles("scd_cdf", 1 - LINE_TAUS)
-    photon = float(1 / model.exposure.mean())
-    blocks = []
-    for j, name in enumerate(model.point_sources):
-        bands = {
-            method: {end: values[j] for end, values in _interval(p, "scd_cdf").items()}
-            for method, p in others.items()
-            if "scd_cdf" in p.names
-        }
-        row = model.names.index(name)
-        flux = float(networks.quantiles("flux", [0.5])[0, row])
-        true_cdf = None if truth is None else np.cumsum(truth.scd[0, j])
-        true_density = None if truth is None else _density(model, truth.scd[0, j], truth.flux[0, row].sum())
-        blocks += [
-            FigureBlock(
-                plots.cumulative_source_counts(
-                    model.scd_edges, curves[:, j], BAND_TAUS, true_cdf, bands, photon, title=name
-                ),
-                f"Cumulative share of the flux of {name} against the flux of its sources, one line a quantile level.",
-                "A curve that rises at the left is a dim population; the spread of the lines is what the map leaves "
-                "open. Pointwise quantiles: a band holds each value, not the whole curve, with its probability.",
-            ),
-            FigureBlock(
-                plots.source_counts(
-                    model.scd_edges,
-                    _density(model, cdf_to_pdf(lines[:, j]), flux),
-                    LINE_TAUS,
-                    _density_bands(model, bands, others, row),
-                    true_density,
-                    photon,
-                    title=name,
-                    unit="F² dN/dF [photons / cm² / s]",
-                ),
-                f"Source-count distribution of {name} as F² dN/dF, one line a quantile level, other methods as bands.",
-                "Left of the line for one photon a source is seen only through its neighbours: there the prior speaks.",
-            ),
-        ]
-    return Section("Source counts", "How bright the sources are that make up each population.", tuple(blocks))
-
-
-def _density(model: SkyModel, pdf: NDArray[np.float64], flux: float) -> NDArray[np.float64]:
-    return pdf_to_f2dndf(np.maximum(pdf, 0.0), np.full(pdf.shape[:-1], flux), model.bins)
-
-
-def _density_bands(
-    model: SkyModel,
-    bands: Mapping[str, Mapping[str, NDArray[np.float64]]],
-    others: Mapping[str, Posterior],
-    row: int,
-) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """F² dN/dF of other methods: 68 % intervals of each bin over the samples."""
-    j = model.point_sources.index(model.names[row])
-    found = {}
-    for method in bands:
-        drawn = others[method].sample(2000, seed=0)
-        density = pdf_to_f2dndf(cdf_to_pdf(drawn["scd_cdf"][:, j]), drawn["flux"][:, row], model.bins)
-        found[method] = dict(zip(("low", "median", "high"), np.quantile(density, _TAILS, axis=0), strict=True))
-    return found
+def _density(model: SkyModel, pdf: Array, flux: Array) -> Array:
+    """dN/dlog₁₀F (n, n_bin) of SCD histograms (n, n_bin) with fluxes (n,)."""
+    return np.maximum(pdf, 0) * flux[:, None] / 10**model.bins.centres / model.bins.width

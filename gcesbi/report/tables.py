@@ -1,6 +1,7 @@
 """Methods side by side: one table of what each concludes about the same map."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +14,7 @@ from gcesbi.physics.scd import ScdBins, n_sources
 from gcesbi.posterior import QUANTITIES, Coordinates, Posterior
 from gcesbi.report.html import TableBlock
 from gcesbi.report.prior_mark import PRIOR_NOTE, marked
+from gcesbi.report.words import label
 from gcesbi.simulation import Simulations, SkyModel
 
 __all__ = [
@@ -20,12 +22,12 @@ __all__ = [
     "FIGURE_LEVELS",
     "comparison_table",
     "cumulative_at",
+    "interval",
     "methods_table",
+    "missed",
     "posterior_figures",
     "spectra_table",
 ]
-
-Numbers = tuple[NDArray[np.float64], int]
 
 DECADES = (-12.0, -11.0, -10.0, -9.0)
 """Fluxes, log₁₀ of photons cm⁻² s⁻¹, at which the table quotes the cumulative SCD."""
@@ -35,6 +37,7 @@ FIGURE_LEVELS = (0.025, 0.05, 0.16, 0.5, 0.84, 0.95, 0.975)
 
 _LEVELS = (0.16, 0.5, 0.84)
 
+_OTHER = "the model's"
 _FRACTION = "flux fraction of {} [%]"
 _BELOW = "{}: flux from sources below 1e{:.0f} [%]"
 _NUMBER = "{}: number of sources"
@@ -55,6 +58,7 @@ def comparison_table(
     truth: Simulations | None = None,
     true_shapes: Sequence[float] = (),
     prior: Posterior | None = None,
+    priors: Mapping[str, str] | None = None,
 ) -> TableBlock:
     """One row a number, one column a method: flux fractions, shapes, SCDs, numbers of sources, with 68 % intervals.
 
@@ -64,28 +68,41 @@ def comparison_table(
         By the name of the column.
     bins : ScdBins
     truth : Simulations, optional
-        Labels of a mock observation, a batch of one: a column of its own.
+        Labels of a mock observation, a batch of one: a column of its own. Intervals that it lies outside of are marked,
+        those that hold it counted.
     true_shapes : sequence of float
         Its shape parameters, in the order of the coordinates.
     prior : Posterior, optional
         What the model says without the map (:func:`gcesbi.evaluation.prior_quantities.prior_quantities`): intervals
         that are as wide are marked.
+    priors : mapping of str to str, optional
+        Under which priors each method ran: a row of its own.
     """
     coordinates = next(iter(posteriors.values())).coordinates
-    known = {} if prior is None else _numbers(prior, bins)
-    columns = {name: _column(posterior, bins, known) for name, posterior in posteriors.items()}
-    labels = _labels(coordinates, {label for column in columns.values() for label in column})
-    if truth is not None:
-        shapes = {name: _number(v, 3) for name, v in zip(coordinates.shape, true_shapes, strict=True)}
-        columns = {"truth": _true_column(truth, coordinates, bins) | shapes, **columns}
+    found = {name: _column(posterior, bins) for name, posterior in posteriors.items()}
+    before = {} if prior is None else _column(prior, bins)
+    labels = _labels(coordinates, {label for column in found.values() for label in column})
+    true = {} if truth is None else _true_column(truth, coordinates, bins)
+    true |= {} if truth is None else dict(zip(coordinates.shape, (_Number(v, 3) for v in true_shapes), strict=True))
+    columns = {
+        name: {k: cell.quoted(true.get(k), before.get(k)) for k, cell in column.items()}
+        for name, column in found.items()
+    }
+    columns = ({} if truth is None else {"truth": {k: str(cell) for k, cell in true.items()}}) | columns
+    head = () if priors is None else (("priors", *("–" if n == "truth" else priors.get(n, _OTHER) for n in columns)),)
+    foot = (
+        ()
+        if truth is None
+        else (("truth inside", *("–" if n == "truth" else _inside(found[n], true) for n in columns)),)
+    )
     rows = tuple((label, *(column.get(label, "–") for column in columns.values())) for label in labels)
-    has_truth = "the truth of the mock map, and " if truth is not None else ""
+    missing = "" if truth is None else " ✗ marks intervals that the truth lies outside of: one in three does by chance."
     return TableBlock(
         ("quantity", *columns),
-        rows,
-        f"What each method concludes from the same map: {has_truth}median with the 68 % interval. A dash: the method "
-        "does not know the quantity. Fluxes in photons / cm² / s. Numbers of sources follow from the binned SCD, in "
-        "which sources too dim for a photon weigh most and priors decide."
+        (*head, *rows, *foot),
+        "What each method concludes from the same map: median with the 68 % interval; a dash where the method does not "
+        "know the quantity. Fluxes in photons / cm² / s. The model's priors are those that simulations are drawn from."
+        f"{missing} Numbers of sources count those too dim for a photon, of which the prior decides."
         + ("" if prior is None else f" {PRIOR_NOTE}"),
     )
 
@@ -95,56 +112,87 @@ def methods_table(
     posteriors: Mapping[str, Posterior],
     truth: Simulations | None = None,
     true_shapes: Sequence[float] = (),
+    priors: Mapping[str, str] | None = None,
 ) -> TableBlock:
     """:func:`comparison_table` of posteriors of a model; what they repeat from its prior is marked."""
-    return comparison_table(posteriors, model.bins, truth, true_shapes, prior_quantities(model))
+    return comparison_table(posteriors, model.bins, truth, true_shapes, prior_quantities(model), priors)
+
+
+def missed(posterior: Posterior, bins: ScdBins, truth: Simulations) -> tuple[list[str], int]:
+    """Quantities of a table whose 68 % interval does not hold the truth, and of how many that are known."""
+    true = _true_column(truth, posterior.coordinates, bins)
+    known = {label: cell for label, cell in _column(posterior, bins).items() if label in true}
+    return [label for label, cell in known.items() if not cell.holds(true[label])], len(known)
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A true number as it is quoted."""
+
+    value: float
+    decimals: int = 1
+
+    def __str__(self) -> str:
+        return _number(self.value, self.decimals)
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """A number with its interval, low, median and high, as it is quoted; of a limit there is only one."""
+
+    quantiles: tuple[float, ...]
+    decimals: int = 1
+
+    def holds(self, true: _Number) -> bool:
+        return min(self.quantiles) <= true.value <= max(self.quantiles)
+
+    def quoted(self, true: _Number | None, prior: "_Interval | None") -> str:
+        """Marked where the truth lies outside of it, and where it is as wide as the prior's."""
+        if len(self.quantiles) == 1:
+            return _number(self.quantiles[0], self.decimals)
+        ends, text = sorted(self.quantiles), interval(np.array(self.quantiles), self.decimals)
+        text += "" if true is None or self.holds(true) else " ✗"
+        return text if prior is None else marked(text, ends[::2], sorted(prior.quantiles)[::2])
+
+
+def _inside(column: Mapping[str, _Interval], true: Mapping[str, _Number]) -> str:
+    known = [cell.holds(true[label]) for label, cell in column.items() if label in true]
+    return f"{sum(known)} of {len(known)}"
 
 
 def _labels(coordinates: Coordinates, known: set[str]) -> list[str]:
     """First column of the table; moments of SCDs and the Poisson share only if a method knows them."""
-    labels = [*(_FRACTION.format(name) for name in coordinates.template), *coordinates.shape]
-    for source in coordinates.point_source:
+    labels = [*(_FRACTION.format(label(name)) for name in coordinates.template), *coordinates.shape]
+    for source in map(label, coordinates.point_source):
         labels += [_BELOW.format(source, decade) for decade in DECADES]
         moments = (words.format(source) for words in _MOMENTS.values())
-        labels += [_NUMBER.format(source), *(label for label in moments if label in known)]
-    return [*labels, *(label for label in _poisson_labels(coordinates) if label in known)]
+        labels += [_NUMBER.format(source), *(each for each in moments if each in known)]
+    return [*labels, *(each for each in _poisson_labels(coordinates) if each in known)]
 
 
 def _poisson_labels(coordinates: Coordinates) -> tuple[str, ...]:
-    return tuple(label.format(coordinates.subject) for label in _POISSON)
+    return tuple(each.format(label(coordinates.subject)) for each in _POISSON)
 
 
-def _column(posterior: Posterior, bins: ScdBins, prior: Mapping[str, Numbers]) -> dict[str, str]:
-    """Cells of a method, by label, of what it knows; marked where it is the prior that is told."""
-    cells = {}
-    for label, (values, decimals) in _numbers(posterior, bins).items():
-        told = _interval(values, decimals)
-        cells[label] = marked(told, values[[0, 2]], prior[label][0][[0, 2]]) if label in prior else told
-    if "poisson_fraction" in posterior.names:
-        limit = 100 * float(posterior.quantiles("poisson_fraction", [0.95])[0])
-        cells[_poisson_labels(posterior.coordinates)[1]] = _number(limit)
-    return cells
-
-
-def _numbers(posterior: Posterior, bins: ScdBins) -> dict[str, Numbers]:
-    """Quantiles (3,) at 16, 50 and 84 % and decimals, by label, of what a posterior knows."""
+def _column(posterior: Posterior, bins: ScdBins) -> dict[str, _Interval]:
+    """Cells of a method, by label, of what it knows."""
     coordinates = posterior.coordinates
-    template, source = coordinates.template, coordinates.point_source
-    found = _rows(posterior, "flux_fraction", [_FRACTION.format(name) for name in template], 100)
+    template, source = map(label, coordinates.template), tuple(map(label, coordinates.point_source))
+    cells = _cells(posterior, "flux_fraction", [_FRACTION.format(name) for name in template], 100)
     for name in set(coordinates.shape) & set(posterior.names):
-        found[name] = (np.sort(posterior.quantiles(name, _LEVELS)), 3)
+        cells[name] = _Interval(tuple(posterior.quantiles(name, _LEVELS)), 3)
     if "scd_cdf" in posterior.names:
-        curves = cumulative_at(posterior.quantiles("scd_cdf", _LEVELS), bins, DECADES)
+        curves = 100 * cumulative_at(posterior.quantiles("scd_cdf", _LEVELS), bins, DECADES)
         for j, name in enumerate(source):
-            for i, decade in enumerate(DECADES):
-                found[_BELOW.format(name, decade)] = (np.sort(100 * curves[:, j, i]), 1)
-    found |= _rows(posterior, "n_sources", [_NUMBER.format(name) for name in source], 1)
+            cells |= {_BELOW.format(name, d): _Interval(tuple(curves[:, j, i])) for i, d in enumerate(DECADES)}
+    cells |= _cells(posterior, "n_sources", [_NUMBER.format(name) for name in source], 1)
     for quantity, words in _MOMENTS.items():
-        found |= _rows(posterior, quantity, [words.format(name) for name in source], 1, 2)
+        cells |= _cells(posterior, quantity, [words.format(name) for name in source], 1, 2)
     if "poisson_fraction" in posterior.names:
-        values = 100 * posterior.quantiles("poisson_fraction", _LEVELS)
-        found[_poisson_labels(coordinates)[0]] = (np.sort(values), 1)
-    return found
+        values = 100 * posterior.quantiles("poisson_fraction", [*_LEVELS, 0.95])
+        told = (_Interval(tuple(values[:3])), _Interval((float(values[3]),)))
+        cells |= dict(zip(_poisson_labels(coordinates), told, strict=True))
+    return cells
 
 
 def spectra_table(posterior: Posterior) -> TableBlock:
@@ -159,11 +207,11 @@ def spectra_table(posterior: Posterior) -> TableBlock:
     values = posterior.quantiles("spectrum", _LEVELS)
     power = int(np.floor(np.log10(values[1].max()))) if values[1].max() > 0 else 0
     rows = tuple(
-        (f"{energy:.2f} GeV", *(_interval(values[:, t, e] / 10.0**power, 2) for t in range(len(coordinates.template))))
+        (f"{energy:.2f} GeV", *(interval(values[:, t, e] / 10.0**power, 2) for t in range(len(coordinates.template))))
         for e, energy in enumerate(coordinates.energy)
     )
     return TableBlock(
-        (f"in 1e{power}", *coordinates.template),
+        (f"in 1e{power}", *map(label, coordinates.template)),
         rows,
         f"E² dN/dE of the region at the centres of the energy bins, in 1e{power} GeV / cm² / s: median with the 68 % "
         "interval. Intervals of one column go together where the networks were trained with a covariance.",
@@ -196,30 +244,31 @@ def posterior_figures(posterior: Posterior, levels: Sequence[float] = FIGURE_LEV
     return {"version": version("gcesbi"), "method": posterior.method, "levels": list(levels), "quantities": quantities}
 
 
-def _rows(
+def _cells(
     posterior: Posterior, name: str, labels: Sequence[str], scale: float, decimals: int = 1
-) -> dict[str, Numbers]:
+) -> dict[str, _Interval]:
     if name not in posterior.names:
         return {}
-    values = np.sort(scale * posterior.quantiles(name, _LEVELS), axis=0)
-    return {label: (values[:, i], decimals) for i, label in enumerate(labels)}
+    values = scale * posterior.quantiles(name, _LEVELS)
+    return {each: _Interval(tuple(values[:, i]), decimals) for i, each in enumerate(labels)}
 
 
-def _true_column(truth: Simulations, coordinates: Coordinates, bins: ScdBins) -> dict[str, str]:
+def _true_column(truth: Simulations, coordinates: Coordinates, bins: ScdBins) -> dict[str, _Number]:
     flux, scd = truth.flux[0].sum(axis=1), truth.scd[0]
-    shares = flux / flux.sum()
-    cells = {_FRACTION.format(n): f"{100 * share:.1f}" for n, share in zip(coordinates.template, shares, strict=True)}
-    curves = cumulative_at(np.cumsum(scd, axis=-1), bins, DECADES)
+    shares = 100 * flux / flux.sum()
+    cells = {_FRACTION.format(label(n)): _Number(each) for n, each in zip(coordinates.template, shares, strict=True)}
+    curves = 100 * cumulative_at(np.cumsum(scd, axis=-1), bins, DECADES)
     numbers = n_sources(scd, flux[-len(scd) :], bins)
     moments = dict(zip(_MOMENTS, scd_moments(scd, bins.centres), strict=True))
-    for j, name in enumerate(coordinates.point_source):
-        cells |= {_BELOW.format(name, d): f"{100 * share:.1f}" for d, share in zip(DECADES, curves[j], strict=True)}
-        cells[_NUMBER.format(name)] = _number(numbers[j])
-        cells |= {words.format(name): f"{moments[quantity][j]:.2f}" for quantity, words in _MOMENTS.items()}
+    for j, name in enumerate(map(label, coordinates.point_source)):
+        cells |= {_BELOW.format(name, d): _Number(share) for d, share in zip(DECADES, curves[j], strict=True)}
+        cells[_NUMBER.format(name)] = _Number(numbers[j])
+        cells |= {words.format(name): _Number(moments[quantity][j], 2) for quantity, words in _MOMENTS.items()}
     return cells
 
 
-def _interval(quantiles: NDArray[np.float64], decimals: int = 1) -> str:
+def interval(quantiles: NDArray[np.float64], decimals: int = 1) -> str:
+    """Median with its interval, as the tables quote it, from low, median and high."""
     low, median, high = (_number(value, decimals) for value in np.sort(quantiles))
     return f"{median} ({low}–{high})"
 

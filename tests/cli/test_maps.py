@@ -62,3 +62,14 @@ def test_options_of_files_are_refused_elsewhere(tmp_path, place):
     assert Stated().arguments(None) == {}
     with pytest.raises(InputError, match=r"exposure: needs --observation with a file, got 'x.fits'"):
         Stated(exposure=Path("x.fits")).arguments(None if place is None else tmp_path)
+
+
+def test_what_a_map_lacks_is_told_with_the_option_that_states_it(tmp_path):
+    silent(tmp_path)
+    for told, option in (
+        (Stated(order="ring"), r"energy_edges: must be given, .*; --energies 2:20:10, .* states it"),
+        (Stated(order="ring", energies="2:20:2"), r"exposure: must be given, .*; --exposure FILE states it"),
+        (Stated(energies="2:20:2", exposure=tmp_path / "exposure.npy"), r"order: must be .*; --order ring states it"),
+    ):
+        with pytest.raises(InputError, match=option):
+            settings_and_map("test", CHANGES, None, tmp_path / "counts.npy", None, None, told=told)

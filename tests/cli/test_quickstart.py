@@ -9,14 +9,22 @@ import pytest
 from rich.console import Console
 
 from gcesbi import InputError, SkyModel
+from gcesbi.analysis import evaluate as evaluate_step
 from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis import simulate as simulate_step
+from gcesbi.analysis.fit import fit_poisson
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
+from gcesbi.analysis.typical import SHARES
+from gcesbi.baselines import goodness_of_fit
 from gcesbi.cli.quickstart import quickstart
 from gcesbi.physics.scd import DEFAULT_BINS
+from gcesbi.report.explained import Explained
+from gcesbi.report.quickstart import QuickstartResult
 from gcesbi.report.tables import comparison_table, cumulative_at
+from gcesbi.validation.misspecification import GateVerdict
 
+METHODS = ["Poisson fit", "NPTF, literature priors", "NPTF, model's priors", "networks"]
 SMALL = [
     "sky.nside=16",
     "sky.weeks=30",
@@ -47,6 +55,7 @@ def test_everything_is_written(run):
         "report.html",
         "posteriors/poisson.nc",
         "posteriors/nptf.nc",
+        "posteriors/nptf-model-priors.nc",
         "posteriors/networks.nc",
         "weights/spectra.safetensors",
         "weights/source_counts.safetensors",
@@ -57,18 +66,31 @@ def test_everything_is_written(run):
 
 def test_the_table_sets_methods_side_by_side(run):
     log = " ".join((run.folder.parent / "log.txt").read_text().replace("│", " ").split())
-    for words in ("Methods side by side", "truth", "Poisson fit", "NPTF", "networks", "Report:", "has not converged"):
+    for words in (
+        "Methods side by side",
+        "truth",
+        "Poisson fit",
+        "NPTF",
+        "networks",
+        "Report:",
+        "has not converged",
+        "Sources or",
+    ):
         assert words in log
     table = json.loads((run.folder / "results.json").read_text())["table"]
-    assert table["columns"] == ["quantity", "truth", "Poisson fit", "NPTF", "networks"]
-    assert len(table["rows"]) == 6 + 2 * 5
-    truth = [float(row[1]) for row in table["rows"][:6]]
+    assert table["columns"] == ["quantity", "truth", *METHODS]
+    assert table["rows"][0] == ["priors", "–", "flat norms", "flat, broken power laws", "the model's", "the model's"]
+    assert len(table["rows"]) == 1 + 6 + 2 * 5 + 1
+    truth = [float(row[1]) for row in table["rows"][1:7]]
     assert sum(truth) == pytest.approx(100, abs=0.5)
+    assert table["rows"][-1][0] == "truth inside"
+    missed = sum("✗" in row[2] for row in table["rows"])
+    assert table["rows"][-1][2] == f"{6 - missed} of 6"
 
 
 def test_results_hold_every_method_and_the_truth(run):
     results = json.loads((run.folder / "results.json").read_text())
-    assert set(results["posteriors"]) == {"Poisson fit", "NPTF", "networks"}
+    assert set(results["posteriors"]) == set(METHODS)
     fractions = [v["median"] for v in results["posteriors"]["Poisson fit"]["flux_fraction"].values()]
     assert sum(fractions) == pytest.approx(1, abs=0.1)
     assert results["truth"]["theta"] == simulate_step.mock_observation(run)[1].theta[0].tolist()
@@ -85,7 +107,7 @@ def test_held_out_maps_are_not_training_maps(run):
 
 
 def test_posteriors_are_read_by_arviz(run):
-    for name in ("poisson", "nptf", "networks"):
+    for name in ("poisson", "nptf", "nptf-model-priors", "networks"):
         data = arviz.from_netcdf(run.folder / "posteriors" / f"{name}.nc")
         assert data.posterior["flux_fraction"].sizes["template"] == 6
 
@@ -93,16 +115,59 @@ def test_posteriors_are_read_by_arviz(run):
 def test_the_report_is_one_file_with_every_section(run):
     page = (run.folder / "report.html").read_text()
     for title in (
+        "Sources or smooth emission",
+        "What to trust",
+        "How many sources, and how bright",
+        "What goes together",
         "The sky",
-        "Spectra",
-        "Source counts",
-        "Calibration on held-out maps",
+        "Does the Poisson fit explain the map?",
+        "Who misses the truth, and why",
+        "Are the error bars true?",
         "Training",
         "How this was made",
     ):
         assert title in page
     assert page.count("data:image/png;base64") >= 10
     assert not re.search(r'(src|href)="https?://', page)
+
+
+def test_the_mock_is_composed_like_the_real_sky(run):
+    flux = np.array(json.loads((run.folder / "results.json").read_text())["truth"]["flux"]).sum(axis=1)
+    assert flux / flux.sum() == pytest.approx(list(SHARES.values()), abs=0.01)
+    drawn = [simulate_step.mock_observation(run, draw)[1].theta for draw in ("typical", "prior")]
+    assert not np.allclose(*drawn)
+
+
+def test_recalibration_is_on_maps_that_do_not_judge(run):
+    results = json.loads((run.folder / "results.json").read_text())
+    before, after = (results[key]["spectra"]["gce"] for key in ("evaluation_before_recalibration", "evaluation"))
+    assert before["n_map"] == after["n_map"] == 128
+    assert before["dispersion"] != after["dispersion"]
+    assert results["started_from"] == {"spectra": "random weights", "source_counts": "random weights"}
+
+
+def test_a_refusal_comes_first_and_marks_what_is_written(run, tmp_path):
+    verdict = GateVerdict(0.001, 0.01, ("deviance",), (9.0,), (26.9,), (0.001,))
+    fit, poisson = fit_poisson(run.model, run.observation())
+    evaluation = evaluate_step.evaluate(run)
+    result = QuickstartResult(
+        model=run.model,
+        settings=run.read_json("run.json")["settings"],
+        truth=None,
+        posteriors={"Poisson fit": poisson, "networks": infer_step.infer(run, run.observation())},
+        priors={},
+        explained=Explained(run.observation(), fit, goodness_of_fit(fit, 20), verdict),
+        evaluation=evaluation,
+        before=None,
+        histories={},
+    )
+    assert result.verdict.startswith("REFUSED. The training model does not produce maps like this one")
+    assert "+26.9" in result.results({})["refused"]
+    assert {each.decision for each in result.answers.values()} == {"not to be trusted"}
+    page = result.report({}, result.results({}))
+    assert page.mood == "bad"
+    run.write_posterior("refused", poisson, refused=result.refused)
+    assert "+26.9" in arviz.from_netcdf(run.folder / "posteriors" / "refused.nc").posterior.attrs["refused"]
 
 
 def test_a_run_opens_again_and_infers_the_same(run):

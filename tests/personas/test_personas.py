@@ -13,6 +13,9 @@ TOLD = {
         ("mine: calibrated; bold: over-confident", "mine scores better than every other", "pass numpy.moveaxis"),
         {"calibration.html", "coverage.png"},
     ),
+    "astrophysicist_with_own_maps": (("excess: ", "goodness of fit: p = ", "deviant pixels"), {"mine.fits"}),
+    "contributor_adds_a_template": (("ring_norm", "of the flux; in truth"), set()),
+    "referee": (("gce networks: ", "a map of the model: True", "a map of another sky: False"), {"pretrained"}),
     "sbi_user": (("maps: (400, 1, ", "NPE: ", "prior: "), {"npe.html"}),
 }
 

@@ -341,3 +341,29 @@ def test_global_state_is_left_alone(region, tmp_path):
 def test_bad_input_is_named(region, draw, message):
     with pytest.raises(InputError, match=message):
         draw(region)
+
+
+def test_number_densities_have_a_panel_a_method_in_its_colour(tmp_path):
+    bands = np.sort(np.random.default_rng(0).uniform(1, 1e4, (5, 26)), axis=0)
+    figure = plots.number_densities(EDGES, {"b": bands, "c": bands}, bands[2], 8.8e-12, order=("a", "b", "c"))
+    assert [axes.get_title() for axes in figure.axes] == ["b", "c"]
+    assert drawn(figure, tmp_path)
+    with pytest.raises(InputError, match="methods: needs at least one"):
+        plots.number_densities(EDGES, {})
+
+
+def test_corner_has_marginals_on_the_diagonal_and_nothing_above(tmp_path):
+    rng = np.random.default_rng(0)
+    figure = plots.corner({"a": rng.normal(size=(500, 3)), "b": rng.normal(size=(500, 3))}, "xyz", np.zeros(3))
+    assert len(figure.axes) == 6
+    assert drawn(figure, tmp_path)
+
+
+def test_counts_histogram_holds_every_pixel(tmp_path):
+    rng = np.random.default_rng(0)
+    figure = plots.counts_histogram(rng.poisson(3.0, 500), {"fit": rng.poisson(3.0, (50, 500))})
+    observed = [patch for patch in figure.axes[0].patches if patch.get_label() == "observed"]
+    assert observed[0].get_data().values.sum() == 500
+    assert drawn(figure, tmp_path)
+    with pytest.raises(InputError, match="predicted: needs at least one"):
+        plots.counts_histogram([1, 2], {})

@@ -65,18 +65,20 @@ def test_spectra_are_drawn_in_e2dnde_with_error_bars_and_the_truth(section):
 
 
 def test_a_method_keeps_its_colour_from_figure_to_figure(section):
-    fractions, spectra, shares = (block.figure.axes[0] for block in section.blocks)
-    colours = [bars(panel)["networks"][0].get_color() for panel in (fractions, spectra, shares)]
+    fractions, spectra = (block.figure.axes[0] for block in section.blocks)
+    colours = [bars(panel)["networks"][0].get_color() for panel in (fractions, spectra)]
     assert len(set(colours)) == 1
 
 
 def test_page_of_an_inference_opens_with_the_gates_verdict():
-    model = SimpleNamespace(names=("pi", "gce"), n_energy=2, energy_edges=EDGES, point_sources=(), bins=None)
+    model = SimpleNamespace(
+        names=("pi", "gce"), n_energy=2, energy_edges=EDGES, point_sources=(), bins=None, subject="gce"
+    )
     found = {"networks": posterior(1.0, "flux_fraction", "spectrum_fraction", "spectrum")}
     verdict = GateVerdict(0.002, 0.01, ("deviance", "north-south"), (1.5, 0.1), (4.2, 0.3), (0.001, 0.7))
     page = inference_report(model, found, verdict, comparison_table(found, None), subtitle="a map")
     assert page.mood == "bad"
-    assert page.verdict.startswith("The training model does not produce maps like this one")
+    assert page.verdict.startswith("REFUSED. The training model does not produce maps like this one")
     assert page.sections[-1].blocks[0].rows[0] == ("deviance", "1.5", "+4.2", "0.001")
-    assert page.sections[0].blocks[-1].columns[1:] == ("pi", "gce")
+    assert page.sections[1].blocks[-1].columns[1:] == ("π⁰ + bremsstrahlung", "excess")
     assert "north-south" in render_report(page)

@@ -8,7 +8,7 @@ import pytest
 from gcesbi import Observation, SkyModel
 from gcesbi.baselines import PoissonFit, goodness_of_fit
 from gcesbi.errors import InputError
-from gcesbi.plots.residuals import residual_maps
+from gcesbi.plots import residual_maps
 from gcesbi.report.html import render_report
 from gcesbi.report.poisson import deviant_table, goodness_lines, norm_table, poisson_figures, poisson_report
 
@@ -56,7 +56,7 @@ def test_the_page_says_it(judged):
 def test_residual_maps_check_their_shapes():
     region = SkyModel.preset(nside=16, n_energy=1, weeks=30).region
     values = np.zeros(region.n_pix)
-    figure = residual_maps(region, values, values, [0.5], [(3.0, 4.0)], 2.0)
-    assert [axes.get_title() for axes in figure.axes[:3]] == ["Pixels", "Smoothed, 2°", "PIT"]
+    figure = residual_maps(region, values, values, [(3.0, 4.0)], 2.0)
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["Pixels", "Smoothed, 2°"]
     with pytest.raises(InputError, match="smoothed: must have shape"):
-        residual_maps(region, values, values[1:], [0.5])
+        residual_maps(region, values, values[1:])

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import norm
 
 from gcesbi.errors import InputError
-from gcesbi.validation import ConformalBand
+from gcesbi.validation import Calibration, ConformalBand, ScoreMap
+from gcesbi.validation.recalibration import KNOTS
 
 TAUS = np.arange(1, 100) / 100
 
@@ -94,3 +95,33 @@ def test_bad_level_is_named():
         ConformalBand.fit(np.zeros(3), np.zeros((2, 3)), [0.1, 0.9], 1.0)
     with pytest.raises(InputError, match=r"alpha: needs the quantile at level 0.005"):
         ConformalBand.fit(np.zeros(3), np.zeros((2, 3)), [0.1, 0.9], 0.99)
+
+
+def test_a_score_map_makes_skewed_overconfident_errors_normal():
+    """Fitted on 4,000 maps of four bins, tried on 4,000; tolerance 4 errors of the mean and of the deviation."""
+    rng = np.random.default_rng(1)
+    errors = 1.4 * (rng.gamma(4.0, size=(2, 4000, 4)) - 4) / 2 + 0.3
+    asked = ScoreMap.fit(errors[0])
+    z = asked.inverse(errors[1])
+    assert abs(z.mean()) < 4 / np.sqrt(8000)
+    assert abs(z.std() - 1) < 4 / np.sqrt(16000) + 0.02  # tails beyond the last knot are extrapolated
+    zero = np.zeros(errors[1].shape)
+    assert Calibration.from_gaussian(errors[1], zero, zero + 1).judgement == "misshapen"
+    found = Calibration.from_gaussian(errors[1], zero, zero + 1, asked=asked)
+    assert found.judgement == "calibrated"
+    assert found.width_68 == pytest.approx(np.diff(asked(norm.ppf([0.16, 0.84])))[0])
+
+
+def test_a_score_map_goes_back_and_forth():
+    asked, z = ScoreMap.fit(np.random.default_rng(2).standard_t(4, 3000)), np.linspace(-6, 6, 99)
+    np.testing.assert_allclose(asked.inverse(asked(z)), z, atol=1e-9)
+    assert np.all(np.diff(asked.values) > 0)
+    assert not asked.trivial
+    assert ScoreMap(KNOTS).trivial
+    np.testing.assert_allclose(ScoreMap(KNOTS).levels([0.1, 0.5]), [0.1, 0.5])
+
+
+@pytest.mark.parametrize("scores", [np.zeros(199), np.full(300, np.nan)])
+def test_too_few_scores_are_refused(scores):
+    with pytest.raises(InputError, match="scores: must be finite, at least 200"):
+        ScoreMap.fit(scores)

@@ -13,6 +13,7 @@ __all__ = ["TrainingHistory", "TrainingSettings"]
 
 PRECISIONS = ("auto", "bfloat16", "float32")
 SOURCES = ("store", "stream")
+STARTS = ("scratch", "shipped")
 SCHEDULES = ("one-cycle", "two-step")
 PARTS = ("all", "head")
 _COUNTED = ("max_maps", "batch_size", "checkpoint_every", "log_every", "n_validation", "devices")
@@ -58,6 +59,10 @@ class TrainingSettings:
     source : {"store", "stream"}
         What a run trains on: the maps of its store, or fresh maps that are drawn as they are needed.
         (:meth:`gcesbi.estimators.Estimator.fit` trains on what it is given.)
+    start : {"scratch", "shipped"}
+        What a run's networks start from: random weights, or those that ship with the package. Of the very sky that
+        these were trained for they are taken as they are; of another they are fine-tuned, with a quarter of the
+        learning rate, where all sizes fit.
     workers : int
         Processes that draw fresh maps ahead; with 0 they are drawn in the training process.
     max_memory : float
@@ -92,6 +97,7 @@ class TrainingSettings:
     clip_norm: float = 1.0
     precision: str = "auto"
     source: str = "store"
+    start: str = "scratch"
     workers: int = 1
     max_memory: float = 4.0
     validation_share: float = 0.05
@@ -117,7 +123,13 @@ class TrainingSettings:
         for name in ("head_maps", "weight_decay", "workers"):
             _require(getattr(self, name) >= 0, name, "must not be negative", getattr(self, name))
         _require(self.max_seconds is None or self.max_seconds > 0, "max_seconds", "must be positive", self.max_seconds)
-        for name, known in (("precision", PRECISIONS), ("source", SOURCES), ("schedule", SCHEDULES), ("part", PARTS)):
+        for name, known in (
+            ("precision", PRECISIONS),
+            ("source", SOURCES),
+            ("schedule", SCHEDULES),
+            ("part", PARTS),
+            ("start", STARTS),
+        ):
             value = getattr(self, name)
             _require(value in known, name, f"must be one of {', '.join(known)}", value)
         shared = self.batch_size % self.devices == 0

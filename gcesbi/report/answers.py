@@ -1,0 +1,126 @@
+"""Sources or smooth emission? What each method answers, and the numbers that decide.
+
+A source dimmer than one photon is smooth emission for any practical purpose: maps cannot tell the two apart. So the
+question that a map can answer is how much of the subject's flux comes from sources of more than one expected photon.
+A method decides for sources if with 97.5 % more than half of it does, and for smooth emission if with 97.5 % less than
+half of it does, sources of less than a photon being smooth emission here; else it is undecided.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcesbi.baselines import NptfPosterior
+from gcesbi.physics.scd import cdf_to_pdf
+from gcesbi.posterior import Posterior
+from gcesbi.report.tables import cumulative_at, interval
+from gcesbi.report.words import label
+from gcesbi.simulation import Simulations, SkyModel
+
+__all__ = ["Answer", "answer", "answer_lines", "headline", "title", "true_answer"]
+
+Array = NDArray[np.float64]
+Decision = Literal["sources", "smooth emission", "undecided", "not to be trusted", "cannot tell"]
+
+_N_SAMPLE = 2000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method says, and the numbers that say so."""
+
+    decision: Decision
+    reason: str
+
+
+def answer(model: SkyModel, posterior: Posterior) -> Answer:
+    """What a posterior says of the model's subject."""
+    if "scd_cdf" not in posterior.names or model.subject not in model.point_sources:
+        return Answer("cannot tell", "it takes all emission for smooth")
+    drawn = posterior.sample(_N_SAMPLE, seed=0)
+    row, j = model.names.index(model.subject), model.point_sources.index(model.subject)
+    smooth = _smooth_share(drawn, row, j)
+    flux = drawn["flux"][:, row] if "flux" in drawn else np.full(_N_SAMPLE, np.nan)
+    above, number = _above_one_photon(model, drawn["scd_cdf"][:, j], flux * (1 - smooth))
+    above = np.clip(above * (1 - smooth), 0, 1)
+    low, high = np.quantile(above, [0.025, 0.975])
+    reason = (
+        f"{_percent(above)} of its flux is from sources above one photon (95 %: {100 * low:.0f}–{100 * high:.0f} %)"
+    )
+    if not np.isnan(number).any():
+        reason += f", which are {interval(np.quantile(number, [0.16, 0.5, 0.84]), 0)} in number"
+    if (limit := _smooth_limit(posterior, smooth)) is not None:
+        reason += f"; at most {100 * limit:.0f} % of it is exactly smooth (95 %)"
+    if isinstance(posterior, NptfPosterior) and not posterior.converged:
+        return Answer("not to be trusted", f"its chain has not converged ({reason})")
+    return Answer("sources" if low > 0.5 else "smooth emission" if high < 0.5 else "undecided", reason)
+
+
+def true_answer(model: SkyModel, truth: Simulations) -> str:
+    """The same numbers of a mock map."""
+    row, j = model.names.index(model.subject), model.point_sources.index(model.subject)
+    cdf, flux = np.cumsum(truth.scd[:1, j], axis=-1), truth.flux[:1, row].sum(axis=-1)
+    above, number = _above_one_photon(model, cdf, flux)
+    share = flux[0] / truth.flux[0].sum()
+    return (
+        f"In truth {100 * above[0]:.0f} % of the flux of the {label(model.subject)}, {100 * share:.1f} % of all flux, "
+        f"is from sources above one photon, which are {number[0]:,.0f} in number."
+    )
+
+
+def title(model: SkyModel) -> str:
+    """What a page asks."""
+    return f"What is the {label(model.subject)} made of?"
+
+
+def headline(model: SkyModel, answers: Mapping[str, Answer]) -> str:
+    """One sentence that answers."""
+    told = {name: each.decision for name, each in answers.items() if each.decision != "cannot tell"}
+    asked, found = f"Sources or smooth emission, what is the {label(model.subject)}?", set(told.values())
+    if not told:
+        return f"{asked} No method was asked that could tell."
+    if len(found) == 1:
+        (one,) = found
+        by = f"by {'all ' * (len(told) > 1)}{len(told)} method{'s' * (len(told) > 1)} that can tell"
+        return f"{asked} {one[0].upper()}{one[1:]}, {by}."
+    return f"{asked} Methods differ: " + "; ".join(f"{name}, {each}" for name, each in told.items()) + "."
+
+
+def answer_lines(answers: Mapping[str, Answer]) -> str:
+    """One line a method."""
+    lines = (f"{name}: {each.decision}. {each.reason[0].upper()}{each.reason[1:]}." for name, each in answers.items())
+    return "\n".join(lines)
+
+
+def _smooth_share(drawn: Mapping[str, Array], row: int, j: int) -> Array:
+    """Share of the subject's flux that is exactly smooth, where a method has such a part beside its sources."""
+    if "point_source_flux_fraction" not in drawn:
+        return np.zeros(_N_SAMPLE)
+    total = drawn["flux_fraction"][:, row]
+    sources = drawn["point_source_flux_fraction"][:, j]
+    return 1 - np.divide(sources, total, out=np.zeros_like(total), where=total > 0)
+
+
+def _smooth_limit(posterior: Posterior, smooth: Array) -> float | None:
+    """95 % limit on the exactly smooth share, where a method asks for it."""
+    if "poisson_fraction" in posterior.names:
+        return float(posterior.quantiles("poisson_fraction", 0.95)[0])
+    return float(np.quantile(smooth, 0.95)) if smooth.any() else None
+
+
+def _above_one_photon(model: SkyModel, cdf: Array, flux: Array) -> tuple[Array, Array]:
+    """Share of the flux (n,) from sources above one photon and their number, from CDFs (n, n_bin) and fluxes (n,)."""
+    photon = -np.log10(model.exposure.mean())
+    edges = model.bins.edges
+    above = 1 - cumulative_at(cdf, model.bins, [photon])[:, 0]
+    inside = np.clip((edges[1:] - photon) / (edges[1:] - edges[:-1]), 0, 1)  # of each bin, the share above
+    number = flux * np.sum(np.maximum(cdf_to_pdf(cdf), 0) * inside / 10**model.bins.centres, axis=-1)
+    return above, number
+
+
+def _percent(values: Array) -> str:
+    low, median, high = 100 * np.quantile(values, [0.16, 0.5, 0.84])
+    return f"{median:.0f} % ({low:.0f}–{high:.0f} %)"

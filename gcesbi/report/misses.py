@@ -1,0 +1,49 @@
+"""Which intervals do not hold the truth of a mock map, whether more than by chance, and what explains it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.stats import binom
+
+from gcesbi.posterior import Posterior
+from gcesbi.report.html import Section
+from gcesbi.report.tables import missed
+from gcesbi.report.words import label
+from gcesbi.simulation import Simulations, SkyModel
+
+__all__ = ["misses_section"]
+
+
+def misses_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations) -> Section:
+    """Who misses the truth of a mock map how often, and why."""
+    lines = []
+    for name, posterior in posteriors.items():
+        out, n = missed(posterior, model.bins, truth)
+        odds = float(binom.sf(len(out) - 1, n, 0.32))
+        told = f"{name}: {len(out)} of {n} 68 % intervals do not hold the truth"
+        told += ", as chance has it" if odds > 0.05 else f", more than chance has it (p = {odds:.2g})"
+        lines.append(f"{told}{f': {_listed(out)}' if out else ''}.{_why(name, out, model, truth)}")
+    return Section("Who misses the truth, and why", "\n\n".join(lines))
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _why(name: str, out: list[str], model: SkyModel, truth: Simulations) -> str:
+    """What a method of another model than the simulations' cannot know."""
+    if not out:
+        return ""
+    if name == "Poisson fit":
+        photon = -np.log10(model.exposure.mean())
+        bright = [
+            f"{label(each)} {100 * float(truth.scd[0, j][model.bins.centres > photon + 1].sum()):.0f} %"
+            for j, each in enumerate(model.point_sources)
+        ]
+        return (
+            " It takes sources for smooth emission, and its errors for Poisson's: sources of more than ten photons, "
+            f"unmasked, scatter more. They hold {', '.join(bright)} of the flux."
+        )
+    if "literature" in name:
+        return " Its priors and broken power laws are others than those that the map was drawn from."
+    return ""

@@ -1,0 +1,57 @@
+"""Sources or smooth emission: what decides, and the sentences that say so."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gcesbi.physics.scd import DEFAULT_BINS
+from gcesbi.posterior import Coordinates, SamplePosterior
+from gcesbi.report.answers import Answer, answer, answer_lines, headline
+
+COORDINATES = Coordinates(("pi", "gce"), (2.8,), ("gce",), tuple(DEFAULT_BINS.centres))
+MODEL = SimpleNamespace(
+    subject="gce",
+    names=("pi", "gce"),
+    point_sources=("gce",),
+    bins=DEFAULT_BINS,
+    exposure=np.full((1, 1), 1e11),  # one photon is 1e-11
+)
+
+
+def posterior(log_flux, **more):
+    """Populations whose flux all comes from sources of these fluxes (n,)."""
+    row = np.searchsorted(DEFAULT_BINS.edges, log_flux) - 1
+    cdf = (np.arange(26) >= row[:, None]).astype(float)[:, None]
+    n = len(log_flux)
+    samples = {"scd_cdf": cdf, "flux": np.full((n, 2), 1e-7), "flux_fraction": np.full((n, 2), 0.5), **more}
+    return SamplePosterior("networks", COORDINATES, samples)
+
+
+@pytest.mark.parametrize(
+    ("fluxes", "decision"),
+    [([-9.5] * 50, "sources"), ([-12.5] * 50, "smooth emission"), ([-9.5, -12.5] * 25, "undecided")],
+)
+def test_what_is_above_one_photon_decides(fluxes, decision):
+    assert answer(MODEL, posterior(np.array(fluxes))).decision == decision
+
+
+def test_an_exactly_smooth_part_counts_as_smooth():
+    sources = {"point_source_flux_fraction": np.full((50, 1), 0.05)}
+    found = answer(MODEL, posterior(np.full(50, -9.5), **sources))
+    assert found.decision == "smooth emission"
+    assert "at most 90 % of it is exactly smooth" in found.reason
+
+
+def test_a_method_without_source_counts_cannot_tell():
+    fit = SamplePosterior("fit", COORDINATES, {"flux_fraction": np.full((9, 2), 0.5)})
+    assert answer(MODEL, fit).decision == "cannot tell"
+
+
+def test_the_headline_says_whether_methods_agree():
+    one = {"fit": Answer("cannot tell", "x"), "a": Answer("sources", "x"), "b": Answer("sources", "y")}
+    assert headline(MODEL, one).endswith("what is the excess? Sources, by all 2 methods that can tell.")
+    two = one | {"b": Answer("undecided", "y")}
+    assert headline(MODEL, two).endswith("Methods differ: a, sources; b, undecided.")
+    assert answer_lines(two).splitlines()[0] == "fit: cannot tell. X."
+    assert "No method was asked" in headline(MODEL, {"fit": one["fit"]})
