@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal
 
 from gcesbi.analysis.fit import fit_nptf, fit_poisson
 from gcesbi.analysis.gate import judge, stored_gate
@@ -44,7 +43,7 @@ def begin(
     observation: Observation | None,
     overwrite: bool,
     step: Step,
-    draw: Literal["typical", "prior"] = "typical",
+    draw: str = "typical",
 ) -> tuple[Run, Observation, Simulations | None]:
     """A run folder with its observation, and the labels of that if it is drawn; one that was killed goes on.
 

@@ -1,7 +1,6 @@
 """Draw the maps of a run into its stores, and mock observations."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 
@@ -10,18 +9,31 @@ from gcesbi.analysis.kept_sky import KEPT_MAPS
 from gcesbi.analysis.seeds import Purpose, purpose_seed, purpose_sequence
 from gcesbi.analysis.start import shipped_with
 from gcesbi.analysis.typical import typical_theta
+from gcesbi.errors import InputError
 from gcesbi.simulation import Simulations, SimulationStore, Simulator
 from gcesbi.sky import Observation
 
 __all__ = ["mock_image", "mock_observation", "simulate"]
 
 
-def mock_observation(run: RunFolder, draw: Literal["typical", "prior"] = "typical") -> tuple[Observation, Simulations]:
+def mock_observation(run: RunFolder, draw: str = "typical") -> tuple[Observation, Simulations]:
     """An observation drawn by the run's seed, and its labels.
 
     Its parameters are those of a sky like the observed one (:func:`gcesbi.analysis.typical.typical_theta`), or drawn
     from the model's prior.
+
+    Parameters
+    ----------
+    run : RunFolder
+    draw : "typical" or "prior"
+
+    Raises
+    ------
+    InputError
+        If it is neither.
     """
+    if draw not in ("typical", "prior"):
+        raise InputError(f"draw: must be typical or prior, got {draw!r}")
     rng = np.random.default_rng(purpose_sequence(run, Purpose.mock))
     theta = typical_theta(run.model, rng) if draw == "typical" else run.model.prior().draw(1, rng)[0]
     return run.simulator.observe(theta, seed=purpose_seed(run, Purpose.mock))

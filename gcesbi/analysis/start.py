@@ -9,6 +9,7 @@ import torch
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.kept_sky import package_folder
 from gcesbi.estimators import Estimator, load_estimator, read_notes
+from gcesbi.io.files import make_folder
 
 _N_STANDARD = 1024
 
@@ -40,6 +41,7 @@ def adopt_shipped(run: RunFolder, kind: str) -> tuple[Estimator, dict[str, Any]]
     shipped = shipped_with(run)
     if shipped is None or not shipped.weights(kind).is_file():
         return None
+    make_folder(run.weights(kind).parent)
     for what in ("weights/poisson_fraction.safetensors", "gate.npz"):
         shutil.copyfile(shipped.folder / what, run.folder / what)
     return load_estimator(shipped.weights(kind), model=run.model), read_notes(shipped.weights(kind))

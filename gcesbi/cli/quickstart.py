@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import typer
 from rich.console import Console
@@ -33,7 +32,7 @@ def quickstart(
     overwrite: bool = False,
     progress: bool = True,
     console: Console | None = None,
-    draw: Literal["typical", "prior"] = "typical",
+    draw: str = "typical",
 ) -> Run:
     """Do everything for one map, a mock drawn from the model if none is given, and write a run folder.
 
@@ -78,15 +77,15 @@ def quickstart(
         with timer.step("Write the report"):
             _write(run, result, timer)
     timer.console.print(f"Report: {run.folder / REPORT}")
-    if result.refused:
+    if result.explained.refused:
         raise typer.Exit(REFUSED)
     return run
 
 
 def _tell(console: Console, result: QuickstartResult) -> None:
     """What was found, on the terminal: a refusal before all else."""
-    if result.refused:
-        console.print(f"REFUSED: {result.refused}", style="bold red", highlight=False)
+    if result.explained.refused:
+        console.print(f"REFUSED: {result.explained.refused}", style="bold red", highlight=False)
     print_table(console, result.table)
     for name, posterior in result.posteriors.items():
         if isinstance(posterior, NptfPosterior):
@@ -97,7 +96,7 @@ def _tell(console: Console, result: QuickstartResult) -> None:
 def _write(run: Run, result: QuickstartResult, timer: Timer) -> None:
     """Posteriors, numbers and page into the run's folder."""
     for name, posterior in result.posteriors.items():
-        run.write_posterior(FILES.get(name, name.lower()), posterior, refused=result.refused)
+        run.write_posterior(FILES.get(name, name.lower()), posterior, refused=result.explained.refused)
     results = result.results(timer.seconds)
     run.write_json("results.json", results)
     for name in FILES.values():

@@ -136,6 +136,8 @@ def test_the_mock_is_composed_like_the_real_sky(run):
     assert flux / flux.sum() == pytest.approx(list(SHARES.values()), abs=0.01)
     drawn = [simulate_step.mock_observation(run, draw)[1].theta for draw in ("typical", "prior")]
     assert not np.allclose(*drawn)
+    with pytest.raises(InputError, match="draw: must be typical or prior, got 'wild'"):
+        simulate_step.mock_observation(run, "wild")
 
 
 def test_recalibration_is_on_maps_that_do_not_judge(run):
@@ -166,7 +168,7 @@ def test_a_refusal_comes_first_and_marks_what_is_written(run, tmp_path):
     assert {each.decision for each in result.answers.values()} == {"not to be trusted"}
     page = result.report({}, result.results({}))
     assert page.mood == "bad"
-    run.write_posterior("refused", poisson, refused=result.refused)
+    run.write_posterior("refused", poisson, refused=result.explained.refused)
     assert "+26.9" in arviz.from_netcdf(run.folder / "posteriors" / "refused.nc").posterior.attrs["refused"]
 
 

@@ -28,8 +28,8 @@ def test_a_table_marks_what_is_the_prior_s():
     known["flux_fraction"][:, row] = 0.4 + 0.01 * np.random.default_rng(1).normal(size=400)
     table = comparison_table({"x": SamplePosterior("x", model.coordinates, known)}, model.bins, prior=prior)
     cells = dict(table.rows)
-    assert PRIOR_MARK not in cells["flux fraction of pi [%]"]
-    assert cells["flux fraction of gce [%]"].endswith(PRIOR_MARK)
-    assert cells["gce: mean of log₁₀ F"].endswith(PRIOR_MARK)
+    assert PRIOR_MARK not in cells["flux fraction of π⁰ + bremsstrahlung [%]"]
+    assert cells["flux fraction of excess [%]"].endswith(PRIOR_MARK)
+    assert cells["excess: mean of log₁₀ F"].endswith(PRIOR_MARK)
     assert PRIOR_NOTE in table.caption
     assert PRIOR_NOTE not in comparison_table({"x": prior}, model.bins).caption

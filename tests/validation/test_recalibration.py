@@ -106,7 +106,7 @@ def test_a_score_map_makes_skewed_overconfident_errors_normal():
     assert abs(z.mean()) < 4 / np.sqrt(8000)
     assert abs(z.std() - 1) < 4 / np.sqrt(16000) + 0.02  # tails beyond the last knot are extrapolated
     zero = np.zeros(errors[1].shape)
-    assert Calibration.from_gaussian(errors[1], zero, zero + 1).judgement == "misshapen"
+    assert Calibration.from_gaussian(errors[1], zero, zero + 1).judgement == "over-confident"
     found = Calibration.from_gaussian(errors[1], zero, zero + 1, asked=asked)
     assert found.judgement == "calibrated"
     assert found.width_68 == pytest.approx(np.diff(asked(norm.ppf([0.16, 0.84])))[0])
