@@ -19,6 +19,7 @@ from gcesbi.cli.options import (
     opened,
     states_a_map,
 )
+from gcesbi.cli.process import CORES
 from gcesbi.errors import InputError
 
 __all__ = ["infer"]
@@ -69,7 +70,7 @@ def infer(
         posteriors = {"networks": ask(found, seen, force=force), **infer_neural_posteriors(found, seen, force=force)}
     model, networks = found.model, posteriors["networks"]
     with steps.step("Ask the gate whether it is a map of the model"):
-        verdict = judge(found, seen)
+        verdict = judge(found, seen, CORES)
     if not verdict.accepted:
         Terminal().print(f"REFUSED: {verdict}", style="bold red", highlight=False)
     table = methods_table(model, posteriors)

@@ -96,7 +96,7 @@ def test_spectra_are_recovered():
     own = np.array([[truth[name] for name in nptf.names]])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SamplingWarning)  # so few draws do not converge to the last digit
-        posterior = nptf.run(Nuts(n_samples=50, n_warmup=50, n_chains=2, max_depth=3), seed=1, progress=False)
+        posterior = nptf.run(Nuts(n_samples=40, n_warmup=30, n_chains=2, max_depth=3), seed=1, progress=False)
     expected, found = nptf.quantities(own), posterior.samples
     before = nptf.quantities(nptf.prior.draw(500, np.random.default_rng(2)))
     for name in ("flux_fraction", "spectrum_fraction"):

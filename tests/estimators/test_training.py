@@ -320,7 +320,7 @@ def test_a_gradient_that_is_not_finite_is_caught_too(toy, few, short, monkeypatc
 @pytest.mark.skipif(not has_bfloat16(), reason="no native bfloat16 on this processor")
 def test_bfloat16_is_close_to_float32(toy, maps):
     """Both reach held-out losses that differ by less than a tenth of what training gains."""
-    settings = replace(toy.settings, max_maps=8000)
+    settings = replace(toy.settings, max_maps=5000)
     losses = {}
     for precision in ("float32", "auto"):
         estimator = toy.source_counts()

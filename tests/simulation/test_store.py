@@ -99,32 +99,41 @@ def test_a_store_of_another_version_of_the_draws_is_read_and_not_filled(simulato
 # -- interruptions ----------------------------------------------------------------------------------------------
 
 FILL = """
-import os, signal, sys
+import os, shutil, signal, sys
 from gcesbi import SimulationStore, Simulator, SkyModel
-folder, n, workers, deadly = sys.argv[1], *map(int, sys.argv[2:])
+folder, n = sys.argv[1], int(sys.argv[2])
 simulator = Simulator(SkyModel.preset("inner-galaxy", nside=16, n_energy=1, weeks=30))
-store, fsync = SimulationStore.create(folder, simulator, seed=5), os.fsync
-def deadly_fsync(file):
-    global deadly
-    deadly -= 1
-    if deadly == 0:
-        os.kill(os.getpid(), signal.SIGKILL)  # data are written under another name, and not renamed yet
-    fsync(file)
-os.fsync = deadly_fsync
-store.fill(simulator, n, workers)
+simulator.prepare()
+fsync = os.fsync
+
+def status_of_filling(deadly):
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def deadly_fsync(file):
+        nonlocal deadly
+        deadly -= 1
+        if deadly == 0:
+            os.kill(os.getpid(), signal.SIGKILL)  # data are written under another name, and not renamed yet
+        fsync(file)
+
+    os.fsync = deadly_fsync
+    SimulationStore.create(folder, simulator, seed=5).fill(simulator, n, 2)
+    os._exit(0)
+
+sys.stdout.write(f"{status_of_filling(4)} ")
+shutil.copytree(folder, folder + "-left")
+sys.stdout.write(f"{status_of_filling(0)}")
 """
 
 
 def test_kill_9_in_the_middle_of_a_write(tmp_path):
-    def fill(name, workers, deadly):
-        words = [sys.executable, "-c", FILL, tmp_path / name, 8 * SHARD, workers, deadly]
-        return subprocess.run(list(map(str, words)), check=False).returncode
-
-    assert fill("killed", 2, 4) == -signal.SIGKILL
-    left = {path.name for path in (tmp_path / "killed").iterdir()}
+    words = [sys.executable, "-c", FILL, str(tmp_path / "killed"), str(8 * SHARD)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{-signal.SIGKILL} 0", done.stderr
+    left = {path.name for path in (tmp_path / "killed-left").iterdir()}
     assert any(".partial." in name for name in left)
     assert 0 < len([name for name in left if name.endswith(".zip")]) < 8
-    assert fill("killed", 2, 0) == 0
     simulator = Simulator(SkyModel.preset("inner-galaxy", nside=16, n_energy=1, weeks=30))
     SimulationStore.create(tmp_path / "whole", simulator, seed=5).fill(simulator, 8 * SHARD)
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
@@ -145,6 +154,7 @@ def test_kill_9_of_the_command_line_at_any_moment(tmp_path):
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert len(list(folder.glob("*.zip"))) < n_shard  # or this would test nothing
+    command += ["--backend", "threads"]  # as good as processes, and there sooner
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     simulator = Simulator(SkyModel.preset("inner-galaxy", nside=16, n_energy=1, weeks=30))
