@@ -95,7 +95,7 @@ class DarkMatterHalo:
 
     def j_image(self, geometry: ImageGeometry) -> Array:
         """∫ ρ² ds averaged over every pixel, (n_lat, n_lon), GeV² / cm⁵."""
-        return radial_image(self._j, geometry)
+        return _j_image(self, geometry).copy()
 
     def core(self, radius: float) -> Callable[[Array], Array]:
         """∫ ρ² ds less :meth:`rest`, of angles (n,), radians; zero beyond `radius` (degrees)."""
@@ -130,6 +130,12 @@ class DarkMatterHalo:
 
     def _j(self, psi: Array) -> Array:
         return np.exp(self._spline(np.log(np.maximum(psi, _PSI_MIN))))
+
+
+@lru_cache(maxsize=128)
+def _j_image(halo: DarkMatterHalo, geometry: ImageGeometry) -> Array:
+    """Images of one halo are asked for by every model of a run, for every inner slope of its prior."""
+    return radial_image(halo._j, geometry)
 
 
 @dataclass(frozen=True)
