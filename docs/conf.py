@@ -42,6 +42,7 @@ html_title = "gcesbi"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
+html_show_search_summary = False  # a summary is fetched from its page, which browsers refuse where pages lie on disk
 html_math_renderer = "mathml"  # browsers draw it, and nothing is fetched
 
 nb_execution_mode = "off"  # notebooks keep their output; tests/docs/test_tutorials.py runs them and compares
