@@ -6,8 +6,8 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from inspect import isclass, ismodule, isroutine
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from docutils import nodes
@@ -100,11 +100,7 @@ def section_of(name: str, underline: str, below: str = "") -> str:
     """Docstrings of one module, under its name; `below` follows them."""
     module, title = import_module(name), name.removeprefix("gcesbi.")
     own = [each for each in getattr(module, "__all__", ()) if home(name, each) == name]
-    values = [
-        each
-        for each in own
-        if not callable(getattr(module, each)) and not isinstance(getattr(module, each), ModuleType)
-    ]
+    values = [each for each in own if is_data(getattr(module, each))]
     told = ModuleAnalyzer.for_module(name).find_attr_docs() if values else {}
     constants = (f".. py:data:: {each}\n\n   {escaped(' '.join(told.get(('', each), ())))}\n" for each in values)
     return MODULE.format(
@@ -117,10 +113,16 @@ def section_of(name: str, underline: str, below: str = "") -> str:
     )
 
 
+def is_data(value: object) -> bool:
+    """Whether a name stands for a value or an alias of a type: no class, function, compiled function or module."""
+    return not (isclass(value) or isroutine(value) or ismodule(value) or hasattr(value, "py_func"))
+
+
 def home(package: str, name: str) -> str:
-    """The module in which a name that a package offers is defined."""
-    found = str(getattr(getattr(import_module(package), name), "__module__", package))
-    return found if found.startswith("gcesbi.") else package
+    """The module in which a class or function that a package offers is defined."""
+    value = getattr(import_module(package), name)
+    found = str(getattr(value, "__module__", package))
+    return found if found.startswith("gcesbi.") and not is_data(value) and not ismodule(value) else package
 
 
 def skip_sklearn(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object) -> bool:
