@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from gcesbi.errors import InputError, nearest
 from gcesbi.simulation.components import ComponentField, PointSources, flat_share
 from gcesbi.simulation.instrument import ExposureField, KingPsf, NamedPsf, PsfField, SurveyExposure
-from gcesbi.simulation.instrument_errors import psf_factors
+from gcesbi.simulation.instrument_errors import CUT, psf_factors
 from gcesbi.simulation.regions import HealpixRegion, RegionField
 from gcesbi.simulation.stated_data import array_of, digest_of, is_array
 from gcesbi.simulation.statement import Statement
@@ -164,6 +164,11 @@ class Composition(Statement):
             changed |= {n: each for n in ("exposure", "psf") if (each := getattr(variation, n)) is not None}
             found[variation.name] = self.replace(**changed, variations=())
         return found
+
+    @property
+    def exposure_spread(self) -> float:
+        """Largest difference from one of the exposure's factor."""
+        return CUT * self.exposure_error
 
     @property
     def psf_factors(self) -> tuple[float, ...]:

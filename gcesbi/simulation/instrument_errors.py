@@ -11,20 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-__all__ = ["draw_exposures", "psf_factors"]
+__all__ = ["CUT", "draw_exposures", "psf_factors"]
 
 Array = NDArray[np.float64]
 
+CUT = 3.0
+"""Errors of the exposure's scale at which it is cut."""
 _QUANTILES = ndtri([0.1, 0.3, 0.5, 0.7, 0.9])
 
 
 def psf_factors(error: float) -> tuple[float, ...]:
     """Factors, ascending, of the PSF's angles; one, of 1, where there is no error."""
     return tuple((1 + error * _QUANTILES / _QUANTILES.std()).tolist()) if error else (1.0,)
-
-
-CUT = 3.0
-"""Errors of the exposure's scale at which it is cut."""
 
 
 def draw_exposures(error: float, n: int, rng: np.random.Generator) -> Array:

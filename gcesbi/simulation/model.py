@@ -22,7 +22,6 @@ from gcesbi.errors import InputError
 from gcesbi.simulation.compose import compose, compose_widened
 from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.composition_files import read_toml, write_toml
-from gcesbi.simulation.instrument_errors import CUT
 from gcesbi.simulation.matching import SAME_EXPOSURE, check_same_energies, same_exposure
 from gcesbi.simulation.parameters import Emission, Parameters
 from gcesbi.simulation.prior import Prior
@@ -205,7 +204,7 @@ class SkyModel(SkyArrays):
     @property
     def exposure_range(self) -> tuple[float, float]:
         """Exposures that maps of this sky may have, in terms of the model's: those that are drawn, or its own."""
-        spread = max(SAME_EXPOSURE, CUT * self.composition.exposure_error)
+        spread = max(SAME_EXPOSURE, self.composition.exposure_spread)
         return 1 - spread, 1 + spread
 
     @cached_property
