@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import Protocol
 
-import numpy as np
-
 from gcesbi.baselines.nptf.parameters import Brightness, NptfParameters, SourcePopulation
 from gcesbi.baselines.nptf.power_law_family import PowerLaws
 from gcesbi.baselines.nptf.scd_family import BrokenPowerLaws, ScdFamily
@@ -282,10 +280,8 @@ def _parameters(
 def _norm_range(sky: NptfSky, template: str, scale: float = 1.0) -> Range:
     """From 0 to twice the Poisson fit's norm plus five of its errors, times `scale`."""
     row = sky.model.names.index(template)
-    best, variance = 0.0, 0.0
-    for optimum, covariance in zip(sky.fit.optima, np.atleast_3d(sky.fit.covariance.T).T, strict=True):
-        best += float(optimum.norms[row])
-        variance += float(covariance[row, row])
+    best = float(sky.fit.spectrum[row].sum())
+    variance = float(sky.fit.covariances[:, row, row].sum())
     width = math.sqrt(variance) if math.isfinite(variance) else float(sky.observation.counts.mean())
     return 0.0, 2.0 * (best + 5.0 * width) * scale
 

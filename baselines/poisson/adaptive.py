@@ -24,7 +24,7 @@ evidence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -162,6 +162,11 @@ class AdaptiveOptimum(Optimum):
         return np.concatenate([self.norms, self.latent])
 
     @property
+    def log_profile(self) -> float:
+        """What a profile over norms or shapes is of: ln L - ½ z²."""
+        return self.log_likelihood - 0.5 * float(self.latent @ self.latent)
+
+    @property
     def of_norms(self) -> Optimum:
         """What it says of norms, without what is large."""
         told = {each.name: getattr(self, each.name) for each in fields(Optimum)}
@@ -257,6 +262,70 @@ class AdaptiveProblem:
         """Logarithm of the posterior at norms (n_norm,) and z (n_latent,), without ln k! and constants of priors."""
         return self._state(norms.reshape(len(self.counts), -1), latent).objective
 
+    @property
+    def totals(self) -> Array:
+        """Expected counts of each template in each energy bin for norm 1, (n_norm,)."""
+        return np.asarray(self.templates.sum(axis=-1).T.ravel())
+
+    @property
+    def alone(self) -> NDArray[np.bool_]:
+        """Which templates alone shine somewhere where counts are seen, by norm, (n_norm,)."""
+        allowed = (self.bounds[:, 1] > 0).reshape(len(self.counts), -1).T[:, :, None]
+        seen = (self.templates > 0) & allowed & (self.counts > 0)
+        return np.asarray((seen & (seen.sum(axis=0) == 1)).any(axis=-1).T.ravel())
+
+    def moved_mean(self, optimum: AdaptiveOptimum, row: int, slope: Array) -> Array:
+        """Derivative of the mean by what moves a template by `slope`, both (n_energy, n_pix)."""
+        norms = optimum.norms.reshape(len(self.counts), -1)[:, row, None]
+        for modes, block, (weighted, total) in zip(self.modes, self._blocks, self._weighted, strict=True):
+            if modes.row == row:
+                weights = np.ones_like(slope) if self.weights is None else self.weights
+                logs = modes.logs(optimum.latent[block])
+                factor = np.exp(logs - logs.max(axis=-1, keepdims=True))
+                after = (weighted * factor).sum(axis=-1, keepdims=True)
+                factor *= total / after
+                rate = (weights * slope * (factor - 1)).sum(axis=-1, keepdims=True) / total
+                return np.asarray(norms * factor * (slope - rate * self.templates[row]))
+        return np.asarray(norms * slope)
+
+    def mean_gradient(self, optimum: AdaptiveOptimum, moved: Array) -> Array:
+        """Derivatives (n,) of the objective by what moves the mean by `moved` (n, n_energy, n_pix)."""
+        return np.asarray(np.einsum("nep,ep->n", moved, self.counts / self._at(optimum).mean - 1))
+
+    def information_with(self, optimum: AdaptiveOptimum, moved: Array) -> Array:
+        """Of the norms, then of what moves the mean by `moved` (n, n_energy, n_pix), z fitted along.
+
+        From first derivatives of the mean, but for that of the norms and z by themselves.
+        """
+        state = self._at(optimum)
+        ratio = self.counts / state.mean**2
+        n_norm = len(optimum.norms)
+        by_norms = np.einsum("nep,tep->net", ratio * moved, state.templates).reshape(len(moved), -1)
+        by_latent = np.zeros((len(moved), self.n_latent))
+        for modes, block, (_, mean) in zip(self.modes, self._blocks, self._means(state), strict=True):
+            light = ratio * state.norms[:, modes.row, None] * state.templates[modes.row]
+            for row, each in zip(by_latent, moved * light, strict=True):
+                row[block] = modes.sums(each).sum(axis=0) - each.sum(axis=-1) @ mean
+        found = np.zeros((n_norm + len(moved), n_norm + len(moved)))
+        found[:n_norm, :n_norm] = optimum.information
+        found[n_norm:, :n_norm] = by_norms - by_latent @ optimum.response
+        found[:n_norm, n_norm:] = found[n_norm:, :n_norm].T
+        solved = cho_solve((optimum.factor, True), by_latent.T, check_finite=False)
+        found[n_norm:, n_norm:] = np.einsum("nep,mep->nm", ratio * moved, moved) - by_latent @ solved
+        return found
+
+    def refit(self, maps: NDArray[np.int64], best: AdaptiveOptimum) -> tuple[Array, Array]:
+        """Ln L (n,) and mean (n, n_energy, n_pix) of the best fits to maps (n, n_energy, n_pix), begun at one."""
+        found = [replace(self, counts=counts).maximise(best.point, near=best) for counts in maps]
+        return np.array([each.log_likelihood for each in found]), np.stack([self.mean(each) for each in found])
+
+    def mean(self, optimum: AdaptiveOptimum) -> Array:
+        """Expected counts (n_energy, n_pix)."""
+        return self._at(optimum).mean
+
+    def _at(self, optimum: AdaptiveOptimum) -> _State:
+        return self._state(optimum.norms.reshape(len(self.counts), -1), optimum.latent)
+
     def prior(self, norms: Array) -> Array:
         """Logarithm of each norm's Gaussian prior, without its constant, of the shape of `norms` (..., n_norm)."""
         return -0.5 * ((norms - self.centre) / self.width) ** 2
@@ -301,10 +370,10 @@ class AdaptiveProblem:
         n_energy, n_template = state.norms.shape
         ratio = self.counts / state.mean**2
         excess = (self.counts / state.mean - 1) * exact
-        by_norms = np.zeros((n_energy, n_template, n_energy, n_template))
+        own = np.zeros((n_energy, n_template, n_energy, n_template))
         each = np.arange(n_energy)
-        by_norms[each, :, each] = np.einsum("ep,tep,uep->etu", ratio, state.templates, state.templates, optimize=True)
-        by_norms = by_norms.reshape(n_energy * n_template, -1)
+        own[each, :, each] = np.einsum("ep,tep,uep->etu", ratio, state.templates, state.templates, optimize=True)
+        by_norms = own.reshape(n_energy * n_template, -1)
         by_norms[np.diag_indices(len(by_norms))] += np.where(np.isinf(self.width), 0.0, self.width**-2.0)
         mixed = np.zeros((n_energy, n_template, self.n_latent))
         by_latent = np.zeros((self.n_latent, self.n_latent))
@@ -494,6 +563,11 @@ class AdaptiveOptima:
     def log_likelihood(self) -> Array:
         """(n,)."""
         return np.array([one.log_likelihood for one in self.each])
+
+    @property
+    def log_profile(self) -> Array:
+        """Ln L - ½ z², (n,)."""
+        return np.array([one.log_profile for one in self.each])
 
 
 @njit(cache=True, nogil=True)

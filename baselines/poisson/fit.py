@@ -14,22 +14,31 @@ know that.
 Where templates float, energy bins share their shapes, and the fit is of norms and shapes jointly: see
 :mod:`gcesbi.baselines.poisson.outer`. Errors and covariance of norms then count that of shapes; profiles, intervals and
 posteriors of norms are those at the best shapes.
+
+Where templates have log-fields, these are fitted along, all energy bins at once
+(:mod:`gcesbi.baselines.poisson.adaptive`): errors and posteriors marginalise them and the shapes, profiles maximise
+over them, less what their prior takes. Amplitudes that have a prior are where the evidence is highest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln
 
 from gcesbi.baselines.poisson.intervals import profile_intervals, upper_limits
-from gcesbi.baselines.poisson.likelihood import check_covered, check_templates, log_factorials
-from gcesbi.baselines.poisson.norm_posteriors import PoissonChainPosterior, PoissonPosterior, sample_chain
-from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
+from gcesbi.baselines.poisson.modulated import LogFields, ModelLikelihood
+from gcesbi.baselines.poisson.norm_posteriors import (
+    PoissonChainPosterior,
+    PoissonPosterior,
+    sample_chain,
+)
+from gcesbi.baselines.poisson.optimum import Optimum, Problem
 from gcesbi.baselines.poisson.outer import OuterMaximum
 from gcesbi.baselines.poisson.priors import Fixed, NormPrior, UserTemplate
 from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
@@ -60,12 +69,15 @@ class PoissonFit:
         Templates beside the model's.
     shapes : mapping of str to float
         Shape parameters that are held at these values. The others are fitted, within their priors' ranges.
+    amplitudes : mapping of str to float
+        Amplitudes of log-fields that are held at these values, by the names of the model's parameters. The others are
+        numbers, or fitted within their priors.
 
     Raises
     ------
     InputError
         If the observation does not fit the model (:meth:`SkyModel.for_observation`), a prior is of no template, a
-        shape is of no name or out of range, or
+        shape or an amplitude is of no name or out of range, or
         templates are negative, NaN, all zero, fewer than pixels, or linearly dependent.
     """
 
@@ -74,19 +86,12 @@ class PoissonFit:
     priors: Mapping[str, NormPrior | Fixed] = field(default_factory=dict)
     extra: tuple[UserTemplate, ...] = ()
     shapes: Mapping[str, float] = field(default_factory=dict)
+    amplitudes: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", self.model.for_observation(self.observation))
         object.__setattr__(self, "extra", tuple(self.extra))
-        for name, prior in self.priors.items():
-            if name not in self.names:
-                raise InputError(f"priors: templates are {', '.join(self.names)}, got {name!r}")
-            if not isinstance(prior, (NormPrior, Fixed)):
-                raise InputError(f"priors: {name!r} must be a NormPrior or Fixed, got {prior!r}")
-        for e, problem in enumerate(self.problems):
-            where = f"templates (energy bin {e})"
-            check_templates(problem.templates, self.names, where, problem.varied & np.isinf(problem.width))
-            check_covered(problem.counts, problem.templates[problem.bounds[:, 1] > 0], where)
+        self.likelihood.check(self.sky.maps)
 
     @cached_property
     def sky(self) -> FittedTemplates:
@@ -99,31 +104,24 @@ class PoissonFit:
         return self.sky.names
 
     @cached_property
-    def problems(self) -> tuple[PoissonProblem, ...]:
-        """The likelihood of every energy bin."""
-        return self._problems(self.sky.maps)
+    def likelihood(self) -> ModelLikelihood:
+        """Likelihoods of templates."""
+        return ModelLikelihood(self.model, self.observation, self.names, self.priors, self.amplitudes)
 
-    def _problems(self, templates: Array) -> tuple[PoissonProblem, ...]:
-        n_energy = self.observation.n_energy
-        known = [self.priors.get(name, NormPrior()).arrays(n_energy) for name in self.names]
-        low, high, centre, width = np.array(known).transpose(1, 2, 0)
-        bounds = np.stack([low, high], axis=-1)
-        return tuple(
-            PoissonProblem(
-                self.observation.counts[e],
-                np.ascontiguousarray(templates[:, e]),
-                bounds[e],
-                centre[e],
-                width[e],
-            )
-            for e in range(n_energy)
-        )
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """The likelihood of every energy bin; a single one of all where templates have log-fields."""
+        return self.likelihood.problems(self.sky.maps)
 
     def run(self) -> PoissonFitResult:
-        """Fit norms, and the shapes of templates that float."""
-        if not self.sky.fitted:
+        """Fit norms, the shapes of templates that float, and log-fields."""
+        plain = self.sky.likelihood(self.likelihood.plain).maximise() if self.sky.fitted else None
+        if self.likelihood.free:
+            shapes = np.zeros(0) if plain is None else plain.values
+            return replace(self, amplitudes=self.likelihood.best_amplitudes(self.sky.at(shapes))).run()
+        if plain is None:
             return PoissonFitResult(self, tuple(problem.maximise() for problem in self.problems))
-        found = self.sky.likelihood(self._problems).maximise()
+        found = self.sky.likelihood(self.likelihood.problems).climb(plain.values) if self.model.modulated else plain
         best = replace(self, shapes=self.sky.all_shapes(found.values))
         return PoissonFitResult(best, found.point.optima, found)
 
@@ -181,18 +179,45 @@ class PoissonFitResult:
         """Observed counts, (n_energy, n_pix)."""
         return self.fit.observation.counts
 
-    @property
+    @cached_property
     def templates(self) -> Array:
-        """Expected counts for norm 1, (n_template, n_energy, n_pix)."""
-        return self.fit.sky.maps
+        """Expected counts for norm 1, (n_template, n_energy, n_pix), log-fields at their best."""
+        return self.log_fields.templates if self.fit.model.modulated else self.fit.sky.maps
+
+    @cached_property
+    def log_fields(self) -> LogFields:
+        """The log-fields that were fitted.
+
+        Raises
+        ------
+        InputError
+            If no template has one.
+        """
+        return LogFields.of(self.names, self.fit.problems[0], self.optima[0], self._marginal[0])
+
+    @property
+    def amplitudes(self) -> dict[str, float]:
+        """Amplitudes of the log-fields: best values, or those at which they were held."""
+        return self.fit.likelihood.held
 
     def _squeeze(self, values: Array, axis: int = 1) -> Array:
-        return values.squeeze(axis) if len(self.optima) == 1 else values
+        return values.squeeze(axis) if len(self.observed) == 1 else values
+
+    def _by_bin(self, each: Iterable[Array]) -> Array:
+        """Arrays (n_norm, ...) of the problems, as (n_template, n_energy, ...)."""
+        joined = np.concatenate(list(each))
+        return joined.reshape(len(self.observed), len(self.names), *joined.shape[1:]).swapaxes(0, 1)
+
+    def _place(self, row: int, energy: int) -> tuple[Problem, Optimum, int]:
+        """Problem and optimum of a template's norm in an energy bin, and its place there."""
+        if len(self.optima) == 1:
+            return self.fit.problems[0], self.optima[0], energy * len(self.names) + row
+        return self.fit.problems[energy], self.optima[energy], row
 
     @cached_property
     def spectrum(self) -> Array:
         """Norms by energy bin, (n_template, n_energy), also for a single bin."""
-        return np.stack([optimum.norms for optimum in self.optima], axis=1)
+        return self._by_bin(optimum.norms for optimum in self.optima)
 
     @property
     def norms(self) -> Array:
@@ -227,11 +252,15 @@ class PoissonFitResult:
     def covariances(self) -> Array:
         """Covariance of the norms in every energy bin, (n_energy, n_template, n_template), also for a single bin."""
         if self.joint is not None:
-            n = len(self.names)
-            blocks = [slice(e * n, (e + 1) * n) for e in range(len(self.optima))]
-            return np.stack([self.joint.point.covariance[block, block] for block in blocks])
+            return self._blocks(self.joint.point.covariance)
         pairs = zip(self.fit.problems, self.optima, strict=True)
-        return np.stack([problem.covariance(optimum) for problem, optimum in pairs])
+        return np.concatenate([self._blocks(problem.covariance(optimum)) for problem, optimum in pairs])
+
+    def _blocks(self, covariance: Array) -> Array:
+        """Of the norms of each energy bin, out of that of several bins, (n_bin, n_template, n_template)."""
+        n = len(self.names)
+        ends = range(n, min(len(covariance), n * len(self.observed)) + 1, n)
+        return np.stack([covariance[end - n : end, end - n : end] for end in ends])
 
     @property
     def covariance(self) -> Array:
@@ -288,7 +317,7 @@ class PoissonFitResult:
     @property
     def log_likelihood_kernel(self) -> float:
         """Ln L without ln k!: Σ k ln μ - μ."""
-        return self.log_likelihood + float(log_factorials(self.observed).sum())
+        return self.log_likelihood + float(gammaln(self.observed + 1.0).sum())
 
     @property
     def converged(self) -> bool:
@@ -307,19 +336,21 @@ class PoissonFitResult:
         Shapes are held; Gaussian priors of the other norms count in both. inf where the template alone shines where
         counts are seen.
         """
-        return np.stack([_test_statistics(*pair) for pair in zip(self.fit.problems, self.optima, strict=True)], axis=1)
+        return self._by_bin(_test_statistics(*pair) for pair in zip(self.fit.problems, self.optima, strict=True))
 
     def test_statistic(self, name: str) -> float:
         """2 (ln L - ln L without the template), summed over energy bins, norms and shapes fitted anew."""
         row = self._row(name)
-        if self.joint is None or np.isinf(self.test_statistics[row]).any():
+        apart = self.joint is None and len(self.optima) == len(self.observed)
+        if apart or np.isinf(self.test_statistics[row]).any():
             return float(self.test_statistics[row].sum())
-        free = [each.name for each in self.joint.likelihood.parameters]
+        free = [] if self.joint is None else [each.name for each in self.joint.likelihood.parameters]
         held = {key: value for key, value in self.fit.shapes.items() if key not in free}
         own = [template.names for template in self.fit.sky.floating if template.row == row]
         held |= {key: self.fit.shapes[key] for names in own for key in names}  # nothing shines in these shapes
         without = replace(self.fit, priors={**self.fit.priors, name: Fixed(0.0)}, shapes=held).run()
-        lost = sum(float(p.prior(o.norms)[row]) for p, o in zip(self.fit.problems, self.optima, strict=True))
+        places = [self._place(row, e) for e in range(len(self.observed))]
+        lost = sum(float(problem.prior(optimum.norms)[i]) for problem, optimum, i in places)
         gain = sum(o.objective for o in self.optima) - sum(o.objective for o in without.optima)
         return 2 * (gain - lost)
 
@@ -333,20 +364,20 @@ class PoissonFitResult:
     def intervals(self, level: float = 0.6827) -> Array:
         """Ends of the profile-likelihood intervals, (n_template, [n_energy,] 2); see :mod:`.intervals`."""
         pairs = zip(self.fit.problems, self.optima, strict=True)
-        return self._squeeze(np.stack([profile_intervals(*pair, level) for pair in pairs], axis=1))
+        return self._squeeze(self._by_bin(profile_intervals(*pair, level) for pair in pairs))
 
     def upper_limits(self, level: float = 0.95) -> Array:
         """Profile-likelihood upper limits, one-sided, (n_template[, n_energy])."""
         pairs = zip(self.fit.problems, self.optima, strict=True)
-        return self._squeeze(np.stack([upper_limits(*pair, level) for pair in pairs], axis=1))
+        return self._squeeze(self._by_bin(upper_limits(*pair, level) for pair in pairs))
 
     def profile(self, name: str, values: ArrayLike, energy: int = 0) -> Array:
         """Ln L (with ln k!), maximised over all other norms, of one norm at `values` (n,) in one energy bin, (n,)."""
         row, held = self._row(name), np.atleast_1d(np.asarray(values, dtype=np.float64))
         if held.ndim != 1 or not np.all(held >= 0):
             raise InputError(f"values: must be a vector of numbers >= 0, got {values!r}")
-        optimum = self.optima[energy]
-        return self.fit.problems[energy].hold(np.full(held.size, row), held, optimum.norms).log_likelihood
+        problem, optimum, place = self._place(row, energy)
+        return problem.hold(np.full(held.size, place), held, optimum.point).log_profile
 
     def template_spectra(self, level: float = 0.6827, limit_level: float = 0.95) -> tuple[TemplateSpectrum, ...]:
         """Spectrum of every template: flux with profile errors, upper limits and test statistics by energy bin."""
@@ -388,30 +419,45 @@ class PoissonFitResult:
 
     def posterior(self) -> PoissonPosterior:
         """Posterior of fluxes and their fractions under the fit's priors, to second order."""
-        return PoissonPosterior(self.coordinates, self.fit.problems, self.optima, self.fit.sky.quantities)
+        return PoissonPosterior(self.coordinates, self.fit.problems, self._marginal, self.fit.sky.quantities)
+
+    @property
+    def _marginal(self) -> tuple[Optimum, ...]:
+        """The optima, with information that counts the shapes' where templates have log-fields."""
+        return self.joint.point.norms_alone if self.joint is not None and self.fit.model.modulated else self.optima
 
     def sample_posterior(self, n_steps: int = 2000, n_walkers: int = 32, seed: int = 0) -> PoissonChainPosterior:
         """Posterior under the fit's priors by emcee, bin by bin, exact also where bins hold few counts.
 
         A fifth of the steps is dropped; `n_walkers` must be even, and at least 2 n_template + 2.
+
+        Raises
+        ------
+        InputError
+            If templates have log-fields.
         """
+        if self.fit.model.modulated:
+            raise InputError("model: log-fields have too many coefficients for emcee; use posterior()")
         streams = np.random.SeedSequence(checked_seed(seed)).spawn(len(self.optima))
         seeds = [int(stream.generate_state(1)[0]) for stream in streams]
         chains = tuple(
             sample_chain(problem, optimum, self.names, n_steps, n_walkers, each)
-            for problem, optimum, each in zip(self.fit.problems, self.optima, seeds, strict=True)
+            for problem, optimum, each in zip(
+                self.fit.likelihood.plain(self.fit.sky.maps), self.optima, seeds, strict=True
+            )
         )
         return PoissonChainPosterior(
             self.coordinates, self.fit.problems, self.optima, self.fit.sky.quantities, chains, seed
         )
 
 
-def _test_statistics(problem: PoissonProblem, best: Optimum) -> Array:
-    """2 Δ ln L without each template, (n_template,)."""
-    n = len(best.norms)
-    without = problem.hold(np.arange(n), np.zeros(n), best.norms)
-    own = np.diagonal(problem.prior(without.norms)), problem.prior(best.norms)
-    found = 2 * ((best.objective - own[1]) - (without.objective - own[0]))
-    seen = problem.templates[:, problem.counts > 0] * (problem.bounds[:, 1] > 0)[:, None] > 0
-    alone = (seen & (seen.sum(axis=0) == 1)).any(axis=1)
-    return np.where(alone, np.inf, found)
+def _test_statistics(problem: Problem, best: Optimum) -> Array:
+    """2 Δ ln L without each template, (n_norm,)."""
+    found = np.full(len(best.norms), np.inf)
+    rows = np.flatnonzero(~problem.alone)
+    if not rows.size:
+        return found
+    without = problem.hold(rows, np.zeros(rows.size), best.point)
+    own = problem.prior(without.norms)[np.arange(rows.size), rows], problem.prior(best.norms)[rows]
+    found[rows] = 2 * ((best.objective - own[1]) - (without.objective - own[0]))
+    return found

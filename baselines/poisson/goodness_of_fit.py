@@ -31,7 +31,6 @@ from scipy.stats import kstest
 from gcesbi.baselines.poisson.fit import PoissonFitResult
 from gcesbi.baselines.poisson.likelihood import log_factorials
 from gcesbi.baselines.poisson.many_maps import fit_maps
-from gcesbi.baselines.poisson.optimum import maximise_many
 from gcesbi.errors import InputError, checked_seed, whole_number
 from gcesbi.sky import Grid
 from gcesbi.sky.observation import check_counts
@@ -339,12 +338,12 @@ def _simulated(result: PoissonFitResult, n: int, seed: int, sigma: float) -> Ite
         maps = rng.poisson(result.mean, (min(_BATCH, n - first), *result.mean.shape))
         saturated, fitted = np.zeros((2, len(maps)))
         mean = np.zeros((len(maps), maps.shape[2]))
-        for e, (problem, best) in enumerate(zip(result.fit.problems, result.optima, strict=True)):
-            optima = maximise_many(
-                maps[:, e], problem.templates, problem.bounds, problem.centre, problem.width, best.norms
-            )
-            saturated += _saturated(maps[:, e])
-            fitted += optima.log_likelihood
-            mean += optima.norms @ problem.templates
+        n_bin = maps.shape[1] // len(result.optima)
+        for i, (problem, best) in enumerate(zip(result.fit.problems, result.optima, strict=True)):
+            part = maps[:, i * n_bin : (i + 1) * n_bin]
+            log_likelihood, expected = problem.refit(part.reshape(len(maps), *problem.counts.shape), best)
+            saturated += _saturated(part.reshape(len(maps), -1))
+            fitted += log_likelihood
+            mean += expected.reshape(len(maps), n_bin, -1).sum(axis=1)
         largest = np.abs(_smoothed(maps.sum(axis=1), mean, kernel)).max(axis=1)
         yield 2 * (saturated - fitted), fitted, largest

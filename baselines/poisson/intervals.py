@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
+from gcesbi.baselines.poisson.optimum import Optimum, Problem
 from gcesbi.errors import InputError
 
 __all__ = ["check_level", "interval_drop", "limit_drop", "profile_crossings", "profile_intervals", "upper_limits"]
@@ -41,7 +41,7 @@ def limit_drop(level: float) -> float:
     return float(chi2.ppf(2 * check_level(level, 0.5) - 1, 1) / 2)
 
 
-def profile_intervals(problem: PoissonProblem, best: Optimum, level: float) -> Array:
+def profile_intervals(problem: Problem, best: Optimum, level: float) -> Array:
     """Ends of the intervals of all norms, (n_template, 2)."""
     n = len(best.norms)
     which = np.repeat(np.arange(n), 2)
@@ -49,20 +49,18 @@ def profile_intervals(problem: PoissonProblem, best: Optimum, level: float) -> A
     return profile_crossings(problem, best, which, sign, interval_drop(level)).reshape(n, 2)
 
 
-def upper_limits(problem: PoissonProblem, best: Optimum, level: float) -> Array:
+def upper_limits(problem: Problem, best: Optimum, level: float) -> Array:
     """Upper limits of all norms, (n_template,)."""
     which = np.arange(len(best.norms))
     return profile_crossings(problem, best, which, np.ones(which.size), limit_drop(level))
 
 
-def profile_crossings(
-    problem: PoissonProblem, best: Optimum, which: NDArray[np.int64], sign: Array, drop: float
-) -> Array:
+def profile_crossings(problem: Problem, best: Optimum, which: NDArray[np.int64], sign: Array, drop: float) -> Array:
     """Where profiles have dropped by `drop`: above the best fit for sign 1, below for -1; the bound if they do not.
 
     Parameters
     ----------
-    problem : PoissonProblem
+    problem : Problem
     best : Optimum
     which : array (n,)
         Norms.
@@ -77,11 +75,11 @@ def profile_crossings(
     finite = np.flatnonzero(np.isfinite(outer) & (outer != inner))
     reached = np.isinf(outer)
     if finite.size:
-        reached[finite] = _root(best, problem.hold(which[finite], outer[finite], best.norms).objective) > target
+        reached[finite] = _root(best, problem.hold(which[finite], outer[finite], best.point).objective) > target
     rows = np.flatnonzero(reached)
     inner, outer, x = inner[rows], outer[rows], _first(problem, best, which[rows], sign[rows], target)
     x = np.where(_is_between(x, inner, outer), x, 0.5 * (inner + outer))
-    start = np.tile(best.norms, (rows.size, 1))
+    start = np.tile(best.point, (rows.size, 1))
     for _ in range(_MAX_STEPS):
         if not rows.size:
             break
@@ -95,7 +93,7 @@ def profile_crossings(
             newton = x - (target - r) * r / slope
         middle = np.where(np.isinf(outer), x + 2 * (x - best.norms[which[rows]]), 0.5 * (inner + outer))
         x = np.where(_is_between(newton, inner, outer), newton, middle)
-        rows, x, inner, outer, start = rows[open_], x[open_], inner[open_], outer[open_], held.norms[open_]
+        rows, x, inner, outer, start = rows[open_], x[open_], inner[open_], outer[open_], held.point[open_]
     return found
 
 
@@ -108,8 +106,8 @@ def _root(best: Optimum, objective: Array) -> Array:
     return np.sqrt(2 * np.maximum(best.objective - objective, 0.0))
 
 
-def _first(problem: PoissonProblem, best: Optimum, which: NDArray[np.int64], sign: Array, target: float) -> Array:
+def _first(problem: Problem, best: Optimum, which: NDArray[np.int64], sign: Array, target: float) -> Array:
     """First guesses: as many standard errors away, or, without curvature, where the slope alone takes the profile."""
     error = np.sqrt(np.diag(problem.covariance(best)))[which]
-    slope = np.maximum(np.abs(best.gradient[which]), 1e-3 * problem.templates[which].sum(axis=1))
+    slope = np.maximum(np.abs(best.gradient[which]), 1e-3 * problem.totals[which])
     return best.norms[which] + sign * np.where(np.isfinite(error), target * error, 0.5 * target**2 / slope)

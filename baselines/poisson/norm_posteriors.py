@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
+from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem, Problem
 from gcesbi.baselines.samplers.sampling import Chain, run_emcee
 from gcesbi.errors import InputError
 from gcesbi.posterior import Coordinates, Posterior, SamplePosterior, asked, check_levels
 
-__all__ = ["PoissonChainPosterior", "PoissonPosterior", "sample_chain"]
+__all__ = ["PoissonChainPosterior", "PoissonPosterior", "sample_chain", "truncated_gaussian"]
 
 _GIBBS_BURN_IN = 50
 
@@ -32,7 +32,7 @@ class PoissonPosterior(Posterior):
     Parameters
     ----------
     coordinates : Coordinates
-    problems, optima : tuple of PoissonProblem, tuple of Optimum
+    problems, optima : tuple of Problem, tuple of Optimum
         One for every energy bin.
     quantities : callable
         From norms (n, n_template, n_energy) to named quantities.
@@ -41,7 +41,7 @@ class PoissonPosterior(Posterior):
     def __init__(
         self,
         coordinates: Coordinates,
-        problems: tuple[PoissonProblem, ...],
+        problems: tuple[Problem, ...],
         optima: tuple[Optimum, ...],
         quantities: Quantities,
     ) -> None:
@@ -59,7 +59,7 @@ class PoissonPosterior(Posterior):
         """Draw `n` samples: name -> array (n, *axes of the quantity)."""
         n, seed = asked(n, seed)
         rng = np.random.default_rng(seed)
-        draws = [_truncated_gaussian(optimum, problem.bounds, n, rng) for optimum, problem in self._pairs]
+        draws = [truncated_gaussian(optimum, problem.bounds, n, rng) for optimum, problem in self._pairs]
         joined = np.concatenate(draws, axis=1).reshape(n, -1, len(self.coordinates.template))
         return self._quantities(joined.swapaxes(1, 2))
 
@@ -86,7 +86,7 @@ class PoissonChainPosterior(SamplePosterior):
     def __init__(
         self,
         coordinates: Coordinates,
-        problems: tuple[PoissonProblem, ...],
+        problems: tuple[Problem, ...],
         optima: tuple[Optimum, ...],
         quantities: Quantities,
         chains: tuple[Chain, ...],
@@ -125,11 +125,11 @@ def sample_chain(
         norms[:, rows] = points
         return problem.log_posterior(norms)
 
-    start = _truncated_gaussian(optimum, problem.bounds, n_walkers, np.random.default_rng(seed))[:, rows]
+    start = truncated_gaussian(optimum, problem.bounds, n_walkers, np.random.default_rng(seed))[:, rows]
     return run_emcee(log_probability, start, n_steps, seed, [names[i] for i in rows], burn_in=0.2, progress=False)
 
 
-def _truncated_gaussian(optimum: Optimum, bounds: Array, n: int, rng: np.random.Generator) -> Array:
+def truncated_gaussian(optimum: Optimum, bounds: Array, n: int, rng: np.random.Generator) -> Array:
     """`n` draws (n, n_template) from exp(g·d - d·H d / 2), d = norms - optimum, in a box: n parallel Gibbs chains."""
     low, high = bounds.T
     hessian = optimum.information + np.diag(np.where(np.diag(optimum.information) > 0, 0.0, 1e-12))

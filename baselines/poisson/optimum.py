@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +29,7 @@ __all__ = [
     "Optima",
     "Optimum",
     "PoissonProblem",
+    "Problem",
     "box_step",
     "covariance",
     "kkt_residual",
@@ -72,6 +74,16 @@ class Optimum:
     kkt_residual: float
 
     @property
+    def point(self) -> Array:
+        """Where another search may begin: the norms."""
+        return self.norms
+
+    @property
+    def log_profile(self) -> float:
+        """What a profile over norms or shapes is of: ln L."""
+        return self.log_likelihood
+
+    @property
     def converged(self) -> bool:
         """Whether the Karush-Kuhn-Tucker conditions hold, to 1e-8 in ln L."""
         return self.kkt_residual < _CONVERGED
@@ -89,6 +101,16 @@ class Optima:
     kkt_residual: Array
 
     @property
+    def point(self) -> Array:
+        """Where another search may begin: the norms, (n, n_template)."""
+        return self.norms
+
+    @property
+    def log_profile(self) -> Array:
+        """What a profile over norms or shapes is of: ln L, (n,)."""
+        return self.log_likelihood
+
+    @property
     def converged(self) -> NDArray[np.bool_]:
         """Whether each meets the Karush-Kuhn-Tucker conditions, (n,)."""
         return self.kkt_residual < _CONVERGED
@@ -102,6 +124,58 @@ class Optima:
 
     def __iter__(self) -> Iterator[Optimum]:
         return (self[i] for i in range(len(self)))
+
+
+class Problem(Protocol):
+    """A plain likelihood of one energy bin, or one with log-fields of all bins; its optima are of its own kind."""
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Of its pixels, (n_pix,) or (n_energy, n_pix): the shape of a mean."""
+
+    @property
+    def bounds(self) -> Array:
+        """Lowest and highest norm, (n_norm, 2)."""
+
+    @property
+    def varied(self) -> NDArray[np.bool_]:
+        """Which norms are not fixed, (n_norm,)."""
+
+    @property
+    def width(self) -> Array:
+        """Of Gaussian priors on the norms, inf for none, (n_norm,)."""
+
+    @property
+    def totals(self) -> Array:
+        """Expected counts for norm 1, (n_norm,)."""
+
+    @property
+    def alone(self) -> NDArray[np.bool_]:
+        """Which templates alone shine somewhere where counts are seen, (n_norm,)."""
+
+    def maximise(self, start: Array | None = None) -> Any:
+        """The maximum, sought from a point."""
+
+    def hold(self, which: NDArray[np.int64], values: Array, start: Array) -> Any:
+        """Maxima with norm `which[i]` held at `values[i]`, each (n,)."""
+
+    def prior(self, norms: Array) -> Array:
+        """Logarithm of each norm's Gaussian prior, without its constant."""
+
+    def covariance(self, optimum: Any) -> Array:
+        """Of the norms, (n_norm, n_norm)."""
+
+    def moved_mean(self, optimum: Any, row: int, slope: Array) -> Array:
+        """Derivative of the mean by what moves a template by `slope`, both of the shape of the counts."""
+
+    def mean_gradient(self, optimum: Any, moved: Array) -> Array:
+        """Derivatives (n,) of the objective by what moves the mean by `moved` (n, ...)."""
+
+    def information_with(self, optimum: Any, moved: Array) -> Array:
+        """Information of the norms, then of what moves the mean by `moved` (n, ...)."""
+
+    def refit(self, maps: NDArray[np.int64], best: Any) -> tuple[Array, Array]:
+        """Ln L (n,) and mean (n, ...) of the best fits to maps (n, ...), begun at one."""
 
 
 def maximise(
@@ -210,10 +284,46 @@ class PoissonProblem:
         return self._prepared.solve(None if start is None else start[None])[0]
 
     def hold(self, which: NDArray[np.int64], values: Array, start: Array) -> Optima:
-        """Maxima with norm `which[i]` held at `values[i]`, each (n,); `start` is (n, n_template) or (n_template,)."""
+        """Maxima with norm `which[i]` held at `values[i]`, each (n,), begun at points `start` ([n,] n_template)."""
         bounds = np.tile(self.bounds, (len(values), 1, 1))
         bounds[np.arange(len(values)), which] = np.asarray(values)[:, None]
         return maximise_many(self.counts, self.templates, bounds, self.centre, self.width, start)
+
+    @property
+    def totals(self) -> Array:
+        """Expected counts of each template for norm 1, (n_template,)."""
+        return np.asarray(self.templates.sum(axis=1))
+
+    @property
+    def alone(self) -> NDArray[np.bool_]:
+        """Which templates alone shine somewhere where counts are seen, (n_template,)."""
+        seen = self.templates[:, self.counts > 0] * (self.bounds[:, 1] > 0)[:, None] > 0
+        return np.asarray((seen & (seen.sum(axis=0) == 1)).any(axis=1))
+
+    def moved_mean(self, optimum: Optimum, row: int, slope: Array) -> Array:
+        """Derivative (n_pix,) of the mean by what moves a template by `slope` (n_pix,)."""
+        return optimum.norms[row] * slope
+
+    def mean_gradient(self, optimum: Optimum, moved: Array) -> Array:
+        """Derivatives (n,) of ln L by what moves the mean by `moved` (n, n_pix)."""
+        seen = self.counts > 0
+        mean = optimum.norms @ self.templates[:, seen]
+        return np.asarray(moved[:, seen] @ (self.counts[seen] / mean) - moved.sum(axis=1))
+
+    def information_with(self, optimum: Optimum, moved: Array) -> Array:
+        """Of the norms, then of what moves the mean by `moved` (n, n_pix): Σ_p k_p J_ip J_jp / μ_p²."""
+        seen = self.counts > 0
+        jacobian = np.concatenate([self.templates, moved])[:, seen]
+        mean = optimum.norms @ self.templates[:, seen]
+        found = jacobian * (self.counts[seen] / mean**2) @ jacobian.T
+        n = len(optimum.norms)
+        found[np.arange(n), np.arange(n)] += self.width**-2.0
+        return np.asarray(found)
+
+    def refit(self, maps: NDArray[np.int64], best: Optimum) -> tuple[Array, Array]:
+        """Ln L (n,) and mean (n, n_pix) of the best fits to maps (n, n_pix), begun at one."""
+        found = maximise_many(maps, self.templates, self.bounds, self.centre, self.width, best.norms)
+        return found.log_likelihood, found.norms @ self.templates
 
     def prior(self, norms: Array) -> Array:
         """Logarithm of each norm's Gaussian prior, without its constant, of the shape of `norms` (..., n_template)."""

@@ -14,7 +14,7 @@ mass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,7 +24,7 @@ from scipy.optimize import brentq
 from scipy.stats import qmc
 
 from gcesbi.baselines.poisson.intervals import interval_drop
-from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem, box_step, covariance
+from gcesbi.baselines.poisson.optimum import Optimum, Problem, box_step, covariance
 from gcesbi.errors import InputError
 from gcesbi.simulation.prior import Parameter
 
@@ -50,12 +50,12 @@ class OuterLikelihood:
     problems : callable
         Likelihoods of the norms at values (n_outer,).
     mean_slopes : callable
-        Derivatives of each problem's mean by the outer parameters, at values (n_outer,), given the problems' optima.
+        Derivatives of each problem's mean by the outer parameters, at values (n_outer,), given problems and optima.
     """
 
     parameters: Sequence[Parameter]
-    problems: Callable[[Array], tuple[PoissonProblem, ...]]
-    mean_slopes: Callable[[Array, tuple[Optimum, ...]], tuple[Array, ...]]
+    problems: Callable[[Array], tuple[Problem, ...]]
+    mean_slopes: Callable[[Array, tuple[Problem, ...], tuple[Optimum, ...]], tuple[Array, ...]]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ class OuterLikelihood:
     def at(self, values: Array, start: OuterPoint | None = None) -> OuterPoint:
         """Ln L_p at outer parameters (n_outer,); the norms' fits begin where those of `start` ended."""
         problems = self.problems(values)
-        norms = [None] * len(problems) if start is None else [optimum.norms for optimum in start.optima]
+        norms = [None] * len(problems) if start is None else [optimum.point for optimum in start.optima]
         optima = tuple(problem.maximise(first) for problem, first in zip(problems, norms, strict=True))
         return OuterPoint(self, values, problems, optima)
 
@@ -111,6 +111,11 @@ class OuterLikelihood:
         free = np.ones(n, dtype=bool)
         ends = [self._climb(start, free) for start in (np.full(n, 0.5), *others)]
         point = max(ends, key=lambda end: end.objective)
+        return OuterMaximum(self, point.values, point)
+
+    def climb(self, values: Array) -> OuterMaximum:
+        """The joint maximum that is reached from outer parameters (n_outer,)."""
+        point = self._climb(self.unit(values), np.ones(len(values), dtype=bool))
         return OuterMaximum(self, point.values, point)
 
     def conditional(self, i: int, value: float, start: OuterPoint) -> OuterPoint:
@@ -151,12 +156,12 @@ class OuterPoint:
     ----------
     likelihood : OuterLikelihood
     values : array (n_outer,)
-    problems, optima : tuple of PoissonProblem, tuple of Optimum
+    problems, optima : tuple of Problem, tuple of Optimum
     """
 
     likelihood: OuterLikelihood
     values: Array
-    problems: tuple[PoissonProblem, ...]
+    problems: tuple[Problem, ...]
     optima: tuple[Optimum, ...]
 
     @property
@@ -166,34 +171,41 @@ class OuterPoint:
 
     @property
     def log_likelihood(self) -> float:
-        """Ln L with ln k!."""
-        return sum(optimum.log_likelihood for optimum in self.optima)
+        """Ln L with ln k!, less what the prior of log-fields takes."""
+        return sum(optimum.log_profile for optimum in self.optima)
 
     @cached_property
     def mean_slopes(self) -> tuple[Array, ...]:
         """Derivatives (n_outer, n_pix) of each problem's mean by the outer parameters."""
-        return self.likelihood.mean_slopes(self.values, self.optima)
+        return self.likelihood.mean_slopes(self.values, self.problems, self.optima)
 
     @cached_property
     def slopes(self) -> Array:
         """Derivatives of the objective by the outer parameters, (n_outer,)."""
         found = np.zeros(len(self.values))
         for problem, optimum, moved in zip(self.problems, self.optima, self.mean_slopes, strict=True):
-            seen = problem.counts > 0
-            mean = optimum.norms @ problem.templates[:, seen]
-            found += moved[:, seen] @ (problem.counts[seen] / mean) - moved.sum(axis=1)
+            found += problem.mean_gradient(optimum, moved)
         return found
 
-    def _information(self) -> Iterator[tuple[PoissonProblem, Optimum, Array]]:
-        """Of the norms of each problem, then the outer parameters: Σ_p k_p J_ip J_jp / μ_p², J derivatives of μ."""
+    def _information(self) -> Iterator[tuple[Problem, Optimum, Array]]:
+        """Of the norms of each problem, then the outer parameters, from first derivatives of the mean."""
         for problem, optimum, moved in zip(self.problems, self.optima, self.mean_slopes, strict=True):
-            seen = problem.counts > 0
-            jacobian = np.concatenate([problem.templates, moved])[:, seen]
-            mean = optimum.norms @ problem.templates[:, seen]
-            found = jacobian * (problem.counts[seen] / mean**2) @ jacobian.T
+            yield problem, optimum, problem.information_with(optimum, moved)
+
+    @cached_property
+    def norms_alone(self) -> tuple[Optimum, ...]:
+        """The optima with information that counts the outer parameters', each problem by itself.
+
+        These are taken as known before to the standard deviation of a uniform number in their range.
+        """
+        ranges, found = np.diff(self.likelihood.ranges)[:, 0], []
+        for _, optimum, both in self._information():
             n = len(optimum.norms)
-            found[np.arange(n), np.arange(n)] += problem.width**-2.0
-            yield problem, optimum, found
+            outer = both[n:, n:] + np.diag(12 / ranges**2)
+            found.append(
+                replace(optimum, information=both[:n, :n] - both[:n, n:] @ np.linalg.solve(outer, both[n:, :n]))
+            )
+        return tuple(found)
 
     @cached_property
     def information(self) -> Array:

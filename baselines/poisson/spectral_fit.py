@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from gcesbi.baselines.poisson.fit import PoissonFit, PoissonFitResult
-from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
+from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem, Problem
 from gcesbi.baselines.poisson.outer import OuterLikelihood, OuterMaximum
 from gcesbi.errors import InputError
 from gcesbi.simulation.marginals import Fixed
@@ -47,7 +47,7 @@ class SpectralFit:
     Raises
     ------
     InputError
-        If there is one energy bin, or the fit has priors or extra templates.
+        If there is one energy bin, or the fit has priors, extra templates or log-fields.
     """
 
     fit: PoissonFit
@@ -55,6 +55,10 @@ class SpectralFit:
     def __post_init__(self) -> None:
         if self.fit.observation.n_energy < 2:
             raise InputError("spectra: need two energy bins at least, the observation has one")
+        if self.fit.model.modulated:
+            raise InputError(
+                "model: log-fields are not fitted here; hold their amplitudes at 0, or fit bins by themselves"
+            )
         if self.fit.priors or self.fit.extra:
             raise InputError("fit: must be without priors of single bins and without extra templates")
 
@@ -122,12 +126,12 @@ class SpectralFit:
         n = len(self.fit.names)
         free, flat = np.tile([0.0, np.inf], (n, 1)), np.zeros(n)
 
-        def problems(values: Array) -> tuple[PoissonProblem, ...]:
+        def likelihoods(values: Array) -> tuple[PoissonProblem, ...]:
             templates, fraction, _ = self.at(values)
             whole = np.ascontiguousarray((fraction[:, :, None] * templates).reshape(n, -1))
             return (PoissonProblem(counts.ravel(), whole, free, flat, np.full(n, np.inf)),)
 
-        def mean_slopes(values: Array, optima: tuple[Optimum, ...]) -> tuple[Array, ...]:
+        def mean_slopes(values: Array, problems: tuple[Problem, ...], optima: tuple[Optimum, ...]) -> tuple[Array, ...]:
             templates, fraction, _ = self.at(values)
             moved = [
                 optima[0].norms[row] * (by_c[:, None] * templates[row] + fraction[row][:, None] * by_t).ravel()
@@ -135,7 +139,7 @@ class SpectralFit:
             ]
             return (np.stack(moved) if moved else np.zeros((0, counts.size)),)
 
-        return OuterLikelihood(self.outer, problems, mean_slopes)
+        return OuterLikelihood(self.outer, likelihoods, mean_slopes)
 
     def run(self) -> SpectralFitResult:
         """Fit."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.baselines.floating import FloatingTemplate, floating_templates
-from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem
+from gcesbi.baselines.poisson.optimum import Optimum, Problem
 from gcesbi.baselines.poisson.outer import OuterLikelihood
 from gcesbi.baselines.poisson.priors import UserTemplate
 from gcesbi.errors import InputError
@@ -142,14 +142,21 @@ class FittedTemplates:
             own[template.row] = (self.maps[template.row] / self.observation.exposure).sum(axis=-1)
         return np.concatenate([own, *more])
 
-    def likelihood(self, problems: Callable[[Array], tuple[PoissonProblem, ...]]) -> OuterLikelihood:
+    def likelihood(self, problems: Callable[[Array], tuple[Problem, ...]]) -> OuterLikelihood:
         """Maximum of ln L over norms as a function of the fitted shapes, from the bins' likelihoods of templates."""
 
-        def mean_slopes(values: Array, optima: tuple[Optimum, ...]) -> tuple[Array, ...]:
+        def mean_slopes(values: Array, problems: tuple[Problem, ...], optima: tuple[Optimum, ...]) -> tuple[Array, ...]:
             moved = self.slopes(values)
-            norms = np.stack([optimum.norms for optimum in optima], axis=1)
-            means = norms[[row for row, _ in moved], :, None] * np.stack([slope for _, slope in moved])
-            return tuple(means[:, e] for e in range(len(optima)))
+            n_bin = len(self.observation.counts) // len(problems)
+            return tuple(
+                np.stack(
+                    [
+                        p.moved_mean(o, row, slope[i * n_bin : (i + 1) * n_bin].reshape(p.counts.shape))
+                        for row, slope in moved
+                    ]
+                )
+                for i, (p, o) in enumerate(zip(problems, optima, strict=True))
+            )
 
         return OuterLikelihood(self.fitted, lambda values: problems(self.at(values)), mean_slopes)
 

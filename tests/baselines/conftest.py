@@ -41,6 +41,7 @@ class SmallModel:
     parameters = SimpleNamespace(shapes=(), slots=())
     subject = "gce"
     shapes = ()
+    modulated = ()
 
     @cached_property
     def flux_per_norm(self):
