@@ -39,6 +39,11 @@ class EnergyProblem(NptfProblem):
         if self.energies == "joint" and self.model.parameters.shapes:
             shapes = ", ".join(self.model.parameters.shapes)
             raise InputError(f"energies: 'joint' holds templates; state values of {shapes} by SkyModel.at")
+        if self.energies == "joint" and self.model.modulated:
+            raise InputError("energies: 'joint' holds smooth templates; log-fields are for 'sum' and 'bands'")
+        for i in self.model.modulated:
+            if (template := self.model.diffuse[i]).basis.names:
+                raise InputError(f"model: {template.name} floats and has log-fields; state its values by SkyModel.at")
         super().__post_init__()
 
     @cached_property

@@ -26,10 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.baselines.nptf.energy_problem import EnergyProblem
+from gcesbi.baselines.nptf.log_fields import FieldTarget
 from gcesbi.baselines.nptf.sampled_posterior import NptfPosterior, nptf_quantities
 from gcesbi.baselines.samplers.maximum import Maximum, maximise
 from gcesbi.baselines.samplers.nested import NestedSampling
-from gcesbi.baselines.samplers.target import Limits, Sampler
+from gcesbi.baselines.samplers.nuts import Nuts
+from gcesbi.baselines.samplers.target import Limits, Sampled, Sampler
 from gcesbi.errors import InputError, checked_seed, whole_number
 
 __all__ = ["NPTF"]
@@ -44,7 +46,7 @@ class NPTF(EnergyProblem):
     def maximise(self, n_start: int = 8, seed: int = 0) -> Maximum:
         """Maximum of the likelihood within the prior's box, by its gradient from several starts.
 
-        ``from_cube(maximum.u)`` are its parameters.
+        ``from_cube(maximum.u)`` are its parameters. Log-fields are held where the adaptive Poisson fit finds them.
         """
         return maximise(self.target, n_start, seed)
 
@@ -62,7 +64,8 @@ class NPTF(EnergyProblem):
         Parameters
         ----------
         sampler : NestedSampling, Ensemble or Nuts
-            :class:`~gcesbi.baselines.samplers.nested.NestedSampling` by default.
+            :class:`~gcesbi.baselines.samplers.nested.NestedSampling` by default; of a model with log-fields only
+            :class:`~gcesbi.baselines.samplers.nuts.Nuts`, which samples their coefficients along.
         seed : int
             Same seed, same samples, whatever the number of workers (unless time runs out).
         n_sample : int
@@ -83,8 +86,18 @@ class NPTF(EnergyProblem):
             raise InputError(f"max_seconds: must be above 0, got {max_seconds}")
         n_sample = whole_number(n_sample, "n_sample", 1)
         limits = Limits(max_seconds, None if checkpoint is None else Path(checkpoint), progress)
-        found = (sampler or NestedSampling()).sample(self.target, checked_seed(seed), limits)
+        if self.model.modulated:
+            found = self._with_fields(sampler, checked_seed(seed), limits)
+        else:
+            found = (sampler or NestedSampling()).sample(self.target, checked_seed(seed), limits)
         return NptfPosterior(self, found.tell(), n_sample, self.quantities)
+
+    def _with_fields(self, sampler: Sampler | None, seed: int, limits: Limits) -> Sampled:
+        """Draws of the parameters, log-fields sampled along."""
+        if sampler is not None and not isinstance(sampler, Nuts):
+            raise InputError(f"sampler: log-fields have too many coefficients but for Nuts, got {sampler!r}")
+        joint = FieldTarget(self)
+        return joint.own((sampler or Nuts()).sample(joint.target, seed, limits))
 
     # -- what is concluded ---------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ What the parameters stand for is told in :mod:`gcesbi.baselines.nptf.fit`, what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -225,13 +225,23 @@ class NptfProblem:
 
     def log_likelihood_gradient(self, theta: ArrayLike) -> tuple[float, FloatArray]:
         """Log-likelihood and its gradient (n_dim,) at one parameter vector (n_dim,), in closed form."""
-        values, parameters = np.asarray(theta, dtype=np.float64), self.parameters
+        value, gradient, _ = self.gradient_by_mean(np.asarray(theta, dtype=np.float64), {})
+        return value, gradient
+
+    def gradient_by_mean(
+        self, values: FloatArray, maps: Mapping[str, FloatArray]
+    ) -> tuple[float, FloatArray, FloatArray]:
+        """Log-likelihood, its gradient (n_dim,), and that by the smooth mean of every cell (n_cell,).
+
+        At one parameter vector (n_dim,), where `maps` (n_basis, n_cell) stand in for those of smooth templates by name.
+        """
+        parameters = self.parameters
         rows, n = values[None], self.likelihood.blocks.max_count + 1
         shares = {name: parameters.map_shares(rows, name)[0] for name in parameters.bases}
         vectors, smooth = self.vectors(rows)[0], parameters.smooth_norms(rows)[0]
         mean = np.zeros(self.sky.maps.shape[1])
         for norm, name in zip(smooth, parameters.smooth_templates, strict=True):
-            mean += norm * _combined(shares[name], parameters.bases[name].maps)
+            mean += norm * _combined(shares[name], maps.get(name, parameters.bases[name].maps))
         found, slopes, by_share = self._vector_gradient(values, mean, vectors, shares)
         norms, by_source, by_shape = parameters.source_norms(rows)[0], [], []
         for p, population in enumerate(parameters.populations):
@@ -242,11 +252,12 @@ class NptfProblem:
             by_shape.append(norms[p] * by_unit[1:])
         by_smooth = np.zeros(len(smooth))
         for t, (norm, name) in enumerate(zip(smooth, parameters.smooth_templates, strict=True)):
-            by_map = parameters.bases[name].maps @ found.by_mean
+            by_map = maps.get(name, parameters.bases[name].maps) @ found.by_mean
             by_smooth[t] = shares[name] @ by_map
             if name in by_share:
                 by_share[name] = by_share[name] + norm * by_map
-        return found.value, parameters.pull_back(values, by_smooth, np.array(by_source), by_shape, by_share)
+        gradient = parameters.pull_back(values, by_smooth, np.array(by_source), by_shape, by_share)
+        return found.value, gradient, found.by_mean
 
     def _vector_gradient(
         self, theta: FloatArray, mean: FloatArray, vectors: FloatArray, shares: dict[str, FloatArray]
@@ -325,9 +336,13 @@ class NptfProblem:
     def _gradient_in_cube(self, u: FloatArray) -> tuple[float, FloatArray]:
         theta = self.from_cube(u)
         value, gradient = self.log_likelihood_gradient(theta)
+        return value, self.to_cube_slope(theta, gradient)
+
+    def to_cube_slope(self, theta: FloatArray, gradient: FloatArray) -> FloatArray:
+        """Derivatives in the unit cube of those by parameters, both (n_dim,), at a parameter vector (n_dim,)."""
         columns = zip(self.prior.marginals, torch.as_tensor(theta), strict=True)
         density = np.array([float(marginal.log_prob(value)) for marginal, value in columns])
-        return value, gradient * np.exp(-density)
+        return np.asarray(gradient * np.exp(-density))
 
     @property
     def target(self) -> Target:

@@ -46,6 +46,9 @@ _MAX_HALVINGS = 40
 _LONGEST = 2.0  # change of ln T' in one step
 _CONVERGED = 1e-10  # in ln L, what a step promises
 _GAIN = 0.4  # of what a step promises, half of it if all is quadratic
+_MAX_SETTLING = 8  # steps to the maximum over norms with z marginalised
+_SETTLED = 1e-3  # in the logarithm of the marginal posterior, what a step promises
+_DIFFERENCE = 0.03  # of an error of a norm, for derivatives of the determinant
 _FLOOR = 1e-100  # in place of a mean of zero
 
 
@@ -345,6 +348,20 @@ class AdaptiveProblem:
         n_norm = len(self.bounds)
         return self._curvature(self._state(point[:n_norm].reshape(len(self.counts), -1), point[n_norm:]), exact)
 
+    def pull_back(self, latent: Array, norms: Array, by_cell: Array) -> Array:
+        """Derivatives by z (n_latent,), at z, of those by the mean (n_energy, n_pix), for norms (n_energy, n_template).
+
+        The prior of z is not in it.
+        """
+        return self._pull_back(_State(norms, latent, self.modulated(latent), by_cell, 0.0), by_cell)
+
+    def _pull_back(self, state: _State, by_cell: Array) -> Array:
+        found = np.zeros(self.n_latent)
+        for modes, block, (_, mean) in zip(self.modes, self._blocks, self._means(state), strict=True):
+            moved = by_cell * state.norms[:, modes.row, None] * state.templates[modes.row]
+            found[block] = modes.sums(moved).sum(axis=0) - moved.sum(axis=-1) @ mean
+        return found
+
     def _means(self, state: _State) -> list[tuple[Array, Array]]:
         """Shares a T' / Σ a T' (n_energy, n_pix) and the modes' means b (n_energy, n_mode) of each modulated one."""
         found = []
@@ -359,11 +376,7 @@ class AdaptiveProblem:
         excess = self.counts / state.mean - 1
         by_norm = np.einsum("ep,tep->et", excess, state.templates).ravel()
         by_norm -= np.where(np.isinf(self.width), 0.0, (state.norms.ravel() - self.centre) / self.width**2)
-        by_latent = -state.latent
-        for modes, block, (_, mean) in zip(self.modes, self._blocks, self._means(state), strict=True):
-            moved = excess * state.norms[:, modes.row, None] * state.templates[modes.row]
-            by_latent[block] += modes.sums(moved).sum(axis=0) - moved.sum(axis=-1) @ mean
-        return by_norm, by_latent
+        return by_norm, self._pull_back(state, excess) - state.latent
 
     def _curvature(self, state: _State, exact: bool) -> tuple[Array, Array, Array]:
         """Minus second derivatives: by norms, by norms and z (n_norm, n_latent), by z; else of the mean's first."""
@@ -506,6 +519,42 @@ class AdaptiveProblem:
             bounds[norm] = value
             found.append(self.maximise(point, bounds))
         return AdaptiveOptima(tuple(found))
+
+    def marginalise(self, best: AdaptiveOptimum) -> AdaptiveOptimum:
+        """The maximum over norms with z marginalised: of ln L - ½ z² - ½ ln |H|, H the curvature by z.
+
+        Modes take room from a template the less, the dimmer it is: where they are many, this lies several errors from
+        the joint maximum. Newton's method, with the information of the joint posterior.
+        """
+        low, high = self.bounds.T
+        found = best
+        for _ in range(_MAX_SETTLING):
+            slope = found.gradient - 0.5 * self._log_determinant_slopes(found)
+            room = (low - found.norms)[None], (high - found.norms)[None]
+            step = box_step(slope[None], found.information[None], *room)[0]
+            if float(slope @ step) < _SETTLED:
+                break
+            norms = np.clip(found.norms + step, low, high)
+            start = np.concatenate([norms, found.latent - found.response @ step])
+            found = self.maximise(start, np.stack([norms, norms], axis=-1), near=found)
+        return replace(found, gradient=slope)
+
+    def _log_determinant_slopes(self, optimum: AdaptiveOptimum) -> Array:
+        """Derivatives of ln |H| by norms (n_norm,), z following."""
+        errors = 1 / np.sqrt(np.maximum(np.diag(optimum.information), 1e-200))
+        found = np.zeros(len(optimum.norms))
+        for i in np.flatnonzero(self.varied):
+            step = _DIFFERENCE * errors[i]
+            norms = optimum.norms.copy()
+            norms[i] += step
+            moved = self._state(norms.reshape(len(self.counts), -1), optimum.latent - step * optimum.response[:, i])
+            factor = self._factor(moved)
+            found[i] = (2 * float(np.log(np.diag(factor)).sum()) - optimum.log_determinant) / step
+        return found
+
+    def _factor(self, state: _State) -> Array:
+        """Cholesky's factor of the curvature by z."""
+        return self._eliminated(state, np.zeros(len(self.bounds), dtype=bool))[1]
 
     def covariance(self, optimum: Optimum) -> Array:
         """Covariance (n_norm, n_norm) of the norms, z marginalised; 0 for fixed ones."""

@@ -16,8 +16,9 @@ Where templates float, energy bins share their shapes, and the fit is of norms a
 posteriors of norms are those at the best shapes.
 
 Where templates have log-fields, these are fitted along, all energy bins at once
-(:mod:`gcesbi.baselines.poisson.adaptive`): errors and posteriors marginalise them and the shapes, profiles maximise
-over them, less what their prior takes. Amplitudes that have a prior are where the evidence is highest.
+(:mod:`gcesbi.baselines.poisson.adaptive`). Norms and profiles are those of the joint maximum; errors and posteriors
+marginalise log-fields and shapes, which may move fluxes by several errors. Amplitudes that have a prior are where the
+evidence is highest.
 """
 
 from __future__ import annotations
@@ -193,7 +194,8 @@ class PoissonFitResult:
         InputError
             If no template has one.
         """
-        return LogFields.of(self.names, self.fit.problems[0], self.optima[0], self._marginal[0])
+        shapes = None if self.joint is None else self.joint.point.norms_alone[0].information
+        return LogFields.of(self.names, self.fit.problems[0], self.optima[0], shapes)
 
     @property
     def amplitudes(self) -> dict[str, float]:
@@ -423,8 +425,8 @@ class PoissonFitResult:
 
     @property
     def _marginal(self) -> tuple[Optimum, ...]:
-        """The optima, with information that counts the shapes' where templates have log-fields."""
-        return self.joint.point.norms_alone if self.joint is not None and self.fit.model.modulated else self.optima
+        """The optima; with log-fields marginalised, and information that counts the shapes', where there are any."""
+        return (self.log_fields.marginal,) if self.fit.model.modulated else self.optima
 
     def sample_posterior(self, n_steps: int = 2000, n_walkers: int = 32, seed: int = 0) -> PoissonChainPosterior:
         """Posterior under the fit's priors by emcee, bin by bin, exact also where bins hold few counts.

@@ -1,7 +1,7 @@
 """Adaptive fits to many maps of one model: what a proof on mocks needs.
 
 Norms and modes of every map are found from where those of the maps' mean lie, with the curvature there as the first
-one. Norms are free above zero unless told otherwise; amplitudes with a prior are at its mean, or given.
+one; norms are those with the modes marginalised. Norms are free above zero unless told otherwise; amplitudes with a prior are at its mean, or given.
 """
 
 from __future__ import annotations
@@ -157,7 +157,8 @@ def _fit(
     """Optima, without what is large in them, and log-fields of some maps."""
     optima, logs = [], []
     for counts in maps:
-        found = replace(problem, counts=counts).maximise(start.point, near=start)
+        own = replace(problem, counts=counts)
+        found = own.marginalise(own.maximise(start.point, near=start))
         optima.append(found.of_norms)
         logs.append(problem.logs(found.latent).astype(np.float32))
     return optima, np.stack(logs)

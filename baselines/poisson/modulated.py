@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from scipy.sparse import csr_array, hstack
 from gcesbi.baselines.poisson.adaptive import AdaptiveOptimum, AdaptiveProblem, ModeBasis, Modes
 from gcesbi.baselines.poisson.likelihood import check_covered, check_templates
 from gcesbi.baselines.poisson.norm_posteriors import truncated_gaussian
-from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem, Problem
+from gcesbi.baselines.poisson.optimum import PoissonProblem, Problem
 from gcesbi.baselines.poisson.priors import Fixed, NormPrior
 from gcesbi.errors import InputError
 from gcesbi.simulation.marginals import Fixed as FixedNumber
@@ -127,21 +127,27 @@ class LogFields:
         Templates.
     problem : AdaptiveProblem
     optimum : AdaptiveOptimum
-    marginal : Optimum
-        The same with information of the norms that counts the shapes'.
+    information : array (n_norm, n_norm), optional
+        Of the norms, that counts the shapes', where some are fitted.
     """
 
     names: tuple[str, ...]
     problem: AdaptiveProblem
     optimum: AdaptiveOptimum
-    marginal: Optimum
+    information: Array | None = None
 
     @classmethod
-    def of(cls, names: tuple[str, ...], problem: object, optimum: object, marginal: Optimum) -> LogFields:
+    def of(cls, names: tuple[str, ...], problem: object, optimum: object, information: Array | None) -> LogFields:
         """Log-fields of a problem; InputError if it has none."""
         if not isinstance(problem, AdaptiveProblem) or not isinstance(optimum, AdaptiveOptimum):
             raise InputError("model: no template has a log-field")
-        return cls(names, problem, optimum, marginal)
+        return cls(names, problem, optimum, information)
+
+    @cached_property
+    def marginal(self) -> AdaptiveOptimum:
+        """The maximum over norms with log-fields marginalised, about which the posterior is expanded."""
+        found = self.problem.marginalise(self.optimum)
+        return found if self.information is None else replace(found, information=self.information)
 
     @property
     def best(self) -> dict[str, Array]:
@@ -163,7 +169,7 @@ class LogFields:
         """Expected counts (n, n_energy, n_pix) of draws from the joint posterior of norms and log-fields."""
         rng = np.random.default_rng(seed)
         norms = truncated_gaussian(self.marginal, self.problem.bounds, n, rng)
-        latent = self.problem.draw_latent(self.optimum, norms, rng)
+        latent = self.problem.draw_latent(self.marginal, norms, rng)
         by_bin = norms.reshape(n, len(self.problem.counts), -1)
         drawn = zip(by_bin, latent, strict=True)
         return np.stack([np.einsum("et,tep->ep", a, self.problem.modulated(z)) for a, z in drawn])

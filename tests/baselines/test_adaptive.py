@@ -134,3 +134,28 @@ def test_held_norms_lie_on_the_profile():
     error = np.sqrt(made.covariance(best)[0, 0])
     drop = best.objective - held.objective
     np.testing.assert_allclose(drop, 0.5 * (0.1 * best.norms[0] / error) ** 2, rtol=0.3)
+
+
+def test_norms_hold_the_truth_once_modes_are_marginalised():
+    """A flat template beside one that many modes modulate: the joint maximum is biased, the marginal one is not."""
+    rng, n_pix, n_mode, n = np.random.default_rng(5), 120, 30, 60
+    ramp = np.linspace(0.2, 1.8, n_pix)
+    kernel = np.exp(-((np.linspace(0, 1, n_pix)[:, None] - np.linspace(0, 1, n_mode)) ** 2) * n_mode**2)
+    basis = 0.3 * kernel / np.linalg.norm(kernel, axis=1, keepdims=True)
+    templates = np.stack([ramp, np.ones(n_pix)])[:, None]
+    flat = np.zeros(2), np.full(2, np.inf)
+    empty = np.zeros((1, n_pix), dtype=np.int64)
+    bounds = np.tile([0.0, np.inf], (2, 1))
+    made = AdaptiveProblem(empty, templates, bounds, *flat, (Modes(0, (ModeBasis(csr_array(basis)),)),))
+    true, pulls = np.array([40.0, 20.0]), []
+    for _ in range(n):
+        mean = np.einsum("t,tep->ep", true, made.modulated(rng.standard_normal(n_mode)))
+        own = replace(made, counts=rng.poisson(mean))
+        joint = own.maximise(np.concatenate([true, np.zeros(n_mode)]))
+        found = own.marginalise(joint)
+        error = np.sqrt(np.diag(own.covariance(found)))
+        pulls.append(((joint.norms - true) / error, (found.norms - true) / error))
+    biased, pull = np.array(pulls).transpose(1, 2, 0)
+    assert np.all(np.abs(pull.mean(axis=1)) < 4 / np.sqrt(n))
+    assert np.all(np.abs(pull.mean(axis=1)) < np.abs(biased.mean(axis=1)))
+    assert np.all((pull.std(axis=1) > 0.7) & (pull.std(axis=1) < 1.4))
