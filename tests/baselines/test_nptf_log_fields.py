@@ -35,14 +35,14 @@ def test_the_gradient_is_that_of_the_target(energies):
 def test_coefficients_are_marginalised():
     nptf = fitted(sky(Harmonics(sigma=0.4, l_max=1)))
     joint = FieldTarget(nptf)
-    posterior = nptf.run(Nuts(n_samples=250, n_warmup=150, n_chains=2), seed=1, progress=False)
+    posterior = nptf.run(Nuts(n_samples=200, n_warmup=60, n_chains=2, max_depth=4), seed=1, progress=False)
     drawn = posterior.theta
     # importance weights of draws of all coefficients about the fit, at nodes of both parameters
-    rng, n = np.random.default_rng(0), 24
-    axes = [np.linspace(*np.quantile(drawn[:, i], [0.002, 0.998]), 9) for i in range(2)]
+    rng, n = np.random.default_rng(0), 8
+    axes = [np.linspace(*np.quantile(drawn[:, i], [0.002, 0.998]), 7) for i in range(2)]
     noise = rng.standard_normal((n, 3))
     noise = np.concatenate([noise, -noise])
-    weight = np.zeros((9, 9))
+    weight = np.zeros((7, 7))
     for i, first in enumerate(axes[0]):
         for j, second in enumerate(axes[1]):
             theta = np.array([first, second])
