@@ -51,9 +51,11 @@ def smoothing():
 def sky():
     """Set-up of a process, and maps."""
     from gcesbi import Simulator, SkyModel
+    from gcesbi.simulation import patches
     from gcesbi.simulation.shard_file import Stamp, encode_shard
 
     def set_up():
+        patches._drawn.cache_clear()  # as in a process of its own
         simulator = Simulator(SkyModel.preset(nside=64, n_energy=10))
         simulator.prepare()
         return simulator
@@ -135,7 +137,7 @@ def table(now, before):
     lines, slower = ["| work | ms | before | ratio |", "|---|---|---|---|"], []
     for name, value in now.items():
         old = before.get(name)
-        lines.append(f"| {name} | {value:.3g} | {'' if old is None else f'{old:.3g} | {value / old:.2f}'} |")
+        lines.append(f"| {name} | {value:.3g} | {' | ' if old is None else f'{old:.3g} | {value / old:.2f}'} |")
         if old is not None and value > SLOWER * old:
             slower.append(f"{name}: {value / old:.2f} times slower")
     return lines, slower
