@@ -19,12 +19,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import healpy as hp
 import numpy as np
 from astropy.io import fits
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gcesbi.errors import InputError, nearest
 from gcesbi.io.arrays import whole_sky
@@ -68,7 +68,8 @@ class LightMaps:
     source: str
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.maps.values).all() or np.any(self.maps.values < 0):
+        values = np.asarray(self.maps.values, dtype=np.float64)
+        if not np.isfinite(values).all() or np.any(values < 0):
             raise InputError(f"{self.source}: must be finite and not negative")
 
     def in_pixels(self, nside: int, pixels: NDArray[np.int64]) -> Array:
@@ -81,16 +82,16 @@ class LightMaps:
         """
         if isinstance(self.maps, SkyImage):
             return _deposited(self.maps, nside, pixels)
-        maps = self.maps
+        maps, values = self.maps, np.asarray(self.maps.values, dtype=np.float64)
         if maps.nside < nside:
             raise InputError(f"{self.source}: nside must be at least the model's {nside}, is {maps.nside}")
         parts = (maps.nside // nside) ** 2
         fine = (pixels[:, None] * parts + np.arange(parts)).ravel()
         if maps.frame == "G":
             at = places_of(maps.pixels, fine)
-            found = np.where(at < 0, 0.0, maps.values[:, at])
+            found = np.where(at < 0, 0.0, values[:, at])
         else:
-            found = np.nan_to_num(interpolate_in_galactic(maps.nside, maps.pixels, maps.values, maps.frame, fine))
+            found = np.nan_to_num(interpolate_in_galactic(maps.nside, maps.pixels, values, maps.frame, fine))
         return found.reshape(len(found), len(pixels), parts).mean(axis=-1)
 
     def at(self, glon: Array, glat: Array) -> Array:
@@ -173,7 +174,7 @@ def read_light(
 
 
 def light_of_array(
-    values: str | os.PathLike[str] | ArrayLike,
+    values: Any,
     *,
     order: str | None,
     frame: str | None = None,

@@ -1,16 +1,10 @@
 """What pages call the templates of the built-in sky; those of other skies have their users' own words."""
 
-__all__ = ["label"]
+from gcesbi.simulation.sky_settings import WORDS
 
-_WORDS = {
-    "pi": "π⁰ + bremsstrahlung",
-    "ic": "inverse Compton",
-    "iso": "isotropic",
-    "bub": "Fermi bubbles",
-    "gce": "excess",
-}
+__all__ = ["label"]
 
 
 def label(name: str) -> str:
     """What a page calls a template, in words, tables and figures."""
-    return _WORDS.get(name, name)
+    return WORDS.get(name, name)

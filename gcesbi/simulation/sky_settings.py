@@ -27,6 +27,7 @@ from gcesbi.sky.energy import log_energy_edges
 
 __all__ = [
     "INTERSTELLAR",
+    "WORDS",
     "FolderSky",
     "InnerGalaxySky",
     "SkySettings",
@@ -39,6 +40,14 @@ REFERENCE_WEEKS = 573.0
 
 NORM_RANGES = {"pi": (1.75, 3.5), "ic": (1.0, 2.25), "iso": (0.0, 0.5), "bub": (0.0, 0.5), "dif": (2.75, 5.75)}
 """At nside 256; one map for all interstellar emission, ``dif``, has the sum of two."""
+WORDS = {
+    "pi": "π⁰ + bremsstrahlung",
+    "ic": "inverse Compton",
+    "iso": "isotropic",
+    "bub": "Fermi bubbles",
+    "gce": "excess",
+}
+"""What pages call the components of both skies."""
 EXCESS_XI = (-13.0, -9.0)
 EXCESS_FLUX = 2.8e-7  # largest mean flux of the excess, shared evenly by its populations
 DISK = literature_population(xi=(-12.0, -9.0), flux=(0.0, 2.8e-7))
@@ -255,9 +264,9 @@ def preset_of(sky: Composition) -> InnerGalaxySky | FolderSky | None:
     return None
 
 
-def _told(sky: Composition) -> dict[str, Any]:
+def _told(sky: Any) -> dict[str, Any]:
     """What both skies may have been told."""
-    excess: Any = sky.components[-2]
+    excess = sky.components[-2]
     return {
         "nside": sky.region.nside,
         "radius": sky.region.radius,

@@ -23,7 +23,7 @@ from gcesbi.physics.spectra import (
 )
 from gcesbi.simulation.marginals import Beta, ChiSquared, Marginal, Normal, Uniform
 from gcesbi.simulation.stated_marginals import MarginalField
-from gcesbi.simulation.statement import Statement
+from gcesbi.simulation.statement import Statement, check_keys
 
 __all__ = [
     "BrokenPowerLawSpectrum",
@@ -144,7 +144,9 @@ class TabulatedSpectrum(SpectrumPrior):
             table = read_isotropic_spectrum(values["file"])
             told = {key: each for key, each in values.items() if key != "file"}
             values = {**told, "energy": table.energy.tolist(), "dnde": table.values.tolist()}
-        return super()._known_keys(values)
+        if isinstance(values, Mapping):
+            check_keys(cls, values)
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> Self:
