@@ -19,25 +19,24 @@ _NOTE = "recalibrated_on"
 
 
 def recalibrate(run: RunFolder) -> None:
-    """Let the quantiles of both networks hold what they claim on fresh maps, unless they do already.
+    """Let the quantiles of trained networks hold what they claim on fresh maps, unless they do already.
 
     See :class:`gcesbi.validation.ScoreMap`; the settings say on how many maps.
     """
-    n, kinds = run.settings.simulation.n_calibration, (SpectralEstimator.kind, SourceCountEstimator.kind)
-    if n == 0 or not all(run.weights(kind).is_file() for kind in kinds):
-        return
-    notes = {kind: read_notes(run.weights(kind)) for kind in kinds}
-    if all(note.get(_NOTE) == n for note in notes.values()):
+    n = run.settings.simulation.n_calibration
+    trained = [kind for kind in (SpectralEstimator.kind, SourceCountEstimator.kind) if run.weights(kind).is_file()]
+    notes = {kind: read_notes(run.weights(kind)) for kind in trained}
+    left = [kind for kind in trained if notes[kind].get(_NOTE) != n]
+    if n == 0 or not left:
         return
     maps = run.simulator.sample(n, seed=purpose_seed(run, Purpose.recalibration))
-    spectra, source_counts = (
-        run.network("spectra", SpectralEstimator),
-        run.network("source_counts", SourceCountEstimator),
-    )
-    spectra.recalibrate(maps)
-    source_counts.recalibrate(maps, run.settings.seed)
-    for network in (spectra, source_counts):
-        save_estimator(network, run.weights(network.kind), notes[network.kind] | {_NOTE: n}, model=run.model)
+    for kind in left:
+        network = run.network(kind)
+        if isinstance(network, SpectralEstimator):
+            network.recalibrate(maps)
+        elif isinstance(network, SourceCountEstimator):
+            network.recalibrate(maps, run.settings.seed)
+        save_estimator(network, run.weights(kind), notes[kind] | {_NOTE: n}, model=run.model)
 
 
 def as_stated(network: Network) -> Network:

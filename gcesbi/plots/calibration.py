@@ -34,7 +34,11 @@ def coverage_curves(curves: Mapping[str, Curve], title: str = "") -> Figure:
     axes.text(0.97, 0.06, "over-confident", ha="right", color="0.4", transform=axes.transAxes, style="italic")
     axes.text(0.03, 0.62, "under-\nconfident", color="0.4", transform=axes.transAxes, style="italic")
     axes.set_title(title)
-    legend(axes, loc="upper left")
+    if len(curves) > 4:
+        figure.set_figheight(6.6)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    else:
+        legend(axes, loc="upper left")
     return figure
 
 

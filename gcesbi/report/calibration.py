@@ -22,7 +22,7 @@ __all__ = [
     "trust_table",
 ]
 
-_ALPHAS = (0.5, 0.68, 0.95)
+_ALPHAS = (0.68, 0.95)
 _PAIRS = (
     "Pairs of map and bin: of spectra and shapes all of them; of source counts, whose cumulative share may be 0 or 1, "
     "those in which the prediction leaves that open."
@@ -96,7 +96,6 @@ def calibration_table(
             str(each.dispersion),
             str(each.bias),
             *(f"{curve.at(a)[0]:.3f}" if a <= curve.alphas[-1] + 1e-9 else "–" for a in _ALPHAS),
-            f"{each.width_95:.3f}",
         )
         for name, each, curve in shown
     )
@@ -108,7 +107,6 @@ def calibration_table(
             "true / claimed error",
             "mean error / claimed",
             *(f"inside {100 * a:.0f} %" for a in _ALPHAS),
-            "width of 95 %",
         ),
         rows,
         "Error bars are true where true / claimed error is 1, the mean error 0, and intervals hold their nominal "
@@ -135,7 +133,7 @@ def trust_table(evaluation: Evaluation, *, refused: bool) -> TableBlock:
             "the map hardly tells: intervals there, and so the number of all sources, are mostly the prior's",
         ),
     )
-    return TableBlock(("numbers of the networks", "trust", "why"), rows, "On maps of the model, and if this is one.")
+    return TableBlock(("numbers of the networks", "trust", "why"), rows, "If the map is one of the model's.")
 
 
 def _right(reports: Mapping[str, Calibration]) -> str:

@@ -10,6 +10,7 @@ from gcesbi.report.html import Report, Section, TableBlock
 from gcesbi.report.sections import source_count_section, spectra_section, subject_spectrum
 from gcesbi.report.tables import methods_table, posterior_figures, spectra_table
 from gcesbi.report.validation import gate_section
+from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import GateVerdict
 
@@ -19,7 +20,8 @@ __all__ = ["inference_figures", "inference_report", "inference_verdict", "statem
 def statements(networks: Posterior) -> tuple[str, ...]:
     """Sentences that parts of a posterior say of themselves, as of the share of the excess that may be smooth."""
     parts = networks.parts if isinstance(networks, JointPosterior) else ()
-    return tuple(part.statement() for part in parts if isinstance(part, PoissonFractionPosterior))
+    told = ((p.estimator.name, p.statement()) for p in parts if isinstance(p, PoissonFractionPosterior))
+    return tuple(each.replace(f"share of {name}", f"share of {label(name)}") for name, each in told)
 
 
 def inference_figures(posteriors: Mapping[str, Posterior], verdict: GateVerdict) -> dict[str, Any]:

@@ -36,14 +36,12 @@ def _why(name: str, out: list[str], model: SkyModel, truth: Simulations) -> str:
         return ""
     if name == "Poisson fit":
         photon = -np.log10(model.exposure.mean())
-        bright = [
-            f"{label(each)} {100 * float(truth.scd[0, j][model.bins.centres > photon + 1].sum()):.0f} %"
-            for j, each in enumerate(model.point_sources)
-        ]
-        return (
-            " It takes sources for smooth emission, and its errors for Poisson's: sources of more than ten photons, "
-            f"unmasked, scatter more. They hold {', '.join(bright)} of the flux."
-        )
+        shares = [float(truth.scd[0, j][model.bins.centres > photon + 1].sum()) for j in range(len(truth.scd[0]))]
+        bright = [f"{label(n)} {100 * s:.0f} %" for n, s in zip(model.point_sources, shares, strict=True) if s > 0.01]
+        told = " It takes all emission for smooth, and knows no scatter but Poisson's."
+        if bright:
+            told += f" Sources of over ten photons scatter more, and give of the flux: {', '.join(bright)}."
+        return told
     if "literature" in name:
         return " Its priors and broken power laws are others than those that the map was drawn from."
     return ""

@@ -68,7 +68,7 @@ def goodness_lines(judged: GoodnessOfFit, again: PoissonFitResult | None) -> str
         f"ln L = {judged.log_likelihood:.3f}; maps of the best fit have {simulated.mean():.1f} ± {simulated.std():.1f}",
         f"deviance {judged.deviance:.0f}, {judged.z:.1f} standard deviations above theirs (p = {judged.p_value:.3g})",
         f"largest smoothed residual {np.abs(judged.smoothed).max():.1f} sigma (p = {judged.smoothed_p_value:.3g} over "
-        f"the map); PIT of the counts uniform with p = {judged.pit_p_value:.2g}",
+        f"the map); scatter of the counts as of Poisson, p = {judged.pit_p_value:.2g}",
     ]
     if not judged.deviant:
         lines.append("no pixel is improbable after trials")

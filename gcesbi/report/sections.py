@@ -54,7 +54,7 @@ def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth
     alone = {method: {end: values[row : row + 1] for end, values in each.items()} for method, each in known.items()}
     true = None if truth is None else e2dnde(truth.flux[0], model.energy_edges)[row : row + 1]
     figure = plots.spectra(
-        (model.subject,), model.energy_edges, alone, true, "E² dN/dE [GeV / cm² / s]", order=tuple(posteriors)
+        (name,), model.energy_edges, alone, true, "E² dN/dE [GeV / cm² / s]", order=tuple(posteriors)
     )
     silent = [method for method in posteriors if method not in known]
     return Section(

@@ -28,6 +28,7 @@ SMALL = [
     "training.max_maps=256",
     "network.widths=[8, 8]",
     "network.n_features=16",
+    "simulation.n_calibration=0",
 ]
 
 
@@ -65,7 +66,7 @@ def test_everything_is_answered(posterior):
 
 
 def test_spectra_add_up_to_the_flux_of_the_map(run, posterior):
-    """E² dN/dE back to fluxes, summed over templates: means sum to one, medians are means."""
+    """E² dN/dE back to fluxes, summed over templates: means sum to one, medians are means as stated."""
     seen, edges = run.observation(), run.model.energy_edges
     median = posterior.quantiles("spectrum", 0.5)[0]
     flux = median.sum(0) * np.diff(edges) / (edges[1:] * edges[:-1])
@@ -97,11 +98,11 @@ def test_the_command_prints_and_stores_everything(monkeypatch, capfd, run):
     out = " ".join(capfd.readouterr().out.split())
     assert not end.value.code
     for words in (
-        "flux fraction of gce",
-        "gce: number of sources",
-        "Poisson share of gce, 95 % upper limit",
+        "flux fraction of excess",
+        "excess: number of sources",
+        "Poisson share of excess, 95 % upper limit",
         "E² dN/dE [GeV / cm² / s]",
-        "At 95 % confidence the Poisson share of gce is below",
+        "At 95 % confidence the Poisson share of excess is below",
     ):
         assert words in out
     stored = json.loads((run.folder / "posteriors" / "networks.json").read_text())
@@ -128,7 +129,7 @@ def test_a_table_without_a_poisson_fraction_has_no_row_for_it(run, posterior):
     assert not [row for row in alone.rows if "Poisson" in row[0]]
     both = comparison_table({"spectra": spectra, "all": posterior}, bins)
     limit = 100 * posterior.quantiles("poisson_fraction", 0.95)[0]
-    assert both.rows[-1] == ("Poisson share of gce, 95 % upper limit [%]", "–", f"{limit:.1f}")
+    assert both.rows[-1] == ("Poisson share of excess, 95 % upper limit [%]", "–", f"{limit:.1f}")
 
 
 COORDINATES = Coordinates(("a", "b"), (3.0, 9.0), ("b",), (-10.0, -9.0, -8.0))

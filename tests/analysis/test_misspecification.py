@@ -103,7 +103,8 @@ def test_evaluation_holds_every_measure(evaluation):
 
 
 @pytest.mark.parametrize(
-    ("n_map", "told", "mood"), [(40, "too few to judge", "neutral"), (400, "every error bar", "good")]
+    ("n_map", "told", "mood"),
+    [(40, "too few to judge", "neutral"), (400, "all 1 sets of error bars are calibrated", "good")],
 )
 def test_too_few_maps_are_not_praised(n_map, told, mood):
     z = np.random.default_rng(0).normal(size=(n_map, 2))
@@ -300,7 +301,7 @@ def test_misspecified_maps_are_judged_beside_nominal_ones_of_the_same_brightness
     data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert data["skies"]["thick disk"]["twin"]["source counts of disk"]["verdict"].startswith("networks: ")
     titles = [section.title for section in misspecification_sections(found)]
-    assert titles[0] == "Is it a map of the model?"
+    assert titles[0] == "Could the model have produced the map?"
     assert titles[-1] == "The twin on the same maps"
 
 
@@ -451,9 +452,9 @@ def test_the_page_answers_four_questions(run, told):
     assert "maps that training never saw" in out
     assert "The training model" in out
     page = path.read_text()
-    assert "Loss of the spectra network" in page
-    assert "whatever the truth, over all pairs" in page
-    for question in ("Calibrated?", "Sharp?", "Biased?", "Trustworthy on this observation?"):
+    assert "Loss of the network for spectra" in page
+    assert "those in which the prediction leaves that open" in page
+    for question in ("Calibrated?", "Sharper than the Poisson fit?", "Biased?", "Trustworthy on this observation?"):
         assert question in page
     images = re.findall(r"<img [^>]*>", page)
     assert len(images) > 10
