@@ -23,8 +23,9 @@ quickstart: $(READY)  ## the whole job on a mock map; ARGS="--seed 3" passes opt
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-fuzz: $(READY)  ## 20,000 malformed inputs; SEED=1 for others
+fuzz: $(READY)  ## 20,000 malformed inputs, SEED=1 for others; and 8,000 spoilt files for readers
 	$(BIN)/python tests/faults/fuzz.py 20000 $(SEED)
+	GCESBI_FUZZ=400 $(BIN)/python -m pytest -q -n 2 tests/faults/test_fuzz_readers.py
 
 # Tests that between them call every dependency; warnings of old versions are theirs.
 LOWEST := build/lowest
@@ -33,10 +34,9 @@ LOWEST_TESTS := tests/test_front_door.py tests/cli/test_cli.py tests/faults/test
 	tests/analysis/test_settings.py tests/cli/test_quickstart.py
 
 test-lowest:  ## the lowest versions that pyproject.toml declares, in a folder of their own
-	$(PYTHON) -m venv $(LOWEST)
-	$(PYTHON) tests/faults/lowest.py > $(LOWEST)/constraints.txt
-	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt torch
-	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt -e ".[dask,nuts]" pytest hypothesis mpmath dynesty
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt torch
+	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt -e ".[dask,nuts]" pytest hypothesis mpmath gmpy2 dynesty
 	$(LOWEST)/bin/python -m pytest -q -p no:cacheprovider -W default $(LOWEST_TESTS)
 
 kill: $(READY)  ## 20 kills at random moments of nine commands, each resumed and compared

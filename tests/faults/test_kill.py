@@ -3,8 +3,11 @@
 import runpy
 from pathlib import Path
 
+import pytest
+
 KILL = runpy.run_path(str(Path(__file__).with_name("kill.py")))
 
 
-def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path):
-    assert not KILL["kills"]("train", 1, seed=1, folder=tmp_path)
+@pytest.mark.parametrize("name", ["simulate", "train", "ensemble"])
+def test_a_killed_command_goes_on_to_the_same_bytes(name, tmp_path):
+    assert not KILL["kills"](name, 1, seed=1, folder=tmp_path)
