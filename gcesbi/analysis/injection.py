@@ -18,7 +18,8 @@ from gcesbi.baselines import PoissonFit, poisson_fractions
 from gcesbi.errors import InputError
 from gcesbi.evaluation.injection import Injection
 from gcesbi.evaluation.matched_maps import at_composition
-from gcesbi.evaluation.predictions import TAUS, true_cdf
+from gcesbi.evaluation.predictions import TAUS
+from gcesbi.physics.scd import true_cdf
 from gcesbi.simulation import Simulations, Simulator, SkyModel
 from gcesbi.sky import Observation
 

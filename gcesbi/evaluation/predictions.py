@@ -29,7 +29,7 @@ from gcesbi.validation import (
 )
 from gcesbi.validation.pit import normal_scores
 
-__all__ = ["ALPHAS", "TAUS", "Predictions", "Quantity", "SourceCounts", "Spectrum", "true_cdf"]
+__all__ = ["ALPHAS", "TAUS", "Predictions", "Quantity", "SourceCounts", "Spectrum"]
 
 TAUS = np.arange(1, 80) / 80
 """Quantile levels at which source counts are evaluated."""

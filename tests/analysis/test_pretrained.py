@@ -13,7 +13,8 @@ from gcesbi.analysis.kept_sky import KEPT_MAPS
 from gcesbi.analysis.run import Run
 from gcesbi.cli import main as cli
 from gcesbi.estimators import SpectralPosterior
-from gcesbi.evaluation.predictions import TAUS, true_cdf
+from gcesbi.evaluation.predictions import TAUS
+from gcesbi.physics.scd import true_cdf
 from gcesbi.validation import coverage, gaussian_coverage
 
 K = 4.0
