@@ -33,15 +33,16 @@ UNFINISHED = "unfinished"
 _LOCK, _WRITER = "run.lock", "run.writer"
 _PAGES = "validation|mismodel|injection|comparison"
 _NETWORKS = "|".join(sorted({*KINDS, *ALL_NETWORKS, "poisson_fraction"}))
-_METHODS = "poisson|nptf|nptf-model-priors|networks|pretrained|npe|fmpe"
+_METHODS = "poisson|nptf|nptf-model-priors|networks|networks-in-rounds|pretrained|npe|fmpe"
+_ROUNDS = r"(maps/[0-9a-f]{12}/)?rounds"
 _OURS = re.compile(
-    rf"run\.(json|lock|writer)|observation\.fits|sky\.(npz|toml)|sky_\d+\.npy|exposure\.npz|(results|inference)\.json|(report|infer)\.html"
+    rf"{_ROUNDS}(/\d+)?|({_ROUNDS}/\d+/)?(run\.(json|lock|writer)|observation\.fits|sky\.(npz|toml)|sky_\d+\.npy|exposure\.npz|(results|inference)\.json|(report|infer)\.html"
     rf"|gate\.(npz|json)|poisson\.(json|html)|nptf(-model-priors)?\.checkpoint\.h5|(errors|learning|evaluation|template_fits)\.json"
     rf"|({_PAGES})\.(html|json)"
     rf"|weights(/({_NETWORKS})\.(safetensors|json|csv|checkpoint(\.head)?))?"
     rf"|(maps/[0-9a-f]{{12}}/)?posteriors(/({_METHODS})\.(nc|json))?"
     r"|maps(/[0-9a-f]{12}(/(observation\.fits|gate\.json|infer\.html|inference\.json))?)?"
-    r"|simulations(/[\w.+-]+-(fixed|free))?(/(store\.json|\d{5,}\.zip))?"
+    r"|simulations(/[\w.+-]+-(fixed|free))?(/(store\.json|\d{5,}\.zip))?)"
 )
 _PARTIAL = re.compile(r"(?P<folder>(.*/)?)\.[0-9a-f]{8}@[^/]*\.partial\.(?P<name>[^/]+)")
 

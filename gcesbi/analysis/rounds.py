@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -140,6 +141,7 @@ def infer_in_rounds(
         raise InputError("rounds: are for skies of maps whose energies are not summed")
     done = [Round(0, run, infer(run, observation), {})]
     told(str(done[0]))
+    folder = run.about(observation).folder / "rounds"
     for number in range(1, rounds + 1):
         last = done[-1]
         try:
@@ -148,7 +150,7 @@ def infer_in_rounds(
             done[-1] = replace(last, note=f"kept, as {error}")
             told(str(done[-1]))
             break
-        closer = _begin(run, number, box)
+        closer = _begin(run, folder / str(number), number, box)
         simulate(closer, progress=progress, backend="threads")
         train(closer, progress=progress, start=last.run)
         posterior = infer(closer, observation)
@@ -162,7 +164,7 @@ def infer_in_rounds(
     return done
 
 
-def _begin(run: RunFolder, number: int, box: Box) -> RunFolder:
+def _begin(run: RunFolder, folder: Path, number: int, box: Box) -> RunFolder:
     """The run of a round, made or gone on with."""
     settings = run.settings
     simulation = settings.simulation.model_copy(

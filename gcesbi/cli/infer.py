@@ -41,6 +41,9 @@ def infer(
         bool, typer.Option("--pretrained", help="Ask the networks that ship with the package; needs no training.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Take a map of another exposure too.")] = False,
+    rounds: Annotated[
+        int, typer.Option(help="Train on, in so many rounds, on maps like this one; takes minutes each.", min=0)
+    ] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Ask trained networks about a map (the run's own if none is given), print tables and store the posterior.
@@ -51,12 +54,15 @@ def infer(
     from gcesbi.analysis.gate import judge
     from gcesbi.analysis.infer import infer as ask
     from gcesbi.analysis.neural_posteriors import infer_neural_posteriors
+    from gcesbi.analysis.rounds import infer_in_rounds
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.simulate import mock_observation
     from gcesbi.report.html import write_report
     from gcesbi.report.infer import inference_figures, inference_report, inference_verdict
     from gcesbi.report.tables import methods_table, spectra_table
 
+    if rounds and force:
+        raise InputError("rounds: are for maps of the networks' own exposure, not with --force")
     if pretrained:
         run = Run.pretrained(run or PRETRAINED).folder
     elif run is None:
@@ -68,6 +74,10 @@ def infer(
     seen = map_for(found, None, mask, told) if given is None else given
     with steps.step("Infer"):
         posteriors = {"networks": ask(found, seen, force=force), **infer_neural_posteriors(found, seen, force=force)}
+    if rounds:
+        with steps.step("Look closer, in rounds"):
+            last = infer_in_rounds(found, seen, rounds, progress=not quiet, told=Terminal().print)[-1]
+        posteriors["networks in rounds"] = last.posterior
     model, networks = found.model, posteriors["networks"]
     with steps.step("Ask the gate whether it is a map of the model"):
         verdict = judge(found, seen, CORES)
@@ -83,8 +93,8 @@ def infer(
         figures = inference_figures(posteriors, verdict)
         kept = found.about(seen)
         for name, posterior in posteriors.items():
-            kept.write_posterior(name.lower(), posterior, refused="" if verdict.accepted else str(verdict))
-            kept.write_json(f"posteriors/{name.lower()}.json", figures["posteriors"][name])
+            kept.write_posterior(_stem(name), posterior, refused="" if verdict.accepted else str(verdict))
+            kept.write_json(f"posteriors/{_stem(name)}.json", figures["posteriors"][name])
         kept.write_json("gate.json", figures["gate"])
         page = inference_report(model, posteriors, verdict, table, subtitle=str(kept.folder), data=figures)
         path = write_report(kept.folder / "infer.html", page)
@@ -93,3 +103,8 @@ def infer(
     Terminal().print(f"report: {path}")
     if not verdict.accepted:
         raise typer.Exit(REFUSED)
+
+
+def _stem(method: str) -> str:
+    """What a method's files are called."""
+    return method.lower().replace(" ", "-")

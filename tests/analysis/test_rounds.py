@@ -9,6 +9,7 @@ from gcesbi import Formula, InputError, PointSources, Simulator, SkyModel, Smoot
 from gcesbi.analysis.rounds import infer_in_rounds, posterior_box
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
+from gcesbi.cli import main as cli
 from gcesbi.posterior import Posterior
 
 
@@ -111,3 +112,11 @@ def test_rounds_look_closer_and_go_on_where_they_were(model, tmp_path):
     np.testing.assert_array_equal(*(each[1].posterior.quantiles("flux", [0.5]) for each in (first, again)))
     with pytest.raises(InputError, match="rounds: must be at least 1, got 0"):
         infer_in_rounds(run, seen, 0)
+
+
+def test_rounds_are_refused_where_the_exposure_is_forced(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["gcesbi", "infer", str(tmp_path), "--rounds", "2", "--force"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    assert "rounds: are for maps of the networks' own exposure, not with --force" in capsys.readouterr().err
