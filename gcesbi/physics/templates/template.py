@@ -14,3 +14,7 @@ class Template(Protocol):
     def map(self, nside: int, pixels: ArrayLike | None = None) -> NDArray[np.float64]:
         """Intensity averaged over NESTED pixels (all by default): array (n_pix,), finite and >= 0; units its own."""
         ...
+
+    def __hash__(self) -> int:
+        """Equal templates have equal maps, which are drawn once."""
+        ...
