@@ -19,7 +19,6 @@ from gcesbi.errors import InputError
 from gcesbi.evaluation.injection import Injection
 from gcesbi.evaluation.matched_maps import at_composition
 from gcesbi.evaluation.predictions import TAUS
-from gcesbi.physics.scd import true_cdf
 from gcesbi.simulation import Simulations, Simulator, SkyModel
 from gcesbi.sky import Observation
 
@@ -91,7 +90,7 @@ def inject(
         recovered,
         before,
         curves.reshape(*shape, -1),
-        true_cdf(drawn.scd[:, 0]).reshape(*shape, -1),
+        drawn.scd_cdf[:, 0].reshape(*shape, -1),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.physics.scd import true_cdf
 
 __all__ = ["Simulations"]
 
@@ -35,6 +36,11 @@ class Simulations:
     flux: NDArray[np.float64]
     scd: NDArray[np.float64]
     n_sources: NDArray[np.float64]
+
+    @property
+    def scd_cdf(self) -> NDArray[np.float64]:
+        """Cumulative histograms of source counts (n, n_point_source, n_bin), which end at exactly one."""
+        return true_cdf(self.scd)
 
     def __post_init__(self) -> None:
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
