@@ -92,7 +92,6 @@ class NptfProblem:
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", self.model.for_observation(self.observation))
         _check_brightness(self.observation)
-        _check_steady(self.model)
         known = self.model.point_sources
         sources = tuple(known if self.point_sources is None else self.point_sources)
         _check_names("point_sources", sources, known)
@@ -360,15 +359,6 @@ def _check_names(argument: str, chosen: Sequence[str], allowed: Sequence[str]) -
     for name in chosen:
         if name not in allowed:
             raise InputError(f"{argument}: must be among {', '.join(allowed)}, got {name!r}")
-
-
-def _check_steady(model: SkyModel) -> None:
-    if model.modulated:
-        names = ", ".join(model.names[i] for i in model.modulated)
-        raise InputError(
-            f"model: the NPTF takes templates as they stand, {names} have nuisances; leave these out "
-            "(composition.change(name, nuisances=())) or use PoissonFit"
-        )
 
 
 def _check_brightness(observation: Observation) -> None:

@@ -1,7 +1,8 @@
 """Adaptive fits to many maps of one model: what a proof on mocks needs.
 
 Norms and modes of every map are found from where those of the maps' mean lie, with the curvature there as the first
-one; norms are those with the modes marginalised. Norms are free above zero unless told otherwise; amplitudes with a prior are at its mean, or given.
+one; norms are those with the modes marginalised. They are free above zero unless told otherwise; amplitudes with a
+prior are at its mean, or given.
 """
 
 from __future__ import annotations

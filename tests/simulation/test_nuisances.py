@@ -6,7 +6,6 @@ import torch
 from scipy.special import eval_legendre
 
 from gcesbi import GaussianField, Harmonics, InputError, PointSources, Region, Simulator, SkyModel, Smooth
-from gcesbi.baselines import NPTF
 from gcesbi.simulation.device import DeviceSimulator
 from gcesbi.simulation.instrument_errors import draw_exposures, psf_factors
 from gcesbi.simulation.modulations import modulate, modulations_of
@@ -268,12 +267,6 @@ def test_errors_of_the_instrument_that_cannot_be(name):
 
 
 # -- what cannot be --------------------------------------------------------------------------------------------------
-
-
-def test_the_nptf_refuses_them_by_name(model):
-    observed, _ = Simulator(model).observe(model.prior().draw(1, np.random.default_rng(1))[0], seed=1)
-    with pytest.raises(InputError, match="the NPTF takes templates as they stand, gas have nuisances"):
-        NPTF(model, observed)
 
 
 @pytest.mark.parametrize(
