@@ -163,12 +163,16 @@ def _stored_sky(arrays: dict[str, NDArray], i: int) -> Alternative:
     return Alternative(str(arrays[f"other_{i}_name"]), arrays[f"other_{i}_rows"], arrays[f"other_{i}_change"])
 
 
+_MEASURED_LATER = ("error_correlation", "recalibration")
+
+
 def gate_identity(model: SkyModel, *estimators: Estimator) -> str:
-    """Hash of the model's fingerprint and all weights; not of recalibration, which no statistic sees."""
+    """Hash of the model's fingerprint and all weights; not of what is measured later, which none sees."""
     found = hashlib.sha256(model.fingerprint.encode())
     for estimator in estimators:
-        weights = ((n, v) for n, v in sorted(estimator.state_dict().items()) if n != "recalibration")
-        for name, value in weights:
+        for name, value in sorted(estimator.state_dict().items()):
+            if name in _MEASURED_LATER:
+                continue
             found.update(name.encode())
             found.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())
     return found.hexdigest()[:16]
