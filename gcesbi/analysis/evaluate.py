@@ -115,7 +115,7 @@ def evaluate_images(run: RunFolder) -> dict[str, Any]:
         sets = {"validation": images.validation(free=free)}
         sets |= {name: images.test(name, free) for name in images.testing}
         gamma = None if free else images.known_slope
-        figures = {
+        figures: dict[str, dict[str, Any]] = {
             name: judge_images(networks, each.counts, images.f_src(each), errors, run.settings.seed, gamma)
             for name, each in sets.items()
         }

@@ -7,7 +7,7 @@ import torch
 
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.seeds import Purpose, purpose_seed
-from gcesbi.estimators import SourceCountEstimator, SpectralEstimator
+from gcesbi.estimators import Estimator, SourceCountEstimator, SpectralEstimator
 from gcesbi.estimators.store import read_notes, save_estimator
 from gcesbi.validation.recalibration import KNOTS
 
@@ -31,7 +31,7 @@ def recalibrate(run: RunFolder) -> None:
         return
     maps = run.simulator.sample(n, seed=purpose_seed(run, Purpose.recalibration))
     for kind in left:
-        network = run.network(kind)
+        network: Estimator = run.network(kind)
         if isinstance(network, SpectralEstimator):
             network.recalibrate(maps)
         elif isinstance(network, SourceCountEstimator):

@@ -32,8 +32,9 @@ def shipped_with(run: RunFolder) -> RunFolder | None:
     if run.settings.training.start != "shipped" or run.settings.of_images:
         return None
     shipped = RunFolder.shipped(run.model)
-    same = shipped is not None and shipped.settings.network == run.settings.network
-    return shipped if same and shipped.settings.spectra == run.settings.spectra else None
+    if shipped is None or shipped.settings.network != run.settings.network:
+        return None
+    return shipped if shipped.settings.spectra == run.settings.spectra else None
 
 
 def adopt_shipped(run: RunFolder, kind: str) -> tuple[Estimator, dict[str, Any]] | None:
@@ -62,10 +63,10 @@ def start_from_shipped(run: RunFolder, estimator: Estimator) -> bool:
         return False
     estimator.load_state_dict(own | weights)
     first = run.settings.simulation.n_test
-    stored = run.settings.training.source == "store"
-    maps = (
-        run.store.read(first, first + _N_STANDARD) if stored else run.simulator.sample(_N_STANDARD, run.settings.seed)
-    )
+    if run.settings.training.source == "store":
+        maps = run.store.read(first, first + _N_STANDARD)
+    else:
+        maps = run.simulator.sample(_N_STANDARD, run.settings.seed)
     estimator.embedding.inputs.standardise(torch.from_numpy(maps.counts))
     return True
 

@@ -133,8 +133,8 @@ def _untrained(run: RunFolder, name: str) -> ImageEstimator:
     }
     if name == "npe":
         weights = light_scores([run.images.model(each, free) for each in run.images.training]) if joint.light else ()
-        sizes = {"hidden": joint.hidden, "n_layer": joint.n_layer, "n_light": len(weights)}
-        found = ImageNpe.for_model(model, **sizes, **common)
+        common |= {"hidden": joint.hidden, "n_layer": joint.n_layer, "n_light": len(weights)}
+        found = ImageNpe.for_model(model, **common)
         if len(weights):
             found.see_light(weights)
         return found

@@ -148,7 +148,8 @@ class ImageEstimator(Estimator):
     def distances(self) -> Array:
         """Distances (n_row, n_col), degrees, of the picture's pixels from the Galactic Centre."""
         geometry = self.region.geometry  # type: ignore[attr-defined]
-        away = angular_distance(*geometry.glon_glat(), (0.0, 0.0)).reshape(geometry.shape)
+        glon, glat = geometry.glon_glat()
+        away = angular_distance(glon, glat, (0.0, 0.0)).reshape(geometry.shape)
         return self.embedding.inputs.means_of(torch.from_numpy(away)).double().numpy()
 
 

@@ -26,6 +26,7 @@ from gcesbi.evaluation.residuals import FIT_STATISTICS, fit_statistics
 from gcesbi.evaluation.score_tests import Alternative
 from gcesbi.io.files import read_arrays, write_arrays
 from gcesbi.simulation import SkyModel
+from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.validation.misspecification import EMBEDDING_STATISTICS, EmbeddingReference, Gate, GateVerdict
 
 __all__ = ["MisspecificationTest", "noted", "side_by_side"]
@@ -166,7 +167,7 @@ def _stored_sky(arrays: dict[str, NDArray], i: int) -> Alternative:
 _MEASURED_LATER = ("error_correlation", "recalibration")
 
 
-def gate_identity(model: SkyModel, *estimators: Estimator) -> str:
+def gate_identity(model: SkyModel | ImageSkyModel, *estimators: Estimator) -> str:
     """Hash of the model's fingerprint and all weights; not of what is measured later, which none sees."""
     found = hashlib.sha256(model.fingerprint.encode())
     for estimator in estimators:

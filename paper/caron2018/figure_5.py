@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from gcesbi.analysis.run import Run
+from gcesbi.estimators.images import ShareEstimator
 from paper.caron2018.collect import Collected, interstellar_label
 from paper.style import canvas, letters
 
@@ -22,11 +24,12 @@ def draw(images: Path) -> Figure:
     run = Run.open(images)
     held = {name: run.images.validation(name)[:1] for name in run.images.training}
     held |= {name: run.images.test(name)[:1] for name in run.images.testing}
-    known, pixels = Collected.read(images), run.network("full").region.pixels
+    known, network = Collected.read(images), run.network("full", ShareEstimator)
+    pixels = np.asarray(network.region.pixels)
     shape = known.pair.shape[1:]
-    shown = {}
+    shown: dict[str, NDArray[np.float64]] = {}
     for name, each in held.items():
-        image = np.full(np.prod(shape), np.nan)
+        image = np.full(int(np.prod(shape)), np.nan)
         image[pixels] = each.counts[0].sum(axis=0)
         shown[name] = image.reshape(shape)
     most = max(float(np.nanmax(image)) for image in shown.values())
