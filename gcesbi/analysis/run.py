@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from gcesbi.analysis import evaluate, fit, infer, infer_image, simulate, train, train_images
+from gcesbi.analysis import evaluate, fit, infer, infer_image, rounds, simulate, train, train_images
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.baselines import NptfPosterior
 from gcesbi.estimators import TrainingHistory
@@ -44,6 +44,10 @@ class Run(RunFolder):
         if self.settings.of_images:
             return infer_image.infer_image(self, observation)
         return infer.infer(self, observation, force=force)
+
+    def infer_in_rounds(self, observation: Observation, n: int, **how: Any) -> list[rounds.Round]:
+        """Ask the networks, and train them on maps like it: :func:`gcesbi.analysis.rounds.infer_in_rounds`."""
+        return rounds.infer_in_rounds(self, observation, n, **how)
 
     def evaluate(self) -> Judgement:
         """Judge the networks on held-out maps: :func:`gcesbi.analysis.evaluate.evaluate`, or `evaluate_images`."""

@@ -54,7 +54,6 @@ def infer(
     from gcesbi.analysis.gate import judge
     from gcesbi.analysis.infer import infer as ask
     from gcesbi.analysis.neural_posteriors import infer_neural_posteriors
-    from gcesbi.analysis.rounds import infer_in_rounds
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.simulate import mock_observation
     from gcesbi.report.html import write_report
@@ -76,7 +75,7 @@ def infer(
         posteriors = {"networks": ask(found, seen, force=force), **infer_neural_posteriors(found, seen, force=force)}
     if rounds:
         with steps.step("Look closer, in rounds"):
-            last = infer_in_rounds(found, seen, rounds, progress=not quiet, told=Terminal().print)[-1]
+            last = found.infer_in_rounds(seen, rounds, progress=not quiet, told=Terminal().print)[-1]
         posteriors["networks in rounds"] = last.posterior
     model, networks = found.model, posteriors["networks"]
     with steps.step("Ask the gate whether it is a map of the model"):

@@ -133,6 +133,7 @@ class ImageModel(EnergyBins):
     region: ImageRegion
 
     shapes = ()  # no template of an image floats
+    modulated = ()  # nor has one a log-field
 
     def __post_init__(self) -> None:
         wanted = (len(self.names), *self.exposure.shape)

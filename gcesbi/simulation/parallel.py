@@ -24,7 +24,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from joblib.externals.loky import get_reusable_executor
+from joblib.executor import get_memmapping_executor
 
 from gcesbi.errors import InputError
 from gcesbi.simulation.location import Place
@@ -139,7 +139,7 @@ def _in_threads(job: ShardJob, shards: Sequence[int], simulator: Simulator, work
 def _in_processes(job: ShardJob, shards: Sequence[int], workers: int) -> Iterator[int]:
     left, deaths = dict.fromkeys(shards), 0
     while left:
-        pool = get_reusable_executor(max_workers=workers, env=_ONE_THREAD)
+        pool = get_memmapping_executor(workers, env=_ONE_THREAD)  # joblib's own: whoever calls it later shares it
         try:
             for k in _in_turn(partial(pool.submit, job.draw), list(left), 2 * workers):
                 del left[k]

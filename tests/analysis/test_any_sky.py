@@ -143,7 +143,7 @@ def silent(name, own_bar=False):
 
 def test_every_method_answers_by_the_users_names(done):
     run, model = done.run, done.run.model
-    posteriors, _, _ = answers(run, done.seen, silent)
+    posteriors, _ = answers(run, done.seen, silent)
     for posterior in posteriors.values():
         assert posterior.coordinates.template == model.names
         assert np.isfinite(posterior.quantiles("flux_fraction", [0.16, 0.5, 0.84])).all()

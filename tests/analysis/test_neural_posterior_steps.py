@@ -69,7 +69,7 @@ def test_a_run_shows_the_neural_posteriors_that_it_has_trained(trained):
     table = comparison_table(found, trained.model.bins)
     assert table.columns == ("quantity", "NPE", "FMPE")
     assert "(" in table.rows[0][1]  # a flux fraction with its interval
-    assert [row for row in table.rows if row[0] == "gce: mean of log₁₀ F"]
+    assert [row for row in table.rows if row[0] == "excess: mean of log₁₀ F"]
 
 
 def test_neural_posteriors_are_judged_and_the_figures_noted(trained):

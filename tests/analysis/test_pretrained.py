@@ -110,7 +110,7 @@ def test_one_call_answers_without_training(tmp_path, monkeypatch, capsys):
         cli.main()
     assert not end.value.code
     told = " ".join(capsys.readouterr().out.split())
-    for word in ("gce", "disk", "Poisson"):
+    for word in ("excess", "disk", "Poisson"):
         assert word in told
     assert (tmp_path / "a" / "posteriors" / "networks.json").is_file()
     assert (tmp_path / "a" / "observation.fits").is_file()

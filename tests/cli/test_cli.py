@@ -162,9 +162,6 @@ def test_bad_words_end_with_status_2(monkeypatch, capfd, tmp_path, words, messag
 
 
 def test_a_run_that_exists_is_kept(monkeypatch, capfd, folder):
-    status, _, err = call(monkeypatch, capfd, "quickstart", *OPTIONS, "--out", folder)
-    assert status == 2
-    assert "exists; choose another folder or give --overwrite" in err
     status, _, err = call(monkeypatch, capfd, "simulate", *OPTIONS, "--set", "sky.gamma=1.0", "--out", folder)
     assert status == 2
     assert "was made with another sky" in err

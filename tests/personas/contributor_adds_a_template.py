@@ -4,7 +4,7 @@ import healpy
 import numpy as np
 
 import gcesbi
-from gcesbi import Formula, PointSources, SkyModel, Smooth
+from gcesbi import Formula, Map, PointSources, SkyModel, Smooth
 from gcesbi.baselines import PoissonFit
 
 lon, lat = healpy.pix2ang(16, np.arange(healpy.nside2npix(16)), nest=True, lonlat=True)
@@ -13,7 +13,7 @@ ring = np.exp(-(((np.hypot(lon, lat) - 10) / 3) ** 2))  # photons per steradian,
 
 model = SkyModel(
     [
-        Smooth(name="ring", template={"values": ring, "order": "nested"}, norm=(0.0, 300.0), spectrum="power-law"),
+        Smooth(name="ring", template=Map(values=ring, order="nested", smoothed=False), norm=(0.0, 300.0)),
         Smooth(name="flat", template="isotropic", norm=(50.0, 200.0), spectrum="power-law"),
         PointSources(name="halo", template=Formula(formula="nfw"), populations=[{"xi": (-12, -9), "flux": (0, 1e-7)}]),
     ],
