@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from gcesbi import GaussianField, Map, Mixture, Observation, Simulator, SkyModel, Smooth
 from gcesbi.analysis.settings import load_settings
@@ -134,7 +135,9 @@ def fit(left_out: str, n: int, folder: Path) -> None:
         return np.stack([PoissonFit(plain, each).run().posterior().quantiles("flux", _QUANTILES) for each in seen])
 
     def together(maps: Array) -> Array:
-        return np.swapaxes(fit_adaptive_maps(maps, robust).flux_quantiles(_QUANTILES), 0, 1)
+        found = fit_adaptive_maps(maps, robust)
+        middle, error = (each[..., 0] * robust.flux_per_norm[:, 0] for each in (found.norms, found.errors))
+        return np.maximum(middle[:, None] + error[:, None] * ndtri(_QUANTILES)[:, None], 0.0)
 
     for method, sky, ask in (("plain fit", plain, one_by_one), ("robust fit", robust, together)):
         kept = folder / f"{left_out}-{method.replace(' ', '-')}.json"

@@ -284,7 +284,7 @@ def test_populations_are_injected_where_the_subject_shines(halo, tmp_path):
     theta = at_composition(varied["steep halo"], run.model, seen, 5, np.random.default_rng(0))
     assert theta.shape == (5, len(varied["steep halo"].prior().names))
     page = render_report(validation_report(run.model, evaluate(run), None, {}, training_histories(run), "here"))
-    assert "shape: halo_gamma" in page
+    assert "shape halo_gamma" in page
 
 
 # -- the command line -------------------------------------------------------------------------------------------------
