@@ -3,8 +3,8 @@
 After each round the prior is cut to the box that holds the posterior's middle 99.9 % of the norms of smooth emission
 and of the shapes of templates; maps are drawn from what is left, and the networks train on, from the weights of the
 round before. Within the box the prior keeps its form, so that the posterior changes only outside of it (truncated
-proposals: Miller et al. 2021, arXiv:2107.01214; Deistler et al. 2022, arXiv:2210.04815). Sources of point sources keep
-their priors. Every round is a run of its own, in ``rounds/1``, ``rounds/2``, ... of the run's folder.
+proposals: Miller et al. 2021, arXiv:2107.01214; Deistler et al. 2022, arXiv:2210.04815). Populations of point sources
+keep their priors. Every round is a run of its own, in ``rounds/1``, ``rounds/2``, ... where answers about the map are.
 """
 
 from __future__ import annotations

@@ -23,9 +23,17 @@ from gcesbi.simulation.model import SkyModel
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.region import Region
 
-__all__ = ["ShapeEstimator", "ShapePosterior", "true_shapes"]
+__all__ = ["ShapeEstimator", "ShapePosterior", "independent_draws", "true_shapes"]
 
 Array = NDArray[np.float64]
+
+
+def independent_draws(posterior: Posterior, n: int, seed: int) -> dict[str, Array]:
+    """Draw `n` values (n,) of each of a posterior's quantities, each by inverting its own quantile function."""
+    n, seed = asked(n, seed)
+    rng = np.random.default_rng(seed)
+    levels = [rng.uniform(size=n).clip(1e-6, 1 - 1e-6) for _ in posterior.names]
+    return {name: posterior.quantiles(name, each) for name, each in zip(posterior.names, levels, strict=True)}
 
 
 def true_shapes(model: SkyModel, simulations: Simulations) -> Array:
@@ -146,10 +154,7 @@ class ShapePosterior(Posterior):
 
     def sample(self, n: int, seed: int = 0) -> dict[str, Array]:
         """Draw `n` values (n,) of each, by inverting its quantile function."""
-        n, seed = asked(n, seed)
-        rng = np.random.default_rng(seed)
-        levels = [rng.uniform(size=n).clip(1e-6, 1 - 1e-6) for _ in self.names]
-        return {name: self.quantiles(name, each) for name, each in zip(self.names, levels, strict=True)}
+        return independent_draws(self, n, seed)
 
     def quantiles(self, name: str, levels: ArrayLike, seed: int = 0) -> Array:
         """Exact quantiles (n_level,)."""

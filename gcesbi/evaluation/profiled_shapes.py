@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.baselines import PoissonFitResult
-from gcesbi.posterior import Coordinates, JointPosterior, Posterior, asked, check_levels
+from gcesbi.estimators.shapes import independent_draws
+from gcesbi.posterior import Coordinates, JointPosterior, Posterior, check_levels
 from gcesbi.simulation import SkyModel
 from gcesbi.simulation.marginals import Marginal
 
@@ -57,10 +58,7 @@ class ProfiledShapes(Posterior):
 
     def sample(self, n: int, seed: int = 0) -> dict[str, Array]:
         """Draw `n` values (n,) of each; no correlation may be read from them."""
-        n, seed = asked(n, seed)
-        rng = np.random.default_rng(seed)
-        levels = [rng.uniform(size=n).clip(1e-6, 1 - 1e-6) for _ in self.names]
-        return {name: self.quantiles(name, each) for name, each in zip(self.names, levels, strict=True)}
+        return independent_draws(self, n, seed)
 
     def quantiles(self, name: str, levels: ArrayLike, seed: int = 0) -> Array:
         """Quantiles (n_level,)."""
