@@ -96,8 +96,12 @@ def kept_region(folder: Path, card: Mapping[str, Any]) -> Grid | None:
 
 
 def package_folder(name: str) -> Path:
-    """Where a run lies that ships with the package."""
-    return Path(str(files("gcesbi") / "pretrained" / name)).resolve()
+    """Where a run lies that ships with the package; of an empty name, where all of them lie. InputError for others."""
+    shelf = Path(str(files("gcesbi") / "pretrained")).resolve()
+    there = sorted(each.name for each in shelf.iterdir())
+    if name and name not in there:
+        raise InputError(f"networks: must be one of {', '.join(there)}, got {name!r}")
+    return shelf / name
 
 
 def _keep_maps(folder: Path, settings: RunSettings, model: SkyModel) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,24 +23,40 @@ from gcesbi.cli.options import (
 from gcesbi.cli.process import CORES
 from gcesbi.errors import InputError
 
+if TYPE_CHECKING:
+    from gcesbi.analysis.run import Run
+    from gcesbi.sky import Observation
+
 __all__ = ["infer"]
 
 PRETRAINED = Path("runs/pretrained")
-"""Where `infer --pretrained` puts its run unless told otherwise."""
+"""Where `infer --pretrained` puts its run unless told otherwise; with the networks' name, of others than `default`."""
+DEFAULT = "default"
+"""Networks that are asked about a mock map, where none is given."""
+LIST = Path("list")
+"""In place of a run: name the networks that ship with the package."""
 
 
 @states_a_map
 def infer(
     run: Annotated[
-        Path | None, typer.Argument(help="Run folder; with --pretrained it may be new.", show_default=False)
+        Path | None,
+        typer.Argument(
+            help="Run folder; with --pretrained it may be new, and `list` names the networks there are.",
+            show_default=False,
+        ),
     ] = None,
     observation: Map = None,
     mask: Mask = None,
     told: Stated = Stated(),  # noqa: B008 - frozen
     sky: Sky = None,
     pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Ask the networks that ship with the package; needs no training.")
+        bool,
+        typer.Option("--pretrained", help="Ask those networks of the package that know the map; needs no training."),
     ] = False,
+    networks: Annotated[
+        str | None, typer.Option("--networks", help="Ask these networks of the package; see `--pretrained list`.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Take a map of another exposure too.")] = False,
     rounds: Annotated[
         int, typer.Option(help="Train on, in so many rounds, on maps like this one; takes minutes each.", min=0)
@@ -54,7 +71,6 @@ def infer(
     from gcesbi.analysis.gate import judge
     from gcesbi.analysis.infer import infer as ask
     from gcesbi.analysis.neural_posteriors import infer_neural_posteriors
-    from gcesbi.analysis.run import Run
     from gcesbi.analysis.simulate import mock_observation
     from gcesbi.report.html import write_report
     from gcesbi.report.infer import inference_figures, inference_report, inference_verdict
@@ -62,12 +78,12 @@ def infer(
 
     if rounds and force:
         raise InputError("rounds: are for maps of the networks' own exposure, not with --force")
-    if pretrained:
-        run = Run.pretrained(run or PRETRAINED).folder
-    elif run is None:
-        raise InputError("run: name a run folder, or give --pretrained")
-    given = None if observation is None else map_for(Run.open(run), observation, mask, told)  # before long work
-    found, steps = opened(run, quiet, sky)
+    if pretrained and run == LIST:
+        _list()
+        return
+    pretrained = pretrained or networks is not None
+    folder, given = _asked(run, pretrained, networks, lambda each: map_for(each, observation, mask, told), observation)
+    found, steps = opened(folder, quiet, sky)
     if pretrained and observation is None and not found.has_observation:
         found.write_observation(mock_observation(found)[0])
     seen = map_for(found, None, mask, told) if given is None else given
@@ -77,7 +93,7 @@ def infer(
         with steps.step("Look closer, in rounds"):
             last = found.infer_in_rounds(seen, rounds, progress=not quiet, told=Terminal().print)[-1]
         posteriors["networks in rounds"] = last.posterior
-    model, networks = found.model, posteriors["networks"]
+    model = found.model
     with steps.step("Ask the gate whether it is a map of the model"):
         verdict = judge(found, seen, CORES)
     if not verdict.accepted:
@@ -85,7 +101,7 @@ def infer(
     table = methods_table(model, posteriors)
     print_table(Terminal(), table)
     if model.n_energy > 1:
-        print_table(Terminal(), spectra_table(networks), "E² dN/dE [GeV / cm² / s]")
+        print_table(Terminal(), spectra_table(posteriors["networks"]), "E² dN/dE [GeV / cm² / s]")
     if verdict.accepted:
         Terminal().print(inference_verdict(model, posteriors, verdict), highlight=False)
     with steps.step("Write the page"):
@@ -102,6 +118,37 @@ def infer(
     Terminal().print(f"report: {path}")
     if not verdict.accepted:
         raise typer.Exit(REFUSED)
+
+
+def _asked(
+    run: Path | None,
+    pretrained: bool,
+    networks: str | None,
+    read: Callable[[Run], Observation],
+    observation: Path | None,
+) -> tuple[Path, Observation | None]:
+    """Folder of the run to ask, and the map if one is given: read before the long work."""
+    from gcesbi.analysis.run import Run
+    from gcesbi.analysis.shipped import networks_for
+
+    if not pretrained:
+        if run is None:
+            raise InputError("run: name a run folder, or give --pretrained")
+        return run, None if observation is None else read(Run.open(run))
+    given = None
+    if observation is not None and networks is None:
+        networks, given = networks_for(read)
+    name = networks or DEFAULT
+    found = Run.pretrained(run or (PRETRAINED if name == DEFAULT else Path(f"{PRETRAINED}-{name}")), name)
+    return found.folder, read(found) if given is None and observation is not None else given
+
+
+def _list() -> None:
+    """Print which networks ship with the package."""
+    from gcesbi.analysis.shipped import shipped_networks
+
+    for each in shipped_networks():
+        Terminal().print(f"{each.name}: {each}", highlight=False, soft_wrap=True)
 
 
 def _stem(method: str) -> str:

@@ -60,6 +60,8 @@ _FITTED_LATER = {"error_correlation", "recalibration"}
 _CHECKSUM = "checksum"  # of a card, over all else in it; cards of 0.1.0 had none
 _HALF_FROM = 1024  # numbers in a tensor
 _HALF_RANGE = (2.0**-14, 65504.0)  # normal numbers of float16
+_BYTES_FROM = 2**20  # numbers in a matrix
+_ROW_SCALE = "row_scale/"
 
 
 def save_estimator(
@@ -81,7 +83,8 @@ def save_estimator(
     model : SkyModel, optional
         That the estimator was trained for: its settings are stored, and named where they differ on loading.
     half : bool
-        Store large tensors in 16 bits (relative error up to 2⁻¹¹); loading gives 32 bits again.
+        Store large tensors in 16 bits (relative error up to 2⁻¹¹), and matrices of a million numbers and more in 8
+        (error up to 1/254 of the row's largest); loading gives 32 bits again.
 
     Raises
     ------
@@ -95,7 +98,8 @@ def save_estimator(
     tensors["pixels"] = torch.from_numpy(estimator.region.pixels.copy())
     tensors["exposure"] = torch.from_numpy(estimator.exposure)
     if half:
-        tensors = {name: _halved(value) for name, value in tensors.items()} | {"exposure": tensors["exposure"].float()}
+        tensors["exposure"] = tensors["exposure"].float()
+        tensors = {name: part for whole in tensors.items() for name, part in _shortened(*whole).items()}
     data = save(tensors)
     text = {
         "version": version("gcesbi"),
@@ -156,7 +160,7 @@ def load_estimator(
     if hashlib.sha256(data).hexdigest() != stored["digest"]:
         raise InputError(f"weights {weights}: must be the whole file that {card.name} describes; truncated or changed")
     with _whole(weights):
-        tensors = load(data)
+        tensors = _whole_rows(load(data))
         pixels, own_exposure = tensors.pop("pixels").numpy(), tensors.pop("exposure").double().numpy()
         estimator = _empty(KINDS[stored["identity"]["kind"]], stored["identity"], pixels, own_exposure)
         estimator.load_state_dict(_completed(estimator, tensors))
@@ -271,12 +275,25 @@ def _read_bytes(path: Path) -> bytes:
         raise InputError(f"estimator: cannot read {path} ({error.strerror})") from error
 
 
-def _halved(value: torch.Tensor) -> torch.Tensor:
-    """A large tensor in float16, or in bfloat16 if its largest number is out of float16's range; any other as it is."""
-    if not value.is_floating_point() or value.numel() < _HALF_FROM:
-        return value
+def _shortened(name: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A very large matrix as bytes and the scale of each row; a large tensor in 16 bits; any other as it is.
+
+    That is float16, or bfloat16 if the largest number is out of float16's range.
+    """
+    if name == "exposure" or not value.is_floating_point() or value.numel() < _HALF_FROM:
+        return {name: value}
+    if value.ndim == 2 and value.numel() >= _BYTES_FROM:
+        scale = value.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(value.dtype).tiny) / 127
+        return {name: (value / scale).round().to(torch.int8), _ROW_SCALE + name: scale}
     low, high = _HALF_RANGE
-    return value.to(torch.float16 if low <= float(value.abs().max()) <= high else torch.bfloat16)
+    return {name: value.to(torch.float16 if low <= float(value.abs().max()) <= high else torch.bfloat16)}
+
+
+def _whole_rows(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Matrices that are stored as bytes and scales of rows, in 32 bits again; all else as it is."""
+    scales = {name.removeprefix(_ROW_SCALE): value for name, value in tensors.items() if name.startswith(_ROW_SCALE)}
+    kept = {name: value for name, value in tensors.items() if not name.startswith(_ROW_SCALE)}
+    return kept | {name: kept[name].float() * scale for name, scale in scales.items()}
 
 
 def _write_card(card: Path, text: dict[str, Any]) -> None:

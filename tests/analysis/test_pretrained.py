@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -11,6 +12,8 @@ from gcesbi import InputError, SkyModel
 from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis.kept_sky import KEPT_MAPS
 from gcesbi.analysis.run import Run
+from gcesbi.analysis.shipped import networks_for, shipped_networks
+from gcesbi.analysis.simulate import mock_observation
 from gcesbi.cli import main as cli
 from gcesbi.estimators import SpectralPosterior
 from gcesbi.evaluation.predictions import TAUS
@@ -114,6 +117,33 @@ def test_one_call_answers_without_training(tmp_path, monkeypatch, capsys):
         assert word in told
     assert (tmp_path / "a" / "posteriors" / "networks.json").is_file()
     assert (tmp_path / "a" / "observation.fits").is_file()
+
+
+def test_networks_are_listed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gcesbi", "infer", "--pretrained", "list"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    told = capsys.readouterr().out
+    for each in shipped_networks():
+        assert f"{each.name}: {each}" in told
+
+
+def test_networks_are_found_for_a_map(run):
+    seen = mock_observation(run)[0]
+    assert networks_for(lambda each: seen) == ("default", seen)
+
+
+def test_a_map_that_no_networks_know_is_told_what_to_do(run):
+    seen = mock_observation(run)[0]
+    other = replace(seen, energy_edges=seen.energy_edges * 2)
+    with pytest.raises(InputError, match=r"default .* energy edges must be .* gcesbi quickstart --observation"):
+        networks_for(lambda each: other)
+    part = seen.cut(run.model.region.only(np.arange(run.model.region.n_pix) > 0))
+    with pytest.raises(InputError, match="must have their 2044 pixels, has 2043"):
+        networks_for(lambda each: part)
+    with pytest.raises(InputError, match=r"networks: must be one of .*default.*, got 'nope'"):
+        Run.pretrained("a", "nope")
 
 
 def test_another_run_in_the_folder_is_left_alone(tmp_path):

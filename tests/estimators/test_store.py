@@ -7,7 +7,14 @@ import torch
 
 from gcesbi import SkyModel
 from gcesbi.errors import InputError
-from gcesbi.estimators import NetworkSettings, SourceCountEstimator, load_estimator, read_notes, save_estimator
+from gcesbi.estimators import (
+    NetworkSettings,
+    SourceCountEstimator,
+    load_estimator,
+    read_notes,
+    save_estimator,
+    store,
+)
 from gcesbi.estimators.store import KINDS, KINDS_OF_MAPS, add_notes
 from gcesbi.sky.region import Region
 
@@ -217,6 +224,17 @@ def test_half_the_size_and_nearly_the_same_answer(spectra, maps, tmp_path):
     exact, rounded = spectra.predict(counts), loaded.predict(counts)
     assert np.max(np.abs(rounded.mean - exact.mean) / exact.std) < 0.1
     assert not np.array_equal(rounded.mean, exact.mean)
+
+
+def test_a_very_large_matrix_is_stored_in_bytes_by_rows(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_BYTES_FROM", 1)
+    estimator = toy.spectra()
+    exact = {name: value for name, value in estimator.state_dict().items() if value.ndim == 2 and value.numel() >= 1024}
+    assert exact
+    loaded = load_estimator(save_estimator(estimator, tmp_path / "a", half=True)).state_dict()
+    for name, value in exact.items():
+        step = value.abs().amax(dim=1, keepdim=True) / 127
+        assert torch.all((loaded[name] - value).abs() <= 0.501 * step), name
 
 
 def test_large_numbers_are_halved_too(toy, tmp_path):

@@ -1,0 +1,83 @@
+"""Networks that ship with the package: which there are, and which of them know a map."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.kept_sky import package_folder
+from gcesbi.errors import InputError
+from gcesbi.simulation.composition import Composition
+from gcesbi.simulation.matching import check_same_energies
+from gcesbi.simulation.regions import HealpixRegion
+from gcesbi.sky import Observation
+
+__all__ = ["ShippedNetworks", "networks_for", "shipped_networks"]
+
+
+@dataclass(frozen=True)
+class ShippedNetworks:
+    """A trained run in the package.
+
+    Parameters
+    ----------
+    name : str
+    run : RunFolder
+        Where it lies; not to be written.
+    """
+
+    name: str
+    run: RunFolder
+
+    @property
+    def sky(self) -> Composition:
+        """The sky that they know."""
+        return self.run.settings.sky_of_maps.composition()
+
+    def __str__(self) -> str:
+        """Energies, pixels and components in a few words."""
+        edges, where = self.sky.energy_edges, self.sky.region
+        bins = "one bin" if len(edges) == 2 else f"{len(edges) - 1} bins"
+        place = f"nside {where.nside}, within {where.radius:g}°" if isinstance(where, HealpixRegion) else "an image"
+        return (
+            f"{edges[0]:g}-{edges[-1]:g} GeV in {bins}, {place}: {', '.join(each.name for each in self.sky.components)}"
+        )
+
+
+def shipped_networks() -> tuple[ShippedNetworks, ...]:
+    """Those of maps, by name; what reads images of the Galactic Centre belongs to `gcesbi images`."""
+    names = sorted(folder.name for folder in package_folder("").iterdir() if (folder / "run.json").is_file())
+    found = (ShippedNetworks(name, RunFolder.open(package_folder(name))) for name in names)
+    return tuple(each for each in found if not each.run.settings.of_images)
+
+
+def networks_for(read: Callable[[RunFolder], Observation]) -> tuple[str, Observation]:
+    """The name of those that know a map's energies and pixels, and the map.
+
+    Parameters
+    ----------
+    read : callable
+        Reads the map in the region of a run.
+
+    Raises
+    ------
+    InputError
+        If none does: says of each why not, and what to do.
+    """
+    why = []
+    for each in shipped_networks():
+        try:
+            seen = read(each.run)
+            check_same_energies(seen.energy_edges, np.asarray(each.sky.energy_edges))
+            _, own = each.sky.region.place(0.0)
+            if seen.region != own:
+                raise InputError(f"observation: must have their {own.n_pix} pixels, has {seen.region.n_pix} of them")
+        except InputError as error:
+            why.append(f"{each.name} ({each}): {error}")
+        else:
+            return each.name, seen
+    raise InputError(
+        f"observation: no networks that ship with the package know this map; {'; '.join(why)}. To train your own: "
+        "gcesbi quickstart --observation MAP, or gcesbi simulate --sky FILE and gcesbi train"
+    )
