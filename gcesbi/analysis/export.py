@@ -35,13 +35,12 @@ def export(run: RunFolder, folder: str | Path, workers: int = 1, progress: bool 
     InputError
         If the folder exists, or the run is not trained.
     """
-    networks = load_networks(run)
+    networks, shapes = load_networks(run), load_shapes(run)
+    held_out = run.store.read(0, run.settings.simulation.n_test)
     small = RunFolder.create(folder, run.settings, run.model)
-    shapes = load_shapes(run)
     for network in networks if shapes is None else (*networks, shapes):
         notes = {name: each for name, each in read_notes(run.weights(network.kind)).items() if name != "validation"}
         save_estimator(network, small.weights(network.kind), notes, model=run.model, half=True)
-    held_out = run.store.read(0, run.settings.simulation.n_test)
     evaluation = evaluate_networks(
         run.model, held_out, *load_networks(small), shapes=load_shapes(small), details=False, seed=run.settings.seed
     )

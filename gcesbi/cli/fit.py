@@ -15,6 +15,7 @@ from gcesbi.cli.options import (
     Fit,
     Map,
     Mask,
+    MaskDeviant,
     Overwrite,
     Preset,
     Quiet,
@@ -26,7 +27,9 @@ from gcesbi.cli.options import (
     settings_and_map,
     states_a_map,
     timer,
+    without_deviant,
 )
+from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
     from gcesbi.analysis.run import Run
@@ -45,6 +48,7 @@ def fit(
     mask: Mask = None,
     told: Stated = Stated(),  # noqa: B008 - frozen
     sky: Sky = None,
+    mask_deviant: MaskDeviant = False,
     preset: Preset = None,
     set_: Set = [],  # noqa: B006
     seed: Seed = None,
@@ -66,11 +70,16 @@ def fit(
     run = Run.open(out) if made else None
     held = None if run is None else run.settings
     settings, given = settings_and_map(preset, set_, seed, observation, diffuse, mask, held, told, sky)
-    if run is None:
+    if mask_deviant and given is None:
+        raise InputError("mask_deviant: needs --observation")
+    if run is None or mask_deviant:
         from gcesbi.simulation import SkyModel
 
         with timer(quiet).step("Build the sky model"):
             model = SkyModel.build(settings.sky_of_maps)
+        if mask_deviant and given is not None:
+            given = without_deviant(model, given, fill=False)
+    if run is None:
         run = Run.create(out, settings, model if given is None else model.for_observation(given), overwrite=overwrite)
         claim(run)
     else:

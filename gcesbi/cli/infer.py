@@ -13,12 +13,14 @@ from gcesbi.cli.options import (
     REFUSED,
     Map,
     Mask,
+    MaskDeviant,
     Quiet,
     Sky,
     Stated,
     map_for,
     opened,
     states_a_map,
+    without_deviant,
 )
 from gcesbi.cli.process import CORES
 from gcesbi.errors import InputError
@@ -57,6 +59,7 @@ def infer(
     networks: Annotated[
         str | None, typer.Option("--networks", help="Ask these networks of the package; see `--pretrained list`.")
     ] = None,
+    mask_deviant: MaskDeviant = False,
     force: Annotated[bool, typer.Option("--force", help="Take a map of another exposure too.")] = False,
     rounds: Annotated[
         int, typer.Option(help="Train on, in so many rounds, on maps like this one; takes minutes each.", min=0)
@@ -87,6 +90,8 @@ def infer(
     if pretrained and observation is None and not found.has_observation:
         found.write_observation(mock_observation(found)[0])
     seen = map_for(found, None, mask, told) if given is None else given
+    if mask_deviant:
+        seen = without_deviant(found.model, seen, fill=True)
     with steps.step("Infer"):
         posteriors = {"networks": ask(found, seen, force=force), **infer_neural_posteriors(found, seen, force=force)}
     if rounds:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.settings import RunSettings
     from gcesbi.report.html import Report
+    from gcesbi.simulation import SkyModel
     from gcesbi.sky import Observation
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Fit",
     "Map",
     "Mask",
+    "MaskDeviant",
     "MockSky",
     "Overwrite",
     "Preset",
@@ -51,6 +53,7 @@ __all__ = [
     "settings_and_map",
     "states_a_map",
     "timer",
+    "without_deviant",
     "write_page",
 ]
 
@@ -104,6 +107,10 @@ Mask = Annotated[
 Sky = Annotated[
     Path | None,
     typer.Option(help="TOML file that composes a sky of your own; see gcesbi sky show.", show_default=False),
+]
+MaskDeviant = Annotated[
+    bool,
+    typer.Option("--mask-deviant", help="Leave out pixels that no smooth template explains, at 5 % after trials."),
 ]
 REFUSED = 3
 """Exit status of an answer not to be trusted: no model could have produced the map, or networks learnt nothing."""
@@ -340,6 +347,17 @@ def map_of_model(run: Run, path: Path | None, mask: str | None) -> Observation |
             f"{observation.region.n_pix} (mask, radius and band must be the model's)"
         )
     return observation
+
+
+def without_deviant(model: SkyModel, seen: Observation, *, fill: bool) -> Observation:
+    """The map less its deviant pixels, or with what is expected there (`fill`), as networks need it; says which."""
+    from gcesbi.analysis.deviant import fill_deviant, mask_deviant
+
+    kept, deviant = (fill_deviant if fill else mask_deviant)(model, seen)
+    places = "; ".join(f"l, b = {each.glon:.2f}°, {each.glat:.2f}°" for each in deviant)
+    done = "filled with what the others let expect" if fill else "left out"
+    Terminal().print(f"{len(deviant)} deviant pixels {done}{': ' if deviant else ''}{places}", highlight=False)
+    return kept
 
 
 def write_page(run: Run, name: str, report: Report, steps: Timer) -> None:
