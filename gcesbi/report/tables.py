@@ -161,8 +161,9 @@ def _inside(column: Mapping[str, _Interval], true: Mapping[str, _Number]) -> str
 
 
 def _labels(coordinates: Coordinates, known: set[str]) -> list[str]:
-    """First column of the table; moments of SCDs and the Poisson share only if a method knows them."""
-    labels = [*(_FRACTION.format(label(name)) for name in coordinates.template), *coordinates.shape]
+    """First column of the table; shapes, moments of SCDs and the Poisson share only if a method knows them."""
+    labels = [_FRACTION.format(label(name)) for name in coordinates.template]
+    labels += [each for each in coordinates.shape if each in known]
     for source in map(label, coordinates.point_source):
         labels += [_BELOW.format(source, decade) for decade in DECADES]
         moments = (words.format(source) for words in _MOMENTS.values())
