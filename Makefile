@@ -45,8 +45,8 @@ kill: $(READY)  ## 20 kills at random moments of nine commands, each resumed and
 bench: $(READY)  ## speed, against the last figures that were kept; ARGS=--keep keeps these
 	$(BIN)/python benchmarks/compare.py $(ARGS)
 
-paper: $(READY)  ## figures of the papers from runs that are made for them; SCALE=quick, default or paper
-	$(BIN)/python -m paper --scale $(SCALE) $(ARGS)
+paper: $(READY)  ## figures of the papers from runs that are made for them; SCALE=quick, default or paper; DATA=folder of maps
+	$(BIN)/python -m paper --scale $(SCALE) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 docs: $(READY)  ## the site, in build/site/index.html; nothing is fetched
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site $(ARGS)

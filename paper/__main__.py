@@ -17,8 +17,11 @@ from paper.caron2018 import PAPER as CARON2018
 from paper.driver import draw_paper
 from paper.graph import SCALES, Paper
 from paper.list2025 import PAPER as LIST2025
+from paper.list2025.reasons import REASONS
 
 PAPERS = {paper.name: paper for paper in (LIST2025, CARON2018)}
+TRAININGS = {REASONS.name: REASONS}
+"""What takes days and is made by name alone."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _chosen(names: Sequence[str], only: Sequence[str] | None) -> list[tuple[Paper, list[str] | None]]:
     """Papers, and which of their figures are wanted: None stands for all."""
-    papers = [PAPERS[name] for name in names]
+    papers = [(PAPERS | TRAININGS)[name] for name in names]
     if only is None:
         return [(paper, None) for paper in papers]
     for label in only:
@@ -60,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scale", choices=SCALES, default="quick", help="how large the runs are (see paper/README.md)")
     parser.add_argument("--out", type=Path, default=None, help="folder of runs and figures; runs/paper/SCALE")
     parser.add_argument("--data", type=Path, default=_data(), help="folder of the real 573-week maps")
-    parser.add_argument("--paper", choices=list(PAPERS), action="append", help="this paper alone; repeatable")
+    parser.add_argument(
+        "--paper", choices=list(PAPERS | TRAININGS), action="append", help="this paper alone; repeatable"
+    )
     parser.add_argument("--only", nargs="+", metavar="FIGURE", help="these figures, and the runs they need")
     parser.add_argument("--draw-only", action="store_true", help="draw from the runs that are there; make none")
     return parser

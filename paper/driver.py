@@ -26,8 +26,8 @@ class Outcome:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def wanted_runs(paper: Paper, plans: Iterable[Plan], figures: Iterable[str]) -> list[Plan]:
-    """Plans of the runs that these figures are drawn from, and of those that they need, in order."""
+def wanted_runs(paper: Paper, plans: Iterable[Plan], figures: Iterable[str], beside: Iterable[str] = ()) -> list[Plan]:
+    """Plans of the runs that these figures are drawn from, of others, and of those that they need, in order."""
     by_name = {plan.name: plan for plan in plans}
     wanted: set[str] = set()
 
@@ -39,6 +39,8 @@ def wanted_runs(paper: Paper, plans: Iterable[Plan], figures: Iterable[str]) -> 
     for label in figures:
         for name in paper.figures[label].NEEDS:
             add(name)
+    for name in by_name.keys() & set(beside):
+        add(name)
     return [plan for plan in by_name.values() if plan.name in wanted]
 
 
@@ -82,7 +84,8 @@ def draw_paper(
     plans = {plan.name: plan for plan in paper.plans(scale, data, runs)}
     errors = out / "errors" / paper.name
     if make_runs:
-        _make_all(wanted_runs(paper, plans.values(), labels), runs, errors, tell)
+        beside = paper.beside if only is None else ()
+        _make_all(wanted_runs(paper, plans.values(), labels, beside), runs, errors, tell)
     outcome, figures = Outcome(), out / "figures" / paper.name
     for label in labels:
         draw = partial(_draw, paper, label, plans, runs, figures, scale)

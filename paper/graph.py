@@ -125,6 +125,8 @@ class Paper:
         Runs, in an order in which they can be made, given scale, data folder and the folder of all runs.
     results : callable, optional
         Markdown from the folders of all runs that are finished.
+    beside : tuple of str
+        Runs that are made for it alone, where a scale has them.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Paper:
     figures: Mapping[str, FigureScript]
     plans: Callable[[Scale, Path, Path], tuple[Plan, ...]]
     results: Callable[[Mapping[str, Path], Scale], str] | None = None
+    beside: tuple[str, ...] = ()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

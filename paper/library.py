@@ -10,13 +10,15 @@ needs neither model nor network:
 ``poisson.json``       the Poisson fit, as ``networks.json``
 ``nptf.json/npz``      the NPTF, as ``networks.json``, and 68 % bands of its F² dN/dF
 ``evaluation.npz``     held-out maps: coverage curves, sharpness, (signed) Earth mover's distances
-``misspecification.npz``       the same for misspecified maps
+``examples.npz``       the first held-out maps one by one: spectra and source counts, answered and true
 ``poisson_excess.npz`` median quantiles of the source counts where the excess is exactly Poisson
 =====================  ==================================================================================
 """
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,21 +33,20 @@ from gcesbi.analysis import injection as injection_steps
 from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis import train as train_step
 from gcesbi.analysis.gate import calibrate_gate
-from gcesbi.analysis.misspecification import evaluate_misspecified
 from gcesbi.analysis.observing import read_for
 from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
 from gcesbi.analysis.train import TRAINED
-from gcesbi.analysis.variations import variations
-from gcesbi.baselines import NptfPosterior, PoissonFit
+from gcesbi.baselines import NPTF, NptfPosterior, NptfPriors, PoissonFit, SamplingWarning
 from gcesbi.errors import InputError
 from gcesbi.estimators import PoissonFractionPosterior, SourceCountPosterior
 from gcesbi.estimators.files import differences
 from gcesbi.evaluation.networks import Evaluation
 from gcesbi.evaluation.predictions import TAUS
 from gcesbi.io.files import write_arrays
-from gcesbi.physics.scd import cdf_to_pdf, pdf_to_f2dndf
+from gcesbi.physics.scd import cdf_to_pdf, pdf_to_f2dndf, true_cdf
+from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.report.tables import posterior_figures
 from gcesbi.simulation import Simulations, SkyModel
@@ -57,16 +58,23 @@ __all__ = [
     "CURVE_TAUS",
     "FOLDER",
     "LEVELS",
+    "N_EXAMPLE",
+    "PRIORS_2016",
+    "SHARE_LEVELS",
     "evaluate",
+    "evaluation_arrays",
+    "examples",
     "fit_nptf",
+    "fit_nptf_2016",
     "fit_poisson",
     "gate",
     "infer",
     "library_plan",
-    "misspecification",
     "observe_folder",
     "observe_like",
+    "observe_summed",
     "observe_theta",
+    "observe_thinned",
     "plain",
     "poisson_excess",
     "poisson_fraction",
@@ -81,6 +89,12 @@ CURVE_TAUS = np.arange(1, 20) / 20
 """Quantile levels of the source counts that figures draw."""
 
 LEVELS = (0.025, 0.05, 0.1, 0.16, 0.25, 0.5, 0.75, 0.84, 0.9, 0.95, 0.975)
+SHARE_LEVELS = (0.7, 0.95)
+"""Confidences at which the Poisson share is limited."""
+N_EXAMPLE = 9
+"""Held-out maps that are shown one by one."""
+PRIORS_2016 = NptfPriors(indices=((2.05, 30.0), (-2.0, 1.95)), breaks=((0.05, 80.0),), brightness="amplitude")
+"""One break, flat in log₁₀A, as in Lee et al. (2016, arXiv:1506.05124)."""
 _TAILS = (0.16, 0.5, 0.84)
 _PLACES = ("path", "store")
 
@@ -177,6 +191,26 @@ def evaluate(run: Run) -> None:
     write_arrays(run.folder / FOLDER / "evaluation.npz", evaluation_arrays(found))
 
 
+@step("examples")
+def examples(run: Run, n_maps: int = N_EXAMPLE) -> None:
+    """Ask the networks about the first held-out maps, one by one."""
+    model, maps = run.model, run.store.read(0, n_maps)
+    asked = [
+        infer_step.infer(run, Observation(counts, model.exposure, model.energy_edges, model.region))
+        for counts in maps.counts
+    ]
+    curves = [_curves(posterior) for posterior in asked]
+    sources = [model.names.index(name) for name in model.point_sources]
+    arrays = {
+        "true_spectrum": e2dnde(maps.flux, model.energy_edges),
+        "spectrum": [posterior.quantiles("spectrum", _TAILS) for posterior in asked],
+        "true_f2dndf": pdf_to_f2dndf(maps.scd, maps.flux[:, sources].sum(axis=-1), model.bins),
+        "true_cdf": true_cdf(maps.scd),
+        **{key: [each[key] for each in curves] for key in ("f2dndf", "scd_cdf")},
+    }
+    write_arrays(run.folder / FOLDER / "examples.npz", {key: np.asarray(each) for key, each in arrays.items()})
+
+
 def observe_folder(data: Path) -> Step:
     """Store the observation of a data folder."""
 
@@ -202,10 +236,38 @@ def observe_like(folder: Path) -> Step:
     """Take the observation of another run, and its truth."""
 
     def do(run: Run) -> None:
-        known = json.loads((folder / FOLDER / "sky.json").read_text())
-        _observed(run, Run.open(folder).observation(), known.get("truth"))
+        _observed(run, *_observation_of(folder))
 
     return Step(name="observe", do=do, options={"of": folder.name})
+
+
+def observe_thinned(folder: Path, share: float, seed: int) -> Step:
+    """Keep each photon of another run's observation with probability `share`: the same sky, looked at for less time."""
+
+    def do(run: Run) -> None:
+        seen, truth = _observation_of(folder)
+        counts = np.random.default_rng(seed).binomial(seen.counts, share)
+        _observed(run, replace(seen, counts=counts, exposure=run.model.exposure), truth)
+
+    return Step(name="observe", do=do, options={"of": folder.name, "share": share, "seed": seed})
+
+
+def observe_summed(folder: Path) -> Step:
+    """Take the observation of another run, all its energy bins in one."""
+
+    def do(run: Run) -> None:
+        seen, truth = _observation_of(folder)
+        whole = (seen.counts.sum(axis=0, keepdims=True), run.model.exposure, run.model.energy_edges, seen.region)
+        if truth is not None:
+            truth = {**truth, "flux": np.sum(truth["flux"], axis=1, keepdims=True).tolist()}
+        _observed(run, Observation(*whole), truth)
+
+    return Step(name="observe", do=do, options={"of": folder.name, "summed": True})
+
+
+def _observation_of(folder: Path) -> tuple[Observation, Mapping[str, Any] | None]:
+    known = json.loads((folder / FOLDER / "sky.json").read_text())
+    return Run.open(folder).observation(), known.get("truth")
 
 
 @step("infer")
@@ -227,13 +289,32 @@ def fit_poisson(run: Run) -> None:
 @step("fit-nptf")
 def fit_nptf(run: Run) -> None:
     """Fit the NPTF to the stored observation; an interrupted fit goes on."""
-    checkpoint, seed = run.nptf_checkpoint, run.settings.seed
-    posterior = fit_step.fit_nptf(run.model, run.observation(), run.settings.nptf, seed, checkpoint=checkpoint)
+    settings = run.settings
+    _keep_nptf(
+        run,
+        fit_step.fit_nptf(run.model, run.observation(), settings.nptf, settings.seed, checkpoint=run.nptf_checkpoint),
+    )
+
+
+def fit_nptf_2016() -> Step:
+    """Fit the NPTF with :data:`PRIORS_2016`."""
+
+    def do(run: Run) -> None:
+        fit = NPTF(run.model, run.observation(), PRIORS_2016)
+        sampler, seed = run.settings.nptf.sampling(fit.target.n_dim), run.settings.seed
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SamplingWarning)
+            _keep_nptf(run, fit.run(sampler, seed=seed, checkpoint=run.nptf_checkpoint, progress=False))
+
+    return Step(name="fit-nptf", do=do, options={"priors": asdict(PRIORS_2016)})
+
+
+def _keep_nptf(run: Run, posterior: NptfPosterior) -> None:
     run.write_posterior("nptf", posterior)
     problems = {"problems": list(posterior.convergence.problems)}
     write_json(run.folder / FOLDER / "nptf.json", {**posterior_figures(posterior, LEVELS), **problems})
     write_arrays(run.folder / FOLDER / "nptf.npz", _nptf_arrays(run.model, posterior))
-    checkpoint.unlink(missing_ok=True)
+    run.nptf_checkpoint.unlink(missing_ok=True)
 
 
 @step("gate")
@@ -241,21 +322,6 @@ def gate(run: Run, n_maps: int, false_alarm: float = 0.01) -> None:
     """Calibrate the gate and ask it about the stored observation."""
     found = calibrate_gate(run, n_maps, false_alarm)
     run.write_json("gate.json", found.verdict(run.observation().counts).to_dict())
-
-
-@step("misspecification")
-def misspecification(run: Run, n_maps: int, skies: Sequence[str] = ()) -> None:
-    """Judge the networks on misspecified maps: all variations of the library, or those that are named."""
-    known = variations(run.settings.sky_of_maps)
-    chosen = {name: sky for name, sky in known.items() if name in skies or not skies}
-    found = evaluate_misspecified(run, chosen, n_maps)
-    run.write_json("misspecification.json", found.to_dict())
-    arrays = {
-        f"{sky}/{key}": values
-        for sky, evaluation in found.evaluations.items()
-        for key, values in evaluation_arrays(evaluation).items()
-    }
-    write_arrays(run.folder / FOLDER / "misspecification.npz", arrays)
 
 
 @step("poisson-excess")
@@ -269,12 +335,13 @@ def poisson_excess(run: Run, n_maps: int) -> None:
 
 
 def evaluation_arrays(found: Evaluation) -> dict[str, Array]:
-    """Coverage curves of all quantities; sharpness, SEMD and EMD of every map for each point-source template."""
+    """Coverage curves and sharpness of all quantities; SEMD and EMD of every map for each point-source template."""
     arrays: dict[str, Array] = {}
     reports = {f"spectrum/{name}": report for name, report in found.spectra.items()}
     reports |= {f"source counts/{name}": each.report for name, each in found.source_counts.items()}
     for name, report in reports.items():
         arrays |= {f"{name}/{key}": getattr(report.curve, key) for key in ("alphas", "coverage", "low", "high")}
+    arrays |= {f"spectrum/{name}/sharpness": each for name, each in found.widths.items()}
     for name, each in found.source_counts.items():
         head = f"source counts/{name}"
         arrays |= {f"{head}/{key}": getattr(each, key) for key in ("sharpness", "semd", "emd")}
@@ -316,10 +383,13 @@ def _curves(posterior: JointPosterior) -> dict[str, Array]:
 
 
 def _shares(posterior: JointPosterior) -> dict[str, Any]:
-    """What the network for the Poisson share says, where there is one."""
+    """What the network for the Poisson share says of the median source counts, and of those of every level τ."""
     share: PoissonFractionPosterior | None = _part(posterior, PoissonFractionPosterior)
     if share is None:
         return {}
+    counts, network = _part(posterior, SourceCountPosterior), share.estimator
+    row = posterior.coordinates.point_source.index(network.name)
+    cdf = counts.estimator.stated(counts.counts, CURVE_TAUS)[:, 0, row]
     limit = float(share.quantiles("poisson_fraction", 0.95)[0])
     return {
         "poisson_share": {
@@ -327,6 +397,12 @@ def _shares(posterior: JointPosterior) -> dict[str, Any]:
             "quantiles": share.quantiles("poisson_fraction", CURVE_TAUS).tolist(),
             "excluded_95": 1 - limit,
             "extrapolates": share.extrapolates,
+            "by_tau": {
+                "taus": CURVE_TAUS.tolist(),
+                "confidences": list(SHARE_LEVELS),
+                "limits": network.quantiles(cdf, SHARE_LEVELS).tolist(),
+                "extrapolates": network.extrapolates(cdf).tolist(),
+            },
         }
     }
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gcesbi.errors import InputError
 from paper.library import FOLDER
 
-__all__ = ["Answer", "RunView"]
+__all__ = ["Answer", "RunView", "read_arrays"]
 
 Array = NDArray[np.float64]
 
@@ -160,14 +160,12 @@ class RunView:
 
     def arrays(self, name: str) -> dict[str, Array]:
         """A stored archive."""
-        path = self.folder / FOLDER / f"{name}.npz"
-        if not path.is_file():
-            raise InputError(f"run: {str(self.folder)!r} is unfinished, it holds no {FOLDER}/{path.name}")
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return dict(stored)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"run: {path} is damaged ({' '.join(str(error).split())})") from None
+        return read_arrays(self.folder, name)
+
+    @property
+    def steps(self) -> set[str]:
+        """Names of the steps that are done."""
+        return {path.stem for path in (self.folder / "steps").glob("*.json")}
 
     def step(self, name: str) -> dict[str, Any]:
         """What a finished step noted: its options, and what it cost."""
@@ -176,6 +174,18 @@ class RunView:
     def json(self, name: str) -> dict[str, Any]:
         """A JSON file of the run folder."""
         return _read_json(self.folder / name)
+
+
+def read_arrays(folder: Path, name: str) -> dict[str, Array]:
+    """An archive that a step left for figures in a run's folder."""
+    path = folder / FOLDER / f"{name}.npz"
+    if not path.is_file():
+        raise InputError(f"run: {str(folder)!r} is unfinished, it holds no {FOLDER}/{path.name}")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"run: {path} is damaged ({' '.join(str(error).split())})") from None
 
 
 def _place(levels: Array, level: float) -> int:

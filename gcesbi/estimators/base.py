@@ -6,7 +6,7 @@ An estimator knows its region, exposure and labels. It refuses maps of another s
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,7 +21,7 @@ from gcesbi.estimators.training.settings import TrainingHistory, TrainingSetting
 from gcesbi.estimators.training.trainable import Batch, Trainable
 from gcesbi.networks import ChebyshevEncoder, CountsInput, FaceEncoder, MapEmbedding
 from gcesbi.networks.defaults import own_defaults
-from gcesbi.networks.inputs import ENERGIES
+from gcesbi.networks.inputs import check_words
 from gcesbi.networks.layers import check_sizes
 from gcesbi.simulation import Simulations, Simulator
 from gcesbi.simulation.matching import SAME_EXPOSURE
@@ -32,6 +32,7 @@ __all__ = ["COMMON_IDENTITY", "Estimator", "NetworkSettings", "digest"]
 
 _ENCODERS: dict[str, type[FaceEncoder | ChebyshevEncoder]] = {"face": FaceEncoder, "chebyshev": ChebyshevEncoder}
 _PIXELS_AT_ONCE = 2**24
+_LATER = ("means", "channels", "totals", "dense")
 
 COMMON_IDENTITY = frozenset(
     ("kind", "nside", "geometry", "n_pix", "pixels", "n_energy", "exposure", "names", "network", "fingerprint")
@@ -52,9 +53,14 @@ class NetworkSettings:
         "summed": the energy-independent twin, which sees the counts of all energy bins added up.
     widths : tuple of int
         Channels of each level; nside halves from level to level.
+    channels, totals : str
+        What of the counts the encoder and the last dense layer see: see :class:`gcesbi.networks.CountsInput`.
     depth : int
         Convolutions per level.
+    dense : int, optional
+        Width of the first dense layer, behind the encoder; as the second one's by default.
     n_features : int
+        Width of the second dense layer, which sees the totals too.
     norm : {"batch", "instance", "none"}
     dropout : float, optional
         Share of features that is set to zero, at random, in training; by default the estimator's own.
@@ -79,17 +85,25 @@ class NetworkSettings:
     dropout: float | None = None
     means: bool = False
     padding: int = 8
+    channels: str = "contrast"
+    totals: str = "log"
+    dense: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
-        for name, known in (("encoder", _ENCODERS), ("energy", ENERGIES)):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name}: must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        check_sizes(self.norm, self.widths, 1, self.n_features, self.depth)
+        if self.encoder not in _ENCODERS:
+            raise InputError(f"encoder: must be one of {', '.join(_ENCODERS)}, got {self.encoder!r}")
+        check_words(self.energy, self.channels, self.totals)
+        check_sizes(self.norm, self.widths, 1, min(self.n_features, self.n_seen), self.depth)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise InputError(f"dropout: must lie in [0, 1), got {self.dropout!r}")
         if self.padding < 1:
             raise InputError(f"padding: must be at least 1, got {self.padding}")
+
+    @property
+    def n_seen(self) -> int:
+        """Width of the first dense layer."""
+        return self.n_features if self.dense is None else self.dense
 
 
 class Estimator(Trainable):
@@ -173,13 +187,13 @@ class Estimator(Trainable):
 
     def _embedding(self) -> MapEmbedding:
         sizes = self.network
-        inputs = CountsInput(self.exposure, sizes.energy)
+        inputs = CountsInput(self.exposure, sizes.energy, sizes.channels, sizes.totals)
         how = {"depth": sizes.depth, "norm": sizes.norm, "means": sizes.means}
         how |= {"padding": sizes.padding} if sizes.encoder == "face" else {}
         made = _ENCODERS[sizes.encoder]
-        encoder = made(self.region, inputs.n_channel, sizes.widths, sizes.n_features, **how)  # type: ignore[arg-type]
+        encoder = made(self.region, inputs.n_channel, sizes.widths, sizes.n_seen, **how)  # type: ignore[arg-type]
         dropout = self.dropout if sizes.dropout is None else sizes.dropout
-        return MapEmbedding(inputs, encoder, sizes.n_features, dropout)
+        return MapEmbedding(inputs, encoder, sizes.n_features, dropout, sizes.n_seen)
 
     def forward(self, counts: Tensor) -> Any:
         """Head's output on counts (n, n_energy, n_pix)."""
@@ -247,10 +261,11 @@ class Estimator(Trainable):
         }
 
     def _network_identity(self) -> dict[str, Any]:
-        """Settings of the network; without means they are those of files from before there were means."""
+        """Settings of the network, but for those that files from before they were there lack, where they are off."""
         values = {**asdict(self.network), "widths": list(self.network.widths)}
-        if isinstance(self.network, NetworkSettings) and not self.network.means:
-            del values["means"]
+        if isinstance(self.network, NetworkSettings):
+            off = {each.name: each.default for each in fields(NetworkSettings) if each.name in _LATER}
+            values = {name: value for name, value in values.items() if name not in off or value != off[name]}
         return values
 
     def _grid(self) -> dict[str, Any]:

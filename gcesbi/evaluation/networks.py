@@ -51,12 +51,15 @@ class Evaluation:
     details : Details, optional
     shapes : dict of str to Calibration
         By shape parameter; empty where no template floats.
+    widths : dict of str to array (n_map, n_energy)
+        By template, width of the 68 % interval of every flux fraction.
     """
 
     spectra: dict[str, Calibration]
     source_counts: dict[str, SourceCountEvaluation]
     details: Details | None = None
     shapes: dict[str, Calibration] = field(default_factory=dict)
+    widths: dict[str, Array] = field(default_factory=dict)
 
     @property
     def reports(self) -> tuple[Calibration, ...]:
@@ -120,6 +123,7 @@ def evaluate_networks(
         },
         details=details_of(known, prior, seed) if details else None,
         shapes={} if shapes is None else _judge_shapes(model, maps, shapes, seed),
+        widths={name: each.width for name, each in zip(model.names, known.spectra, strict=True)},
     )
 
 

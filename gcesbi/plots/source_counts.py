@@ -207,7 +207,7 @@ def _draw_steps(axes: Axes, log_edges: Array, lines: Array, levels: Array) -> No
     """Bins filled between neighbouring levels, the median as a step line."""
     colours = dim_to_bright()((levels[1:] + levels[:-1]) / 2)
     for low, high, colour in zip(lines[:-1], lines[1:], colours, strict=True):
-        axes.stairs(high, 10**log_edges, baseline=low, fill=True, color=colour, lw=0, zorder=3)
+        axes.stairs(high, 10**log_edges, baseline=low, fill=True, color=colour, lw=0, zorder=1)
     middle = lines[_middle(levels)]
     axes.stairs(middle, 10**log_edges, color="black", lw=2.2, label="median", baseline=None, zorder=4)
 
@@ -234,7 +234,7 @@ def _draw_bands(axes: Axes, log_edges: Array, bands: Mapping[str, Summary]) -> N
 
 def _mark_fluxes(axes: Axes, photon_flux: float | None, threshold: tuple[float, float] | None) -> None:
     if photon_flux is not None:
-        axes.axvline(photon_flux, color="0.35", ls=":", lw=1.4, label="one photon", zorder=1)
+        axes.axvline(photon_flux, color="0.35", ls=":", lw=1.4, label="one photon", zorder=2.5)
     if threshold is not None:
         axes.axvspan(*threshold, color="0.75", alpha=0.8, lw=0, label="3FGL threshold", zorder=0)
 

@@ -250,8 +250,9 @@ class SkyModel(SkyArrays):
         theta : array (n, n_parameter)
         rng : numpy Generator, optional
             Draws what scatters about the parameters: jittered spectra. Every share μ of every spectrum is drawn anew
-            from N(μ, (j μ)²), j the stated `spectral_jitter`, cut to positive values; shares are then scaled to sum
-            1, so that norms and total fluxes keep their meaning. Without it, spectra are those of the parameters.
+            from N(μ, (j μ)²), j the stated `spectral_jitter`, cut to positive values. Shares of point sources are then
+            scaled to sum 1, so that their total flux keeps its meaning; those of smooth templates are not, so that
+            their flux scatters too. Without it, spectra are those of the parameters.
 
         Raises
         ------

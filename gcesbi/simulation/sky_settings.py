@@ -16,11 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gcesbi.errors import InputError
 from gcesbi.io import FolderMaps, read_mask
+from gcesbi.io.data import located
 from gcesbi.simulation.components import PointSources, Smooth, flat_share, literature_population
 from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.instrument import Exposure, NamedPsf, SurveyExposure
 from gcesbi.simulation.marginals import Uniform
 from gcesbi.simulation.regions import HealpixRegion
+from gcesbi.simulation.source_mask import SourceMask
 from gcesbi.simulation.statement import make_settings
 from gcesbi.simulation.template_statements import Formula, Map
 from gcesbi.sky.energy import log_energy_edges
@@ -52,6 +54,8 @@ EXCESS_XI = (-13.0, -9.0)
 EXCESS_FLUX = 2.8e-7  # largest mean flux of the excess, shared evenly by its populations
 DISK = literature_population(xi=(-12.0, -9.0), flux=(0.0, 2.8e-7))
 
+CATALOGUES = {"3fgl": "gll_psc_v16.fit.gz", "4fgl": "gll_psc_v27.fit.gz"}
+"""Files of the data ``catalogs``."""
 INTERSTELLAR = {
     "snr-10-150": ("snr", 10.0, 150.0),
     "lorimer-10-100000": ("lorimer", 10.0, 1e5),
@@ -68,7 +72,7 @@ class SkySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     variations: ClassVar[frozenset[str]] = frozenset(
-        {"gce_xi_low", "gce_populations", "gce_poisson_share", "expected_labels"}
+        {"gce_xi_low", "gce_populations", "gce_poisson_share", "expected_labels", "spectral_jitter"}
     )
 
     radius: float = Field(25.0, gt=0, le=30, description="of the region about the Galactic Centre, degrees")
@@ -80,6 +84,10 @@ class SkySettings(BaseModel):
     gce_poisson_share: bool = Field(False, description="a share U[0, 1] of the excess is exactly Poisson")
     expected_labels: bool = Field(
         False, description="source counts are labelled by what the parameters say, not by the sources drawn"
+    )
+
+    spectral_jitter: float = Field(
+        0.0, ge=0, le=2, description="relative scatter of every bin of every drawn spectrum; 0.5 in the paper"
     )
 
     def law(self) -> dict[str, Any]:
@@ -117,10 +125,15 @@ class SkySettings(BaseModel):
         return tuple(Smooth(name=n, template=t, norm=Uniform(*ends[n])) for n, t in templates.items())
 
 
+def catalogue_mask(name: str | None) -> SourceMask | None:
+    """Mask of all sources of a catalogue of :data:`CATALOGUES`, where 95 % of their light falls."""
+    return None if name is None else SourceMask(file=str(located(f"catalogs/{CATALOGUES[name]}")), containment=0.95)
+
+
 class InnerGalaxySky(SkySettings):
     """The inner Galaxy with templates, exposure and PSF of the library's own (``docs/science/model.md``)."""
 
-    variations: ClassVar[frozenset[str]] = SkySettings.variations | {"interstellar", "spectral_jitter", "summed"}
+    variations: ClassVar[frozenset[str]] = SkySettings.variations | {"interstellar", "mask", "summed"}
 
     kind: Literal["inner-galaxy"] = "inner-galaxy"
     nside: int = Field(64, ge=8, le=1024)
@@ -134,8 +147,8 @@ class InnerGalaxySky(SkySettings):
     interstellar: (
         Literal["snr-10-150", "lorimer-10-100000", "lorimer-4-150", "lorimer-10-150", "snr-4-100000"] | None
     ) = Field(None, description="a name for the three settings above, stored as those")
-    spectral_jitter: float = Field(
-        0.0, ge=0, le=2, description="relative scatter of every bin of every drawn spectrum; 0.5 in the paper"
+    mask: Literal["3fgl", "4fgl"] | None = Field(
+        None, description="catalogue whose sources are masked, where 95 % of their light falls; none by default"
     )
     summed: bool = Field(False, description="draw in n_energy bins, with their PSFs and spectra; sum the counts to one")
 
@@ -171,7 +184,9 @@ class InnerGalaxySky(SkySettings):
         )
         sources = self._sources(Formula.of("nfw", gamma=self.gamma), Formula.of("disk", z_s=self.disk_height))
         return Composition(
-            region=HealpixRegion(nside=self.nside, radius=self.radius, band=self.band),
+            region=HealpixRegion(
+                nside=self.nside, radius=self.radius, band=self.band, mask_sources=catalogue_mask(self.mask)
+            ),
             energy_edges=log_energy_edges(self.n_energy),
             exposure=SurveyExposure(weeks=self.weeks),
             components=(*smooth, *sources),
@@ -241,6 +256,7 @@ class FolderSky(SkySettings):
                 *self._smooth(self.nside, self.weeks, **smooth),
                 *self._sources(counts(f"nfw_{self.nfw}"), counts(f"dsk_{self.disk}")),
             ),
+            spectral_jitter=self.spectral_jitter,
             expected_labels=self.expected_labels,
         )
 
@@ -275,6 +291,7 @@ def _told(sky: Any) -> dict[str, Any]:
         "gce_populations": len(excess.populations),
         "gce_poisson_share": excess.poisson_share is not None,
         "expected_labels": sky.expected_labels,
+        "spectral_jitter": sky.spectral_jitter,
     }
 
 
@@ -294,9 +311,14 @@ def _inner_galaxies(sky: Any) -> Iterator[InnerGalaxySky]:
         cosmic_rays=gas.parameters["sources"],
         halo_height=_number(gas, "halo_height"),
         spin_temperature=_number(gas, "spin_temperature"),
-        spectral_jitter=sky.spectral_jitter,
+        mask=_catalogue_of(sky.region.mask_sources),
         summed=sky.summed,
     )
+
+
+def _catalogue_of(mask: SourceMask | None) -> str | None:
+    """Name of the catalogue that a mask is of."""
+    return None if mask is None else {f: n for n, f in CATALOGUES.items()}.get(Path(mask.file).name)
 
 
 def _folders(sky: Any) -> Iterator[FolderSky]:

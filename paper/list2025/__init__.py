@@ -16,4 +16,5 @@ PAPER = Paper(
     figures={label: import_module(f"paper.list2025.figure_{label.lower()}") for label in LABELS},
     plans=plans,
     results=results,
+    beside=("shipped",),
 )

@@ -1,34 +1,36 @@
-"""Fig. S14: energy-dependent against energy-independent networks on the same maps."""
+"""Fig. S14: networks with energies and without on maps of Model A, and on nominal ones."""
 
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from paper.panels import bare_legend, coverage_of, draw_curves, histograms, views
+from paper.list2025.skies import PAIRED, WITH, WITHOUT, stored_skies
+from paper.panels import coverage_of, draw_curves, histograms, shared_legend
 from paper.style import canvas, label, letters
 
-NEEDS = ("ten", "summed")
+NEEDS = ("skies",)
 CAPTION = (
-    "Networks that see ten energy bins and their twins that see the sum, trained and judged on the same maps: "
-    "coverage, width of the 95 % interval of the CDF (mean over flux bins), and signed Earth mover's distance, "
-    "for excess (upper row) and disk."
+    "Networks that see ten energy bins and their twins that see the sum, trained on the same nominal maps and judged "
+    "on the same maps of Model A, and of the nominal sky: coverage, width of the 95 % interval of the CDF (mean over "
+    "flux bins), and signed Earth mover's distance, for excess (upper row) and disk.\n\n"
+    "Differs from the paper's figure: Model A as in Fig. S12."
 )
 
 
-def draw(ten: Path, summed: Path) -> Figure:
+def draw(skies: Path) -> Figure:
     """One row a template: coverage, sharpness, distance."""
-    stored = {
-        name: view.arrays("evaluation") for name, view in views({"with": ten, "without": summed}, "several").items()
-    }
+    stored = stored_skies(skies, PAIRED)
+    shown = {f"{key}, {sky}": (arrays, key) for sky, arrays in reversed(stored.items()) for key in (WITH, WITHOUT)}
     figure, axes = canvas(2, 3, height=2.4)
     for row, source in zip(axes, ("gce", "disk"), strict=True):
-        key = f"source counts/{source}"
-        draw_curves(row[0], {name: coverage_of(each, key) for name, each in stored.items()}, label(source))
-        widths = {name: np.mean(each[f"{key}/sharpness"], axis=1) for name, each in stored.items()}
+        found = {name: (arrays, f"{key}/source counts/{source}") for name, (arrays, key) in shown.items()}
+        draw_curves(row[0], {name: coverage_of(*each) for name, each in found.items()}, label(source))
+        widths = {name: np.mean(arrays[f"{key}/sharpness"], axis=1) for name, (arrays, key) in found.items()}
         histograms(row[1], widths, "width of the 95 % interval")
-        distances = {name: each[f"{key}/semd"] for name, each in stored.items()}
-        histograms(row[2], distances, "SEMD [flux bins]", 0.0)
-        bare_legend(row[0], "upper left")
+        histograms(row[2], {n: arrays[f"{key}/semd"] for n, (arrays, key) in found.items()}, "SEMD [flux bins]", 0.0)
+        for panel in row[1:]:
+            panel.get_legend().remove()
     letters(axes)
+    shared_legend(figure, axes[:, :1], 5)
     return figure

@@ -12,9 +12,10 @@ from paper.view import RunView
 NEEDS = ("ten",)
 CAPTION = (
     "Maps whose excess is exactly Poisson emission, and nothing else, as bright as the best Poisson fit to the mock "
-    "sky makes it: cumulative source counts by the energy-dependent networks, median over the maps of every quantile. "
-    "Poisson emission has no source counts: the networks should place it below one photon (dotted). The paper draws "
-    "the disk's sources from its best fit; here their counts are the prior's, at the flux of the fit."
+    "sky makes it: cumulative source counts by the energy-dependent networks, median over the maps of every "
+    "quantile. Poisson emission has no source counts: the networks should place it below one photon (dotted).\n\n"
+    "Differs from the paper's figure, which draws the disk's sources from its best fit; here their counts are the "
+    "prior's, at the flux of the fit."
 )
 
 

@@ -10,8 +10,9 @@ from paper.view import RunView
 
 NEEDS = ("ten",)
 CAPTION = (
-    "(a) Signed Earth mover's distance between true and median predicted source counts on held-out maps, in flux bins: "
-    "negative where the prediction is too dim. (b) Its unsigned kin, the mean cost of the prediction."
+    "(a) Signed Earth mover's distance between true and median predicted source counts on held-out maps, in flux "
+    "bins: negative where the prediction is too dim. (b) Its unsigned kin, the mean cost of the prediction.\n\n"
+    "Differs from the paper's figure: (b) is ours; nside and training are those of this scale."
 )
 
 

@@ -9,11 +9,24 @@ from gcesbi.analysis.settings import IMAGES, RunSettings, load_settings
 
 
 def test_presets_ship_with_the_package_and_load():
-    names = ("default", "paper", "quick", "test")
+    names = ("default", "paper", "paper-face", "quick", "test")
     others = ("images", "images-4gev", "images-paper", "images-test", "robust")
     assert preset_names() == tuple(sorted((*names, *others)))
     sizes = {name: (load_settings(name).sky.nside, load_settings(name).sky.n_energy) for name in names}
-    assert sizes == {"test": (32, 3), "quick": (64, 10), "default": (64, 10), "paper": (256, 10)}
+    assert sizes == {
+        "test": (32, 3),
+        "quick": (64, 10),
+        "default": (64, 10),
+        "paper": (256, 10),
+        "paper-face": (256, 10),
+    }
+
+
+def test_the_papers_network_is_deepsphere_down_to_one_pixel_with_two_dense_layers():
+    network, face = load_settings("paper").network, load_settings("paper-face").network
+    assert (network.encoder, 256 // 2 ** len(network.widths), network.norm) == ("chebyshev", 1, "batch")
+    assert (network.n_seen, network.n_features, network.dropout, network.totals) == (2048, 512, 0.0, "counts")
+    assert (face.encoder, face.n_seen) == ("face", 512)
 
 
 def test_the_robust_preset_states_the_real_sky_by_names_of_data():

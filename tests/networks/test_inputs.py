@@ -57,9 +57,37 @@ def test_summed_input_knows_no_energies():
         assert torch.equal(inputs(counts)[0], inputs(shuffled)[0]) is same
 
 
-def test_unknown_energy_is_refused():
-    with pytest.raises(InputError, match="energy: must be one of resolved, summed, got 'mean'"):
-        CountsInput(_exposure(), "mean")
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("energy", "energy: must be one of resolved, summed, got 'mean'"),
+        ("channels", "channels: must be one of contrast, relative, got 'mean'"),
+        ("totals", "totals: must be one of log, counts, scatter, none, got 'mean'"),
+    ],
+)
+def test_unknown_words_are_refused(word, told):
+    with pytest.raises(InputError, match=told):
+        CountsInput(_exposure(), **{word: "mean"})
+
+
+def test_totals_are_those_that_were_asked_for():
+    counts, exposure = _counts(), np.ones((3, REGION.n_pix))
+    flux = np.concatenate([counts.numpy(), counts.numpy().sum(1, keepdims=True)], axis=1)
+    total, scatter = flux.sum(2), flux.std(2)
+    wanted = {"log": np.log1p(total), "counts": total, "none": total[:, :0]}
+    wanted["scatter"] = np.concatenate([np.log1p(total), np.log1p(scatter)], axis=1)
+    for totals, expected in wanted.items():
+        inputs = CountsInput(exposure, totals=totals)
+        np.testing.assert_allclose(inputs.contrast(counts)[1].numpy(), expected, rtol=1e-5)
+        assert inputs.n_total == expected.shape[1]
+        assert MapEmbedding(inputs, FaceEncoder(REGION, 4, (4,), 16), 8, n_seen=16)(counts).shape == (4, 8)
+
+
+def test_relative_channels_are_counts_over_their_mean():
+    counts = _counts()
+    found = CountsInput(np.ones((3, REGION.n_pix)), channels="relative").contrast(counts)[0].numpy()
+    np.testing.assert_allclose(found[:, :3], counts / counts.mean(2, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(found.mean(2), 1, rtol=1e-5)
 
 
 def test_poisson_noise_is_even_whatever_the_brightness():

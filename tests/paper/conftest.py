@@ -23,7 +23,6 @@ SMALL = (
 @pytest.fixture(scope="session")
 def tiny_runs(tmp_path_factory):
     """Folder of the finished runs ``several`` and ``one``, and their plans by name."""
-    from gcesbi.analysis import variations
     from gcesbi.analysis.settings import load_settings
     from gcesbi.estimators import PoissonFraction
     from paper import library
@@ -33,14 +32,12 @@ def tiny_runs(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("paper")
     shares = (library.poisson_fraction(128), brighter(mock.Composition(), 4, runs.MOCK_SEED))
-    learn = (library.simulate(), *library.train(), library.evaluate(), runs._mock(), *shares)
+    learn = (*runs.LEARN, library.examples(), runs._mock(), *shares)
     asked = (library.infer(), library.fit_poisson())
     several = (
         *learn,
         *asked,
         library.poisson_excess(4),
-        library.gate(1200),
-        library.misspecification(100),
     )
     # a mock of one bin stands for the real map: figures read files alone, and the truth is taken out of them
     plans = {
@@ -50,11 +47,8 @@ def tiny_runs(tmp_path_factory):
             ("one", ("sky.n_energy=1",), (*learn, *asked, library.fit_nptf())),
         )
     }
-    others = variations.variations
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PoissonFraction.fit.__kwdefaults__, "n_step", 40)
-        for module in (variations, library):
-            patch.setattr(module, "variations", lambda sky: {"thick disk": others(sky)["thick disk"]})
         for plan in plans.values():
             make(plan, folder / plan.name)
     assert mock.Composition() == runs.COMPOSITION
@@ -69,6 +63,57 @@ def _hide_truth(run):
     known = json.loads(path.read_text())
     known.pop("truth")
     path.write_text(json.dumps(known))
+
+
+def _other(run, folder):
+    """A copy of a run whose answers are others: curves twice, NPTFs three times, spectra four times as bright."""
+    import json
+    import shutil
+
+    import numpy as np
+
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("simulations"))
+    for name, by in (("curves", 2), ("nptf", 3)):
+        path = folder / "paper" / f"{name}.npz"
+        if path.is_file():
+            with np.load(path) as stored:
+                arrays = dict(stored)
+            np.savez(path, **(arrays | {"f2dndf": arrays["f2dndf"] * by}))
+    path = folder / "paper" / "networks.json"
+    answer = json.loads(path.read_text())
+    spectrum = answer["quantities"]["spectrum"]
+    spectrum["quantiles"] = (4 * np.array(spectrum["quantiles"])).tolist()
+    path.write_text(json.dumps(answer))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def others(tiny_runs, tmp_path_factory):
+    """The runs ``several`` and ``one`` again, with other answers."""
+    folder = tmp_path_factory.mktemp("others")
+    return {name: _other(tiny_runs[0] / name, folder / name) for name in ("several", "one")}
+
+
+@pytest.fixture(scope="session")
+def skies(several, tmp_path_factory):
+    """A folder as the run ``skies`` leaves it, its arrays those of ``several``, shifted by sky and network."""
+    import numpy as np
+
+    from paper.list2025.skies import PAIRED, SKIES, WITH, WITHOUT
+    from paper.view import read_arrays
+
+    folder = tmp_path_factory.mktemp("skies")
+    (folder / "paper").mkdir()
+    known = read_arrays(several, "evaluation")
+    for k, sky in enumerate(SKIES):
+        networks = (WITH, WITHOUT) if sky in PAIRED else (WITH,)
+        arrays = {
+            f"{network}/{key}": values if key.endswith("alphas") else values * (1 - 0.1 * k - 0.05 * j)
+            for j, network in enumerate(networks)
+            for key, values in known.items()
+        }
+        np.savez(folder / "paper" / f"{sky.lower().replace(' ', '-')}.npz", **arrays)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -281,8 +281,29 @@ def test_every_need_is_a_run_of_every_scale(scale, tmp_path):
     weeks = [declared[f"weeks_{number}"].settings["sky"]["weeks"] for number in (567, 812)]
     assert weeks[1] / weeks[0] == pytest.approx(812 / 567)
     assert declared["real_single"].settings["sky"]["gce_populations"] == 1
-    assert declared["real_bright"].settings["sky"]["gce_xi_low"] == -11.5
+    assert declared["real_bright"].settings["sky"]["gce_xi_low"] == -12.0
     assert declared["jitter"].settings["sky"]["spectral_jitter"] == 0.5
+    assert declared["real_a"].settings["sky"]["diffuse"] == "A"
+    early = declared["p6v11"]
+    assert early.settings["sky"]["diffuse"] == "p6v11"
+    assert early.law["steps"]["fit-nptf"]["priors"]["brightness"] == "amplitude"
+    assert declared["one_bin"].settings["sky"]["n_energy"] == 1
+    assert declared["one_bin"].law["steps"]["observe"] == {"of": "ten", "summed": True}
+    thinned = declared["weeks_567"]
+    assert thinned.needs == ("weeks_812",)
+    assert thinned.law["steps"]["observe"]["of"] == "weeks_812"
+    assert thinned.law["steps"]["observe"]["share"] == 567 / 812
+    assert declared["skies"].needs == ("ten", "summed")
+    assert declared["skies"].settings["n_maps"] == {"test": 100, "quick": 128}.get(scale, 1000)
+    assert declared["ten"].law["steps"]["poisson-excess"]["n_maps"] == (8 if scale == "test" else 100)
+
+
+def test_the_papers_network_fits_the_real_map(tmp_path):
+    from paper.list2025 import PAPER
+
+    declared = {plan.name: plan for plan in PAPER.plans("paper", tmp_path / "nowhere", tmp_path)}
+    for name, nside in (("ten", 256), ("real_o", 128)):
+        assert len(declared[name].settings["network"]["widths"]) == np.log2(nside)
 
 
 def test_a_library_run_of_other_settings_is_refused(several):
@@ -313,17 +334,30 @@ def test_settings_that_an_earlier_version_did_not_store_are_defaults(tmp_path, l
         check(plan, tmp_path)
 
 
-def test_results_name_what_they_were_made_from(several, one):
+def test_results_name_what_they_were_made_from(several, one, others, skies):
     from paper.list2025.results import results
     from paper.view import RunView
 
     mocks = dict.fromkeys(("ten", "summed", "weeks_567", "weeks_812"), several)
-    told = results({**mocks, "real_o": one}, "test")
+    real = dict.fromkeys(("real_o", "real_bright", "nptf_o", "p6v11"), one)
+    told = results({**mocks, **real, "skies": skies}, "test")
     view = RunView.open(several)
     share = 100 * view.answer().at("flux_fraction", 0.5)[view.names.index("gce")]
     assert f"| flux share of the excess | ≈ 7 % | {share:.1f} % (" in told
     assert f"{100 * view.answer().more['poisson_share']['excluded_95']:.1f} %" in told
-    for quoted in ("35,000", "3.3 bins", "1.6 bins", "54 % / 46 %", "34 %", "O(10⁵)"):
+    for quoted in (
+        "35,000",
+        "3.3 bins",
+        "1.6 bins",
+        "54 % / 46 %",
+        "34 %",
+        "200,000",
+        "≈ 200",
+        "3–4 photons",
+        "τ ≤ 0.35",
+        "0.271 dex",
+        "Model A",
+    ):
         assert quoted in told
     assert "0.00 (between the curves" in told  # one run stands for both
     table = [line for line in told.splitlines() if line.startswith("|")]
@@ -338,7 +372,9 @@ def test_results_name_what_they_were_made_from(several, one):
     assert table[-6].startswith("| `ten` | ")
     assert table[-6].endswith(f"| {sum(spent):.0f} s |")
     assert f"at commit {view.json('plan.json')['commit']}, " in told
-    assert "whose rows are missing: real_o" in results(mocks, "test")
+    assert "whose rows are missing: real_o, real_bright, nptf_o, p6v11, skies" in results(mocks, "test")
+    shipped = results({**mocks, **real, "skies": skies, "shipped": others["several"]}, "test")
+    assert "mock (`several`), ten bins" in shipped
 
 
 def test_costs_of_interrupted_steps_are_lower_limits(several, tmp_path):
@@ -395,3 +431,114 @@ class _Model:
     region = SimpleNamespace(nside=16, n_pix=2, solid_angle=0.5)
     energy_edges = scd_edges = np.array([2.0, 20.0])
     exposure = np.ones((1, 2))
+
+
+# -- maps that are looked at ----------------------------------------------------------------------------------------
+
+
+def _copied(run, folder):
+    """Another run of the same sky."""
+    from gcesbi.analysis.run import Run
+
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("simulations"))
+    return Run.open(folder)
+
+
+def test_567_weeks_are_photons_of_812(several, tmp_path):
+    from paper.library import observe_thinned
+
+    run, share = _copied(several, tmp_path / "run"), 567 / 812
+    whole = run.observation().counts
+    observe_thinned(several, share, 2025).do(run)
+    kept = run.observation().counts
+    assert np.all(kept <= whole)
+    total = whole.sum()
+    assert abs(kept.sum() - share * total) < 5 * np.sqrt(total * share * (1 - share))
+    observe_thinned(several, share, 2025).do(run)
+    assert np.array_equal(run.observation().counts, kept)
+    known, thinned = (json.loads((path / "paper" / "sky.json").read_text()) for path in (several, run.folder))
+    assert thinned["truth"] == known["truth"]
+
+
+def test_one_bin_is_the_sum_of_all(several, one, tmp_path):
+    from gcesbi.analysis.run import Run
+    from paper.library import observe_summed
+
+    run = _copied(one, tmp_path / "run")
+    observe_summed(several).do(run)
+    whole = Run.open(several).observation().counts
+    assert np.array_equal(run.observation().counts, whole.sum(axis=0, keepdims=True))
+    known, summed = (json.loads((path / "paper" / "sky.json").read_text())["truth"] for path in (several, run.folder))
+    assert np.array(summed["flux"]) == pytest.approx(np.array(known["flux"]).sum(axis=1, keepdims=True))
+    assert summed["scd"] == known["scd"]
+
+
+def _maps(folder, nside=16):
+    """A data folder's interstellar templates: gradients across the sky, each its own."""
+    folder.mkdir()
+    for k, letter in enumerate("OAF"):
+        for name in ("pi", "ic"):
+            values = 1 + (k + 1) * np.linspace(0, 1, 12 * nside**2) ** (1 + (name == "ic"))
+            np.save(folder / f"template_{letter}{name}.npy", values)
+    return folder
+
+
+def test_other_skies_have_the_interstellar_maps_of_the_folder(several, tmp_path):
+    import healpy as hp
+
+    from gcesbi.analysis.run import Run
+    from gcesbi.simulation import SkyModel
+    from paper.list2025.skies import other_sky
+
+    data, run = _maps(tmp_path / "data"), Run.open(several)
+    own = run.settings.sky_of_maps
+    assert other_sky(own, "nominal", data) is None
+    for letter in "OAF":
+        model = SkyModel.build(other_sky(own, f"Model {letter}", data)).like(run.model)
+        ring = hp.nest2ring(16, model.region.pixels)
+        for row, name in enumerate(("pi", "ic")):
+            shape = np.load(data / f"template_{letter}{name}.npy")[ring]
+            for template in model.templates[row]:
+                assert template / template.sum() == pytest.approx(shape / shape.sum())
+        assert model.templates[2:] == pytest.approx(run.model.templates[2:])
+    assert other_sky(own, "thick disk", data).disk_height == 1.0
+    assert other_sky(own, "NFW of slope 1", data).gamma == 1.0
+
+
+def test_networks_of_both_kinds_are_asked_about_the_same_maps_of_model_a(several, tmp_path):
+    from paper.graph import make
+    from paper.list2025.skies import skies_plan, stored_skies
+
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    for name in ("ten", "summed"):
+        (runs / name).symlink_to(several)
+    plan = skies_plan(_maps(tmp_path / "data"), runs, 12, ("nominal", "Model A", "thick disk"))
+    make(plan, runs / "skies")
+    stored = stored_skies(runs / "skies", ("nominal", "Model A", "thick disk"))
+    for sky, arrays in stored.items():
+        assert arrays["with/source counts/gce/semd"].shape == (12,)
+        assert arrays["with/spectrum/disk/sharpness"].shape == (12, 2)
+        assert ("without/source counts/gce/semd" in arrays) == (sky != "thick disk")
+    first = stored["Model A"]
+    assert np.array_equal(first["with/source counts/gce/emd"], first["without/source counts/gce/emd"])  # one network
+    assert not np.array_equal(first["with/source counts/gce/emd"], stored["nominal"]["with/source counts/gce/emd"])
+
+
+# -- a data folder of several energy bins ---------------------------------------------------------------------------
+
+
+def test_a_folder_of_several_bins_takes_the_mocks_place(tmp_path):
+    from paper.list2025 import PAPER
+
+    data = _maps(tmp_path / "several")
+    np.save(data / "fermidata_energy_edges.npy", np.geomspace(2, 20, 11))
+    np.save(data / "fermidata_exposure.npy", np.ones((10, 3072)))
+    declared = {plan.name: plan for plan in PAPER.plans("quick", data, tmp_path)}
+    for name in ("ten", "summed", "jitter"):
+        plan = declared[name]
+        assert (plan.settings["sky"]["kind"], plan.settings["sky"]["diffuse"], plan.data) == ("folder", "O", data)
+        assert "mock" not in plan.about
+    assert declared["ten"].law["steps"]["observe"] == {}
+    assert declared["real_o"].data == declared["one_bin"].data == tmp_path / "fermi-573w"
+    assert "mock" in declared["weeks_812"].about
