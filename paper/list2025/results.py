@@ -38,13 +38,14 @@ def results(folders: Mapping[str, Path], scale: Scale) -> str:
     """Table of all numbers whose runs are finished; the others are named."""
     skies = folders.get("skies")
     views = {name: RunView.open(folder) for name, folder in folders.items() if name != "skies"}
-    best = {"ten": views["shipped"]} if "shipped" in views else {}  # better trained, on the same mock
     rows, missing = [], []
     for needs, make, *words in ROWS:
+        if make in ALONE and needs == ("ten",) and "shipped" in views:
+            needs = ("shipped",)  # better trained, on the same mock
         if lacking := [name for name in needs if name not in views]:
             missing += lacking
         else:
-            rows += make(*((best if make in ALONE else {}).get(name, views[name]) for name in needs), *words)
+            rows += make(*(views[name] for name in needs), *words)
     if skies is None:
         missing.append("skies")
     else:
@@ -52,7 +53,7 @@ def results(folders: Mapping[str, Path], scale: Scale) -> str:
     judged = {name: view for name, view in views.items() if "evaluate" in view.steps}
     parts = [
         f"# Quoted numbers of List et al. (2025), at scale {scale!r}",
-        _preamble(judged, scale),
+        _preamble(views, scale),
         markdown_table(COLUMNS, rows),
         _notes(),
         "## Would the networks tell a brighter excess?",
@@ -81,6 +82,7 @@ def _preamble(views: Views, scale: Scale) -> str:
         f"{view.settings['simulation']['n_train']} training maps, {view.settings['training']['max_maps']} presented, "
         f"seed {view.settings['seed']}"
         for name, view in views.items()
+        if "evaluate" in view.steps
     )
     return (
         f"Made by `python -m paper --paper list2025 --scale {scale}`, {_origins(views)}; not edited by hand, and "
@@ -106,35 +108,26 @@ def _flux_share(view: RunView, method: str) -> str:
     return _interval([100 * answer.at("flux_fraction", level)[row] for level in (0.16, 0.5, 0.84)], "%")
 
 
-def _shares(ten: RunView, real: RunView) -> list[Row]:
-    name, quoted, told = "flux share of the excess", "≈ 7 %", "the paper's quantity"
-    if ten.is_mock:
-        flux = ten.true("flux").sum(axis=1)
-        told = f"{UNLIKE['mock']}; true share {100 * flux[ten.names.index('gce')] / flux.sum():.1f} %"
-    return [
-        (name, quoted, _flux_share(ten, "networks"), f"{_on(ten)}, ten bins", told),
-        (name, quoted, _flux_share(real, "networks"), "real map, Model O", UNLIKE["one"]),
-        (name, quoted, _flux_share(real, "poisson"), "real map, Model O, Poisson fit", UNLIKE["one"]),
-        (name, quoted, _flux_share(real, "nptf"), "real map, Model O, NPTF", UNLIKE["one"]),
-    ]
+def _shares(view: RunView, *methods: str) -> list[Row]:
+    name, quoted, why = "flux share of the excess", "≈ 7 %", UNLIKE["one"]
+    if view.n_energy > 1:
+        why = UNLIKE["mock"] if view.is_mock else OWN
+    if view.is_mock:
+        flux = view.true("flux").sum(axis=1)
+        why = f"{why}; true share {100 * flux[view.names.index('gce')] / flux.sum():.1f} %"
+    return [(name, quoted, _flux_share(view, method), f"{_on(view)}, {method}", why) for method in methods]
 
 
 def _on(view: RunView) -> str:
-    return f"{'mock' if view.is_mock else 'real map'} (`{view.folder.name}`)"
+    return f"{'mock' if view.is_mock else 'real map'}, `{view.folder.name}`"
 
 
-def _numbers(ten: RunView, real: RunView, bright: RunView) -> list[Row]:
-    rows = []
-    for label, view, why in (
-        (f"{_on(ten)}, ten bins", ten, UNLIKE["mock"] if ten.is_mock else "the paper's quantity"),
-        ("real map, Model O", real, UNLIKE["one"]),
-        ("real map, Model O, ξ ≥ −12", bright, UNLIKE["bright"]),
-    ):
-        if view.is_mock:
-            drawn = view.true("n_sources")[view.source("gce")]
-            why += f"; {drawn:,.0f} were drawn, {_binned(view):,.0f} by the binned definition"
-        rows += _number(view, "networks", "200,000", "35,000", label, why)
-    return rows
+def _numbers(view: RunView, why: str = "") -> list[Row]:
+    why = why or (UNLIKE["one"] if view.n_energy == 1 else UNLIKE["mock"] if view.is_mock else OWN)
+    if view.is_mock:
+        drawn = view.true("n_sources")[view.source("gce")]
+        why += f"; {drawn:,.0f} were drawn, {_binned(view):,.0f} by the binned definition"
+    return _number(view, "networks", "200,000", "35,000", _on(view), why)
 
 
 def _number(view: RunView, method: str, quoted: str, limit: str, label: str, why: str) -> list[Row]:
@@ -151,6 +144,7 @@ def _number(view: RunView, method: str, quoted: str, limit: str, label: str, why
 def _nptf(view: RunView, split: str, numbers: str, peak: str, label: str) -> list[Row]:
     """An NPTF's split of the excess, number of sources and peak."""
     problems = "; ".join((UNLIKE["nptf"], *view.answer("nptf").more["problems"]))
+    label = f"{_on(view)} at nside {view.sky['nside']}, NPTF, {label}"
     number, _ = _number(view, "nptf", numbers, "–", label, problems)
     median = view.arrays("nptf")["f2dndf"][1, view.source("gce")]
     flux = 10 ** view.scd_centres[median.argmax()]
@@ -169,7 +163,7 @@ def _excluded(view: RunView, quoted: str, label: str, why: str) -> list[Row]:
     warned = "; extrapolates: dimmer than 99 % of its training" if share["extrapolates"] else ""
     ours = f"{100 * share['excluded_95']:.1f} %"
     told = f"{why}; {_would_exclude(view)}{warned}"
-    return [("Poisson share of the excess that is excluded at 95 %", quoted, ours, label, told)]
+    return [("Poisson share of the excess that is excluded at 95 %", quoted, ours, f"{_on(view)}, {label}", told)]
 
 
 def _would_exclude(view: RunView) -> str:
@@ -215,29 +209,33 @@ def _peak(view: RunView, quoted: str, label: str) -> list[Row]:
     peaks = [10 ** view.scd_centres[view.curve("f2dndf", "gce", tau).argmax()] for tau in (0.15, 0.5, 0.85)]
     ours = f"{peaks[1]:.1e} ({peaks[0]:.1e}–{peaks[2]:.1e}) = {peaks[1] / view.photon_flux:.2f} photons"
     why = f"peak of the curves of τ = 0.5 (0.15, 0.85), known to a bin of {BIN:.3f} dex"
-    return [(PEAK, quoted, ours, label, why)]
+    return [(PEAK, quoted, ours, f"{_on(view)}, {label}", why)]
 
 
 BIN = DEFAULT_BINS.width
 PEAK = "peak of F² dN/dF, photons cm⁻² s⁻¹"
 ROWS: tuple[Any, ...] = (  # runs, what makes rows of them, and its words
-    (("ten", "real_o"), _shares),
-    (("ten", "real_o", "real_bright"), _numbers),
-    (("ten",), _excluded, "3 %", "mock, with energies", UNLIKE["mock"]),
-    (("summed",), _excluded, "34 % (2021)", "mock, without energies", UNLIKE["dim"]),
-    (("real_o",), _excluded, "34 % (2021)", "real map, Model O, one bin", UNLIKE["real"]),
+    (("ten",), _shares, "networks", "poisson"),
+    (("real_o",), _shares, "networks", "poisson", "nptf"),
+    (("ten",), _numbers),
+    (("real_o",), _numbers),
+    (("real_bright",), _numbers, UNLIKE["bright"]),
+    (("ten",), _excluded, "3 %", "with energies", UNLIKE["mock"]),
+    (("summed",), _excluded, "34 % (2021)", "without energies", UNLIKE["dim"]),
+    (("real_o",), _excluded, "34 % (2021)", "Model O, one bin", UNLIKE["real"]),
     (("ten",), _hatched),
-    (("real_o",), _nptf, "54 % / 46 % (2024)", "–", "above one photon", "real map, Model O, NPTF, nside of `real_o`"),
-    (("nptf_o",), _nptf, "54 % / 46 % (2024)", "–", "above one photon", "real map, Model O, NPTF, nside of `nptf_o`"),
-    (("p6v11",), _nptf, "–", "≈ 200 (2016)", "above one photon", "real map, p6v11, NPTF of 2016"),
+    (("real_o",), _nptf, "54 % / 46 % (2024)", "–", "above one photon", "Model O"),
+    (("nptf_o",), _nptf, "54 % / 46 % (2024)", "–", "above one photon", "Model O"),
+    (("p6v11",), _nptf, "–", "≈ 200 (2016)", "above one photon", "p6v11, priors of 2016"),
     (("ten", "summed"), _distances, "EMD between networks with and without energy", "3.3 bins", UNLIKE["twins"]),
     (("weeks_567", "weeks_812"), _distances, "EMD between epochs of 567 and 812 weeks", "1.6 bins", UNLIKE["epochs"]),
-    (("ten",), _peak, "at or below one photon", "mock, with energies"),
-    (("summed",), _peak, "3–4 photons (2021)", "mock, without energies"),
-    (("real_o",), _peak, "3–4 photons (2021)", "real map, Model O, one bin"),
+    (("ten",), _peak, "at or below one photon", "with energies"),
+    (("summed",), _peak, "3–4 photons (2021)", "without energies"),
+    (("real_o",), _peak, "3–4 photons (2021)", "Model O, one bin"),
 )
 ALONE = (_shares, _numbers, _excluded, _hatched, _peak)
 """What is told of the networks with energies by themselves, not beside their twins."""
+OWN = "the paper's quantity"
 
 
 # -- brighter skies -------------------------------------------------------------------------------------------------

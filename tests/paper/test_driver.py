@@ -369,12 +369,15 @@ def test_results_name_what_they_were_made_from(several, one, others, skies):
     assert f"| {excluded:.0f} % (" in brighter[9]
     assert "are 0.00 (0.00–0.00) bins apart; at least the paper's 3.3 bins on 0.0 % of them" in told
     spent = [view.step(path.stem)["cpu_seconds"] for path in (several / "steps").glob("*.json")]
-    assert table[-6].startswith("| `ten` | ")
-    assert table[-6].endswith(f"| {sum(spent):.0f} s |")
+    assert table[-9].startswith("| `ten` | ")
+    assert table[-9].endswith(f"| {sum(spent):.0f} s |")
     assert f"at commit {view.json('plan.json')['commit']}, " in told
     assert "whose rows are missing: real_o, real_bright, nptf_o, p6v11, skies" in results(mocks, "test")
     shipped = results({**mocks, **real, "skies": skies, "shipped": others["several"]}, "test")
-    assert "mock (`several`), ten bins" in shipped
+    assert "| mock, `several`, networks |" in shipped
+    alone = results({"shipped": several, "nptf_o": one}, "test")
+    assert "35,000" in alone
+    assert "54 % / 46 %" in alone
 
 
 def test_costs_of_interrupted_steps_are_lower_limits(several, tmp_path):
