@@ -300,3 +300,56 @@ class JointPosterior(Posterior):
         """Quantiles of a quantity by the part that knows it, (n_level, *axes), pointwise."""
         self._check(name)
         return self._by_name[name].quantiles(name, levels, seed)
+
+
+class PartialPosterior(Posterior):
+    """What a posterior says of the templates that another model has too, found by their names.
+
+    Shapes and the Poisson share are left out where the other model asks of others.
+
+    Parameters
+    ----------
+    method : str
+    whole : Posterior
+    coordinates : Coordinates
+        Of the other model.
+
+    Raises
+    ------
+    InputError
+        If a template is unknown to the posterior, or energies or flux bins differ.
+    """
+
+    def __init__(self, method: str, whole: Posterior, coordinates: Coordinates) -> None:
+        own, self._at = whole.coordinates, dict[str, list[int]]()
+        for axis in ("template", "point_source"):
+            there, wanted = getattr(own, axis), getattr(coordinates, axis)
+            if missing := [name for name in wanted if name not in there]:
+                raise InputError(f"coordinates: {axis} {missing[0]!r} must be one of {', '.join(there)}")
+            self._at[axis] = [there.index(name) for name in wanted]
+        for axis in ("energy", "flux_bin"):
+            if not np.array_equal(getattr(own, axis), getattr(coordinates, axis)):
+                raise InputError(f"coordinates: {axis} must be the posterior's own")
+        self.method, self.whole, self.coordinates = method, whole, coordinates
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Quantities that this posterior knows."""
+        own, other = self.whole.coordinates, self.coordinates
+        unasked = set(own.shape) - set(other.shape) | ({"poisson_fraction"} if own.subject != other.subject else set())
+        return tuple(name for name in self.whole.names if name not in unasked)
+
+    def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+        """Draw `n` samples."""
+        drawn = self.whole.sample(n, seed)
+        return {name: self._part(name, drawn[name]) for name in self.names}
+
+    def quantiles(self, name: str, levels: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+        """Quantiles of a quantity, (n_level, *axes), pointwise."""
+        self._check(name)
+        return self._part(name, self.whole.quantiles(name, levels, seed))
+
+    def _part(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        for i, axis in enumerate(QUANTITIES[name].axes if name in QUANTITIES else (), 1):
+            values = np.take(values, self._at[axis], axis=i) if axis in self._at else values
+        return values

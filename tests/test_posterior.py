@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gcesbi import InputError
-from gcesbi.posterior import Coordinates, JointPosterior, SamplePosterior
+from gcesbi.posterior import Coordinates, JointPosterior, PartialPosterior, SamplePosterior
 
 COORDINATES = Coordinates(("a", "b"), (3.0,), ("b",), (-10.0, -9.0))
 RNG = np.random.default_rng(0)
@@ -98,6 +99,32 @@ def test_a_joint_posterior_asks_the_part_that_knows():
     assert set(joint.names) == {"flux_fraction", "scd_cdf"}
     assert np.array_equal(joint.sample(9, 1)["flux_fraction"], first.sample(9, 1)["flux_fraction"])
     assert np.allclose(joint.quantiles("scd_cdf", [0.5]), second.quantiles("scd_cdf", [0.5]))
+
+
+def test_a_part_of_a_posterior_is_found_by_name():
+    """The other model has the templates in another order, and neither the shape nor the subject."""
+    own = Coordinates(("pi", "gce", "disk"), (5.0,), ("gce", "disk"), (-11.0, -10.0), ("gce_gamma",), "gce")
+    rng = np.random.default_rng(4)
+    samples = {
+        "flux": rng.random((50, 3)),
+        "n_sources": rng.random((50, 2)),
+        "gce_gamma": rng.random(50),
+        "poisson_fraction": rng.random(50),
+    }
+    whole = SamplePosterior("networks", own, samples)
+    other = replace(own, template=("disk", "pi"), point_source=("disk",), shape=(), subject="disk")
+    part = PartialPosterior("others", whole, other)
+    assert part.names == ("flux", "n_sources")
+    drawn, all_ = part.sample(9, 2), whole.sample(9, 2)
+    np.testing.assert_array_equal(drawn["flux"], all_["flux"][:, [2, 0]])
+    np.testing.assert_array_equal(drawn["n_sources"], all_["n_sources"][:, [1]])
+    np.testing.assert_array_equal(part.quantiles("flux", [0.5]), whole.quantiles("flux", [0.5])[:, [2, 0]])
+    assert part.to_xarray(3).sizes["template"] == 2
+    assert PartialPosterior("same", whole, own).names == whole.names
+    with pytest.raises(InputError, match="template 'iso' must be one of pi, gce, disk"):
+        PartialPosterior("others", whole, replace(own, template=("iso",)))
+    with pytest.raises(InputError, match="energy must be the posterior's own"):
+        PartialPosterior("others", whole, replace(own, energy=(2.0, 3.0)))
 
 
 @pytest.mark.parametrize(

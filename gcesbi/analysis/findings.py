@@ -6,6 +6,7 @@ from gcesbi.analysis.evaluate import before_recalibration, evaluate
 from gcesbi.analysis.predict import predicted_maps
 from gcesbi.analysis.quickstart import Step, answers, question
 from gcesbi.analysis.run import Run
+from gcesbi.analysis.shipped import shipped_answers
 from gcesbi.analysis.simulate import simulate
 from gcesbi.analysis.start import started_from
 from gcesbi.analysis.train import train
@@ -43,6 +44,9 @@ def find(
     goodness, gate = question(run, observation, fit, step, workers, always=observed)
     with step("Predict maps from what was found"):
         predicted = predicted_maps(run, observation, posteriors)
+    if observed:
+        with step("Ask networks of other skies"):
+            posteriors |= shipped_answers(run, observation)
     return {
         "posteriors": posteriors,
         "fit": fit,

@@ -33,7 +33,7 @@ UNFINISHED = "unfinished"
 _LOCK, _WRITER = "run.lock", "run.writer"
 _PAGES = "validation|mismodel|injection|comparison"
 _NETWORKS = "|".join(sorted({*KINDS, *ALL_NETWORKS, "poisson_fraction"}))
-_METHODS = "poisson|nptf|nptf-model-priors|networks|networks-in-rounds|pretrained|npe|fmpe"
+_METHODS = r"poisson|nptf|nptf-model-priors|networks|networks-in-rounds|\w+-networks(-refused)?|npe|fmpe"
 _ROUNDS = r"(maps/[0-9a-f]{12}/)?rounds"
 _OURS = re.compile(
     rf"{_ROUNDS}(/\d+)?|({_ROUNDS}/\d+/)?(run\.(json|lock|writer)|observation\.fits|sky\.(npz|toml)|sky_\d+\.npy|exposure\.npz|(results|inference)\.json|(report|infer)\.html"

@@ -1,6 +1,6 @@
 """The parts of a quickstart: a run with its map, the answers of every method about it, and what speaks against them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
 from gcesbi.analysis.simulate import mock_observation
 from gcesbi.baselines import GoodnessOfFit, PoissonFitResult, goodness_of_fit
-from gcesbi.posterior import Posterior
+from gcesbi.posterior import PartialPosterior, Posterior
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation
 from gcesbi.validation.misspecification import GateVerdict
 
-__all__ = ["FILES", "PRIORS", "REPORT", "answers", "begin", "check_free", "question"]
+__all__ = ["FILES", "PRIORS", "REPORT", "answers", "begin", "check_free", "priors_of", "question"]
 
 REPORT = "report.html"
 """The page, written last."""
@@ -64,6 +64,11 @@ def begin(
         with step("Draw a mock observation"):
             observation, truth = mock_observation(run, draw)
     return run, run.observe(observation), truth
+
+
+def priors_of(posteriors: Mapping[str, Posterior]) -> dict[str, str]:
+    """Under which priors each method ran, by its name."""
+    return PRIORS | {name: "another sky's" for name, each in posteriors.items() if isinstance(each, PartialPosterior)}
 
 
 def check_free(folder: str | Path, *, overwrite: bool = False) -> None:

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.gate import judge
+from gcesbi.analysis.infer import infer
 from gcesbi.analysis.kept_sky import package_folder
 from gcesbi.errors import InputError
+from gcesbi.posterior import PartialPosterior, Posterior
 from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.matching import check_same_energies
 from gcesbi.simulation.regions import HealpixRegion
 from gcesbi.sky import Observation
 
-__all__ = ["ShippedNetworks", "networks_for", "shipped_networks"]
+__all__ = ["ShippedNetworks", "networks_for", "shipped_answers", "shipped_networks"]
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,19 @@ def networks_for(read: Callable[[RunFolder], Observation]) -> tuple[str, Observa
         f"observation: no networks that ship with the package know this map; {'; '.join(why)}. To train your own: "
         "gcesbi quickstart --observation MAP, or gcesbi simulate --sky FILE and gcesbi train"
     )
+
+
+def shipped_answers(run: RunFolder, observation: Observation) -> dict[str, Posterior]:
+    """What networks of the package that were trained on another sky say of a run's map, by name; if any know it.
+
+    Of their templates those that the run's sky has. Where their gate turns the map away, the name says so.
+    """
+    try:
+        name, seen = networks_for(lambda each: observation)
+        shipped = RunFolder.open(package_folder(name))
+        if shipped.model.fingerprint == run.model.fingerprint:
+            return {}
+        found = PartialPosterior(f"{name} networks", infer(shipped, seen), run.model.coordinates)
+    except InputError:  # no networks know the map, or its exposure, or they do not know the run's templates
+        return {}
+    return {found.method if judge(shipped, seen).accepted else f"{found.method}, refused": found}

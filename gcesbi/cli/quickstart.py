@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from gcesbi.analysis.findings import find
-from gcesbi.analysis.quickstart import FILES, PRIORS, REPORT, begin
+from gcesbi.analysis.quickstart import FILES, REPORT, begin, priors_of
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
 from gcesbi.baselines import NptfPosterior
@@ -72,7 +72,9 @@ def quickstart(
         found = find(run, seen, timer.step, observed=observation is not None, workers=workers, progress=progress)
         explained = Explained(seen, *(found.pop(name) for name in ("fit", "goodness", "gate", "predicted")))
         plain = run.read_json("run.json")["settings"]
-        result = QuickstartResult(run.model, plain, truth, priors=PRIORS, explained=explained, **found)
+        result = QuickstartResult(
+            run.model, plain, truth, priors=priors_of(found["posteriors"]), explained=explained, **found
+        )
         _tell(timer.console, result)
         with timer.step("Write the report"):
             _write(run, result, timer)
@@ -96,7 +98,8 @@ def _tell(console: Console, result: QuickstartResult) -> None:
 def _write(run: Run, result: QuickstartResult, timer: Timer) -> None:
     """Posteriors, numbers and page into the run's folder."""
     for name, posterior in result.posteriors.items():
-        run.write_posterior(FILES.get(name, name.lower()), posterior, refused=result.explained.refused)
+        file = FILES.get(name, name.lower().replace(", ", "-").replace(" ", "-"))
+        run.write_posterior(file, posterior, refused=result.explained.refused)
     results = result.results(timer.seconds)
     run.write_json("results.json", results)
     for name in FILES.values():

@@ -36,7 +36,7 @@ def bright(plain):
 
 def test_a_deviant_pixel_is_left_out(model, plain, bright):
     seen, deviant = mask_deviant(model, bright)
-    assert [each.pixel for each in deviant][0] == plain.region.pixels[AT]
+    assert next(each.pixel for each in deviant) == plain.region.pixels[AT]
     assert seen.region == bright.region.only(~np.isin(bright.region.pixels, [each.pixel for each in deviant]))
     assert plain.region.pixels[AT] not in seen.region.pixels
 

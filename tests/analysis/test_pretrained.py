@@ -12,7 +12,7 @@ from gcesbi import InputError, SkyModel
 from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis.kept_sky import KEPT_MAPS
 from gcesbi.analysis.run import Run
-from gcesbi.analysis.shipped import networks_for, shipped_networks
+from gcesbi.analysis.shipped import networks_for, shipped_answers, shipped_networks
 from gcesbi.analysis.simulate import mock_observation
 from gcesbi.cli import main as cli
 from gcesbi.estimators import SpectralPosterior
@@ -132,6 +132,20 @@ def test_networks_are_listed(monkeypatch, capsys):
 def test_networks_are_found_for_a_map(run):
     seen = mock_observation(run)[0]
     assert networks_for(lambda each: seen) == ("default", seen)
+
+
+def test_a_run_on_another_sky_hears_the_shipped_networks_too(run, tmp_path):
+    """Of the templates that both have; a run on their own sky needs no such column."""
+    seen = mock_observation(run)[0]
+    assert shipped_answers(run, seen) == {}
+    sky = run.model.composition.change("gce", template={"formula": "nfw", "gamma": 1.0})
+    other = Run.create(tmp_path / "other", run.settings.model_copy(update={"sky": sky}))
+    (found,) = shipped_answers(other, seen).values()
+    own = infer_step.infer(run, seen)
+    assert found.coordinates == other.model.coordinates
+    np.testing.assert_allclose(found.quantiles("flux", [0.5]), own.quantiles("flux", [0.5]))
+    bright = replace(seen, counts=seen.counts * 3)
+    assert list(shipped_answers(other, bright)) == ["default networks, refused"]
 
 
 def test_a_map_that_no_networks_know_is_told_what_to_do(run):
