@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gcesbi.baselines.nptf.likelihood import NptfLikelihood, nptf_log_likelihood
     from gcesbi.baselines.nptf.priors import ModelPriors, NptfPriors, ShapePriors
     from gcesbi.baselines.nptf.psf_correction import PsfCorrection, psf_correction
-    from gcesbi.baselines.nptf.sampled_posterior import NptfPosterior
+    from gcesbi.baselines.nptf.sampled_posterior import NptfPosterior, log_bayes_factor
     from gcesbi.baselines.nptf.scd_family import BrokenPowerLaws
     from gcesbi.baselines.nptf.skew_normal_family import SkewNormals
     from gcesbi.baselines.poisson.fit import PoissonFit, PoissonFitResult
@@ -44,7 +44,7 @@ _HOMES = {
     "nptf.energies": ("EnergyGradient", "NptfEnergyLikelihood", "nptf_energy_log_likelihood"),
     "nptf.fit": ("NPTF",),
     "nptf.likelihood": ("NptfLikelihood", "nptf_log_likelihood"),
-    "nptf.sampled_posterior": ("NptfPosterior",),
+    "nptf.sampled_posterior": ("NptfPosterior", "log_bayes_factor"),
     "nptf.priors": ("ModelPriors", "NptfPriors", "ShapePriors"),
     "nptf.psf_correction": ("PsfCorrection", "psf_correction"),
     "nptf.scd_family": ("BrokenPowerLaws",),
@@ -110,6 +110,7 @@ __all__ = [
     "fit_adaptive_maps",
     "fit_slope",
     "goodness_of_fit",
+    "log_bayes_factor",
     "maximise",
     "nptf_energy_log_likelihood",
     "nptf_log_likelihood",

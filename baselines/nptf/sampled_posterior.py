@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,7 @@ from gcesbi.baselines.nptf.problem import NptfProblem
 from gcesbi.baselines.samplers.target import Sampled
 from gcesbi.posterior import SamplePosterior
 
-__all__ = ["NptfPosterior", "nptf_quantities"]
+__all__ = ["NptfPosterior", "log_bayes_factor", "nptf_quantities"]
 
 FloatArray = NDArray[np.float64]
 Quantities = Callable[[FloatArray], dict[str, FloatArray]]
@@ -56,6 +57,12 @@ def _histograms(nptf: NptfProblem, theta: FloatArray, norms: FloatArray) -> Floa
         pdf[:, names.index(population.template)] += norms[:, p, None] * histogram
     pdf[..., 0] += np.where(pdf.sum(axis=-1) > 0, 0.0, 1.0)
     return np.asarray(pdf / pdf.sum(axis=-1, keepdims=True))
+
+
+def log_bayes_factor(one: NptfPosterior, other: NptfPosterior) -> tuple[float, float]:
+    """Ln of the Bayes factor for one fit of a map against another, and its standard error; NaN without evidences."""
+    error = math.hypot(one.log_evidence_error, other.log_evidence_error)
+    return one.log_evidence - other.log_evidence, error
 
 
 class NptfPosterior(SamplePosterior):

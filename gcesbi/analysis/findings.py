@@ -40,8 +40,8 @@ def find(
         histories = train(run, progress)
     with step("Judge them on held-out maps"):
         evaluation, before = evaluate(run), before_recalibration(run)
-    posteriors, fit = answers(run, observation, step, progress)
-    goodness, gate = question(run, observation, fit, step, workers, always=observed)
+    posteriors, fit, odds = answers(run, observation, step, progress)
+    fitted, goodness, gate = question(run, observation, step, workers, fit, always=observed)
     with step("Predict maps from what was found"):
         predicted = predicted_maps(run, observation, posteriors)
     if observed:
@@ -49,7 +49,8 @@ def find(
             posteriors |= shipped_answers(run, observation)
     return {
         "posteriors": posteriors,
-        "fit": fit,
+        "odds": odds,
+        "fit": fitted,
         "goodness": goodness,
         "gate": gate,
         "predicted": predicted,

@@ -56,12 +56,14 @@ def fit_nptf(
     seed: int = 0,
     progress: bool = False,
     checkpoint: Path | None = None,
+    point_sources: tuple[str, ...] | None = None,
 ) -> NptfPosterior:
     """Sample the NPTF's posterior; ``posterior.convergence.problems`` says what speaks against it: tell it.
 
-    A fit that was killed goes on from `checkpoint`, which the caller removes once the posterior is stored.
+    A fit that was killed goes on from `checkpoint`, which the caller removes once the posterior is stored. Templates
+    shine through sources as `point_sources` say, by default all that may.
     """
-    fit = NPTF(model.for_observation(observation), observation, settings.prior())
+    fit = NPTF(model.for_observation(observation), observation, settings.prior(), point_sources)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SamplingWarning)
         return fit.run(

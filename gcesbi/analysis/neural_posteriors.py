@@ -6,7 +6,7 @@ Train them with ``run.train(only=("npe",))``, or by the setting ``neural_posteri
 from contextlib import suppress
 
 from gcesbi.analysis.folder import RunFolder
-from gcesbi.analysis.infer import counts_at_exposure
+from gcesbi.analysis.infer import counts_at_exposure, infer
 from gcesbi.errors import InputError
 from gcesbi.estimators import FmpeEstimator, NpeEstimator, SbiPosterior
 from gcesbi.estimators.neural_posterior import NeuralPosteriorEstimator
@@ -15,7 +15,7 @@ from gcesbi.evaluation.neural_posteriors import NeuralPosteriorEvaluation, judge
 from gcesbi.posterior import Posterior
 from gcesbi.sky import Observation
 
-__all__ = ["evaluate_neural_posteriors", "infer_neural_posteriors"]
+__all__ = ["evaluate_neural_posteriors", "infer_all", "infer_neural_posteriors"]
 
 MAPS = 256
 """Held-out maps on which neural posteriors are judged, at most."""
@@ -36,6 +36,14 @@ def infer_neural_posteriors(run: RunFolder, observation: Observation, *, force: 
         posterior = SbiPosterior.of(estimator, seen, model.coordinates, seed=run.settings.seed, model=model)
         found[posterior.method] = posterior
     return found
+
+
+def infer_all(run: RunFolder, observation: Observation, *, force: bool = False) -> dict[str, Posterior]:
+    """The posterior of the run's networks, and of sbi's estimators that it has trained, by method."""
+    return {
+        "networks": infer(run, observation, force=force),
+        **infer_neural_posteriors(run, observation, force=force),
+    }
 
 
 def evaluate_neural_posteriors(

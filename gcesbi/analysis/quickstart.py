@@ -1,23 +1,23 @@
 """The parts of a quickstart: a run with its map, the answers of every method about it, and what speaks against them."""
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gcesbi.analysis.fit import fit_nptf, fit_poisson
 from gcesbi.analysis.gate import judge, stored_gate
-from gcesbi.analysis.infer import infer
-from gcesbi.analysis.neural_posteriors import infer_neural_posteriors
+from gcesbi.analysis.neural_posteriors import infer_all
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
 from gcesbi.analysis.simulate import mock_observation
-from gcesbi.baselines import GoodnessOfFit, PoissonFitResult, goodness_of_fit
+from gcesbi.baselines import GoodnessOfFit, PoissonFitResult, goodness_of_fit, log_bayes_factor
 from gcesbi.posterior import PartialPosterior, Posterior
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation
 from gcesbi.validation.misspecification import GateVerdict
 
-__all__ = ["FILES", "PRIORS", "REPORT", "answers", "begin", "check_free", "priors_of", "question"]
+__all__ = ["FILES", "PRIORS", "REPORT", "answers", "begin", "check_free", "priors_of", "question", "remove_checkpoints"]
 
 REPORT = "report.html"
 """The page, written last."""
@@ -28,6 +28,8 @@ Step = Callable[..., AbstractContextManager[None]]
 _POISSON, _LITERATURE, _MODEL, _NETWORKS = "Poisson fit", "NPTF, literature priors", "NPTF, model's priors", "networks"
 FILES = {_POISSON: "poisson", _LITERATURE: "nptf", _MODEL: "nptf-model-priors", _NETWORKS: "networks"}
 """Names of files by method; those of others are the methods' own."""
+_NO_SOURCES = "nptf-no-sources"
+_N_EFF = 500  # points that give an evidence to 0.05 in its logarithm
 PRIORS = {
     _POISSON: "flat norms",
     _LITERATURE: "flat, broken power laws",
@@ -79,30 +81,63 @@ def check_free(folder: str | Path, *, overwrite: bool = False) -> None:
 
 def answers(
     run: Run, observation: Observation, step: Step, progress: bool = False
-) -> tuple[dict[str, Posterior], PoissonFitResult]:
-    """Posteriors of all methods by name, and the Poisson fit itself; the NPTF with the model's priors is one."""
+) -> tuple[dict[str, Posterior], PoissonFitResult, dict[str, tuple[float, float]]]:
+    """Posteriors of all methods by name, the Poisson fit itself, and ln of Bayes factors with their errors.
+
+    The NPTF with the model's priors is a method. Bayes factors are those of sources in the subject against none, which
+    only the literature's priors know.
+    """
     model, settings = run.model, run.settings
     with step("Infer"):
-        networks = infer(run, observation)
+        networks = infer_all(run, observation)
     with step("Fit Poisson templates"):
         fit, poisson = fit_poisson(model, observation)
     posteriors: dict[str, Posterior] = {_POISSON: poisson}
+    odds = {}
     for name, priors in ((_LITERATURE, "literature"), (_MODEL, "model")):
         if priors in ("model", settings.nptf.priors):
+            chosen = settings.nptf.model_copy(update={"priors": priors})
             with step(f"Fit the {name}", own_bar=True):
-                chosen = settings.nptf.model_copy(update={"priors": priors})
-                checkpoint = run.folder / f"{FILES[name]}.checkpoint.h5"
-                posteriors[name] = fit_nptf(model, observation, chosen, settings.seed, progress, checkpoint)
-    return posteriors | {_NETWORKS: networks} | infer_neural_posteriors(run, observation), fit
+                found = fit_nptf(model, observation, chosen, settings.seed, progress, _checkpoint(run, FILES[name]))
+            posteriors[name] = found
+            if priors == "literature" and (others := _other_sources(model)) and not math.isnan(found.log_evidence):
+                chosen = chosen.model_copy(update={"n_eff": min(chosen.n_eff, _N_EFF)})
+                kept = _checkpoint(run, _NO_SOURCES)
+                with step("Fit it without sources in the excess", own_bar=True):
+                    without = fit_nptf(model, observation, chosen, settings.seed, progress, kept, others)
+                odds[name] = log_bayes_factor(found, without)
+    return posteriors | networks, fit, odds
+
+
+def _checkpoint(run: Run, name: str) -> Path:
+    """Where an NPTF keeps how far it is."""
+    return run.folder / f"{name}.checkpoint.h5"
+
+
+def remove_checkpoints(run: Run) -> None:
+    """Once all is written."""
+    for name in (*FILES.values(), _NO_SOURCES):
+        _checkpoint(run, name).unlink(missing_ok=True)
+
+
+def _other_sources(model: SkyModel) -> tuple[str, ...]:
+    """Templates with sources beside the subject; none if it has none, or is alone."""
+    others = tuple(name for name in model.point_sources if name != model.subject)
+    return others if len(others) < len(model.point_sources) else ()
 
 
 def question(
-    run: Run, observation: Observation, fit: PoissonFitResult, step: Step, workers: int, always: bool
-) -> tuple[GoodnessOfFit, GateVerdict | None]:
-    """Whether smooth templates, and the networks' model, explain the map; the model only if `always`, or at no cost."""
+    run: Run, observation: Observation, step: Step, workers: int, fit: PoissonFitResult | None = None, *, always: bool
+) -> tuple[PoissonFitResult | None, GoodnessOfFit | None, GateVerdict | None]:
+    """Whether smooth templates, and the networks' model, explain the map; the model only if `always`, or at no cost.
+
+    The Poisson `fit` is made if it is not at hand; of templates with log-fields none is.
+    """
     with step("Judge the Poisson fit"):
-        goodness = goodness_of_fit(fit, seed=run.settings.seed)
+        if fit is None and not run.model.modulated:
+            fit, _ = fit_poisson(run.model, observation)
+        goodness = None if fit is None else goodness_of_fit(fit, seed=run.settings.seed)
     if not always and stored_gate(run) is None:
-        return goodness, None
+        return fit, goodness, None
     with step("Ask whether the model could have produced the map"):
-        return goodness, judge(run, observation, workers)
+        return fit, goodness, judge(run, observation, workers)

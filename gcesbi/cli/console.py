@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gcesbi.baselines import NptfPosterior
     from gcesbi.report.html import TableBlock
 
-__all__ = ["Terminal", "Timer", "print_problems", "print_table"]
+__all__ = ["Terminal", "Timer", "print_problems", "print_table", "tell_refusal"]
 
 _HEADING = 29  # of a row, where the console is narrow
 
@@ -96,6 +96,12 @@ def print_table(console: Console, block: TableBlock, title: str = "Methods side 
         console.print(table)
     if any(PRIOR_MARK in cell for row in block.rows for cell in row):
         console.print(PRIOR_NOTE, highlight=False)
+
+
+def tell_refusal(console: Console, why: str) -> None:
+    """Say before all else that a map is refused, if it is."""
+    if why:
+        console.print(f"REFUSED: {why}", style="bold red", highlight=False)
 
 
 def _column_width(lines: Sequence[Sequence[str]], i: int) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gcesbi.cli.console import Terminal, print_table
+from gcesbi.cli.console import Terminal, print_table, tell_refusal
 from gcesbi.cli.options import (
     REFUSED,
     Map,
@@ -71,12 +71,12 @@ def infer(
     The gate says first whether the networks' model could have produced the map, and the exit status is 3 if not; it is
     calibrated at the first call.
     """
-    from gcesbi.analysis.gate import judge
-    from gcesbi.analysis.infer import infer as ask
-    from gcesbi.analysis.neural_posteriors import infer_neural_posteriors
+    from gcesbi.analysis.neural_posteriors import infer_all
+    from gcesbi.analysis.quickstart import question
     from gcesbi.analysis.simulate import mock_observation
+    from gcesbi.report.explained import Explained
     from gcesbi.report.html import write_report
-    from gcesbi.report.infer import inference_figures, inference_report, inference_verdict
+    from gcesbi.report.infer import inference_figures, inference_report
     from gcesbi.report.tables import methods_table, spectra_table
 
     if rounds and force:
@@ -93,35 +93,31 @@ def infer(
     if mask_deviant:
         seen = without_deviant(found.model, seen, fill=True)
     with steps.step("Infer"):
-        posteriors = {"networks": ask(found, seen, force=force), **infer_neural_posteriors(found, seen, force=force)}
+        posteriors = infer_all(found, seen, force=force)
     if rounds:
         with steps.step("Look closer, in rounds"):
             last = found.infer_in_rounds(seen, rounds, progress=not quiet, told=Terminal().print)[-1]
         posteriors["networks in rounds"] = last.posterior
     model = found.model
-    with steps.step("Ask the gate whether it is a map of the model"):
-        verdict = judge(found, seen, CORES)
-    if not verdict.accepted:
-        Terminal().print(f"REFUSED: {verdict}", style="bold red", highlight=False)
+    explained = Explained(seen, *question(found, seen, steps.step, CORES, always=True))
+    tell_refusal(Terminal(), explained.refused)
     table = methods_table(model, posteriors)
     print_table(Terminal(), table)
     if model.n_energy > 1:
         print_table(Terminal(), spectra_table(posteriors["networks"]), "E² dN/dE [GeV / cm² / s]")
-    if verdict.accepted:
-        Terminal().print(inference_verdict(model, posteriors, verdict), highlight=False)
+    figures, kept = inference_figures(model, posteriors, explained), found.about(seen)
+    page = inference_report(model, posteriors, explained, table, subtitle=str(kept.folder), data=figures)
+    Terminal().print(page.verdict, highlight=False)
     with steps.step("Write the page"):
-        figures = inference_figures(posteriors, verdict)
-        kept = found.about(seen)
         for name, posterior in posteriors.items():
-            kept.write_posterior(_stem(name), posterior, refused="" if verdict.accepted else str(verdict))
+            kept.write_posterior(_stem(name), posterior, refused=explained.refused)
             kept.write_json(f"posteriors/{_stem(name)}.json", figures["posteriors"][name])
         kept.write_json("gate.json", figures["gate"])
-        page = inference_report(model, posteriors, verdict, table, subtitle=str(kept.folder), data=figures)
         path = write_report(kept.folder / "infer.html", page)
     if kept is not found:
         Terminal().print(f"another map than the run's own, whose answers stay: kept in {kept.folder}")
     Terminal().print(f"report: {path}")
-    if not verdict.accepted:
+    if explained.refused:
         raise typer.Exit(REFUSED)
 
 

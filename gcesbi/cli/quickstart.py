@@ -8,11 +8,11 @@ import typer
 from rich.console import Console
 
 from gcesbi.analysis.findings import find
-from gcesbi.analysis.quickstart import FILES, REPORT, begin, priors_of
+from gcesbi.analysis.quickstart import FILES, REPORT, begin, priors_of, remove_checkpoints
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
 from gcesbi.baselines import NptfPosterior
-from gcesbi.cli.console import Terminal, Timer, print_problems, print_table
+from gcesbi.cli.console import Terminal, Timer, print_problems, print_table, tell_refusal
 from gcesbi.cli.infer import REFUSED
 from gcesbi.errors import InputError
 from gcesbi.report.explained import Explained
@@ -86,8 +86,7 @@ def quickstart(
 
 def _tell(console: Console, result: QuickstartResult) -> None:
     """What was found, on the terminal: a refusal before all else."""
-    if result.explained.refused:
-        console.print(f"REFUSED: {result.explained.refused}", style="bold red", highlight=False)
+    tell_refusal(console, result.explained.refused)
     print_table(console, result.table)
     for name, posterior in result.posteriors.items():
         if isinstance(posterior, NptfPosterior):
@@ -102,6 +101,5 @@ def _write(run: Run, result: QuickstartResult, timer: Timer) -> None:
         run.write_posterior(file, posterior, refused=result.explained.refused)
     results = result.results(timer.seconds)
     run.write_json("results.json", results)
-    for name in FILES.values():
-        (run.folder / f"{name}.checkpoint.h5").unlink(missing_ok=True)
+    remove_checkpoints(run)
     write_report(run.folder / REPORT, result.report(timer.seconds, results))

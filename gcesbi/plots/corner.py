@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter
 
-from .style import Array, method_styles
+from .style import Array, method_styles, shared_legend
 
 __all__ = ["corner"]
 
@@ -50,8 +50,7 @@ def corner(
         axes[-1, i].set_xlabel(labels[i])
         if i:
             axes[i, 0].set_ylabel(labels[i])
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 3), frameon=False)
+    shared_legend(figure, axes[0, 0])
     return figure
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter
 from numpy.typing import ArrayLike
 
 from gcesbi.errors import InputError
@@ -38,7 +37,7 @@ def residual_maps(
         check_shape(name, values, (region.n_pix,))
         for name, values in (("significance", significance), ("smoothed", smoothed))
     )
-    figure = Figure(figsize=(7.0, 5.2), layout="constrained")
+    figure = Figure(figsize=(7.0, 4.6), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for panel, values, title in zip(axes, (single, wide), ("Pixels", f"Smoothed, {sigma:g}°"), strict=True):
         draw_sky(panel, region, values, "standard deviations", title, "signed", (-6, 6), "bottom")
@@ -70,7 +69,8 @@ def counts_histogram(
     axes.stairs(np.histogram(seen, edges)[0], edges, color="black", lw=1.6, label="observed", baseline=None)
     axes.set(xlabel="photons in a pixel", ylabel="pixels", yscale="log", ylim=(0.5, None), xlim=(edges[0], edges[-1]))
     axes.set_xscale("symlog", linthresh=10)
-    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ticks = [n * 10**k for k in range(7) for n in (1, 2, 5) if edges[0] < n * 10**k < edges[-1]]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.grid(color="0.93")
     legend(axes)
     return figure

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
-from .style import Array, Summary, blank, check_shape, legend, method_styles, panels, summary_arrays
+from .style import Array, Summary, blank, check_shape, legend, method_styles, panels, shared_legend, summary_arrays
 
 __all__ = [
     "THRESHOLD_3FGL",
@@ -173,8 +173,7 @@ def number_densities(
         panel.grid(color="0.93")
     figure.supxlabel("source flux F [photons / cm² / s]")
     figure.supylabel("dN / dlog₁₀F")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    shared_legend(figure, axes[0])
     return figure
 
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from gcesbi.errors import InputError
 from gcesbi.sky import check_energy_edges
 
-from .style import Array, Summary, blank, check_shape, method_styles, panels, summary_arrays
+from .style import Array, Summary, blank, check_shape, method_styles, panels, shared_legend, summary_arrays
 
 __all__ = ["flux_fractions", "spectra"]
 
@@ -78,7 +78,7 @@ def spectra(
         _finish(panel, edges, log)
     figure.supxlabel("energy [GeV]")
     figure.supylabel(unit)
-    _shared_legend(figure, axes[0])
+    shared_legend(figure, axes[0])
     return figure
 
 
@@ -113,7 +113,7 @@ def flux_fractions(
     axes.hlines(rows[1:] - 0.5, 0, 1, transform=axes.get_yaxis_transform(), color="0.88", lw=0.8, zorder=0)
     axes.grid(axis="x", color="0.92")
     axes.set_axisbelow(True)
-    _shared_legend(figure, axes)
+    shared_legend(figure, axes)
     return figure
 
 
@@ -145,8 +145,3 @@ def _finish(panel: Axes, edges: Array, log: bool) -> None:
         panel.set_yscale("log")
     else:
         panel.set_ylim(bottom=0)
-
-
-def _shared_legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4), frameon=False)

@@ -10,7 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
-__all__ = ["PALETTE", "Summary", "blank", "check_shape", "legend", "method_styles", "panels", "summary_arrays"]
+__all__ = [
+    "PALETTE",
+    "Summary",
+    "blank",
+    "check_shape",
+    "legend",
+    "method_styles",
+    "panels",
+    "shared_legend",
+    "summary_arrays",
+]
 
 #: Colours that colour-blind readers tell apart (Okabe & Ito 2008), darkest first, without black: that is the truth's.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -47,6 +57,14 @@ def legend(axes: Axes, **options: Any) -> None:
     """Legend without a frame's weight, if anything is labelled."""
     if axes.get_legend_handles_labels()[1]:
         axes.legend(**({"frameon": True, "framealpha": 0.85, "edgecolor": "none"} | options))
+
+
+def shared_legend(figure: Figure, axes: Axes) -> None:
+    """Legend of one panel above all of them, in as many columns as find room."""
+    handles, labels = axes.get_legend_handles_labels()
+    room = figure.get_figwidth() / (0.6 + 0.085 * max(map(len, labels), default=1))
+    columns = max(1, min(len(labels), 4, int(room)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False)
 
 
 def check_shape(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Array:

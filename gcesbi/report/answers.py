@@ -14,18 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.baselines import NptfPosterior
+from gcesbi.estimators import PoissonFractionPosterior
 from gcesbi.physics.scd import cdf_to_pdf
-from gcesbi.posterior import Posterior
+from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.report.tables import cumulative_at, interval
 from gcesbi.report.words import label
 from gcesbi.simulation import Simulations, SkyModel
 
-__all__ = ["Answer", "answer", "answer_lines", "headline", "title", "true_answer"]
+__all__ = ["Answer", "answer", "answer_lines", "answers_of", "headline", "title", "true_answer", "verdict_of"]
 
 Array = NDArray[np.float64]
 Decision = Literal["sources", "smooth emission", "undecided", "not to be trusted", "cannot tell"]
 
 _N_SAMPLE = 2000
+NONE: Mapping[str, tuple[float, float]] = {}
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Answer:
     reason: str
 
 
-def answer(model: SkyModel, posterior: Posterior) -> Answer:
-    """What a posterior says of the model's subject."""
+def answer(model: SkyModel, posterior: Posterior, odds: tuple[float, float] | None = None) -> Answer:
+    """What a posterior says of the model's subject; `odds`, ln of the Bayes factor for sources in it and its error."""
     if "scd_cdf" not in posterior.names or model.subject not in model.point_sources:
         return Answer("cannot tell", "it takes all emission for smooth")
     drawn = posterior.sample(_N_SAMPLE, seed=0)
@@ -52,11 +54,29 @@ def answer(model: SkyModel, posterior: Posterior) -> Answer:
     )
     if not np.isnan(number).any():
         reason += f", which are {interval(np.quantile(number, [0.16, 0.5, 0.84]), 0)} in number"
-    if (limit := _smooth_limit(posterior, smooth)) is not None:
-        reason += f"; at most {100 * limit:.0f} % of it is exactly smooth (95 %)"
+    reason += _smooth_limit(posterior, smooth)
+    if odds is not None:
+        reason += f"; the Bayes factor for sources in it against none is e^({odds[0]:+.1f} ± {odds[1]:.1f})"
     if isinstance(posterior, NptfPosterior) and not posterior.converged:
         return Answer("not to be trusted", f"its chain has not converged ({reason})")
     return Answer("sources" if low > 0.5 else "smooth emission" if high < 0.5 else "undecided", reason)
+
+
+def answers_of(
+    model: SkyModel,
+    posteriors: Mapping[str, Posterior],
+    refused: str = "",
+    odds: Mapping[str, tuple[float, float]] = NONE,
+) -> dict[str, Answer]:
+    """What each method says; all of them not to be trusted where the map was `refused`."""
+    found = {name: answer(model, each, odds.get(name)) for name, each in posteriors.items()}
+    return {n: Answer("not to be trusted", a.reason) for n, a in found.items()} if refused else found
+
+
+def verdict_of(model: SkyModel, answers: Mapping[str, Answer], refused: str, *more: str) -> str:
+    """A refusal before all else; the answer in one sentence, and by method; then what `more` there is."""
+    first = (f"REFUSED. {refused}",) if refused else ()
+    return "\n".join((*first, headline(model, answers), answer_lines(answers), *more))
 
 
 def true_answer(model: SkyModel, truth: Simulations) -> str:
@@ -104,11 +124,16 @@ def _smooth_share(drawn: Mapping[str, Array], row: int, j: int) -> Array:
     return 1 - np.divide(sources, total, out=np.zeros_like(total), where=total > 0)
 
 
-def _smooth_limit(posterior: Posterior, smooth: Array) -> float | None:
-    """95 % limit on the exactly smooth share, where a method asks for it."""
-    if "poisson_fraction" in posterior.names:
-        return float(posterior.quantiles("poisson_fraction", 0.95)[0])
-    return float(np.quantile(smooth, 0.95)) if smooth.any() else None
+def _smooth_limit(posterior: Posterior, smooth: Array) -> str:
+    """95 % limit on the exactly smooth share, where a method asks for it; whether it is to be quoted."""
+    asked = "poisson_fraction" in posterior.names
+    if not asked and not smooth.any():
+        return ""
+    limit = posterior.quantiles("poisson_fraction", 0.95)[0] if asked else np.quantile(smooth, 0.95)
+    parts = posterior.parts if isinstance(posterior, JointPosterior) else (posterior,)
+    beyond = any(each.extrapolates for each in parts if isinstance(each, PoissonFractionPosterior))
+    told = f"; at most {100 * limit:.0f} % of it is exactly smooth (95 %"
+    return f"{told}; extrapolated beyond the dimmest sources of training: do not quote it)" if beyond else f"{told})"
 
 
 def _above_one_photon(model: SkyModel, cdf: Array, flux: Array) -> tuple[Array, Array]:

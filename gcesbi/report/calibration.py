@@ -1,5 +1,6 @@
 """What the reports say of calibration, of any table of calibrations by name; and of training."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
 
 import numpy as np
@@ -199,12 +200,13 @@ def _story(history: TrainingHistory, started: str) -> str:
         stopped = "a held-out loss that fell no more"
     return told + (
         f"{history.maps:,} maps were presented, each {history.presentations:.1f} times on average; what stopped it: "
-        f"{stopped}."
+        f"{stopped}." + (f" Its head was trained alone from {history.stages[0]:,} maps on." if history.stages else "")
     )
 
 
 def _losses(history: TrainingHistory) -> Figure:
-    curves = {"training": (history.maps_at, history.train_loss)}
+    n = bisect_right(history.maps_at, history.stages[0]) if history.stages else len(history.maps_at)
+    curves = {"training": (history.maps_at[:n], history.train_loss[:n])}
     if history.validation_loss:
         curves["held out"] = (history.maps_at, history.validation_loss)
     return plots.training_curves(curves, axis="maps presented")

@@ -25,8 +25,9 @@ class Explained:
     Parameters
     ----------
     observation : Observation
-    fit : PoissonFitResult
-    goodness : GoodnessOfFit
+    fit : PoissonFitResult or None
+        None of a sky whose templates have log-fields.
+    goodness : GoodnessOfFit or None
         Of that fit.
     gate : GateVerdict or None
         Whether the networks' model could have produced the map, if that was asked.
@@ -35,8 +36,8 @@ class Explained:
     """
 
     observation: Observation
-    fit: PoissonFitResult
-    goodness: GoodnessOfFit
+    fit: PoissonFitResult | None
+    goodness: GoodnessOfFit | None
     gate: GateVerdict | None = None
     predicted: Mapping[str, NDArray[np.integer]] = field(default_factory=dict)
 
@@ -46,32 +47,35 @@ class Explained:
         return "" if self.gate is None or self.gate.accepted else str(self.gate)
 
     def __str__(self) -> str:
-        judged = self.goodness
-        lies = "explain" if judged.p_value >= 0.01 and not judged.deviant else "do not explain"
-        told = (
-            f"Smooth templates alone {lies} the map: deviance {judged.z:+.1f} standard deviations from what they give "
-            f"(p = {judged.p_value:.2g}), {len(judged.deviant)} pixels too bright or too dim for them."
-        )
+        told = []
+        if (judged := self.goodness) is not None:
+            lies = "explain" if judged.p_value >= 0.01 and not judged.deviant else "do not explain"
+            told.append(
+                f"Smooth templates alone {lies} the map: deviance {judged.z:+.1f} standard deviations from what they "
+                f"give (p = {judged.p_value:.2g}), {len(judged.deviant)} pixels too bright or too dim for them."
+            )
         if self.gate is None:
-            return f"{told} Whether the model with sources explains it was not asked."
-        sides = {n: z for n, z in zip(self.gate.names, self.gate.z, strict=True) if n in ("north-south", "left-right")}
-        told += "" if self.refused else f" {self.gate}"
-        return told + "".join(f" {n}: {z:+.1f} standard deviations." for n, z in sides.items())
+            return " ".join((*told, "Whether the model with sources explains it was not asked."))
+        found = dict(zip(self.gate.names, self.gate.z, strict=True))
+        sides = (f"{n}: {found[n]:+.1f} standard deviations." for n in ("north-south", "left-right") if n in found)
+        return " ".join((*told, *(() if self.refused else (str(self.gate),)), *sides))
 
     def sections(self, order: Sequence[str]) -> tuple[Section, ...]:
         """The map, what the Poisson fit leaves of it, and the gate's statistics; `order` names all methods."""
-        asked = () if self.gate is None else (gate_section(self.gate),)
-        sky = sky_section(self.observation, self.fit.mean.sum(axis=0))
-        return (sky, goodness_section(self.goodness, None, self.predicted, order), *asked)
+        found = [] if self.gate is None else [gate_section(self.gate)]
+        if self.fit is not None and self.goodness is not None:
+            sky = sky_section(self.observation, self.fit.mean.sum(axis=0))
+            found = [sky, goodness_section(self.goodness, None, self.predicted, order), *found]
+        return tuple(found)
 
     def to_dict(self, sources: Sequence[str]) -> dict[str, Any]:
         """All numbers, with test statistics of the templates of `sources`."""
-        return {
-            "poisson_fit": {
+        found = {"gate": None if self.gate is None else self.gate.to_dict()}
+        if self.fit is not None and self.goodness is not None:
+            found["goodness_of_fit"] = self.goodness.to_dict()
+            found["poisson_fit"] = {
                 "norms": self.fit.spectrum.tolist(),
                 "log_likelihood": self.fit.log_likelihood,
                 "test_statistic": {name: self.fit.test_statistic(name) for name in sources},
-            },
-            "goodness_of_fit": self.goodness.to_dict(),
-            "gate": None if self.gate is None else self.gate.to_dict(),
-        }
+            }
+        return found

@@ -12,7 +12,7 @@ from gcesbi.baselines import NptfPosterior
 from gcesbi.estimators import TrainingHistory, true_shapes
 from gcesbi.evaluation.networks import Evaluation
 from gcesbi.posterior import QUANTITIES, Posterior
-from gcesbi.report.answers import Answer, answer, answer_lines, headline, title, true_answer
+from gcesbi.report.answers import Answer, answers_of, title, true_answer, verdict_of
 from gcesbi.report.calibration import calibration_section, calibration_verdict, training_section, trust_table
 from gcesbi.report.explained import Explained
 from gcesbi.report.html import Mood, Report, Section, TableBlock
@@ -54,6 +54,8 @@ class QuickstartResult:
         By kind of estimator.
     started : mapping of str to str
         What each training started from.
+    odds : mapping of str to (float, float)
+        ln of the Bayes factor for sources in the subject against none, and its error, by methods that know it.
     """
 
     model: SkyModel
@@ -66,6 +68,7 @@ class QuickstartResult:
     before: Evaluation | None
     histories: Mapping[str, TrainingHistory]
     started: Mapping[str, str] = field(default_factory=dict)
+    odds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> TableBlock:
@@ -76,24 +79,14 @@ class QuickstartResult:
     @cached_property
     def answers(self) -> dict[str, Answer]:
         """What each method says; all of them not to be trusted where the gate refuses the map."""
-        found = {name: answer(self.model, posterior) for name, posterior in self.posteriors.items()}
-        if not self.explained.refused:
-            return found
-        return {name: Answer("not to be trusted", each.reason) for name, each in found.items()}
+        return answers_of(self.model, self.posteriors, self.explained.refused, self.odds)
 
     @cached_property
     def verdict(self) -> str:
         """The answer first, or why there is none; then what explains the map, and what to trust."""
-        refusal = (f"REFUSED. {self.explained.refused}",) if self.explained.refused else ()
-        lines = (
-            *refusal,
-            headline(self.model, self.answers),
-            answer_lines(self.answers),
-            *(() if self.truth is None else (true_answer(self.model, self.truth),)),
-            str(self.explained),
-            calibration_verdict(self.evaluation),
-        )
-        return "\n".join(lines)
+        more = (str(self.explained), calibration_verdict(self.evaluation))
+        more = more if self.truth is None else (true_answer(self.model, self.truth), *more)
+        return verdict_of(self.model, self.answers, self.explained.refused, *more)
 
     @property
     def mood(self) -> Mood:
@@ -113,6 +106,7 @@ class QuickstartResult:
             "settings": dict(self.settings),
             "verdict": self.verdict,
             "answers": {name: vars(each) for name, each in self.answers.items()},
+            "log_bayes_factor": {n: {"value": v, "error": e} for n, (v, e) in self.odds.items()},
             "table": {"columns": self.table.columns, "rows": self.table.rows},
             "posteriors": {n: _summary(p, model.names, model.point_sources) for n, p in self.posteriors.items()},
             "truth": None if truth is None else _truth(truth),
@@ -128,6 +122,7 @@ class QuickstartResult:
     def report(self, seconds: Mapping[str, float], results: Mapping[str, Any]) -> Report:
         """The page, with its numbers to download."""
         model, posteriors, truth = self.model, self.posteriors, self.truth
+        checks = self.explained.sections(tuple(posteriors))
         return Report(
             title=title(model),
             subtitle=_subtitle(model, self.settings, truth),
@@ -136,12 +131,12 @@ class QuickstartResult:
             summary=self.table,
             sections=(
                 Section("What to trust", "", (trust_table(self.evaluation, refused=bool(self.explained.refused)),)),
+                *(checks if truth is None else ()),
                 source_count_section(model, posteriors, truth),
                 subject_spectrum(model, posteriors, truth),
                 joint_section(model, posteriors, truth),
                 spectra_section(model, posteriors, truth),
-                *self.explained.sections(tuple(posteriors)),
-                *(() if truth is None else (misses_section(model, posteriors, truth),)),
+                *(() if truth is None else (*checks, misses_section(model, posteriors, truth))),
                 calibration_section(self.evaluation, self.before),
                 training_section(self.histories, self.started),
                 _how(self.settings, seconds, posteriors, model.fingerprint),
@@ -201,7 +196,9 @@ def _how(
         if isinstance(each, NptfPosterior)
     )
     clocked = settings.get("training", {}).get("max_seconds") or settings.get("nptf", {}).get("max_seconds")
-    again = "A clock may stop this run, so that another may differ" if clocked else "The same settings and seed give it"
+    again = (
+        "A clock may have stopped it: another may differ" if clocked else "The same settings and seed give the same run"
+    )
     return Section(
         "How this was made",
         f"gcesbi {version('gcesbi')}, model {fingerprint}. {chains}",

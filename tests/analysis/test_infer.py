@@ -102,7 +102,7 @@ def test_the_command_prints_and_stores_everything(monkeypatch, capfd, run):
         "excess: number of sources",
         "Poisson share of excess, 95 % upper limit",
         "E² dN/dE [GeV / cm² / s]",
-        "At 95 % confidence the Poisson share of excess is below",
+        "% of it is exactly smooth (95 %",
     ):
         assert words in out
     stored = json.loads((run.folder / "posteriors" / "networks.json").read_text())

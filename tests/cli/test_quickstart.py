@@ -2,6 +2,8 @@
 
 import json
 import re
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import arviz
 import numpy as np
@@ -11,6 +13,7 @@ from rich.console import Console
 from gcesbi import InputError, SkyModel
 from gcesbi.analysis import evaluate as evaluate_step
 from gcesbi.analysis import infer as infer_step
+from gcesbi.analysis import quickstart as steps
 from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis.fit import fit_poisson
 from gcesbi.analysis.run import Run
@@ -170,6 +173,21 @@ def test_a_refusal_comes_first_and_marks_what_is_written(run, tmp_path):
     assert page.mood == "bad"
     run.write_posterior("refused", poisson, refused=result.explained.refused)
     assert "+26.9" in arviz.from_netcdf(run.folder / "posteriors" / "refused.nc").posterior.attrs["refused"]
+
+
+def test_the_bayes_factor_is_of_the_fit_without_sources_in_the_excess(run, monkeypatch):
+    asked = []
+
+    def fitted(model, observation, settings, seed, progress, checkpoint, point_sources=None):
+        asked.append((settings.priors, checkpoint.name, point_sources))
+        z = 10.0 if point_sources is None else 4.0
+        return SimpleNamespace(log_evidence=z, log_evidence_error=0.03 if point_sources is None else 0.04)
+
+    monkeypatch.setattr(steps, "fit_nptf", fitted)
+    *_, odds = steps.answers(run, run.observation(), lambda *a, **k: nullcontext())
+    assert asked[1] == ("literature", "nptf-no-sources.checkpoint.h5", ("disk",))
+    assert [each[::2] for each in asked[::2]] == [("literature", None), ("model", None)]
+    assert odds == {"NPTF, literature priors": (6.0, pytest.approx(0.05))}
 
 
 def test_a_run_opens_again_and_infers_the_same(run):

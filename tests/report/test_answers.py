@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from gcesbi.estimators import PoissonFractionPosterior
 from gcesbi.physics.scd import DEFAULT_BINS
-from gcesbi.posterior import Coordinates, SamplePosterior
+from gcesbi.posterior import Coordinates, JointPosterior, SamplePosterior
 from gcesbi.report.answers import Answer, answer, answer_lines, headline
 
 COORDINATES = Coordinates(("pi", "gce"), (2.8,), ("gce",), tuple(DEFAULT_BINS.centres))
@@ -41,6 +42,19 @@ def test_an_exactly_smooth_part_counts_as_smooth():
     found = answer(MODEL, posterior(np.full(50, -9.5), **sources))
     assert found.decision == "smooth emission"
     assert "at most 90 % of it is exactly smooth" in found.reason
+
+
+def test_the_bayes_factor_is_told_where_it_is_known():
+    told = answer(MODEL, posterior(np.full(50, -9.5)), (12.34, 0.06)).reason
+    assert told.endswith("the Bayes factor for sources in it against none is e^(+12.3 ± 0.1)")
+
+
+def test_a_limit_that_is_extrapolated_says_so():
+    asked = SimpleNamespace(name="gce", quantiles=lambda cdf, levels: np.full((np.size(levels), 1), 0.8))
+    asked.extrapolates = lambda cdf: np.array([True])
+    share = PoissonFractionPosterior(asked, np.ones(26), COORDINATES)
+    told = answer(MODEL, JointPosterior("networks", [posterior(np.full(50, -9.5)), share])).reason
+    assert "at most 80 % of it is exactly smooth (95 %; extrapolated" in told
 
 
 def test_a_method_without_source_counts_cannot_tell():

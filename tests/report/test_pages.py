@@ -7,6 +7,7 @@ import pytest
 
 from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Coordinates, SamplePosterior
+from gcesbi.report.explained import Explained
 from gcesbi.report.html import render_report
 from gcesbi.report.infer import inference_report
 from gcesbi.report.sections import spectra_section
@@ -76,9 +77,11 @@ def test_page_of_an_inference_opens_with_the_gates_verdict():
     )
     found = {"networks": posterior(1.0, "flux_fraction", "spectrum_fraction", "spectrum")}
     verdict = GateVerdict(0.002, 0.01, ("deviance", "north-south"), (1.5, 0.1), (4.2, 0.3), (0.001, 0.7))
-    page = inference_report(model, found, verdict, comparison_table(found, None), subtitle="a map")
+    explained = Explained(None, None, None, verdict)
+    page = inference_report(model, found, explained, comparison_table(found, None), subtitle="a map")
     assert page.mood == "bad"
     assert page.verdict.startswith("REFUSED. The training model does not produce maps like this one")
-    assert page.sections[-1].blocks[0].rows[0] == ("deviance", "1.5", "+4.2", "0.001")
-    assert page.sections[1].blocks[-1].columns[1:] == ("π⁰ + bremsstrahlung", "excess")
+    assert "north-south: +0.3 standard deviations" in page.verdict
+    assert page.sections[0].blocks[0].rows[0] == ("deviance", "1.5", "+4.2", "0.001")
+    assert page.sections[-1].blocks[-1].columns[1:] == ("π⁰ + bremsstrahlung", "excess")
     assert "north-south" in render_report(page)

@@ -193,6 +193,8 @@ class TrainingHistory:
     stopped_early : bool
     maps_wanted : int or None
         Maps that `max_maps` and `max_presentations` asked for; not known of trainings of version 0.1.0.
+    stages : tuple of int
+        Maps presented when the head was put back and trained alone: what the training loss means changes there.
     """
 
     train_loss: tuple[float, ...]
@@ -207,6 +209,7 @@ class TrainingHistory:
     precision: str
     stopped_early: bool
     maps_wanted: int | None = None
+    stages: tuple[int, ...] = ()
 
     def followed_by(self, other: TrainingHistory) -> TrainingHistory:
         """The history of both trainings, of which the other one went on with the weights of this."""
@@ -222,6 +225,7 @@ class TrainingHistory:
             seconds=self.seconds + other.seconds,
             stopped_early=self.stopped_early,
             maps_wanted=(self.maps_wanted or self.maps) + (other.maps_wanted or other.maps),
+            stages=(*self.stages, self.maps),
         )
 
     @property
