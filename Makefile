@@ -15,7 +15,7 @@ CPU_BUILDS ?= --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu
 # Threads that wait sleep, so that other processes get on.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: paper quickstart test bench docs lint types format clean install fuzz kill test-lowest
+.PHONY: paper quickstart test bench docs lint types format clean install fuzz kill test-lowest test-site
 
 quickstart: $(READY)  ## the whole job on a mock map; ARGS="--seed 3" passes options on
 	$(BIN)/gcesbi quickstart $(ARGS)
@@ -47,6 +47,9 @@ bench: $(READY)  ## speed, against the last figures that were kept; ARGS=--keep 
 
 paper: $(READY)  ## figures of the papers from runs that are made for them; SCALE=quick, default or paper; DATA=folder of maps
 	$(BIN)/python -m paper --scale $(SCALE) $(if $(DATA),--data $(DATA)) $(ARGS)
+
+test-site: $(READY)  ## build the site and open it in headless Chromium
+	$(BIN)/python -m pytest -q tests/docs/site.py
 
 docs: $(READY)  ## the site, in build/site/index.html; nothing is fetched
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site $(ARGS)

@@ -36,12 +36,12 @@ _NETWORKS = "|".join(sorted({*KINDS, *ALL_NETWORKS, "poisson_fraction"}))
 _METHODS = r"poisson|nptf|nptf-model-priors|networks|networks-in-rounds|\w+-networks(-refused)?|npe|fmpe"
 _ROUNDS = r"(maps/[0-9a-f]{12}/)?rounds"
 _OURS = re.compile(
-    rf"{_ROUNDS}(/\d+)?|({_ROUNDS}/\d+/)?(run\.(json|lock|writer)|observation\.fits|sky\.(npz|toml)|sky_\d+\.npy|exposure\.npz|(results|inference)\.json|(report|infer)\.html"
+    rf"{_ROUNDS}(/\d+)?|({_ROUNDS}/\d+/)?(run\.(json|lock|writer)|observation\.fits|sky\.(npz|toml)|sky_\d+\.npy|exposure\.npz|(results|inference|infer)\.json|(report|infer)\.html"
     rf"|gate\.(npz|json)|poisson\.(json|html)|nptf(-model-priors|-no-sources)?\.checkpoint\.h5|(errors|learning|evaluation|template_fits)\.json"
     rf"|({_PAGES})\.(html|json)"
     rf"|weights(/({_NETWORKS})\.(safetensors|json|csv|checkpoint(\.head)?))?"
     rf"|(maps/[0-9a-f]{{12}}/)?posteriors(/({_METHODS})\.(nc|json))?"
-    r"|maps(/[0-9a-f]{12}(/(observation\.fits|gate\.json|infer\.html|inference\.json))?)?"
+    r"|maps(/[0-9a-f]{12}(/(observation\.fits|gate\.json|infer\.(html|json)|inference\.json))?)?"
     r"|simulations(/[\w.+-]+-(fixed|free))?(/(store\.json|\d{5,}\.zip))?)"
 )
 _PARTIAL = re.compile(r"(?P<folder>(.*/)?)\.[0-9a-f]{8}@[^/]*\.partial\.(?P<name>[^/]+)")

@@ -21,6 +21,7 @@ from gcesbi.cli.options import (
     opened,
     states_a_map,
     without_deviant,
+    write_page,
 )
 from gcesbi.cli.process import CORES
 from gcesbi.errors import InputError
@@ -75,9 +76,7 @@ def infer(
     from gcesbi.analysis.quickstart import question
     from gcesbi.analysis.simulate import mock_observation
     from gcesbi.report.explained import Explained
-    from gcesbi.report.html import write_report
-    from gcesbi.report.infer import inference_figures, inference_report
-    from gcesbi.report.tables import methods_table, spectra_table
+    from gcesbi.report.infer import inference_figures, inference_report, inference_tables
 
     if rounds and force:
         raise InputError("rounds: are for maps of the networks' own exposure, not with --force")
@@ -101,22 +100,20 @@ def infer(
     model = found.model
     explained = Explained(seen, *question(found, seen, steps.step, CORES, always=True))
     tell_refusal(Terminal(), explained.refused)
-    table = methods_table(model, posteriors)
-    print_table(Terminal(), table)
-    if model.n_energy > 1:
-        print_table(Terminal(), spectra_table(posteriors["networks"]), "E² dN/dE [GeV / cm² / s]")
+    tables = inference_tables(model, posteriors)
+    for name, table in tables.items():
+        print_table(Terminal(), table, name)
     figures, kept = inference_figures(model, posteriors, explained), found.about(seen)
-    page = inference_report(model, posteriors, explained, table, subtitle=str(kept.folder), data=figures)
-    Terminal().print(page.verdict, highlight=False)
-    with steps.step("Write the page"):
+    summary = next(iter(tables.values()))
+    page = inference_report(model, posteriors, explained, summary, subtitle=str(kept.folder), data=figures)
+    with steps.step("Store the posteriors"):
         for name, posterior in posteriors.items():
             kept.write_posterior(_stem(name), posterior, refused=explained.refused)
             kept.write_json(f"posteriors/{_stem(name)}.json", figures["posteriors"][name])
         kept.write_json("gate.json", figures["gate"])
-        path = write_report(kept.folder / "infer.html", page)
+    write_page(kept, "infer", page, steps)
     if kept is not found:
         Terminal().print(f"another map than the run's own, whose answers stay: kept in {kept.folder}")
-    Terminal().print(f"report: {path}")
     if explained.refused:
         raise typer.Exit(REFUSED)
 

@@ -364,7 +364,7 @@ def write_page(run: Run, name: str, report: Report, steps: Timer) -> None:
     """Write a page and its numbers, and say what it says."""
     from gcesbi.report.html import write_report
 
-    Terminal().print(report.verdict)
+    Terminal().print(report.verdict, highlight=False)
     run.write_json(f"{name}.json", report.data or {})
     with steps.step("Write the report"):
         path = write_report(run.folder / f"{name}.html", report)

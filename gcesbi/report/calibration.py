@@ -10,20 +10,19 @@ from gcesbi import plots
 from gcesbi.estimators import TrainingHistory
 from gcesbi.evaluation.networks import Evaluation
 from gcesbi.report.html import FigureBlock, Mood, Section, TableBlock
+from gcesbi.report.parts import calibration_table, coverage_figure
 from gcesbi.report.words import label
 from gcesbi.validation import MIN_MAPS, Calibration
 
 __all__ = [
     "calibration_mood",
     "calibration_section",
-    "calibration_table",
     "calibration_verdict",
     "named_reports",
     "training_section",
     "trust_table",
 ]
 
-_ALPHAS = (0.68, 0.95)
 _PAIRS = (
     "Pairs of map and bin: of spectra and shapes all of them; of source counts, whose cumulative share may be 0 or 1, "
     "those in which the prediction leaves that open."
@@ -70,49 +69,13 @@ def calibration_section(evaluation: Evaluation, before: Evaluation | None = None
     recalibrated = " Intervals were recalibrated on other maps, that neither train nor judge." if before else ""
     return Section(
         "Are the error bars true?",
-        f"{evaluation.reports[0].n_map} maps drawn from the model, kept from training and recalibration.{recalibrated}",
+        f"{evaluation.reports[0].n_map} maps drawn from the model, kept from training and recalibration.{recalibrated} "
+        + _PAIRS,
         (
-            calibration_table(reports, {} if before is None else named_reports(before)),
-            FigureBlock(
-                plots.coverage_curves({name: each.undecided or each.curve for name, each in reports.items()}),
-                "Measured coverage of every set of intervals against their nominal level, with bands.",
-                "On the diagonal intervals hold what they claim; below it they are too narrow.",
-            ),
+            calibration_table(reports, None if before is None else named_reports(before)),
+            coverage_figure(reports, "every set of intervals", open_only=True),
             _distances(evaluation),
         ),
-    )
-
-
-def calibration_table(
-    reports: Mapping[str, Calibration], before: Mapping[str, Calibration] | None = None
-) -> TableBlock:
-    """One row a set of error bars, of any quantity by any method; `before` those of the same name, unrecalibrated."""
-    stated = dict(before or {})
-    shown = [(name, each, each.undecided or each.curve) for name, each in reports.items()]
-    rows = tuple(
-        (
-            name,
-            *((f"{stated[name].judgement}, {stated[name].dispersion}",) if stated else ()),
-            each.judgement,
-            str(each.dispersion),
-            str(each.bias),
-            *(f"{curve.at(a)[0]:.3f}" if a <= curve.alphas[-1] + 1e-9 else "–" for a in _ALPHAS),
-        )
-        for name, each, curve in shown
-    )
-    return TableBlock(
-        (
-            "error bars of",
-            *(("before recalibration",) if stated else ()),
-            "judgement",
-            "true / claimed error",
-            "mean error / claimed",
-            *(f"inside {100 * a:.0f} %" for a in _ALPHAS),
-        ),
-        rows,
-        "Error bars are true where true / claimed error is 1, the mean error 0, and intervals hold their nominal "
-        "share; in brackets what finitely many maps leave open. Over-confident: too small; under-confident: too large; "
-        "misshapen: too small in the tails and too large in the core, or the reverse. " + _PAIRS,
     )
 
 

@@ -8,10 +8,10 @@ from gcesbi.report.answers import answers_of, title, verdict_of
 from gcesbi.report.explained import Explained
 from gcesbi.report.html import Report, Section, TableBlock
 from gcesbi.report.sections import source_count_section, spectra_section, subject_spectrum
-from gcesbi.report.tables import posterior_figures, spectra_table
+from gcesbi.report.tables import methods_table, posterior_figures, spectra_table
 from gcesbi.simulation import SkyModel
 
-__all__ = ["inference_figures", "inference_report"]
+__all__ = ["inference_figures", "inference_report", "inference_tables"]
 
 
 def inference_figures(model: SkyModel, posteriors: Mapping[str, Posterior], explained: Explained) -> dict[str, Any]:
@@ -19,6 +19,14 @@ def inference_figures(model: SkyModel, posteriors: Mapping[str, Posterior], expl
     refused = {"refused": explained.refused} if explained.refused else {}
     figures = {name: refused | posterior_figures(posterior) for name, posterior in posteriors.items()}
     return refused | {"posteriors": figures} | explained.to_dict(model.point_sources)
+
+
+def inference_tables(model: SkyModel, posteriors: Mapping[str, Posterior]) -> dict[str, TableBlock]:
+    """Tables for the terminal, by title; the first is the page's summary."""
+    found = {"Methods side by side": methods_table(model, posteriors)}
+    if model.n_energy > 1:
+        found["E² dN/dE [GeV / cm² / s]"] = spectra_table(posteriors["networks"])
+    return found
 
 
 def inference_report(
@@ -41,7 +49,7 @@ def inference_report(
     explained : Explained
         Whether the model could have produced the map.
     summary : TableBlock
-        Of the posteriors: :func:`gcesbi.report.tables.methods_table`.
+        Of the posteriors.
     subtitle : str
         Which map, which run.
     data : mapping, optional

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from gcesbi.errors import InputError
-from gcesbi.plots.calibration import coverage_curves
 from gcesbi.plots.validation import pit_bands
 from gcesbi.report.html import FigureBlock, Mood, Report, Section, TableBlock, write_report
+from gcesbi.report.parts import calibration_table, coverage_figure
 from gcesbi.validation.bootstrap import MIN_MAPS
 from gcesbi.validation.calibration import Calibration
 from gcesbi.validation.comparison import Comparison
@@ -195,7 +195,10 @@ class CalibrationReport:
 
     def plot(self) -> Figure:
         """Measured coverage of every method against its nominal level, with bands."""
-        return coverage_curves({each.name: each.curve for each in self.comparison.reports})
+        return coverage_figure(self._by_name(), "").figure
+
+    def _by_name(self) -> dict[str, Calibration]:
+        return {each.name: each for each in self.comparison.reports}
 
     def to_html(self, path: str | Path, title: str = "Calibration report") -> Path:
         """Write one self-contained page to `path`: verdict, tables, figures, numbers to download."""
@@ -210,7 +213,9 @@ class CalibrationReport:
             subtitle=f"{len(self.names)} method{'s' * (len(self.names) > 1)} on {first.n_map} maps of known truth",
             verdict=self.verdict,
             mood=self.mood,
-            summary=_summary(self.comparison.reports),
+            summary=calibration_table(
+                {n: replace(each, undecided=None) for n, each in self._by_name().items()}, rows="method"
+            ),
             sections=(self._coverage(), _sharpness_section(self.comparison), *entries, self._reading()),
             data=self.to_dict(),
         )
@@ -221,11 +226,7 @@ class CalibrationReport:
             "Do intervals hold their share?",
             "",
             (
-                FigureBlock(
-                    self.plot(),
-                    f"Measured coverage against nominal level, with bands, of {names}.",
-                    "On the diagonal intervals are as wide as they should be; below it they are too narrow.",
-                ),
+                coverage_figure(self._by_name(), names),
                 FigureBlock(
                     pit_bands(self.histograms),
                     f"Histogram of the level at which each prediction places the truth, of {names}.",
@@ -280,33 +281,6 @@ def _banded(name: str, found: Estimate | None) -> dict[str, float]:
     nan = float("nan")
     value, low, high = (nan, nan, nan) if found is None else (found.value, found.low, found.high)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
-def _summary(reports: Sequence[Calibration]) -> TableBlock:
-    rows = tuple(
-        (
-            each.name,
-            each.judgement,
-            str(each.dispersion),
-            str(each.bias),
-            str(_coverage(each, 0.68) or "–"),
-            str(_coverage(each, 0.95) or "–"),
-        )
-        for each in reports
-    )
-    return TableBlock(
-        (
-            "method",
-            "judgement",
-            "true / claimed error",
-            "mean z",
-            "coverage at 0.68",
-            "at 0.95",
-        ),
-        rows,
-        "Error bars are true where the third column is 1, the fourth 0, and coverages equal their nominal levels; in "
-        "brackets the band that finitely many maps leave.",
-    )
 
 
 def _sharpness_section(found: Comparison) -> Section:

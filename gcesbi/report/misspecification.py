@@ -10,9 +10,10 @@ from gcesbi.evaluation.injection import Injection
 from gcesbi.evaluation.misspecified_maps import MisspecificationResult
 from gcesbi.evaluation.predictions import TAUS
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
+from gcesbi.report.parts import coverage_figure, pairs_table
 from gcesbi.report.validation import gate_section
 from gcesbi.simulation import SkyModel
-from gcesbi.validation import Calibration, Comparison, Estimate
+from gcesbi.validation import Comparison, Estimate
 
 __all__ = ["comparison_sections", "injection_section", "misspecification_sections"]
 
@@ -114,10 +115,11 @@ def _source_count_figures(result: MisspecificationResult) -> list[FigureBlock]:
     for name in result.evaluations["nominal"].source_counts:
         found = {sky: evaluation.source_counts[name] for sky, evaluation in result.evaluations.items()}
         figures += [
-            FigureBlock(
-                plots.coverage_curves({sky: e.report.curve for sky, e in found.items()}, title=name),
-                f"Coverage of the source counts of {name} on maps of each sky, with bands.",
+            coverage_figure(
+                {sky: e.report for sky, e in found.items()},
+                f"source counts of {name} on maps of each sky",
                 "Lines below that of the nominal sky: there the error bars are too narrow for a wrong sky.",
+                name,
             ),
             FigureBlock(
                 plots.sharpness_histogram({sky: e.sharpness for sky, e in found.items()}, title=name),
@@ -162,48 +164,17 @@ def _twin_sections(result: MisspecificationResult) -> tuple[Section, ...]:
     """The run's networks and its twin's on the same maps, sky by sky."""
     if not result.twins:
         return ()
-    rows = tuple(
-        (
-            f"{sky}: {quantity}",
-            each.first.judgement,
-            each.second.judgement,
-            f"{each.first.curve.at(0.68)[0]:.2f}",
-            f"{each.second.curve.at(0.68)[0]:.2f}",
-            str(each.width_ratio),
-            str(each.skill),
-            str(each.correlation),
-        )
-        for sky, found in result.twins.items()
-        for quantity, both in found.items()
-        for each in both.pairs
-    )
-    table = TableBlock(
-        (
-            "sky and quantity",
-            "networks",
-            "twin",
-            "coverage at 0.68",
-            "the twin's",
-            "width, twin / networks",
-            "skill of the twin",
-            "correlation of errors",
-        ),
-        rows,
-        "Both on the same maps. Width below 1: the twin is sharper; skill above 0: it is better by CRPS. Errors of "
-        "correlation near 1 under a wrong sky are the sky's; 95 % bands from resampled maps.",
-    )
+    pairs = {
+        f"{sky}: {quantity}": both.pairs[0] for sky, found in result.twins.items() for quantity, both in found.items()
+    }
+    table = pairs_table(pairs, "sky and quantity", ("networks", "twin"))
     figures = tuple(
-        FigureBlock(
-            plots.coverage_curves(
-                {
-                    f"{sky}, {kind}": each.curve
-                    for sky in result.twins
-                    for kind, each in _both(result.twins[sky][quantity])
-                },
-                title=quantity,
-            ),
-            f"Coverage of the {quantity} on maps of each sky, by the networks and by their twin.",
-            "Where the twin's line falls less under another sky, what it ignores is what misled the networks.",
+        coverage_figure(
+            {f"{sky}, {each.name}": each for sky, found in result.twins.items() for each in found[quantity].reports},
+            f"{quantity} on maps of each sky, by the networks and by their twin",
+            "Where the twin's line falls less under another sky, what it ignores is what misled the networks. Errors "
+            "whose correlation is near 1 under a wrong sky are the sky's.",
+            quantity,
         )
         for quantity in next(iter(result.twins.values()))
         if quantity.startswith("source counts")
@@ -211,10 +182,6 @@ def _twin_sections(result: MisspecificationResult) -> tuple[Section, ...]:
     return (
         Section("The twin on the same maps", "Another run's networks, trained on the same sky.", (table, *figures)),
     )
-
-
-def _both(found: Comparison) -> tuple[tuple[str, Calibration], ...]:
-    return tuple((report.name, report) for report in found.reports)
 
 
 def injection_section(model: SkyModel, found: Injection, smooth: NDArray[np.float64] | None = None) -> Section:
@@ -287,37 +254,10 @@ def _smooth_curves(model: SkyModel, template: str, curves: NDArray[np.float64], 
 
 def comparison_sections(found: Mapping[str, Comparison]) -> tuple[Section, ...]:
     """Two sets of networks on the same maps, one section a quantity."""
-    first = next(iter(found.values()))
-    rows = tuple(
-        (
-            name,
-            each.first.judgement,
-            each.second.judgement,
-            str(each.width_ratio),
-            str(each.skill),
-            str(each.correlation),
-        )
-        for name, both in found.items()
-        for each in both.pairs
-    )
-    table = TableBlock(
-        (
-            "quantity",
-            *first.names,
-            "width, second / first",
-            "skill of the second",
-            "correlation of errors",
-        ),
-        rows,
-        "Width below 1: the second is sharper; skill above 0: it is better by CRPS. With 95 % bands from "
-        "resampled maps.",
-    )
+    names = next(iter(found.values())).names
+    table = pairs_table({n: each.pairs[0] for n, each in found.items()}, "quantity", (names[0], names[1]))
     figures = tuple(
-        FigureBlock(
-            plots.coverage_curves({report.name: report.curve for report in each.reports}, title=name),
-            f"Coverage of the {name} by both methods on the same maps.",
-            each.verdict,
-        )
+        coverage_figure({report.name: report for report in each.reports}, f"{name}, both methods", each.verdict, name)
         for name, each in found.items()
     )
     tables = tuple(

@@ -1,8 +1,9 @@
 """What the pages say of posteriors: sections of figures and sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gcesbi import plots
@@ -47,22 +48,16 @@ def sky_section(observation: Observation, mean: Array) -> Section:
 
 def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None) -> Section:
     """Spectrum of the subject alone, by every method that knows it."""
-    row, name = model.names.index(model.subject), label(model.subject)
-    known = {method: _interval(p, "spectrum") for method, p in posteriors.items() if "spectrum" in p.names}
+    name, known = label(model.subject), [method for method, p in posteriors.items() if "spectrum" in p.names]
     if model.n_energy == 1 or not known:
         return Section(f"Spectrum of {name}", "There is one energy bin, or no method knows spectra.")
-    alone = {method: {end: values[row : row + 1] for end, values in each.items()} for method, each in known.items()}
-    true = None if truth is None else e2dnde(truth.flux[0], model.energy_edges)[row : row + 1]
-    figure = plots.spectra(
-        (name,), model.energy_edges, alone, true, "E² dN/dE [GeV / cm² / s]", order=tuple(posteriors)
-    )
     silent = [method for method in posteriors if method not in known]
     return Section(
         f"Spectrum of {name}",
         f"Not known by: {', '.join(silent)}, which sum over energies." if silent else "",
         (
             FigureBlock(
-                figure,
+                _spectra(model, posteriors, truth, [model.names.index(model.subject)]),
                 f"E² dN/dE of {name} in the region against energy, with 68 % error bars, a colour a method.",
                 "Points of different colours should agree within their bars. A level line is a power law of index two.",
             ),
@@ -72,10 +67,7 @@ def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth
 
 def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None = None) -> Section:
     """Flux fractions and E² dN/dE of every template, by method."""
-    totals, spectra = (
-        {method: _interval(p, quantity) for method, p in posteriors.items() if quantity in p.names}
-        for quantity in ("flux_fraction", "spectrum")
-    )
+    totals = _known(posteriors, "flux_fraction")
     names, flux = tuple(map(label, model.names)), None if truth is None else truth.flux[0].sum(axis=1)
     blocks = [
         FigureBlock(
@@ -85,17 +77,26 @@ def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth:
             + ("." if truth is None else ", and bars hold the black truth two times in three."),
         )
     ]
-    if model.n_energy > 1 and spectra:
-        true = None if truth is None else e2dnde(truth.flux[0], model.energy_edges)
-        unit, order = "E² dN/dE [GeV / cm² / s]", tuple(totals)
+    if model.n_energy > 1 and any("spectrum" in p.names for p in posteriors.values()):
         blocks.append(
             FigureBlock(
-                plots.spectra(names, model.energy_edges, spectra, true, unit, order=order),
+                _spectra(model, posteriors, truth, range(len(names))),
                 "One panel a template: its spectrum E² dN/dE in the region, with error bars, a colour a method.",
                 "Each panel has a scale of its own. Templates of like shape on the sky trade flux.",
             )
         )
     return Section("Who shines how brightly", "Medians and 68 % intervals.", tuple(blocks))
+
+
+def _spectra(
+    model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None, rows: Sequence[int]
+) -> Figure:
+    """Spectra of the templates in some rows, by every method that knows them."""
+    rows = list(rows)
+    known = {m: {end: v[rows] for end, v in each.items()} for m, each in _known(posteriors, "spectrum").items()}
+    true = None if truth is None else e2dnde(truth.flux[0], model.energy_edges)[rows]
+    names, unit = [label(model.names[i]) for i in rows], "E² dN/dE [GeV / cm² / s]"
+    return plots.spectra(names, model.energy_edges, known, true, unit, order=tuple(posteriors))
 
 
 def source_count_section(
@@ -160,9 +161,12 @@ def _joint(model: SkyModel, shares: Array, pdf: Array, j: int) -> Array:
     return np.concatenate([100 * shares, mean, width], axis=1)
 
 
-def _interval(posterior: Posterior, name: str) -> dict[str, Array]:
-    """Median and central 68 % interval of a quantity."""
-    return dict(zip(("low", "median", "high"), posterior.quantiles(name, _TAILS), strict=True))
+def _known(posteriors: Mapping[str, Posterior], name: str) -> dict[str, dict[str, Array]]:
+    """Median and central 68 % interval of a quantity, by the methods that know it."""
+    ends = ("low", "median", "high")
+    return {
+        m: dict(zip(ends, p.quantiles(name, _TAILS), strict=True)) for m, p in posteriors.items() if name in p.names
+    }
 
 
 def _density(model: SkyModel, pdf: Array, flux: Array) -> Array:

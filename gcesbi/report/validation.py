@@ -12,6 +12,7 @@ from gcesbi.evaluation.networks import Evaluation
 from gcesbi.evaluation.neural_posteriors import NeuralPosteriorEvaluation
 from gcesbi.report.calibration import calibration_mood, calibration_section, calibration_verdict, training_section
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
+from gcesbi.report.parts import calibration_table
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import GateVerdict
 
@@ -230,16 +231,7 @@ def recalibration_section(evaluation: Evaluation) -> Section:
 
 def neural_posterior_section(judged: Mapping[str, NeuralPosteriorEvaluation]) -> Section:
     """Neural posteriors of sbi's, by method: components one by one, and all together."""
-    rows = tuple(
-        (
-            f"{method}: {report.name}",
-            str(report.dispersion),
-            *(f"{report.curve.at(alpha)[0]:.3f}" for alpha in (0.5, 0.68, 0.95)),
-            report.judgement,
-        )
-        for method, found in judged.items()
-        for report in found.reports
-    )
+    reports = {f"{method}: {each.name}": each for method, found in judged.items() for each in found.reports}
     together = " ".join(
         f"{method}: p = {found.joint.p_value:.2g} that an exact joint posterior strays as far in TARP's coverage."
         for method, found in judged.items()
@@ -247,13 +239,7 @@ def neural_posterior_section(judged: Mapping[str, NeuralPosteriorEvaluation]) ->
     return Section(
         "Neural posteriors",
         f"{next(iter(judged.values())).reports[0].n_map} held-out maps. {together}",
-        (
-            TableBlock(
-                ("quantity", "true / claimed error", "coverage at 0.5", "at 0.68", "at 0.95", "judgement"),
-                rows,
-                "Quantiles of posterior samples against the truth, component by component.",
-            ),
-        ),
+        (calibration_table(reports, rows="quantity"),),
     )
 
 

@@ -56,7 +56,10 @@ def test_nuisances_are_the_same_in_python_and_toml(tmp_path):
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(CHECKOUT)) for p in sorted(CHECKOUT.glob("docs/**/*.md")))],
+    [
+        *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
+        *(str(p.relative_to(CHECKOUT)) for end in ("md", "ipynb") for p in sorted(CHECKOUT.glob(f"docs/**/*.{end}"))),
+    ],
 )
 def test_links_lead_to_files(document):
     path = CHECKOUT / document

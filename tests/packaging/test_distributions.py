@@ -1,5 +1,6 @@
-"""Source distribution and wheel: built from a copy of the checkout, whole."""
+"""Source distribution and wheel: built from a copy of the checkout, whole, and enough to ask the shipped networks."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -68,3 +69,19 @@ def test_the_wheel_asks_for_what_it_imports_and_for_no_cuda(built):
     assert any(each.startswith("six") for each in needed)
     assert not [each for each in needed if "nvidia" in each or "cuda" in each]
     assert {"3.11", "3.12", "3.13"} <= {each.rsplit(" ", 1)[1] for each in told.get_all("Classifier")}
+
+
+def test_the_wheel_asks_the_shipped_networks(built, tmp_path):
+    """In a folder that holds nothing, by the wheel's code and weights alone."""
+    site = tmp_path / "site"
+    with zipfile.ZipFile(built[1]) as wheel:
+        wheel.extractall(site)
+    where = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(site), "COLUMNS": "200"}}
+    found = run(
+        sys.executable, "-c", "import gcesbi, gcesbi.validation as v; print(gcesbi.__file__, v.__file__)", **where
+    )
+    assert found.count(str(site)) == 2
+    told = run(sys.executable, "-c", "from gcesbi.cli.start import main; main()", "infer", "--pretrained", **where)
+    assert "networks" in told
+    assert (tmp_path / "runs/pretrained/infer.html").is_file()
+    assert (tmp_path / "runs/pretrained/posteriors/networks.json").is_file()
