@@ -10,7 +10,7 @@ from gcesbi.simulation import SkyModel
 from gcesbi.simulation.components import Smooth
 from gcesbi.sky import Observation
 
-__all__ = ["fill_deviant", "mask_deviant"]
+__all__ = ["fill_deviant", "mask_deviant", "without_log_fields"]
 
 
 def mask_deviant(model: SkyModel, observation: Observation) -> tuple[Observation, tuple[DeviantPixel, ...]]:
@@ -47,12 +47,12 @@ def fill_deviant(model: SkyModel, observation: Observation) -> tuple[Observation
 
 
 def _found(model: SkyModel, observation: Observation) -> tuple[tuple[DeviantPixel, ...], PoissonFitResult]:
-    plain = _without_log_fields(model).for_observation(observation)
+    plain = without_log_fields(model).for_observation(observation)
     result = PoissonFit(plain, observation).run()
     return deviant_pixels(result), result
 
 
-def _without_log_fields(model: SkyModel) -> SkyModel:
+def without_log_fields(model: SkyModel) -> SkyModel:
     """The same sky, of which a fit is quick."""
     if not model.modulated:
         return model

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from gcesbi.analysis.deviant import without_log_fields
 from gcesbi.analysis.fit import fit_nptf, fit_poisson
 from gcesbi.analysis.gate import judge, stored_gate
 from gcesbi.analysis.neural_posteriors import infer_all
@@ -128,15 +129,14 @@ def _other_sources(model: SkyModel) -> tuple[str, ...]:
 
 def question(
     run: Run, observation: Observation, step: Step, workers: int, fit: PoissonFitResult | None = None, *, always: bool
-) -> tuple[PoissonFitResult | None, GoodnessOfFit | None, GateVerdict | None]:
+) -> tuple[PoissonFitResult, GoodnessOfFit, GateVerdict | None]:
     """Whether smooth templates, and the networks' model, explain the map; the model only if `always`, or at no cost.
 
-    The Poisson `fit` is made if it is not at hand; of templates with log-fields none is.
+    The Poisson `fit` is made if it is not at hand, of templates without their log-fields.
     """
     with step("Judge the Poisson fit"):
-        if fit is None and not run.model.modulated:
-            fit, _ = fit_poisson(run.model, observation)
-        goodness = None if fit is None else goodness_of_fit(fit, seed=run.settings.seed)
+        fit = fit or fit_poisson(without_log_fields(run.model), observation)[0]
+        goodness = goodness_of_fit(fit, seed=run.settings.seed)
     if not always and stored_gate(run) is None:
         return fit, goodness, None
     with step("Ask whether the model could have produced the map"):

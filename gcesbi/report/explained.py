@@ -26,7 +26,7 @@ class Explained:
     ----------
     observation : Observation
     fit : PoissonFitResult or None
-        None of a sky whose templates have log-fields.
+        None if it was not asked whether templates explain the map.
     goodness : GoodnessOfFit or None
         Of that fit.
     gate : GateVerdict or None
