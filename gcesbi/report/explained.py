@@ -65,7 +65,7 @@ class Explained:
         found = [] if self.gate is None else [gate_section(self.gate)]
         if self.fit is not None and self.goodness is not None:
             sky = sky_section(self.observation, self.fit.mean.sum(axis=0))
-            found = [sky, goodness_section(self.goodness, None, self.predicted, order), *found]
+            found = [sky, goodness_section(self.goodness, None, self.predicted, (*order, "Poisson fit")), *found]
         return tuple(found)
 
     def to_dict(self, sources: Sequence[str]) -> dict[str, Any]:
