@@ -27,7 +27,7 @@ from gcesbi.cli.process import CORES
 from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
-    from gcesbi.analysis.run import Run
+    from gcesbi.analysis.folder import RunFolder
     from gcesbi.sky import Observation
 
 __all__ = ["infer"]
@@ -122,22 +122,22 @@ def _asked(
     run: Path | None,
     pretrained: bool,
     networks: str | None,
-    read: Callable[[Run], Observation],
+    read: Callable[[RunFolder], Observation],
     observation: Path | None,
 ) -> tuple[Path, Observation | None]:
     """Folder of the run to ask, and the map if one is given: read before the long work."""
-    from gcesbi.analysis.run import Run
+    from gcesbi.analysis.folder import RunFolder
     from gcesbi.analysis.shipped import networks_for
 
     if not pretrained:
         if run is None:
             raise InputError("run: name a run folder, or give --pretrained")
-        return run, None if observation is None else read(Run.open(run))
+        return run, None if observation is None else read(RunFolder.open(run))
     given = None
     if observation is not None and networks is None:
         networks, given = networks_for(read)
     name = networks or DEFAULT
-    found = Run.pretrained(run or (PRETRAINED if name == DEFAULT else Path(f"{PRETRAINED}-{name}")), name)
+    found = RunFolder.pretrained(run or (PRETRAINED if name == DEFAULT else Path(f"{PRETRAINED}-{name}")), name)
     return found.folder, read(found) if given is None and observation is not None else given
 
 

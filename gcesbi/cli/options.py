@@ -20,6 +20,7 @@ from gcesbi.cli.console import Terminal, Timer
 from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
+    from gcesbi.analysis.folder import RunFolder
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.settings import RunSettings
     from gcesbi.report.html import Report
@@ -315,7 +316,7 @@ def _folder_mask(settings: RunSettings, mask: str | None) -> str | None:
 
 
 def map_for(
-    run: Run,
+    run: RunFolder,
     path: Path | None,
     mask: str | None,
     told: Stated = Stated(),

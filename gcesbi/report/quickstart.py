@@ -84,8 +84,8 @@ class QuickstartResult:
     @cached_property
     def verdict(self) -> str:
         """The answer first, or why there is none; then what explains the map, and what to trust."""
-        more = (str(self.explained), calibration_verdict(self.evaluation))
-        more = more if self.truth is None else (true_answer(self.model, self.truth), *more)
+        known = () if self.truth is None else (true_answer(self.model, self.truth),)
+        more = (*known, str(self.explained), calibration_verdict(self.evaluation))
         return verdict_of(self.model, self.answers, self.explained.refused, *more)
 
     @property
