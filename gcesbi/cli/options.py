@@ -20,7 +20,7 @@ from gcesbi.cli.console import Terminal, Timer
 from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
-    from gcesbi.analysis.folder import RunFolder
+    from gcesbi.analysis.folder import RunFolder as Folder
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.settings import RunSettings
     from gcesbi.report.html import Report
@@ -316,7 +316,7 @@ def _folder_mask(settings: RunSettings, mask: str | None) -> str | None:
 
 
 def map_for(
-    run: RunFolder,
+    run: Folder,
     path: Path | None,
     mask: str | None,
     told: Stated = Stated(),
