@@ -201,7 +201,7 @@ def examples(run: Run, n_maps: int = N_EXAMPLE) -> None:
     ]
     curves = [_curves(posterior) for posterior in asked]
     sources = [model.names.index(name) for name in model.point_sources]
-    arrays = {
+    arrays: dict[str, Any] = {
         "true_spectrum": e2dnde(maps.flux, model.energy_edges),
         "spectrum": [posterior.quantiles("spectrum", _TAILS) for posterior in asked],
         "true_f2dndf": pdf_to_f2dndf(maps.scd, maps.flux[:, sources].sum(axis=-1), model.bins),

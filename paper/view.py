@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gcesbi.errors import InputError
 from paper.library import FOLDER
 
-__all__ = ["Answer", "RunView", "read_arrays"]
+__all__ = ["Answer", "Array", "RunView", "read_arrays"]
 
 Array = NDArray[np.float64]
 

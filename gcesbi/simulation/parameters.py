@@ -215,19 +215,19 @@ class Parameters:
         populations = [[take(len(p.marginals())) for p in source.populations] for source in self.point_sources]
         n_spectrum = [len(t.spectrum.marginals(self.energy_edges)) if self.n_energy > 1 else 0 for t in self.templates]
         stated = self._spectra([take(k) for k in n_spectrum], len(whole))
-        scatter = self._scatter(stated.shape, rng)
+        scatter = None if rng is None or self.jitter == 0 else self._scatter(stated.shape, rng)
         shares = [None if s.poisson_share is None else take(1)[:, 0] for s in self.point_sources]
         weights = [t.basis.weights(take(len(t.basis.names))) for t in self.templates]
         amplitudes = take(sum(len(t.modulations) for t in self.diffuse))
-        spectra = stated * scatter
-        spectra /= spectra.sum(axis=-1, keepdims=True)
+        spectra = stated if scatter is None else stated * scatter / (stated * scatter).sum(axis=-1, keepdims=True)
         n_diffuse = len(self.diffuse)
         rows, at = [], 0
         for t, (norm, weight) in enumerate(zip(norms, weights, strict=False)):
             flux = weight @ self.flux_of_maps[at : at + weight.shape[1]]
             at += weight.shape[1]
             relative = stated[:, t] / flux
-            binned = norm * relative / relative.sum(axis=-1, keepdims=True) * scatter[:, t]
+            binned = norm * relative / relative.sum(axis=-1, keepdims=True)
+            binned = binned if scatter is None else binned * scatter[:, t]
             rows += list(np.moveaxis(binned[:, None] * weight[:, :, None], 1, 0))
         poisson, draws = np.zeros((len(whole), len(self.point_sources))), []
         for j, (source, values, share) in enumerate(zip(self.point_sources, populations, shares, strict=True)):
@@ -252,10 +252,8 @@ class Parameters:
         found = [t.spectrum.shares(self.energy_edges, each) for t, each in zip(self.templates, values, strict=True)]
         return np.stack(found, axis=1)
 
-    def _scatter(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> Array:
+    def _scatter(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         """What jitter multiplies every bin of every spectrum by."""
-        if rng is None or self.jitter == 0:
-            return np.ones(shape)
         lowest = ndtr(-1 / self.jitter)
         deviation = ndtri(lowest + (1 - lowest) * rng.random(shape).clip(1e-12, 1 - 1e-12))
         return np.asarray(1 + self.jitter * deviation)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from paper.list2025.skies import NOMINAL, WITH, stored_skies
 from paper.panels import coverage_of, draw_curves, intervals, shared_legend
 from paper.style import canvas, label, letters
+from paper.view import Array
 
 NEEDS = ("skies",)
 CAPTION = (
@@ -46,5 +47,5 @@ def misspecified(skies: Path, quantity: str, width: str, *, distance: bool = Fal
     return figure
 
 
-def _rows(axes: Axes, samples: dict[str, np.ndarray], unit: str) -> None:
+def _rows(axes: Axes, samples: dict[str, Array], unit: str) -> None:
     intervals(axes, list(samples), {"": list(samples.values())}, unit)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from paper.list2025.skies import PAIRED, WITH, WITHOUT, stored_skies
 from paper.panels import histograms
 from paper.style import canvas, label, letters
+from paper.view import Array
 
 NEEDS = ("skies",)
 MEASURES = {
@@ -22,7 +22,7 @@ CAPTION = (
 )
 
 
-def differences(skies: Path, source: str, measure: str) -> dict[str, NDArray]:
+def differences(skies: Path, source: str, measure: str) -> dict[str, Array]:
     """With energies less without (n_map,), by sky."""
     key = f"source counts/{source}/{measure}"
     stored = stored_skies(skies, PAIRED)

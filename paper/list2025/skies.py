@@ -7,9 +7,6 @@ nor A or F, tells what of the change is due to the exchange itself. Networks of 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from gcesbi.analysis.infer import load_networks
 from gcesbi.analysis.run import Run
@@ -17,13 +14,13 @@ from gcesbi.analysis.seeds import Purpose, purpose_seed
 from gcesbi.analysis.variations import Sky, variations
 from gcesbi.evaluation.networks import evaluate_networks
 from gcesbi.io.files import write_arrays
-from gcesbi.simulation import Simulator, SkyModel
+from gcesbi.simulation import Simulations, Simulator, SkyModel
 from gcesbi.simulation.composition import Composition
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky
 from gcesbi.simulation.template_statements import Map
 from paper.graph import Plan, Step
 from paper.library import FOLDER, evaluation_arrays
-from paper.view import read_arrays
+from paper.view import Array, read_arrays
 
 __all__ = ["NOMINAL", "PAIRED", "SKIES", "maps_of", "other_sky", "skies_plan", "stored_skies"]
 
@@ -56,7 +53,7 @@ def _with_maps(sky: Composition, data: Path, letter: str) -> Composition:
     return sky
 
 
-def maps_of(run: Run, name: str, data: Path, n_maps: int) -> Any:
+def maps_of(run: Run, name: str, data: Path, n_maps: int) -> Simulations:
     """Fresh maps of a sky of :data:`SKIES`, in the region of a run."""
     sky = other_sky(run.settings.sky_of_maps, name, data)
     model = run.model if sky is None else SkyModel.build(sky).like(run.model)
@@ -88,7 +85,8 @@ def _begin(folder: Path) -> Path:
 def _step(name: str, data: Path, runs: Path, n_maps: int) -> Step:
     def do(folder: Path) -> None:
         run = Run.open(runs / "ten")
-        maps, arrays = maps_of(run, name, data, n_maps), {}
+        maps = maps_of(run, name, data, n_maps)
+        arrays: dict[str, Array] = {}
         for key, other in {WITH: "ten", WITHOUT: "summed"}.items():
             if key == WITH or name in PAIRED:
                 networks = load_networks(Run.open(runs / other))
@@ -99,7 +97,7 @@ def _step(name: str, data: Path, runs: Path, n_maps: int) -> Step:
     return Step(name=_file(name), do=do, options={"sky": name})
 
 
-def stored_skies(folder: Path, names: Sequence[str] = SKIES) -> Mapping[str, Mapping[str, np.ndarray]]:
+def stored_skies(folder: Path, names: Sequence[str] = SKIES) -> Mapping[str, Mapping[str, Array]]:
     """What the steps left, by sky; the nominal one first."""
     there = [name for name in names if (folder / FOLDER / f"{_file(name)}.npz").is_file() or name in PAIRED]
     return {name: read_arrays(folder, _file(name)) for name in there}

@@ -247,6 +247,10 @@ def test_poisson_maps_are_drawn_at_their_quantiles(drawn, view):
     (median,) = (patch for patch in excess.patches if patch.get_label() == "median")
     assert median.get_data().values == pytest.approx(stored["scd_cdf"][39, 0])
     assert excess.get_ylabel() == "share of flux from sources below F"
+    (photon,) = (line for line in excess.lines if line.get_label() == PHOTON)
+    fills = [patch.zorder for patch in excess.patches if patch.get_fill()]
+    assert len(fills) > 10
+    assert max(fills) < photon.zorder < median.zorder  # the line is seen above the bands
 
 
 def test_coverage_is_that_of_the_evaluation(drawn, view):
