@@ -83,6 +83,17 @@ def test_totals_are_those_that_were_asked_for():
         assert MapEmbedding(inputs, FaceEncoder(REGION, 4, (4,), 16), 8, n_seen=16)(counts).shape == (4, 8)
 
 
+def test_deepsphere_may_descend_to_one_pixel_and_have_two_dense_layers():
+    inputs = CountsInput(_exposure(), channels="relative", totals="counts")
+    encoder = ChebyshevEncoder(REGION, 4, (4, 4, 4, 4), 24)
+    assert encoder.dense.in_features == 4 + 16  # one pixel, and the means of four levels
+    embedding, counts = MapEmbedding(inputs, encoder, 8, n_seen=24), _counts()
+    inputs.standardise(counts)
+    features = embedding(counts)
+    assert features.shape == (4, 8)
+    assert torch.isfinite(features).all()
+
+
 def test_relative_channels_are_counts_over_their_mean():
     counts = _counts()
     found = CountsInput(np.ones((3, REGION.n_pix)), channels="relative").contrast(counts)[0].numpy()

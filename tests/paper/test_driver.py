@@ -545,3 +545,39 @@ def test_a_folder_of_several_bins_takes_the_mocks_place(tmp_path):
     assert declared["ten"].law["steps"]["observe"] == {}
     assert declared["real_o"].data == declared["one_bin"].data == tmp_path / "fermi-573w"
     assert "mock" in declared["weeks_812"].about
+
+
+# -- why 34 % is not found ------------------------------------------------------------------------------------------
+
+
+def test_every_run_that_asks_for_a_reason_differs_from_another_in_one_thing(tmp_path):
+    from gcesbi.estimators.files import differences
+    from paper.list2025.reasons import REASONS
+
+    declared = {plan.name: plan.settings for plan in REASONS.plans("default", tmp_path, tmp_path)}
+    assert {name: each["simulation"]["n_train"] for name, each in declared.items()} == {
+        "maps_65k": 65_536,
+        "maps_262k": 262_144,
+        "maps_524k": 524_288,
+        "xi_262k": 262_144,
+        "expected_262k": 262_144,
+    }
+    assert all(each["training"]["max_maps"] == 3 * each["simulation"]["n_train"] for each in declared.values())
+    for name, changed in (("xi_262k", "sky.gce_xi_low"), ("expected_262k", "sky.expected_labels")):
+        (unlike,) = differences(declared["maps_262k"], declared[name])
+        assert unlike.startswith(changed)
+
+
+def test_mocks_of_known_poisson_share_are_asked(several, tmp_path):
+    from paper.list2025.reasons import SHARES, known_shares, results
+    from paper.view import RunView
+
+    run = _copied(several, tmp_path / "run")
+    known_shares(3).do(run)
+    found = RunView.open(run.folder).arrays("known_shares")
+    assert found["shares"].tolist() == list(SHARES)
+    assert found["excluded"].shape == (5, 3)
+    assert np.all((found["excluded"] >= 0) & (found["excluded"] <= 1))
+    told = results({"maps_65k": run.folder}, "test")
+    assert f"{100 * np.median(found['excluded'][2]):.1f} %" in told
+    assert "Not made: maps_262k, maps_524k, xi_262k, expected_262k." in told
