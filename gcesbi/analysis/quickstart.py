@@ -101,12 +101,13 @@ def answers(
             with step(f"Fit the {name}", own_bar=True):
                 found = fit_nptf(model, observation, chosen, settings.seed, progress, _checkpoint(run, FILES[name]))
             posteriors[name] = found
-            if priors == "literature" and (others := _other_sources(model)) and not math.isnan(found.log_evidence):
+            if priors == "literature" and (others := _other_sources(model)) and math.isfinite(found.log_evidence_error):
                 chosen = chosen.model_copy(update={"n_eff": min(chosen.n_eff, _N_EFF)})
                 kept = _checkpoint(run, _NO_SOURCES)
                 with step("Fit it without sources in the excess", own_bar=True):
                     without = fit_nptf(model, observation, chosen, settings.seed, progress, kept, others)
-                odds[name] = log_bayes_factor(found, without)
+                if math.isfinite(without.log_evidence_error):  # no clock ended it
+                    odds[name] = log_bayes_factor(found, without)
     return posteriors | networks, fit, odds
 
 

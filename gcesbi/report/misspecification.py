@@ -29,7 +29,11 @@ def misspecification_report(found: MisspecificationResult, subtitle: str) -> Rep
         for sky, evaluation in found.evaluations.items()
         for report in evaluation.reports
     )
-    noticed = "The gate notices every one of them." if not blind else f"The gate hardly notices: {', '.join(blind)}."
+    noticed = (
+        "The test of the map notices every one."
+        if not blind
+        else f"The test of the map hardly notices: {', '.join(blind)}."
+    )
     return Report(
         title="What if the sky is another?",
         subtitle=subtitle,
@@ -92,9 +96,10 @@ def _source_count_table(result: MisspecificationResult) -> TableBlock:
         for name, found in evaluation.source_counts.items()
     )
     return TableBlock(
-        ("sky", "source counts of", "coverage at 0.68", "at 0.95", "width of 95 %", "median SEMD"),
+        ("sky", "source counts of", "coverage at 0.68", "at 0.95", "width of 95 %", "median distance"),
         rows,
-        "Compare each row with the nominal one: coverage that falls is an error bar that cannot be trusted.",
+        "Compare each row with the nominal one: coverage that falls is an error bar that cannot be trusted. Distance: "
+        "signed, Earth mover's, in flux bins; below zero the prediction is too dim.",
     )
 
 
@@ -142,8 +147,9 @@ def _power_section(result: MisspecificationResult) -> Section:
         for sky, area in result.area.items()
     )
     return Section(
-        "Does the gate notice?",
-        "Area under the curve: the probability that a map of the sky looks stranger than one of the nominal sky.",
+        "Is it noticed that the map is another's?",
+        "The gate is the test whether the model could have produced a map. Area under the curve: the probability that "
+        "a map of the sky looks stranger to it than one of the nominal sky.",
         (
             FigureBlock(
                 plots.estimates(result.area, "area under the curve", 0.5),

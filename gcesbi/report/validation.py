@@ -72,7 +72,8 @@ def four_questions(evaluation: Evaluation, gate: GateVerdict | None = None) -> T
         ("question", "answer", "the worst of it"),
         tuple(rows),
         "Sets of error bars: one for each template's spectrum and source counts. Sharp: better than the Poisson "
-        "fit, the best classical method made for every map, by CRPS, which rewards calibrated and narrow answers.",
+        "fit, the best classical method made for every map, by the continuous ranked probability score (CRPS), which "
+        "rewards calibrated and narrow answers. Mean z: the mean error in units of the claimed one.",
     )
 
 
@@ -161,7 +162,7 @@ def bins_section(model: SkyModel, evaluation: Evaluation) -> Section:
                 plots.bin_coverage(curves, positions, unit),
                 f"Coverage of 68 % and 95 % intervals of the {name} for each bin, with bands.",
                 f"{name[0].upper()}{name[1:]}: each point should meet its dashed line within its band; one in twenty "
-                "misses by chance." + (" Maps count whose prediction is open in the bin." if source else ""),
+                "misses by chance." + (" Maps count whose prediction does not say 0 or 1 there." if source else ""),
             )
         )
     rows = tuple(
@@ -186,8 +187,9 @@ def groups_section(evaluation: Evaluation) -> Section:
         TableBlock(
             ("quantity", "worst group", "maps", "mean square z", "worst group of a search", "mean square z there"),
             tuple(_worst(details, name) for name in details.groups),
-            "Mean square z is 1 if errors are as claimed, above if larger. Bands hold for all groups of a quantity "
-            "together with 95 %. The search looks for groups on one half of the maps and judges on the other.",
+            "Mean square z, of errors in units of the claimed ones, is 1 if they are as claimed, above if larger. "
+            "Bands hold for all groups of a quantity together with 95 %. The search looks for groups on one half of "
+            "the maps and judges on the other.",
         )
     ]
     for name, found in details.groups.items():
@@ -218,9 +220,10 @@ def recalibration_section(evaluation: Evaluation) -> Section:
         FigureBlock(
             plots.coverage_curves({"before": before, "after": after}, title=name),
             f"Coverage of the {name} before and after conformal widening, with bands.",
-            "The widening was measured on one half of the held-out maps and is judged on the other, over open "
-            "predictions: afterwards bands hold at least what they claim, on average over maps of this model. An "
-            "interval that ends at 0 or 1 holds all that lies there, so that either curve may lie above the diagonal.",
+            "The widening was measured on one half of the held-out maps and is judged on the other, over pairs whose "
+            "prediction leaves the cumulative share open: afterwards bands hold at least what they claim, on average "
+            "over maps of this model. An interval that ends at 0 or 1 holds all that lies there, so that either curve "
+            "may lie above the diagonal.",
         )
         for name, (before, after) in details.recalibration.items()
     )

@@ -176,18 +176,20 @@ def test_a_refusal_comes_first_and_marks_what_is_written(run, tmp_path):
 
 
 def test_the_bayes_factor_is_of_the_fit_without_sources_in_the_excess(run, monkeypatch):
-    asked = []
+    asked, error = [], 0.04
 
     def fitted(model, observation, settings, seed, progress, checkpoint, point_sources=None):
         asked.append((settings.priors, checkpoint.name, point_sources))
         z = 10.0 if point_sources is None else 4.0
-        return SimpleNamespace(log_evidence=z, log_evidence_error=0.03 if point_sources is None else 0.04)
+        return SimpleNamespace(log_evidence=z, log_evidence_error=0.03 if point_sources is None else error)
 
     monkeypatch.setattr(steps, "fit_nptf", fitted)
     *_, odds = steps.answers(run, run.observation(), lambda *a, **k: nullcontext())
     assert asked[1] == ("literature", "nptf-no-sources.checkpoint.h5", ("disk",))
     assert [each[::2] for each in asked[::2]] == [("literature", None), ("model", None)]
     assert odds == {"NPTF, literature priors": (6.0, pytest.approx(0.05))}
+    error = np.nan  # a clock ended it
+    assert steps.answers(run, run.observation(), lambda *a, **k: nullcontext())[-1] == {}
 
 
 def test_a_run_opens_again_and_infers_the_same(run):
