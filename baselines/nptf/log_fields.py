@@ -109,8 +109,9 @@ class FieldTarget:
         templates = fields.problem.modulated(z)
         maps = {}
         for modes in fields.problem.modes:
-            binned = spectrum[modes.row][:, None] * templates[modes.row]
-            maps[names[modes.row]] = (binned.ravel() if nptf.sky.bands else binned.sum(axis=0))[None]
+            for row in modes.rows:
+                binned = spectrum[row][:, None] * templates[row]
+                maps[names[row]] = (binned.ravel() if nptf.sky.bands else binned.sum(axis=0))[None]
         value, by_theta, by_mean = nptf.gradient_by_mean(theta, maps)
         by_cell = np.broadcast_to(by_mean.reshape(-1, templates.shape[-1]), templates.shape[1:])
         norms = np.zeros(len(names))

@@ -7,19 +7,22 @@ Counts k are Poisson with mean μ_c = Σ_j A_j T'_jc in cells c, pixels of an en
 
 B the modes times their amplitude, a the weights in which the template's sum in each energy bin stays. The logarithm of
 the posterior, ln L(A, z) - ½ z², is nearly concave (Storm et al. 2017, arXiv:1705.04065, penalise likewise; harmonics
-as in Buschmann et al. 2020, arXiv:2002.12373). Newton's method finds its maximum over norms and thousands of modes: z
+as in Buschmann et al. 2020, arXiv:2002.12373). Scoring finds its maximum over norms and thousands of modes: z
 is eliminated from each step by Cholesky's factor of its block, and norms take the exact step within their bounds
-(:mod:`gcesbi.baselines.poisson.optimum`). Where the exact curvature is not positive, that of first derivatives of the
-mean stands in.
+(:mod:`gcesbi.baselines.poisson.optimum`). Several templates may share one log-field, each with a Z of its own.
 
-With b the modes' mean over an energy bin, weighted with a T', and r = k/μ - 1, s = A T', the curvature by z of
-templates j and l is
+With b_j the modes' mean over an energy bin, weighted with a T'_j, and s_j = A_j T'_j, the mean's derivative by z is
+J_c = Σ_j s_jc (B_c - b_j). Information is that of first derivatives of the mean, by z
 
-.. math:: \sum_c \Big[\frac{k s_j s_l}{\mu^2} - \delta_{jl}\Big(r s_j - \frac{a T'_j}{\sum_e a T'_j}
-          \sum_e r s_j\Big)\Big] (B_j - b_j) (B_l - b_l)^T + \delta_{jl}.
+.. math:: H = 1 + \sum_c \frac{k_c}{\mu_c^2} J_c J_c^T,
+
+which is positive, and so is what is left of the norms' once z is eliminated. Second derivatives of μ, times k/μ - 1,
+count in the mixed block alone, of norms between their bounds: there they decide on directions that data hardly tell.
 
 Laplace's approximation about the maximum gives errors with z marginalised, joint draws of norms and z, and the
-evidence.
+evidence. The marginal posterior of the norms, ln L - ½ z² - ½ ln |H|, has its maximum elsewhere. The derivative of ln
+|H| by a norm, z following, is that of Σ_c J_c C J_cᵀ / μ_c at fixed C = H⁻¹, counts taken as expected: one inverse and
+one form per pixel for all norms.
 """
 
 from __future__ import annotations
@@ -30,14 +33,14 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
-from scipy.sparse import csr_array
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg.lapack import dpotri
 
 from gcesbi.baselines.poisson.likelihood import log_factorials
+from gcesbi.baselines.poisson.modes import Modes
 from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem, box_step, covariance, kkt_residual
-from gcesbi.sky.compiled import njit
 
-__all__ = ["AdaptiveOptima", "AdaptiveOptimum", "AdaptiveProblem", "ModeBasis", "Modes"]
+__all__ = ["AdaptiveOptima", "AdaptiveOptimum", "AdaptiveProblem"]
 
 Array = NDArray[np.float64]
 
@@ -46,88 +49,10 @@ _MAX_HALVINGS = 40
 _LONGEST = 2.0  # change of ln T' in one step
 _CONVERGED = 1e-10  # in ln L, what a step promises
 _GAIN = 0.4  # of what a step promises, half of it if all is quadratic
-_MAX_SETTLING = 8  # steps to the maximum over norms with z marginalised
+_MAX_SETTLING = 20  # steps to the maximum over norms with z marginalised
+_SHORTEST = 1e-3  # of such a step
 _SETTLED = 1e-3  # in the logarithm of the marginal posterior, what a step promises
-_DIFFERENCE = 0.03  # of an error of a norm, for derivatives of the determinant
 _FLOOR = 1e-100  # in place of a mean of zero
-
-
-@dataclass(frozen=True, eq=False)
-class ModeBasis:
-    """Modes in the pixels of one energy bin: the matrix B, `modes` (n_pix, n_mode)."""
-
-    modes: csr_array
-
-    @cached_property
-    def _wide(self) -> NDArray[np.bool_]:
-        """Which modes reach most pixels, (n_mode,)."""
-        n_pix, n_mode = self.modes.shape
-        return np.asarray(np.bincount(self.modes.indices, minlength=n_mode) > 0.5 * n_pix)
-
-    @cached_property
-    def _dense(self) -> Array:
-        return np.ascontiguousarray(self.modes[:, np.flatnonzero(self._wide)].toarray())
-
-    @cached_property
-    def _sparse(self) -> csr_array:
-        return csr_array(self.modes[:, np.flatnonzero(~self._wide)])
-
-    @cached_property
-    def _transposed(self) -> csr_array:
-        return csr_array(self._sparse.T)
-
-    def gram(self, other: ModeBasis, weights: Array) -> Array:
-        """Σ_p w_p B_p B'_pᵀ (n_mode, n_mode'), of weights (n_pix,)."""
-        found = np.zeros((self.modes.shape[1], other.modes.shape[1]))
-        wide, narrow = np.flatnonzero(self._wide), np.flatnonzero(~self._wide)
-        other_wide, other_narrow = np.flatnonzero(other._wide), np.flatnonzero(~other._wide)
-        left, right = weights[:, None] * self._dense, weights[:, None] * other._dense
-        found[np.ix_(wide, other_wide)] = left.T @ other._dense
-        found[np.ix_(narrow, other_wide)] = self._transposed @ right
-        found[np.ix_(wide, other_narrow)] = (other._transposed @ left).T
-        own, beside = self._sparse, other._sparse
-        sparse = np.zeros((len(narrow), len(other_narrow)))
-        _add_gram(own.indptr, own.indices, own.data, beside.indptr, beside.indices, beside.data, weights, sparse)
-        found[np.ix_(narrow, other_narrow)] = sparse
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class Modes:
-    """What modulates one template.
-
-    Parameters
-    ----------
-    row : int
-        The template.
-    basis : tuple of ModeBasis
-        B in every energy bin. Bins that share modes have the same basis, which then is worked on once.
-    """
-
-    row: int
-    basis: tuple[ModeBasis, ...]
-
-    @property
-    def n(self) -> int:
-        """Number of modes."""
-        return int(self.basis[0].modes.shape[1])
-
-    def logs(self, z: Array) -> Array:
-        """The logarithms g (n_energy, n_pix)."""
-        known = {id(each): each.modes @ z for each in {id(b): b for b in self.basis}.values()}
-        return np.stack([known[id(each)] for each in self.basis])
-
-    def sums(self, weights: Array) -> Array:
-        """Σ_p w_p B_p in every energy bin, (n_energy, n_mode), of weights (n_energy, n_pix)."""
-        return np.stack([row @ each.modes for row, each in zip(weights, self.basis, strict=True)])
-
-    def gram(self, other: Modes, weights: Array) -> Array:
-        """Σ_c w_c B_c B'_cᵀ (n_mode, n_mode'), of weights (n_energy, n_pix)."""
-        pairs: dict[tuple[int, int], tuple[ModeBasis, ModeBasis, Array]] = {}
-        for left, right, row in zip(self.basis, other.basis, weights, strict=True):
-            known = pairs.get((id(left), id(right)))
-            pairs[id(left), id(right)] = (left, right, row if known is None else known[2] + row)
-        return np.sum([left.gram(right, row) for left, right, row in pairs.values()], axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +95,11 @@ class AdaptiveOptimum(Optimum):
         return self.log_likelihood - 0.5 * float(self.latent @ self.latent)
 
     @property
+    def log_marginal(self) -> float:
+        """Of the norms' posterior with z marginalised, without constants: objective - ½ ln |H|."""
+        return self.objective - 0.5 * self.log_determinant
+
+    @property
     def of_norms(self) -> Optimum:
         """What it says of norms, without what is large."""
         told = {each.name: getattr(self, each.name) for each in fields(Optimum)}
@@ -185,6 +115,48 @@ class _State:
     templates: Array
     mean: Array
     objective: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Field:
+    """What one log-field does at a state: how its modes move the mean.
+
+    Attributes
+    ----------
+    modes : Modes
+    block : slice
+        Of its coefficients among all.
+    light, share : array (n_row, n_energy, n_pix)
+        A T' and a T' / Σ a T' of its templates.
+    mean : array (n_row, n_energy, n_mode)
+        The modes' means b.
+    """
+
+    modes: Modes
+    block: slice
+    light: Array
+    share: Array
+    mean: Array
+
+    def pull(self, weights: Array) -> Array:
+        """Σ_jc v_jc (B_c - b_j) in every energy bin, (n, n_energy, n_mode), of v (n, n_row, n_energy, n_pix)."""
+        return self.modes.sums(weights.sum(axis=1)) - np.einsum(
+            "nje,jek->nek", weights.sum(axis=-1), self.mean, optimize=True
+        )
+
+    def gram(self, other: _Field, ratio: Array) -> Array:
+        """Σ_c w_c J_c J'_cᵀ (n_mode, n_mode') of weights (n_energy, n_pix)."""
+        own, beside = self.light.sum(axis=0), other.light.sum(axis=0)
+        found = self.modes.gram(other.modes, ratio * own * beside)
+        found -= np.einsum("jek,jel->kl", self.mean, other.modes.sums(ratio * self.light * beside), optimize=True)
+        centred = self.pull(ratio * self.light * other.light[:, None])
+        found -= np.einsum("iek,iel->kl", centred, other.mean, optimize=True)
+        return found
+
+    def along(self, directions: Array) -> Array:
+        """(B_c - b_j)·d_j of directions d (n_row, n_energy, n_mode), (n_row, n_energy, n_pix)."""
+        found = np.stack([self.modes.logs(each) for each in directions])
+        return found - (self.mean * directions).sum(axis=-1, keepdims=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,26 +202,33 @@ class AdaptiveProblem:
         return tuple(slice(a, b) for a, b in pairwise(ends))
 
     @cached_property
-    def _weighted(self) -> tuple[tuple[Array, Array], ...]:
-        """The products a T of each modulated template and their sums over pixels (n_energy, 1)."""
-        weights = np.ones_like(self.templates[0]) if self.weights is None else self.weights
-        each = [weights * self.templates[modes.row] for modes in self.modes]
-        return tuple((values, values.sum(axis=-1, keepdims=True)) for values in each)
+    def _weights(self) -> Array:
+        return np.ones_like(self.templates[0]) if self.weights is None else self.weights
+
+    @cached_property
+    def _sums(self) -> Array:
+        """Σ_p a T (n_template, n_energy, 1)."""
+        return np.asarray((self._weights * self.templates).sum(axis=-1, keepdims=True))
 
     # -- the sky at some coefficients -----------------------------------------------------------------------------
 
     def logs(self, latent: Array) -> Array:
-        """The log-fields g (n_modulated, n_energy, n_pix) at z (n_latent,)."""
+        """The log-fields g (n_field, n_energy, n_pix) at z (n_latent,)."""
         return np.stack([modes.logs(latent[block]) for modes, block in zip(self.modes, self._blocks, strict=True)])
 
     def modulated(self, latent: Array) -> Array:
         """Templates T' (n_template, n_energy, n_pix) at z (n_latent,)."""
         found = self.templates.copy()
-        for modes, block, (weighted, total) in zip(self.modes, self._blocks, self._weighted, strict=True):
-            logs = modes.logs(latent[block])
-            factor = np.exp(logs - logs.max(axis=-1, keepdims=True))
-            found[modes.row] *= factor * (total / (weighted * factor).sum(axis=-1, keepdims=True))
+        for modes, logs in zip(self.modes, self.logs(latent), strict=True):
+            found[list(modes.rows)] *= self._factors(modes, logs)
         return found
+
+    def _factors(self, modes: Modes, logs: Array) -> Array:
+        """Exp(g) / Z (n_row, n_energy, n_pix) of a log-field's templates."""
+        rows = list(modes.rows)
+        factor = np.exp(logs - logs.max(axis=-1, keepdims=True))
+        after = (self._weights * factor * self.templates[rows]).sum(axis=-1, keepdims=True)
+        return np.asarray(factor * np.divide(self._sums[rows], after, out=np.zeros_like(after), where=after > 0))
 
     def _state(self, norms: Array, latent: Array) -> _State:
         templates = self.modulated(latent)
@@ -280,14 +259,10 @@ class AdaptiveProblem:
     def moved_mean(self, optimum: AdaptiveOptimum, row: int, slope: Array) -> Array:
         """Derivative of the mean by what moves a template by `slope`, both (n_energy, n_pix)."""
         norms = optimum.norms.reshape(len(self.counts), -1)[:, row, None]
-        for modes, block, (weighted, total) in zip(self.modes, self._blocks, self._weighted, strict=True):
-            if modes.row == row:
-                weights = np.ones_like(slope) if self.weights is None else self.weights
-                logs = modes.logs(optimum.latent[block])
-                factor = np.exp(logs - logs.max(axis=-1, keepdims=True))
-                after = (weighted * factor).sum(axis=-1, keepdims=True)
-                factor *= total / after
-                rate = (weights * slope * (factor - 1)).sum(axis=-1, keepdims=True) / total
+        for modes, logs in zip(self.modes, self.logs(optimum.latent), strict=True):
+            if row in modes.rows:
+                factor = self._factors(modes, logs)[modes.rows.index(row)]
+                rate = (self._weights * slope * (factor - 1)).sum(axis=-1, keepdims=True) / self._sums[row]
                 return np.asarray(norms * factor * (slope - rate * self.templates[row]))
         return np.asarray(norms * slope)
 
@@ -296,19 +271,14 @@ class AdaptiveProblem:
         return np.asarray(np.einsum("nep,ep->n", moved, self.counts / self._at(optimum).mean - 1))
 
     def information_with(self, optimum: AdaptiveOptimum, moved: Array) -> Array:
-        """Of the norms, then of what moves the mean by `moved` (n, n_energy, n_pix), z fitted along.
-
-        From first derivatives of the mean, but for that of the norms and z by themselves.
-        """
+        """Of the norms, then of what moves the mean by `moved` (n, n_energy, n_pix), z fitted along."""
         state = self._at(optimum)
         ratio = self.counts / state.mean**2
         n_norm = len(optimum.norms)
         by_norms = np.einsum("nep,tep->net", ratio * moved, state.templates).reshape(len(moved), -1)
-        by_latent = np.zeros((len(moved), self.n_latent))
-        for modes, block, (_, mean) in zip(self.modes, self._blocks, self._means(state), strict=True):
-            light = ratio * state.norms[:, modes.row, None] * state.templates[modes.row]
-            for row, each in zip(by_latent, moved * light, strict=True):
-                row[block] = modes.sums(each).sum(axis=0) - each.sum(axis=-1) @ mean
+        by_latent = np.concatenate(
+            [each.pull((ratio * moved)[:, None] * each.light).sum(axis=1) for each in self._fields(state)], axis=1
+        )
         found = np.zeros((n_norm + len(moved), n_norm + len(moved)))
         found[:n_norm, :n_norm] = optimum.information
         found[n_norm:, :n_norm] = by_norms - by_latent @ optimum.response
@@ -339,50 +309,43 @@ class AdaptiveProblem:
         """Derivatives of :meth:`objective` by norms (n_norm,) and by z (n_latent,)."""
         return self._gradient(self._state(norms.reshape(len(self.counts), -1), latent))
 
-    def curvature(self, point: Array, exact: bool = True) -> tuple[Array, Array, Array]:
-        """Minus second derivatives at norms and z (n_norm + n_latent,).
+    def curvature(self, norms: Array, latent: Array) -> tuple[Array, Array, Array]:
+        """Information, from first derivatives of the mean, at norms (n_norm,) and z (n_latent,).
 
-        By norms (n_norm, n_norm), by norms and z (n_norm, n_latent), by z (n_latent, n_latent); if not exact, from the
-        mean's first derivatives alone.
+        By norms (n_norm, n_norm), by norms and z (n_norm, n_latent), by z (n_latent, n_latent).
         """
-        n_norm = len(self.bounds)
-        return self._curvature(self._state(point[:n_norm].reshape(len(self.counts), -1), point[n_norm:]), exact)
+        return self._curvature(self._state(norms.reshape(len(self.counts), -1), latent))
 
     def pull_back(self, latent: Array, norms: Array, by_cell: Array) -> Array:
         """Derivatives by z (n_latent,), at z, of those by the mean (n_energy, n_pix), for norms (n_energy, n_template).
 
         The prior of z is not in it.
         """
-        return self._pull_back(_State(norms, latent, self.modulated(latent), by_cell, 0.0), by_cell)
+        return self._pull_back(_State(norms, latent, self.modulated(latent), by_cell, 0.0), by_cell).sum(axis=0)
+
+    def _fields(self, state: _State) -> list[_Field]:
+        found = []
+        for modes, block in zip(self.modes, self._blocks, strict=True):
+            rows = list(modes.rows)
+            light = state.norms.T[rows][:, :, None] * state.templates[rows]
+            share = self._weights * state.templates[rows] / self._sums[rows]
+            found.append(_Field(modes, block, light, share, modes.sums(share)))
+        return found
 
     def _pull_back(self, state: _State, by_cell: Array) -> Array:
-        found = np.zeros(self.n_latent)
-        for modes, block, (_, mean) in zip(self.modes, self._blocks, self._means(state), strict=True):
-            moved = by_cell * state.norms[:, modes.row, None] * state.templates[modes.row]
-            found[block] = modes.sums(moved).sum(axis=0) - moved.sum(axis=-1) @ mean
-        return found
-
-    def _means(self, state: _State) -> list[tuple[Array, Array]]:
-        """Shares a T' / Σ a T' (n_energy, n_pix) and the modes' means b (n_energy, n_mode) of each modulated one."""
-        found = []
-        for modes, (weighted, total) in zip(self.modes, self._weighted, strict=True):
-            base = self.templates[modes.row]
-            ratio = np.divide(weighted, base, out=np.zeros_like(base), where=base > 0)
-            share = ratio * state.templates[modes.row] / total
-            found.append((share, modes.sums(share)))
-        return found
+        """Σ_c w_c J_c in every energy bin, (n_energy, n_latent)."""
+        return np.concatenate([each.pull((by_cell * each.light)[None])[0] for each in self._fields(state)], axis=1)
 
     def _gradient(self, state: _State) -> tuple[Array, Array]:
         excess = self.counts / state.mean - 1
         by_norm = np.einsum("ep,tep->et", excess, state.templates).ravel()
         by_norm -= np.where(np.isinf(self.width), 0.0, (state.norms.ravel() - self.centre) / self.width**2)
-        return by_norm, self._pull_back(state, excess) - state.latent
+        return by_norm, self._pull_back(state, excess).sum(axis=0) - state.latent
 
-    def _curvature(self, state: _State, exact: bool) -> tuple[Array, Array, Array]:
-        """Minus second derivatives: by norms, by norms and z (n_norm, n_latent), by z; else of the mean's first."""
+    def _curvature(self, state: _State) -> tuple[Array, Array, Array]:
+        """Information by norms, by norms and z (n_norm, n_latent), by z."""
         n_energy, n_template = state.norms.shape
         ratio = self.counts / state.mean**2
-        excess = (self.counts / state.mean - 1) * exact
         own = np.zeros((n_energy, n_template, n_energy, n_template))
         each = np.arange(n_energy)
         own[each, :, each] = np.einsum("ep,tep,uep->etu", ratio, state.templates, state.templates, optimize=True)
@@ -390,43 +353,85 @@ class AdaptiveProblem:
         by_norms[np.diag_indices(len(by_norms))] += np.where(np.isinf(self.width), 0.0, self.width**-2.0)
         mixed = np.zeros((n_energy, n_template, self.n_latent))
         by_latent = np.zeros((self.n_latent, self.n_latent))
-        means = self._means(state)
-        for i, (modes, block, (share, mean)) in enumerate(zip(self.modes, self._blocks, means, strict=True)):
-            light = state.norms[:, modes.row, None] * state.templates[modes.row]
-            for t in range(n_template):
-                weight = ratio * state.templates[t] * light - (t == modes.row) * excess * state.templates[t]
-                mixed[:, t, block] = modes.sums(weight) - weight.sum(axis=-1)[:, None] * mean
-            for other, beside, (_, other_mean) in list(zip(self.modes, self._blocks, means, strict=True))[i:]:
-                weight = ratio * light * state.norms[:, other.row, None] * state.templates[other.row]
-                if other is modes:
-                    moved = excess * light
-                    weight -= moved - share * moved.sum(axis=-1, keepdims=True)
-                found = modes.gram(other, weight)
-                ends = modes.sums(weight), other.sums(weight)
-                found -= mean.T @ ends[1] + (ends[0] - weight.sum(axis=-1)[:, None] * mean).T @ other_mean
-                by_latent[block, beside] = found
-                by_latent[beside, block] = found.T
+        fields = self._fields(state)
+        for i, field in enumerate(fields):
+            pulled = field.pull((ratio * state.templates)[:, None] * field.light)
+            mixed[:, :, field.block] = pulled.swapaxes(0, 1)
+            for other in fields[i:]:
+                found = field.gram(other, ratio)
+                by_latent[field.block, other.block] = found
+                by_latent[other.block, field.block] = found.T
         by_latent[np.diag_indices(self.n_latent)] += 1.0
         return by_norms, mixed.reshape(n_energy * n_template, -1), by_latent
 
-    def _eliminated(self, state: _State, free: NDArray[np.bool_]) -> tuple[Array, Array, Array, Array]:
+    def _turned(self, state: _State) -> Array:
+        """Second derivatives of the mean by norms and z, times k/μ - 1: (n_norm, n_latent)."""
+        excess = self.counts / state.mean - 1
+        found = np.zeros((*state.norms.shape, self.n_latent))
+        for field in self._fields(state):
+            rows = np.arange(len(field.modes.rows))
+            weights = np.zeros((len(rows), *field.light.shape))
+            weights[rows, rows] = excess * state.templates[list(field.modes.rows)]
+            found[:, list(field.modes.rows), field.block] = field.pull(weights).swapaxes(0, 1)
+        return found.reshape(-1, self.n_latent)
+
+    def _eliminated(self, state: _State) -> tuple[Array, Array, Array, Array]:
         """Information of norms with z fitted along, Cholesky's factor of z's, their mixed one, and its solution.
 
-        They are exact where the information of the `free` norms then is positive.
+        The mixed one is exact for norms between their bounds where their information then is positive.
         """
-        for exact in (True, False):
-            by_norms, mixed, by_latent = self._curvature(state, exact)
-            try:
-                factor = cholesky(by_latent, lower=True, overwrite_a=True, check_finite=False)
-            except LinAlgError:
-                continue
+        by_norms, first, by_latent = self._curvature(state)
+        factor = cholesky(by_latent, lower=True, overwrite_a=True, check_finite=False)
+        inside = (state.norms.ravel() > self.bounds[:, 0]) & (state.norms.ravel() < self.bounds[:, 1])
+        for mixed in (first - self._turned(state) * inside[:, None], first):
             half = solve_triangular(factor, mixed.T, lower=True, check_finite=False)
             left = by_norms - half.T @ half
             scale = np.sqrt(np.maximum(np.diag(by_norms), 1e-200))
-            own = (left / np.outer(scale, scale))[np.ix_(free, free)]
-            if not exact or np.linalg.eigvalsh(own).min(initial=1.0) > 0:
+            if np.linalg.eigvalsh((left / np.outer(scale, scale))[np.ix_(inside, inside)]).min(initial=1.0) > 0:
                 break
         return left, factor, mixed, solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
+
+    def log_determinant_slopes(self, optimum: AdaptiveOptimum) -> Array:
+        """Derivatives of ln |H| by norms (n_norm,), z following."""
+        lower = np.tril(dpotri(optimum.factor, lower=1)[0])
+        inverse = lower + np.tril(lower, -1).T
+        state = self._at(optimum)
+        by_norms, by_latent = self._form_slopes(state, inverse)
+        return by_norms - by_latent @ optimum.response
+
+    def _form_slopes(self, state: _State, matrix: Array) -> tuple[Array, Array]:
+        """Derivatives of Σ_c J_c C J_cᵀ / μ_c at fixed C (n_latent, n_latent): by norms (n_norm,), by z (n_latent,)."""
+        mean, fields = state.mean, self._fields(state)
+        ends = [np.zeros((*each.mean.shape[:2], self.n_latent)) for each in fields]  # b_j among all coefficients
+        for each, field in zip(ends, fields, strict=True):
+            each[:, :, field.block] = field.mean
+        every = np.concatenate(ends)
+        solved, lights = every @ matrix, np.concatenate([each.light for each in fields])
+        crossed = [np.stack([field.modes.logs(row[:, field.block]) for row in solved]) for field in fields]  # B C b_j
+        centre = np.einsum(
+            "iep,ije->jep", lights, np.einsum("iek,jek->ije", every, solved), optimize=True
+        )  # Σ_i s_i b_i C b_j
+        forms = []  # J C (B - b_j), (n_row, n_energy, n_pix) of each field
+        moved = sum(field.light.sum(axis=0) * each for field, each in zip(fields, crossed, strict=True)) - centre
+        first = 0
+        for field, own in zip(fields, crossed, strict=True):
+            form = -(lights * own).sum(axis=0)
+            for other in fields:
+                form += other.light.sum(axis=0) * field.modes.quadratic(other.modes, matrix[field.block, other.block])
+            forms.append(form - moved[first : first + len(field.light)])
+            first += len(field.light)
+        total = sum((field.light * form).sum(axis=0) for field, form in zip(fields, forms, strict=True))
+        by_norms = -np.einsum("ep,tep->et", total / mean**2, state.templates)
+        by_latent = np.zeros(self.n_latent)
+        for field, form in zip(fields, forms, strict=True):
+            rows = list(field.modes.rows)
+            by_norms[:, rows] += 2 * np.einsum("jep,jep->ej", form / mean, state.templates[rows])
+            spread = np.stack(
+                [self._pull_back(state, 2 * light / mean) @ matrix[:, field.block] for light in field.light]
+            )
+            weights = field.light * (2 * form / mean - total / mean**2) - field.share * field.along(spread)
+            by_latent[field.block] = field.pull(weights[None])[0].sum(axis=0)
+        return by_norms.ravel(), by_latent
 
     # -- maxima ---------------------------------------------------------------------------------------------------
 
@@ -467,7 +472,7 @@ class AdaptiveProblem:
             by_norm, by_latent = self._gradient(state)
             free = (low < high) & ((norms > low) | (by_norm > 0)) & ((norms < high) | (by_norm < 0))
             if known is None:
-                known, fresh = self._eliminated(state, free), True
+                known, fresh = self._eliminated(state), True
             information, factor, mixed, response = known
             slope = by_norm - response.T @ by_latent
             room = np.where(free, low - norms, 0.0), np.where(free, high - norms, 0.0)
@@ -480,8 +485,8 @@ class AdaptiveProblem:
             if found is None or found.objective - state.objective < _GAIN * promise:
                 known = None
             state, fresh = state if found is None else found, False
-        if not (fresh and free.all()):
-            information, factor, mixed, response = self._eliminated(state, low < high)
+        if not fresh:
+            information, factor, mixed, response = self._eliminated(state)
         residual = float(kkt_residual(norms[None], slope[None], information[None], low[None], high[None])[0])
         return AdaptiveOptimum(
             norms,
@@ -529,32 +534,28 @@ class AdaptiveProblem:
         low, high = self.bounds.T
         found = best
         for _ in range(_MAX_SETTLING):
-            slope = found.gradient - 0.5 * self._log_determinant_slopes(found)
+            slope = found.gradient - 0.5 * self.log_determinant_slopes(found)
             room = (low - found.norms)[None], (high - found.norms)[None]
             step = box_step(slope[None], found.information[None], *room)[0]
-            if float(slope @ step) < _SETTLED:
+            promise = float(slope @ step)
+            moved = None if promise < _SETTLED else self._settle(found, step, promise)
+            if moved is None:
                 break
-            norms = np.clip(found.norms + step, low, high)
-            start = np.concatenate([norms, found.latent - found.response @ step])
-            found = self.maximise(start, np.stack([norms, norms], axis=-1), near=found)
+            found = moved
         return replace(found, gradient=slope)
 
-    def _log_determinant_slopes(self, optimum: AdaptiveOptimum) -> Array:
-        """Derivatives of ln |H| by norms (n_norm,), z following."""
-        errors = 1 / np.sqrt(np.maximum(np.diag(optimum.information), 1e-200))
-        found = np.zeros(len(optimum.norms))
-        for i in np.flatnonzero(self.varied):
-            step = _DIFFERENCE * errors[i]
-            norms = optimum.norms.copy()
-            norms[i] += step
-            moved = self._state(norms.reshape(len(self.counts), -1), optimum.latent - step * optimum.response[:, i])
-            factor = self._factor(moved)
-            found[i] = (2 * float(np.log(np.diag(factor)).sum()) - optimum.log_determinant) / step
-        return found
-
-    def _factor(self, state: _State) -> Array:
-        """Cholesky's factor of the curvature by z."""
-        return self._eliminated(state, np.zeros(len(self.bounds), dtype=bool))[1]
+    def _settle(self, found: AdaptiveOptimum, step: Array, promise: float) -> AdaptiveOptimum | None:
+        """First of a step's shortenings that raises the marginal posterior enough; None if none does."""
+        length = 1.0
+        while length > _SHORTEST:
+            norms = np.clip(found.norms + length * step, *self.bounds.T)
+            start = np.concatenate([norms, found.latent - length * (found.response @ step)])
+            moved = self.maximise(start, np.stack([norms, norms], axis=-1), near=found)
+            gain = moved.log_marginal - found.log_marginal
+            if gain >= 1e-4 * length * promise:
+                return moved
+            length *= max(0.1, min(0.5, 0.5 * length * promise / (length * promise - gain)))  # a parabola's top
+        return None
 
     def covariance(self, optimum: Optimum) -> Array:
         """Covariance (n_norm, n_norm) of the norms, z marginalised; 0 for fixed ones."""
@@ -617,14 +618,3 @@ class AdaptiveOptima:
     def log_profile(self) -> Array:
         """Ln L - ½ z², (n,)."""
         return np.array([one.log_profile for one in self.each])
-
-
-@njit(cache=True, nogil=True)
-def _add_gram(ptr, at, value, other_ptr, other_at, other_value, weights, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Add Σ_p w_p B_p B'_pᵀ of two sparse matrices to `out`."""
-    for p in range(len(weights)):
-        for a in range(ptr[p], ptr[p + 1]):
-            scaled = weights[p] * value[a]
-            row = out[at[a]]
-            for b in range(other_ptr[p], other_ptr[p + 1]):
-                row[other_at[b]] += scaled * other_value[b]

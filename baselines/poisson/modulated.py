@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import csr_array, hstack
 
-from gcesbi.baselines.poisson.adaptive import AdaptiveOptimum, AdaptiveProblem, ModeBasis, Modes
+from gcesbi.baselines.poisson.adaptive import AdaptiveOptimum, AdaptiveProblem
 from gcesbi.baselines.poisson.likelihood import check_covered, check_templates
+from gcesbi.baselines.poisson.modes import ModeBasis, Modes
 from gcesbi.baselines.poisson.norm_posteriors import truncated_gaussian
 from gcesbi.baselines.poisson.optimum import PoissonProblem, Problem
 from gcesbi.baselines.poisson.priors import Fixed, NormPrior
@@ -152,8 +153,8 @@ class LogFields:
     @property
     def best(self) -> dict[str, Array]:
         """The best g (n_energy, n_pix) of every template that has one: it shines as T exp(g) / Z."""
-        names = [self.names[modes.row] for modes in self.problem.modes]
-        return dict(zip(names, self.problem.logs(self.optimum.latent), strict=True))
+        pairs = zip(self.problem.modes, self.problem.logs(self.optimum.latent), strict=True)
+        return {self.names[row]: logs for modes, logs in pairs for row in modes.rows}
 
     @property
     def templates(self) -> Array:
@@ -238,16 +239,22 @@ def best_amplitudes(
     return at(found.x)
 
 
-def template_modes(model: SkyModel, amplitudes: Mapping[str, float]) -> tuple[Modes, ...]:
-    """Modes of every template with log-fields, times their amplitudes by name."""
+def template_modes(
+    model: SkyModel, amplitudes: Mapping[str, float], mixtures: Sequence[Sequence[str]] = ()
+) -> tuple[Modes, ...]:
+    """Modes of every template with log-fields, times their amplitudes by name; the first's for all of a mixture."""
+    groups = {group[0]: tuple(model.names.index(name) for name in group) for group in mixtures}
+    led = {name for group in mixtures for name in group[1:]}
     found = []
     for i in model.modulated:
         template = model.diffuse[i]
+        if template.name in led:
+            continue
         parts = [
             (amplitudes[f"{template.name}_{each.label}_sigma"] * each.basis, each.per_energy)
             for each in template.modulations
         ]
-        found.append(Modes(i, _bases(parts, model.n_energy)))
+        found.append(Modes(groups.get(template.name, (i,)), _bases(parts, model.n_energy)))
     return tuple(found)
 
 
@@ -267,7 +274,12 @@ def _bases(parts: list[tuple[csr_array, bool]], n_energy: int) -> tuple[ModeBasi
 
 
 def adaptive_problem(
-    counts: NDArray[np.int64], templates: Array, known: Array, model: SkyModel, amplitudes: Mapping[str, float]
+    counts: NDArray[np.int64],
+    templates: Array,
+    known: Array,
+    model: SkyModel,
+    amplitudes: Mapping[str, float],
+    mixtures: Sequence[Sequence[str]] = (),
 ) -> AdaptiveProblem:
     """The adaptive fit of a model's templates.
 
@@ -280,9 +292,11 @@ def adaptive_problem(
     model : SkyModel
     amplitudes : mapping of str to float
         Of every log-field.
+    mixtures : sequence of sequences of str
+        Templates that have log-fields in common.
     """
     low, high, centre, width = known.reshape(4, -1)
-    modes = template_modes(model, amplitudes)
+    modes = template_modes(model, amplitudes, mixtures)
     return AdaptiveProblem(
         counts, templates, np.stack([low, high], axis=-1), centre, width, modes, 1 / np.asarray(model.exposure)
     )

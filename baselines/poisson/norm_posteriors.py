@@ -14,7 +14,9 @@ from gcesbi.posterior import Coordinates, Posterior, SamplePosterior, asked, che
 
 __all__ = ["PoissonChainPosterior", "PoissonPosterior", "sample_chain", "truncated_gaussian"]
 
-_GIBBS_BURN_IN = 50
+_GIBBS_BURN_IN = 25
+_CHAINS = 1000
+_FLAT = 1e-12  # least curvature of an axis, in that of the steepest
 
 Array = NDArray[np.float64]
 Quantities = Callable[[Array], dict[str, Array]]
@@ -130,32 +132,49 @@ def sample_chain(
 
 
 def truncated_gaussian(optimum: Optimum, bounds: Array, n: int, rng: np.random.Generator) -> Array:
-    """`n` draws (n, n_template) from exp(g·d - d·H d / 2), d = norms - optimum, in a box: n parallel Gibbs chains."""
-    low, high = bounds.T
-    hessian = optimum.information + np.diag(np.where(np.diag(optimum.information) > 0, 0.0, 1e-12))
-    sigma = 1.0 / np.sqrt(np.diag(hessian))
-    ridge = 1e-10 * np.diag(np.diag(hessian))  # for the first guess alone
-    mean = optimum.norms + np.linalg.solve(hessian + ridge, optimum.gradient)
-    whitened = np.linalg.cholesky(hessian + ridge).T
-    x = np.clip(mean + np.linalg.solve(whitened, rng.standard_normal((len(mean), n))).T, low, high)
-    varied = np.flatnonzero(low < high)
-    for _ in range(_GIBBS_BURN_IN):
-        for j in varied:
-            slope = optimum.gradient[j] - (x - optimum.norms) @ hessian[j]
-            x[:, j] = _between(x[:, j] + slope * sigma[j] ** 2, sigma[j], low[j], high[j], rng.random(n))
-    return x
+    """`n` draws (n, n_template) from exp(g·d - d·H d / 2), d = norms - optimum, in a box: parallel Gibbs chains.
+
+    There are n chains, but at most 1,000: of these, successive sweeps are taken. They move along every norm and along
+    the axes of H in turn, so that norms that data hardly tell apart mix as well. An axis along which H is not positive
+    counts as flat: there the box alone bounds the density.
+    """
+    rows = np.flatnonzero(bounds[:, 0] < bounds[:, 1])
+    found = np.tile(optimum.norms, (n, 1))
+    if not rows.size:
+        return found
+    information = optimum.information[np.ix_(rows, rows)]
+    scale = 1 / np.sqrt(np.where(np.diag(information) > 0, np.diag(information), 1.0))
+    values, axes = np.linalg.eigh(information * np.outer(scale, scale))
+    values = np.maximum(values, _FLAT * max(values[-1], 1.0))
+    hessian, slope = axes * values @ axes.T, optimum.gradient[rows] * scale
+    low, high = (bounds[rows].T - optimum.norms[rows]) / scale
+    noise = rng.standard_normal((min(n, _CHAINS), len(rows)))
+    x = np.clip((axes.T @ slope / values + noise / np.sqrt(values)) @ axes.T, low, high)
+    drawn = []
+    for sweep in range(1 - _GIBBS_BURN_IN, -(-n // len(x)) + 1 if n else 0):
+        for way in np.concatenate([np.eye(len(rows)), axes.T]):
+            pull, moved = hessian @ way, np.flatnonzero(way)
+            spread = 1 / np.sqrt(way @ pull)
+            near, far = (np.where(way > 0, *ends)[moved] for ends in ((low, high), (high, low)))
+            room = (near - x[:, moved]) / way[moved], (far - x[:, moved]) / way[moved]
+            walls = np.minimum(room[0].max(axis=1), 0.0), np.maximum(room[1].min(axis=1), 0.0)
+            step = _between((way @ slope - x @ pull) * spread**2, spread, *walls, rng.random(len(x)))
+            x = np.clip(x + step[:, None] * way, low, high)
+        if sweep > 0:
+            drawn.append(x)
+    found[:, rows] = optimum.norms[rows] + np.concatenate(drawn)[:n] * scale
+    return found
 
 
-def _between(mean: Array, sigma: float, low: float, high: float, uniform: Array) -> Array:
+def _between(mean: Array, sigma: float, low: Array, high: Array, uniform: Array) -> Array:
     """Inverse CDF at `uniform` of a Gaussian cut to [low, high]; exponential if the mean lies far outside."""
-    if high - low < np.inf:
-        mirror = mean > 0.5 * (low + high)
-        near_low = _above(np.where(mirror, low + high - mean, mean), sigma, low, high, uniform)
-        return np.where(mirror, low + high - near_low, near_low)
-    return _above(mean, sigma, low, high, uniform)
+    mirror = mean - low > high - mean
+    ends = np.where(mirror, -high, low), np.where(mirror, -low, high)
+    near_low = _above(np.where(mirror, -mean, mean), sigma, *ends, uniform)
+    return np.where(mirror, -near_low, near_low)
 
 
-def _above(mean: Array, sigma: float, low: float, high: float, uniform: Array) -> Array:
+def _above(mean: Array, sigma: float, low: Array, high: Array, uniform: Array) -> Array:
     """As :func:`_between`, where the mean is not above the middle of the range."""
     depth = (low - mean) / sigma
     top, bottom = ndtr(-depth), ndtr((mean - high) / sigma)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array, random_array
 
-from gcesbi.baselines.poisson.adaptive import AdaptiveProblem, ModeBasis, Modes
+from gcesbi.baselines.poisson.adaptive import AdaptiveProblem
+from gcesbi.baselines.poisson.modes import ModeBasis, Modes
 from gcesbi.baselines.poisson.optimum import PoissonProblem
 
 
-def problem(n_energy=2, n_pix=60, sigma=0.3, seed=0, n_mode=6, brightness=20.0):
-    """Three templates, of which the first and the last are modulated; the last with modes of its own in each bin."""
+def problem(n_energy=2, n_pix=60, sigma=0.3, seed=0, n_mode=6, brightness=20.0, together=False):
+    """Three templates: the first (and second) and the last are modulated, the last with its own modes in each bin."""
     rng = np.random.default_rng(seed)
     templates = rng.uniform(0.5, 1.5, (3, n_energy, n_pix))
     wide = rng.standard_normal((n_pix, 3))
@@ -22,7 +23,7 @@ def problem(n_energy=2, n_pix=60, sigma=0.3, seed=0, n_mode=6, brightness=20.0):
         modes = np.zeros((n_pix, 2 * n_energy))
         modes[:, 2 * e : 2 * e + 2] = sigma * rng.standard_normal((n_pix, 2))
         own.append(ModeBasis(csr_array(modes)))
-    modes = (Modes(0, (shared,) * n_energy), Modes(2, tuple(own)))
+    modes = (Modes((0, 1) if together else (0,), (shared,) * n_energy), Modes((2,), tuple(own)))
     n_norm = 3 * n_energy
     norms = brightness * rng.uniform(0.5, 1.0, n_norm)
     bounds = np.tile([0.0, np.inf], (n_norm, 1))
@@ -39,21 +40,43 @@ def differences(function, at, step=1e-5):
     return np.array([(np.asarray(up) - np.asarray(down)) / (2 * step) for up, down in moved])
 
 
-def test_gradient_and_curvature_are_those_of_the_objective():
-    made, norms, z = problem()
+@pytest.mark.parametrize("together", [False, True])
+def test_gradient_and_information_are_those_of_differences(together):
+    made, norms, z = problem(together=together)
     n = len(norms)
 
     def value(x):
         return made.objective(x[:n], x[n:])
 
-    def slope(x):
-        return np.concatenate(made.gradient(x[:n], x[n:]))
+    def mean(x):
+        return np.einsum("et,tep->ep", x[:n].reshape(2, -1), made.modulated(x[n:])).ravel()
 
     point = np.concatenate([1.1 * norms, 0.5 * z])
-    np.testing.assert_allclose(slope(point), differences(value, point), rtol=1e-5, atol=1e-5)
-    by_norms, mixed, by_latent = made.curvature(point, exact=True)
+    slope = np.concatenate(made.gradient(point[:n], point[n:]))
+    np.testing.assert_allclose(slope, differences(value, point), rtol=1e-5, atol=1e-5)
+    jacobian, known = differences(mean, point), np.concatenate([made.width**-2.0, np.ones(len(z))])
+    information = jacobian * (made.counts.ravel() / mean(point) ** 2) @ jacobian.T + np.diag(known)
+    by_norms, mixed, by_latent = made.curvature(point[:n], point[n:])
     found = np.block([[by_norms, mixed], [mixed.T, by_latent]])
-    np.testing.assert_allclose(found, -differences(slope, point), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, information, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_the_determinant_moves_as_its_slopes_say(together):
+    """Counts are as expected, so that observed and expected information are one; z follows the norms."""
+    made, _, _ = problem(together=together)
+    best = made.maximise()
+
+    def log_determinant(norms):
+        latent = best.latent - best.response @ (norms - best.norms)
+        mean = np.einsum("et,tep->ep", norms.reshape(2, -1), made.modulated(latent))
+        return np.linalg.slogdet(replace(made, counts=mean).curvature(norms, latent)[2])[1]
+
+    mean = made.mean(best)
+    expected = replace(made, counts=mean).curvature(best.norms, best.latent)[2]
+    at = replace(best, factor=np.linalg.cholesky(expected))
+    slopes = made.log_determinant_slopes(at)
+    np.testing.assert_allclose(slopes, differences(log_determinant, best.norms, 1e-4), rtol=1e-4, atol=1e-6)
 
 
 def test_sums_of_templates_stay_in_their_weights():
@@ -88,7 +111,7 @@ def one_mode(sigma=0.4, n_pix=40, brightness=6.0, seed=3):
     """One template and one mode, so that the posterior can be summed on a grid."""
     rng = np.random.default_rng(seed)
     template = np.ones((1, 1, n_pix))
-    modes = (Modes(0, (ModeBasis(csr_array(sigma * np.linspace(-1.5, 1.5, n_pix)[:, None])),)),)
+    modes = (Modes((0,), (ModeBasis(csr_array(sigma * np.linspace(-1.5, 1.5, n_pix)[:, None])),)),)
     flat = np.array([0.0]), np.array([np.inf])
     made = AdaptiveProblem(np.zeros((1, n_pix), np.int64), template, np.array([[0.0, np.inf]]), *flat, modes)
     mean = brightness * made.modulated(np.array([0.7]))[0]
@@ -146,7 +169,7 @@ def test_norms_hold_the_truth_once_modes_are_marginalised():
     flat = np.zeros(2), np.full(2, np.inf)
     empty = np.zeros((1, n_pix), dtype=np.int64)
     bounds = np.tile([0.0, np.inf], (2, 1))
-    made = AdaptiveProblem(empty, templates, bounds, *flat, (Modes(0, (ModeBasis(csr_array(basis)),)),))
+    made = AdaptiveProblem(empty, templates, bounds, *flat, (Modes((0,), (ModeBasis(csr_array(basis)),)),))
     true, pulls = np.array([40.0, 20.0]), []
     for _ in range(n):
         mean = np.einsum("t,tep->ep", true, made.modulated(rng.standard_normal(n_mode)))

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import gamma, kstest, truncnorm
 
 from gcesbi.baselines import Fixed, NormPrior, PoissonFit, SamplingWarning
-from gcesbi.baselines.poisson.norm_posteriors import _between
+from gcesbi.baselines.poisson.norm_posteriors import _between, truncated_gaussian
+from gcesbi.baselines.poisson.optimum import Optimum
 from gcesbi.errors import InputError
 
 from .conftest import SmallModel, observe
@@ -39,6 +40,34 @@ def test_far_outside_the_truncated_gaussian_is_exponential():
     assert narrow.max() <= 0.005
     # an exponential of mean 0.01 cut at 0.005 has the mean 0.01 - 0.005 / (e^0.5 - 1)
     assert narrow.mean() == pytest.approx(0.01 - 0.005 / np.expm1(0.5), rel=0.03)
+
+
+def optimum(information, gradient=(0.0, 0.0)):
+    return Optimum(np.array([1.0, 2.0]), np.array(gradient), np.array(information), 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("correlation", [0.0, -0.9, -0.9999])
+def test_draws_in_a_box_are_those_of_rejection(correlation):
+    """Also where the box cuts a long thin ridge, along which no single norm can move."""
+    rng, box = np.random.default_rng(0), np.array([[0.0, np.inf], [0.0, 2.5]])
+    covariance = 4 * np.array([[1, correlation], [correlation, 1]])
+    found = optimum(np.linalg.inv(covariance), (0.2, -0.1))
+    drawn = truncated_gaussian(found, box, 20_000, rng)
+    free = rng.multivariate_normal(found.norms + covariance @ found.gradient, covariance, 60_000)
+    kept = free[np.all((free >= box[:, 0]) & (free <= box[:, 1]), axis=1)]
+    np.testing.assert_allclose(drawn.mean(axis=0), kept.mean(axis=0), atol=0.06)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(kept.T), atol=0.12)
+    assert len(drawn) == 20_000
+
+
+def test_a_direction_of_no_curvature_fills_the_box():
+    """Information that is not positive: the sum is known, the difference is bounded by the box alone."""
+    told = np.array([[100.0, 101.0], [101.0, 100.0]])
+    drawn = truncated_gaussian(optimum(told), np.array([[0.0, 5.0], [0.0, 5.0]]), 4000, np.random.default_rng(0))
+    assert drawn.sum(axis=1).std() == pytest.approx(2 / np.sqrt(402), rel=0.1)
+    assert drawn[:, 0].std() == pytest.approx(3 / np.sqrt(12), rel=0.05)
+    fixed = truncated_gaussian(optimum(told), np.ones((2, 2)), 5, np.random.default_rng(0))
+    np.testing.assert_array_equal(fixed, [[1.0, 2.0]] * 5)
 
 
 def test_quadratic_posterior_keeps_to_the_priors():
