@@ -62,7 +62,7 @@ def legend(axes: Axes, **options: Any) -> None:
 def shared_legend(figure: Figure, axes: Axes) -> None:
     """Legend of one panel above all of them, in as many columns as find room."""
     handles, labels = axes.get_legend_handles_labels()
-    room = figure.get_figwidth() / (0.6 + 0.085 * max(map(len, labels), default=1))
+    room = figure.get_figwidth() / (0.52 + 0.08 * max(map(len, labels), default=1))
     columns = max(1, min(len(labels), 4, int(room)))
     figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False)
 

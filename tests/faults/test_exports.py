@@ -3,6 +3,7 @@
 import arviz
 import numpy as np
 import pytest
+import xarray
 
 from gcesbi import Simulator, SkyModel
 from gcesbi.analysis.run import Run
@@ -23,7 +24,7 @@ def fitted():
 def test_an_export_has_the_fits_own_r_hat_and_effective_sample_size(fitted, tmp_path):
     run = Run.create(tmp_path / "run", load_settings("test", ["sky.nside=16", "sky.n_energy=1", "sky.weeks=30"]))
     run.write_posterior("nptf", fitted)
-    stored = arviz.from_netcdf(run.folder / "posteriors" / "nptf.nc").posterior
+    stored = xarray.open_dataset(run.folder / "posteriors" / "nptf.nc", group="posterior", engine="h5netcdf")
     names = list(fitted.convergence.names)
     assert stored.sizes["chain"] == fitted.n_chain > 1
     r_hat, ess = arviz.rhat(stored[names]), arviz.ess(stored[names])
