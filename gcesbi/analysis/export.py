@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from gcesbi.analysis.error_correlations import measure_errors
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.gate import calibrate_gate
 from gcesbi.analysis.infer import load_networks, load_shapes
@@ -16,8 +17,9 @@ __all__ = ["export"]
 def export(run: RunFolder, folder: str | Path, workers: int = 1, progress: bool = False) -> Evaluation:
     """Write all that inference needs, and judge it on the held-out maps of the run.
 
-    Large tensors are rounded to 16 bits. The figures in ``validation.json`` are those of the rounded networks; the
-    network for the Poisson fraction is trained, and the gate calibrated, behind them.
+    What fresh maps tell of the networks' errors is measured first, unless it is. Large tensors are rounded to 16 bits.
+    The figures in ``validation.json`` are those of the rounded networks; the network for the Poisson fraction is
+    trained, and the gate calibrated, behind them.
 
     Parameters
     ----------
@@ -35,6 +37,8 @@ def export(run: RunFolder, folder: str | Path, workers: int = 1, progress: bool 
     InputError
         If the folder exists, or the run is not trained.
     """
+    with run.writing():
+        measure_errors(run)
     networks, shapes = load_networks(run), load_shapes(run)
     held_out = run.store.read(0, run.settings.simulation.n_test)
     small = RunFolder.create(folder, run.settings, run.model)

@@ -28,7 +28,7 @@ from gcesbi.simulation.matching import SAME_EXPOSURE
 from gcesbi.simulation.torch_maps import StoredMaps
 from gcesbi.sky import Grid, ImageGeometry, ImageRegion, Region
 
-__all__ = ["COMMON_IDENTITY", "Estimator", "NetworkSettings", "digest"]
+__all__ = ["COMMON_IDENTITY", "MEASURED_LATER", "Estimator", "NetworkSettings", "digest"]
 
 _ENCODERS: dict[str, type[FaceEncoder | ChebyshevEncoder]] = {"face": FaceEncoder, "chebyshev": ChebyshevEncoder}
 _PIXELS_AT_ONCE = 2**24
@@ -38,6 +38,9 @@ COMMON_IDENTITY = frozenset(
     ("kind", "nside", "geometry", "n_pix", "pixels", "n_energy", "exposure", "names", "network", "fingerprint")
 )
 """What every estimator's identity says; what a kind adds to it are arguments of its own."""
+
+MEASURED_LATER = ("error_correlation", "recalibration", "tails")
+"""Numbers that are measured on fresh maps after training, and that no network sees; older files lack some."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +227,13 @@ class Estimator(Trainable):
         settings = settings or TrainingSettings()
         with own_defaults():
             return train(self, maps, settings, validation, progress=progress, checkpoint=checkpoint, log=log)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take weights; what was not yet measured when they were stored stays as it is."""
+        own = self.state_dict()
+        for name in own.keys() & set(MEASURED_LATER):
+            state_dict.setdefault(prefix + name, own[name])
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def check_counts(self, counts: NDArray) -> None:
         """Raise InputError unless counts are (n, n_energy, n_pix) of this estimator."""

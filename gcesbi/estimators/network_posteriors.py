@@ -7,15 +7,17 @@ each class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from gcesbi.errors import InputError
 from gcesbi.estimators.map_flux import flux_error, flux_shares, total_flux
-from gcesbi.estimators.simplex import error_correlation, onto_simplex, simplex_scale
+from gcesbi.estimators.simplex import error_correlation, onto_simplex, simplex_scale, student_factors
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.estimators.spectra import SpectralEstimator
 from gcesbi.physics.scd import ScdBins, cdf_to_pdf, n_sources, pdf_to_dndf, pdf_to_f2dndf
@@ -25,11 +27,15 @@ from gcesbi.simulation.simulations import Simulations
 from gcesbi.validation import ScoreMap
 from gcesbi.validation.recalibration import KNOTS
 
-__all__ = ["SourceCountPosterior", "SpectralPosterior", "flux_correlation"]
+__all__ = ["SourceCountPosterior", "SpectralPosterior", "fit_tails", "flux_correlation"]
 
 Array = NDArray[np.float64]
 
 _N_QUANTILE = 4096
+_N_TAILS = 256
+_TRIED_TAIL, _LONGEST_TAIL = 1 / 6, 1 / 4
+_WILD = 10.0
+_LEAST_STD = 1e-6
 
 
 class SpectralPosterior(Posterior):
@@ -37,7 +43,8 @@ class SpectralPosterior(Posterior):
 
     Samples are shares: not negative, of sum one over templates in every energy bin and in all together, the latter the
     weighted ones of the bins. Their errors go together over templates and energies as `scale` says; without it as
-    little as the sum allows. See :mod:`gcesbi.estimators.simplex`.
+    little as the sum allows. Their tails are longer than a Gaussian's by `tails`, which leaves quantiles as they are.
+    See :mod:`gcesbi.estimators.simplex`.
 
     The flux of the map in every bin has a Poisson error, taken as independent of the fractions: gamma distributed in
     samples, to first order in quantiles of ``flux`` and ``spectrum``, which are those of a Gaussian, cut at zero.
@@ -59,6 +66,8 @@ class SpectralPosterior(Posterior):
         :func:`gcesbi.estimators.simplex.simplex_scale` if not given, of `std` and `total_std`.
     total_scale : array (n_template, m), optional
         The same of all energies together, with `scale`; the weighted errors of the bins if not given.
+    tails : array (n_energy,) or (n_energy + 1,), optional
+        1/ν of Student's t of samples, in every bin and of all energies together; zero, a Gaussian, if not given.
     energy_edges : array (n_energy + 1,), optional, GeV
         Needed for ``spectrum``, E² dN/dE.
     score_maps : two tuples of ScoreMap, optional
@@ -79,6 +88,7 @@ class SpectralPosterior(Posterior):
         total_flux_error: ArrayLike | None = None,
         scale: ArrayLike | None = None,
         total_scale: ArrayLike | None = None,
+        tails: ArrayLike | None = None,
         energy_edges: ArrayLike | None = None,
         score_maps: tuple[tuple[ScoreMap, ...], tuple[ScoreMap, ...]] | None = None,
     ) -> None:
@@ -93,6 +103,8 @@ class SpectralPosterior(Posterior):
         error = np.zeros(n_energy) if total_flux_error is None else total_flux_error
         self.total_flux_error = _checked("total_flux_error", error, (n_energy,))
         self.scale, self.total_scale = self._scales(scale, total_scale)
+        n_column = n_energy + (self.total_scale is not None)
+        self.tails = _checked("tails", np.zeros(n_column) if tails is None else tails, (n_column,))
         self.energy_edges = None if energy_edges is None else np.asarray(energy_edges, dtype=np.float64)
         if self.energy_edges is not None and self.energy_edges.shape != (n_energy + 1,):
             raise InputError(f"energy_edges: must have shape {(n_energy + 1,)}, got {self.energy_edges.shape}")
@@ -119,24 +131,43 @@ class SpectralPosterior(Posterior):
         energy_edges : array (n_energy + 1,), optional, GeV
             Needed for spectra in E² dN/dE.
         """
+        (found,) = cls.each(
+            estimator, np.asarray(counts)[None], coordinates, method, exposure=exposure, energy_edges=energy_edges
+        )
+        return found
+
+    @classmethod
+    def each(
+        cls,
+        estimator: SpectralEstimator,
+        counts: ArrayLike,
+        coordinates: Coordinates,
+        method: str = "neural spectra",
+        *,
+        exposure: ArrayLike | None = None,
+        energy_edges: ArrayLike | None = None,
+    ) -> Iterator[SpectralPosterior]:
+        """Posteriors of an estimator on the counts (n, n_energy, n_pix) of many observations: see :meth:`of`."""
         counts = np.asarray(counts)
         exposure = estimator.exposure if exposure is None else np.asarray(exposure)
-        mean, scale = estimator.joint(counts[None], exposure)
-        total, n_energy = estimator.predict_total(counts[None], exposure), estimator.n_energy
-        return cls(
-            coordinates,
-            mean[0, :, :n_energy],
-            np.linalg.norm(scale[0, :, :n_energy], axis=-1),
-            total.mean[0],
-            total.std[0],
-            total_flux(counts, exposure),
-            method,
-            total_flux_error=flux_error(counts, exposure),
-            scale=scale[0, :, :n_energy],
-            total_scale=scale[0, :, n_energy] if estimator.n_column > n_energy else None,
-            energy_edges=energy_edges,
-            score_maps=estimator.score_maps,
-        )
+        mean, scale = estimator.joint(counts, exposure)
+        total, n_energy = estimator.predict_total(counts, exposure), estimator.n_energy
+        for i, seen in enumerate(counts):
+            yield cls(
+                coordinates,
+                mean[i, :, :n_energy],
+                np.linalg.norm(scale[i, :, :n_energy], axis=-1),
+                total.mean[i],
+                total.std[i],
+                total_flux(seen, exposure),
+                method,
+                total_flux_error=flux_error(seen, exposure),
+                scale=scale[i, :, :n_energy],
+                total_scale=scale[i, :, n_energy] if estimator.n_column > n_energy else None,
+                tails=estimator.tails.double().numpy(),
+                energy_edges=energy_edges,
+                score_maps=estimator.score_maps,
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -148,13 +179,16 @@ class SpectralPosterior(Posterior):
         n, seed = asked(n, seed)
         rng = np.random.default_rng(seed)
         deviates = rng.standard_normal((n, self.scale.shape[-1]))
-        shares = self.mean + _asked(np.einsum("tem,nm->nte", self.scale, deviates), self.std, self._maps[0])
         in_bin = self._draw_flux(n, rng)
+        longer, n_energy = student_factors(self.tails, n, rng), len(self.total_flux)
+        errors = np.einsum("tem,nm->nte", self.scale, deviates) * longer[:, None, :n_energy]
+        shares = self.mean + _asked(errors, self.std, self._maps[0])
         weight = flux_shares(in_bin)
         if self.total_scale is None:
             together = np.einsum("nte,ne->nt", shares, weight)
         else:
-            together = self.total_mean + _asked(deviates @ self.total_scale.T, self.total_std, self._maps[1])
+            errors = deviates @ self.total_scale.T * longer[:, n_energy:]
+            together = self.total_mean + _asked(errors, self.total_std, self._maps[1])
         shares, together = onto_simplex(shares, together, weight, self.mean)
         flux = together * in_bin.sum(axis=1, keepdims=True)
         drawn = {"flux_fraction": together, "spectrum_fraction": shares, "flux": flux}
@@ -342,6 +376,49 @@ def flux_correlation(spectra: SpectralEstimator, source_counts: SourceCountEstim
     error = ((share - mean) / std)[:, rows]
     found = error_correlation(np.concatenate([error, source_counts.true_levels(maps)], axis=1))
     return np.diagonal(found, len(rows)).copy()
+
+
+def fit_tails(spectra: SpectralEstimator, maps: Simulations, coordinates: Coordinates) -> None:
+    """Let samples of shares err as much as they claim, in the root mean square of all shares and sums of two.
+
+    In every energy bin, and in all together, by the tails of Student's t. They are taken to widen samples in proportion
+    to what they add to the variance of t, as found at ν = 6; ν is 4 at least. Errors beyond ten deviations count as
+    ten, that no single map decides.
+
+    Parameters
+    ----------
+    spectra : SpectralEstimator
+        As it is recalibrated; its tails are set.
+    maps : Simulations
+        Of known truth, that the network was not trained on.
+    coordinates : Coordinates
+    """
+    truth, posteriors = spectra.targets(maps), list(SpectralPosterior.each(spectra, maps.counts, coordinates))
+    tried = [_excess(truth.double().numpy(), posteriors, tail) for tail in (0.0, _TRIED_TAIL)]
+    own = 2 * _TRIED_TAIL / (1 - 2 * _TRIED_TAIL)  # excess variance of Student's t
+    growth = np.maximum(tried[0] / np.maximum(tried[1], 1e-9) - 1, 1e-3) / own
+    excess = np.maximum(tried[0] - 1, 0) / growth
+    spectra.tails.copy_(torch.from_numpy(np.minimum(excess / (1 + excess) / 2, _LONGEST_TAIL)))
+
+
+def _excess(truth: Array, posteriors: Sequence[SpectralPosterior], tail: float) -> Array:
+    """Mean square, over maps, shares and sums of two, of errors in units of the samples' deviation, (n_column,).
+
+    `truth` is (n_map, n_template, n_column), all tails are `tail`.
+    """
+    one, n_column = np.eye(truth.shape[1]), truth.shape[2]
+    sums = np.array([*one, *(a + b for a, b in combinations(one, 2))])
+    square, used = np.zeros((2, len(sums), n_column))
+    for i, (true, posterior) in enumerate(zip(truth, posteriors, strict=True)):
+        posterior.tails = np.full(n_column, tail)
+        drawn = posterior.sample(_N_TAILS, seed=i)
+        shares = np.dstack([drawn["spectrum_fraction"], drawn["flux_fraction"]])[..., :n_column]
+        claimed = np.einsum("st,ntc->nsc", sums, shares)
+        error, std = sums @ true - claimed.mean(axis=0), claimed.std(axis=0)
+        known = std > _LEAST_STD
+        square += np.minimum(np.abs(np.divide(error, std, out=np.zeros_like(std), where=known)), _WILD) ** 2
+        used += known
+    return np.asarray(square.sum(axis=0) / np.maximum(used.sum(axis=0), 1))
 
 
 def _bins(coordinates: Coordinates) -> ScdBins:

@@ -15,6 +15,10 @@ shared out in proportion to the variances, and its rows are scaled to the deviat
 (:func:`simplex_scale`). Where a σ_tc exceeds the sum of the others' in its column, no errors of those deviations sum to
 zero; the nearest that do are taken.
 
+**Tails.** Errors of some maps are far larger than the network says, those of a bin's templates together. So the errors
+of a column are A ε (ν / χ²_ν)^½, with one draw of χ²_ν for all templates: multivariate t, which leaves sums at zero
+(:func:`student_factors`).
+
 **In the simplex.** What a draw has below zero is set to zero. The bins of a template are then scaled to its share of
 all energies, and the templates of a bin to the sum one, by turns: iterative proportional fitting (Deming & Stephan
 1940), which ends at the distribution nearest in relative entropy (:func:`onto_simplex`).
@@ -26,7 +30,7 @@ from scipy.special import ndtri
 
 from gcesbi.errors import InputError
 
-__all__ = ["error_correlation", "onto_simplex", "simplex_scale"]
+__all__ = ["error_correlation", "onto_simplex", "simplex_scale", "student_factors"]
 
 Array = NDArray[np.float64]
 
@@ -73,7 +77,7 @@ def simplex_scale(std: Array, correlation: Array, weight: Array) -> Array:
     n_energy = len(weight)
     values, vectors = np.linalg.eigh(correlation)
     scale = std[..., None] * (vectors * np.sqrt(np.maximum(values, 0))).reshape(*std.shape, -1)
-    over_templates = _shares_of(np.square(std), axis=0)[..., None]
+    over_templates = _shares_of(np.square(std)[None], 1 / len(std))[0, ..., None]
     over_bins = np.square(std[:, :n_energy]) * weight
     over_bins = (over_bins / np.maximum(over_bins @ weight, 1e-300)[:, None])[..., None]
 
@@ -88,6 +92,14 @@ def simplex_scale(std: Array, correlation: Array, weight: Array) -> Array:
         found = np.linalg.norm(scale, axis=-1)
         scale = on_plane(scale * _ratio(std, found)[..., None])
     return scale
+
+
+def student_factors(tails: Array, n: int, rng: np.random.Generator) -> Array:
+    """Factors (n, C) that make Gaussians of Student's t with ν = 1 / `tails` (C,); one where that is zero."""
+    degrees = 1 / tails[tails > 0]
+    found = np.ones((n, len(tails)))
+    found[:, tails > 0] = np.sqrt(degrees / rng.chisquare(degrees, (n, len(degrees))))
+    return found
 
 
 def onto_simplex(shares: Array, together: Array, weight: Array, typical: Array) -> tuple[Array, Array]:
@@ -106,21 +118,22 @@ def onto_simplex(shares: Array, together: Array, weight: Array, typical: Array) 
     -------
     shares, together : array (n, T, n_energy), (n, T)
     """
-    wanted = _shares_of(np.maximum(together, 0), axis=1)
+    wanted = _shares_of(np.maximum(together, 0), 1 / together.shape[1])
     found = np.maximum(shares, 0)
     for axis in (1, 2):
         found = np.where(found.any(axis=axis, keepdims=True), found, typical)
     for _ in range(_N_FITTING):
-        found = found * _ratio(wanted, np.einsum("nte,ne->nt", found, weight))[..., None]
-        found = _shares_of(found, axis=1, otherwise=wanted[..., None])
+        found *= _ratio(wanted, np.einsum("nte,ne->nt", found, weight))[..., None]
+        found = _shares_of(found, wanted[..., None])
     return found, np.einsum("nte,ne->nt", found, weight)
 
 
-def _shares_of(values: Array, axis: int, otherwise: ArrayLike | None = None) -> Array:
-    """Values over their sum along an axis; where that is zero `otherwise`, or all alike."""
-    total = values.sum(axis=axis, keepdims=True)
-    fallback = np.full_like(values, 1 / values.shape[axis]) if otherwise is None else otherwise
-    return np.where(total > 0, _ratio(values, total), fallback)
+def _shares_of(values: Array, otherwise: ArrayLike) -> Array:
+    """Values (n, T, ...) over their sum over T; where that is zero `otherwise`, of sum one."""
+    total = np.einsum("nt...->n...", values)[:, None]
+    if (empty := total <= 0).any():
+        values, total = np.where(empty, otherwise, values), np.where(empty, 1.0, total)
+    return np.asarray(values / total)
 
 
 def _ratio(values: Array, by: Array) -> Array:

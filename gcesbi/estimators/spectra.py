@@ -79,6 +79,7 @@ class SpectralEstimator(Estimator):
     head: GaussianHead | ContrastHead
     error_correlation: Tensor
     recalibration: Tensor
+    tails: Tensor
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class SpectralEstimator(Estimator):
         super().__init__(region, exposure, names, **common)
         if covariance == "diagonal":
             self.register_buffer("error_correlation", torch.eye(len(self.names) * self.n_column))
+        self.register_buffer("tails", torch.zeros(self.n_column))
         self.register_buffer("recalibration", torch.from_numpy(np.tile(KNOTS, (2, len(self.names), 1))))
 
     @property

@@ -56,7 +56,6 @@ KINDS_OF_MAPS = {name: kind for name, kind in KINDS.items() if not issubclass(ki
 """Those that a run on maps of a :class:`gcesbi.SkyModel` may train."""
 
 _RETIRED = {ShareQuantiles.kind: {"n_bin"}}  # what cards of older files say beyond what is said today
-_FITTED_LATER = {"error_correlation", "recalibration"}
 _CHECKSUM = "checksum"  # of a card, over all else in it; cards of 0.1.0 had none
 _HALF_FROM = 1024  # numbers in a tensor
 _HALF_RANGE = (2.0**-14, 65504.0)  # normal numbers of float16
@@ -163,7 +162,7 @@ def load_estimator(
         tensors = _whole_rows(load(data))
         pixels, own_exposure = tensors.pop("pixels").numpy(), tensors.pop("exposure").double().numpy()
         estimator = _empty(KINDS[stored["identity"]["kind"]], stored["identity"], pixels, own_exposure)
-        estimator.load_state_dict(_completed(estimator, tensors))
+        estimator.load_state_dict({name.removeprefix("weights/"): value for name, value in tensors.items()})
         low, high = stored.get("exposure_range", estimator.exposure_range)
         estimator.exposure_range = float(low), float(high)
     if model is not None:
@@ -189,12 +188,6 @@ def _whole(weights: Path) -> Iterator[None]:
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise InputError(f"weights {weights}: the card beside them is damaged ({told})") from None
-
-
-def _completed(estimator: Estimator, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Stored weights by their names; those that older files lack are as they are before they are fitted."""
-    found = {name.removeprefix("weights/"): value for name, value in tensors.items()}
-    return {name: value for name, value in estimator.state_dict().items() if name in _FITTED_LATER} | found
 
 
 def _empty(

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.estimators import Estimator, SourceCountEstimator, SpectralEstimator
+from gcesbi.estimators.base import MEASURED_LATER
 from gcesbi.evaluation.residuals import FIT_STATISTICS, fit_statistics
 from gcesbi.evaluation.score_tests import Alternative
 from gcesbi.io.files import read_arrays, write_arrays
@@ -164,15 +165,12 @@ def _stored_sky(arrays: dict[str, NDArray], i: int) -> Alternative:
     return Alternative(str(arrays[f"other_{i}_name"]), arrays[f"other_{i}_rows"], arrays[f"other_{i}_change"])
 
 
-_MEASURED_LATER = ("error_correlation", "recalibration")
-
-
 def gate_identity(model: SkyModel | ImageSkyModel, *estimators: Estimator) -> str:
     """Hash of the model's fingerprint and all weights; not of what is measured later, which none sees."""
     found = hashlib.sha256(model.fingerprint.encode())
     for estimator in estimators:
         for name, value in sorted(estimator.state_dict().items()):
-            if name in _MEASURED_LATER:
+            if name in MEASURED_LATER:
                 continue
             found.update(name.encode())
             found.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())

@@ -113,6 +113,11 @@ class FolderMaps:
                 )
         return cls(layout, kept, (rows.start, rows.stop), *found, exposure)
 
+    def rows(self, file: Path) -> tuple[int, int]:
+        """First and one past the last row of a file that is of the wanted bins: its only one where it holds one map."""
+        shape = load_array(file).shape
+        return self.bins if len(shape) == 2 and shape[0] > 1 else (0, 1)
+
 
 def templates_in(folder: str | os.PathLike[str]) -> dict[str, bool]:
     """Names of a folder's templates, and whether they have the point-spread function applied."""

@@ -38,7 +38,7 @@ from gcesbi.io.tables import axis_table, opened
 from gcesbi.physics.intensity import integrated
 from gcesbi.sky.image import ImageGeometry
 
-__all__ = ["LightMaps", "healpix_shape", "image_geometry", "is_map_cube", "light_of_array", "read_light"]
+__all__ = ["LightMaps", "healpix_shape", "image_geometry", "in_rows", "is_map_cube", "light_of_array", "read_light"]
 
 Array = NDArray[np.float64]
 _Image: TypeAlias = fits.PrimaryHDU | fits.ImageHDU
@@ -182,9 +182,24 @@ def light_of_array(
 ) -> LightMaps:
     """Maps over the whole sky, (12 nside²,) or (n, 12 nside²), from an array or a ``.npy`` file: :func:`read_light`."""
     maps = whole_sky(values, "map", order, frame)
-    cube = np.asarray(maps.values, dtype=np.float64)
-    cube = cube if bins is None or len(cube) == 1 else cube[slice(*bins)]
+    with naming(maps.source):
+        cube = in_rows(np.asarray(maps.values, dtype=np.float64), bins)
     return LightMaps(replace(maps, values=cube), maps.source)
+
+
+def in_rows(maps: Array, bins: tuple[int, int] | None) -> Array:
+    """Maps (n_map, ...) from the first of `bins` to before its second; all if it is None.
+
+    Raises
+    ------
+    InputError
+        If there are not so many.
+    """
+    if bins is None:
+        return maps
+    if not 0 <= bins[0] < bins[1] <= len(maps):
+        raise InputError(f"bins: must be the first and one past the last of {len(maps)} maps, got {list(bins)}")
+    return maps[slice(*bins)]
 
 
 def healpix_shape(
@@ -247,8 +262,10 @@ def _in_bins(
     elif energies is None and edges is not None and len(edges) == len(values):
         energies = edges
     if len(values) == 1:
-        return values
+        return in_rows(values, bins)
     if energies is not None and len(energies) == len(values):
+        if bins is not None:
+            raise InputError("bins: must be left out for maps at energies, which are integrated over the sky's bins")
         if counts and index is None:
             raise InputError(
                 "index: must be stated for maps of counts at energies: of the power law that multiplies them, 0 where "
@@ -258,9 +275,8 @@ def _in_bins(
         return integrated(energies, values * spectrum.reshape(-1, *[1] * (values.ndim - 1)), energy_edges)
     if edges is not None and len(edges) != len(values) + 1:
         raise InputError(f"EBOUNDS: must have a row for each of {len(values)} maps, has {len(edges) - 1}")
-    if bins is not None:
-        values = values[slice(*bins)]
-        edges = None if edges is None else edges[bins[0] : bins[0] + len(values) + 1]
+    values = in_rows(values, bins)
+    edges = edges if edges is None or bins is None else edges[bins[0] : bins[1] + 1]
     return values if edges is None else _added(values, edges, energy_edges)
 
 

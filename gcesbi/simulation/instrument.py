@@ -13,7 +13,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from gcesbi.errors import InputError
 from gcesbi.io import read_exposure, read_king_table, read_psf_table
+from gcesbi.io.files import naming
 from gcesbi.io.image import holds_psf
+from gcesbi.io.template_map import in_rows
 from gcesbi.physics.image_psf import TabulatedPSF
 from gcesbi.physics.psf import PSF
 from gcesbi.simulation.patches import Patch
@@ -86,7 +88,8 @@ class Exposure(Statement):
             if not known.any():
                 raise InputError(f"{self.file}: exposure: is known nowhere in the region")
             found = patch.extend(found[:, known], np.flatnonzero(known))
-        found = found if self.bins is None or len(found) == 1 else found[slice(*self.bins)]
+        with naming("exposure"):
+            found = in_rows(found, self.bins)
         if len(found) not in (1, n):
             raise InputError(f"exposure: needs one map for each of {n} energy bins, or one for all, got {len(found)}")
         return (np.tile(found, (n, 1)) if len(found) < n else found) * self.scale

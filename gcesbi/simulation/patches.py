@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from gcesbi.errors import InputError
 from gcesbi.io import read_intensity_cube
 from gcesbi.io.reading import load_array
-from gcesbi.io.template_map import LightMaps, is_map_cube, light_of_array, read_light
+from gcesbi.io.template_map import LightMaps, in_rows, is_map_cube, light_of_array, read_light
 from gcesbi.physics.exposure import survey_exposure, survey_exposure_at
 from gcesbi.physics.image_smoothing import smooth_image
 from gcesbi.physics.smoothing import smooth
@@ -122,7 +122,11 @@ def _array(statement: Map) -> Array | None:
 
 
 def _is_map_cube(statement: Map) -> bool:
-    return statement.file is not None and statement.hdu is None and is_map_cube(statement.file)
+    """Whether a file holds intensities at energies, and no bins to choose from."""
+    found = statement.file is not None and statement.hdu is None and is_map_cube(statement.file)
+    if found and statement.bins is not None:
+        raise InputError(f"{statement.file}: bins: must be left out for maps at energies, which are integrated")
+    return found
 
 
 def _light(statement: Map, energy_edges: Array) -> LightMaps:
@@ -289,8 +293,7 @@ class ImagePatch(Patch):
         if values is not None and (statement.order is None or values.shape[-2:] == self.image.shape):
             if values.ndim not in (2, 3) or values.shape[-2:] != self.image.shape:
                 raise InputError(f"map: must have the image's shape {self.image.shape}, got {values.shape[-2:]}")
-            values = values.reshape(-1, self.image.n_pix)
-            values = values if statement.bins is None else values[slice(*statement.bins)]
+            values = in_rows(values.reshape(-1, self.image.n_pix), statement.bins)
             if statement.quantity == "exposure":
                 return self.extend(values, self.disc)
             found = np.zeros((len(values), len(self)))

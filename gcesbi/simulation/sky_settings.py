@@ -233,7 +233,7 @@ class FolderSky(SkySettings):
             if name not in folder.templates and name in built_in and folder.templates.keys().isdisjoint(built_in):
                 return built_in[name]
             file = folder.templates.get(name, Path(self.path) / f"template_{name}.npy")
-            return Map(file=str(file), order="ring", quantity="counts", smoothed=True, bins=folder.bins)
+            return Map(file=str(file), order="ring", quantity="counts", smoothed=True, bins=folder.rows(file))
 
         interstellar = {"dif": "dif"} if self.diffuse == "p6v11" else {n: f"{self.diffuse}{n}" for n in ("pi", "ic")}
         smooth = {name: counts(stem) for name, stem in (interstellar | {"iso": "iso", "bub": "bub"}).items()}
@@ -249,7 +249,10 @@ class FolderSky(SkySettings):
             ),
             energy_edges=folder.energy_edges,
             exposure=Exposure(
-                file=str(folder.exposure), order="ring", scale=self.weeks / REFERENCE_WEEKS, bins=folder.bins
+                file=str(folder.exposure),
+                order="ring",
+                scale=self.weeks / REFERENCE_WEEKS,
+                bins=folder.rows(folder.exposure),
             ),
             psf=NamedPsf(name="customary-2gev" if one else "default"),
             components=(

@@ -12,12 +12,13 @@ from gcesbi.analysis import gate as gate_step
 from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis import train as train_step
-from gcesbi.analysis.error_correlations import noted_flux_correlation, relate_fluxes
+from gcesbi.analysis.error_correlations import measure_errors, noted_flux_correlation, relate_fluxes
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.baselines import PoissonFit
 from gcesbi.errors import InputError
 from gcesbi.estimators import read_notes
+from gcesbi.estimators.store import add_notes
 from gcesbi.simulation import Simulator, SkyModel
 from gcesbi.simulation.torch_maps import StoredMaps
 
@@ -65,6 +66,20 @@ def test_training_measures_how_errors_of_the_spectra_go_together(run):
     found = run.network("spectra").error_correlation.numpy()
     others = found[~np.eye(len(found), dtype=bool)]
     assert -0.35 < others.mean() < -0.05
+
+
+def test_tails_of_samples_are_measured_behind_the_recalibration_and_once(run, monkeypatch):
+    """Those of networks of earlier versions too, which know none."""
+    assert read_notes(run.weights("spectra"))["tails_measured_with"] == run.settings.simulation.n_calibration
+    measured = []
+    monkeypatch.setattr("gcesbi.analysis.recalibrate.fit_tails", lambda network, *_: measured.append(network.kind))
+    measure_errors(run)
+    assert not measured
+    card = run.weights("spectra").with_suffix(".json").read_bytes()
+    add_notes(run.weights("spectra"), {"tails_measured_with": None})
+    measure_errors(run)
+    assert measured == ["spectra"]
+    assert run.weights("spectra").with_suffix(".json").read_bytes() == card
 
 
 def test_how_fluxes_go_with_source_counts_is_noted_beside_these_spectra(run, monkeypatch):

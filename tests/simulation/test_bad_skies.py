@@ -85,6 +85,13 @@ CASES = [
     (*gas('file = "small.npy", order = "ring", smoothed = true'), "small.npy: nside must be at least the model's 16"),
     (*gas('file = "odd.npy", order = "ring", smoothed = true'), "odd.npy: must have a HEALPix size"),
     (*gas('file = "cube.npy", order = "ring", smoothed = true'), "cube.npy: needs one map for each of 2 energy bins"),
+    (
+        *gas('file = "good.npy", order = "ring", smoothed = true, bins = [0, 2]'),
+        "good.npy: bins: must be the first and",
+    ),
+    (*gas('file = "cube.npy", order = "ring", smoothed = true, bins = [2, 4]'), r"bins: .* of 3 maps, got \[2, 4\]"),
+    (*gas('file = "cube.npy", order = "ring", smoothed = true, bins = [2, 1]'), r"bins: .* of 3 maps, got \[2, 1\]"),
+    (*top("exposure = { values = 1e11, bins = [1, 2] }"), r"exposure: bins: must be .* of 1 maps, got \[1, 2\]"),
     (*gas('file = "nil.npy", order = "ring", smoothed = true'), "component gas: its template is zero in the region"),
     (
         *gas('file = "below.npy", order = "ring", smoothed = true'),
