@@ -165,7 +165,7 @@ class NptfEnergyLikelihood:
                 count_vectors_with_derivatives(theta, self.shares, self.density, out[j, 0], out[j, 1 : 1 + len(theta)])
             else:
                 count_vectors(theta, self.shares, self.density, out[j, 0])
-        return out if derivatives else out[:, 0]
+        return out if derivatives else out[:, 0].copy()
 
     def _checked_mean(self, mean: ArrayLike) -> Array:
         smooth = _checked("mean", mean)
@@ -184,7 +184,7 @@ class NptfEnergyLikelihood:
         worst = np.abs(a.sum(axis=-1) - 1).max()
         if not worst <= 1e-9:
             raise InputError(f"splits: must sum to 1 over energies, one differs by {worst:.3g}")
-        return np.broadcast_to(a if a.ndim == 3 else a[:, None], (n_ps, n_pix, n_energy))
+        return np.broadcast_to(a if a.ndim == 3 else a[:, None], (n_ps, n_pix, n_energy)).copy()
 
 
 def nptf_energy_log_likelihood(

@@ -18,11 +18,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.baselines.nptf.energy_recursion import LOG_FACTORIALS, Simplex, gradients, log_probabilities, simplex
+from gcesbi.baselines.nptf.energy_recursion import (
+    LANES,
+    LOG_FACTORIALS,
+    Simplex,
+    gradients,
+    log_probabilities,
+    simplex,
+)
 from gcesbi.errors import InputError
 from gcesbi.sky.observation import check_counts
 
@@ -30,6 +38,7 @@ __all__ = ["LARGEST_CELLS", "EnergyMap", "MapGradient"]
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.int64]
+_Given = tuple[Any, ...]  # arguments of the recursion
 
 LARGEST_CELLS = 2**25
 """Numbers b_n of one pixel that are kept in memory at once (256 MiB)."""
@@ -126,89 +135,66 @@ class EnergyMap:
             Threads, in place of the map's own.
         """
         out = np.empty(len(self.counts))
-        kinds = _equal_rows(splits)
-        fine, bright = np.flatnonzero(~self.coarse), np.flatnonzero(self.coarse)
-        n_fine = int(self.totals[fine].max()) if fine.size else 0
-        grid = self._grid(n_fine, len(kinds))
-        first = [rows[0] for rows in kinds]
 
-        def work(part: Pixels) -> None:
-            used = vectors[:, : n_fine + 1]
-            x = np.stack([templates[rows][:, part].T @ used[rows] for rows in kinds], axis=1)
-            a = np.ascontiguousarray(splits[first][:, part].transpose(1, 0, 2))
-            found = np.empty(part.size)
-            log_probabilities(self.counts[part], mean[part], x, a, grid, found)
-            out[part] = found
+        def work(blocks: Pixels, given: _Given) -> None:
+            log_probabilities(blocks, *given, out)
 
-        def coarsely(part: Pixels) -> None:
-            found = np.empty(part.size)
-            log_probabilities(*self._summed(part, mean, templates, vectors), self._grid(self.largest, 1), found)
-            out[part] = found
-
-        self._share(work, fine, workers)
-        self._share(coarsely, bright, workers)
+        self._share(work, self._given(mean, templates, vectors, splits, _equal_rows(splits)), workers)
         return out
 
     def gradient(
         self, mean: Array, templates: Array, vectors: Array, splits: Array, workers: int | None = None
     ) -> MapGradient:
         """Log-likelihood and its derivatives, in closed form; arguments are those of :meth:`log_probabilities`."""
-        n_ps, (n_pix, n_energy) = len(templates), self.counts.shape
-        fine, bright = np.flatnonzero(~self.coarse), np.flatnonzero(self.coarse)
-        n_fine = int(self.totals[fine].max()) if fine.size else 0
-        grid = self._grid(n_fine, n_ps)
-        out, by_mean = np.empty(n_pix), np.empty((n_pix, n_energy))
-        by_templates, by_splits = np.empty((n_ps, n_pix)), np.zeros((n_ps, n_pix, n_energy))
+        out, by_mean = np.empty(len(self.counts)), np.empty(self.counts.shape)
+        by_templates, by_splits = np.empty(templates.shape), np.zeros(splits.shape)
+        by_sum, by_one = np.zeros((len(out), 1)), np.empty((1, len(out), 1))
         by_vectors: list[Array] = []
 
-        def keep(part: Pixels, found: Array, slope: Array, by_x: Array) -> None:
-            """Note derivatives by x (n_part, n_ps or 1, n_row)."""
-            out[part], by_mean[part] = found, slope
-            n_row = by_x.shape[2]
-            by_x = np.broadcast_to(by_x, (part.size, n_ps, n_row))
-            by_templates[:, part] = np.einsum("pjm,jm->jp", by_x, vectors[:, :n_row])
-            whole = np.zeros(vectors.shape)
-            whole[:, :n_row] = np.einsum("jp,pjm->jm", templates[:, part], by_x)
-            by_vectors.append(whole)
+        def work(blocks: Pixels, given: _Given) -> None:
+            slopes = (by_sum, by_one) if given[0] is not self.counts else (by_mean, by_splits)
+            by_vector = np.zeros(vectors.shape)
+            gradients(blocks, *given, out, slopes[0], by_vector, by_templates, slopes[1])
+            by_vectors.append(by_vector)
 
-        def work(part: Pixels) -> None:
-            x = templates[:, part].T[:, :, None] * vectors[:, : n_fine + 1]
-            a = np.ascontiguousarray(splits[:, part].transpose(1, 0, 2))
-            found, slope, by_x, by_a = np.empty(part.size), np.zeros((part.size, n_energy)), np.zeros_like(x), 0.0 * a
-            gradients(self.counts[part], mean[part], x, a, grid, found, slope, by_x, by_a)
-            keep(part, found, slope, by_x)
-            by_splits[:, part] = by_a.transpose(1, 0, 2)
-
-        def coarsely(part: Pixels) -> None:
-            k, mu, x, a = self._summed(part, mean, templates, vectors)
-            found, slope, by_x, by_a = np.empty(part.size), np.zeros_like(mu), np.zeros_like(x), 0.0 * a
-            gradients(k, mu, x, a, self._grid(self.largest, 1), found, slope, by_x, by_a)
-            keep(part, found, slope, by_x)
-
-        self._share(work, fine, workers)
-        self._share(coarsely, bright, workers)
+        self._share(work, self._given(mean, templates, vectors, splits, np.arange(len(templates))), workers)
+        by_mean[self.coarse] = by_sum[self.coarse]
         return MapGradient(float(out.sum()), by_mean, np.sum(by_vectors, axis=0), by_templates, by_splits)
 
-    def _summed(
-        self, part: Pixels, mean: Array, templates: Array, vectors: Array
-    ) -> tuple[NDArray[np.int64], Array, Array, Array]:
-        """Counts, means, x and splits of pixels whose energies are summed."""
-        x = (templates[:, part].T @ vectors[:, : self.largest + 1])[:, None]
-        return self.totals[part, None], mean[part].sum(axis=1, keepdims=True), x, np.ones((part.size, 1, 1))
+    def _given(
+        self, mean: Array, templates: Array, vectors: Array, splits: Array, kind: Pixels
+    ) -> list[tuple[Pixels, _Given]]:
+        """Blocks of pixels, and what the recursion is given: of all energies, and of bright pixels their sum."""
+        given: list[tuple[Pixels, _Given]] = []
+        fine, bright = (_blocks(self.totals, chosen) for chosen in (~self.coarse, self.coarse))
+        if len(fine):
+            first = np.unique(kind, return_index=True)[1]
+            grid = self._grid(int(self.totals[fine].max()), len(first))
+            given.append((fine, (self.counts, mean, templates, vectors, kind, splits, first, grid)))
+        if len(bright):
+            one = np.zeros(1, dtype=np.int64)
+            counts, total = self.totals[:, None], mean.sum(axis=1, keepdims=True)
+            whole = np.ones((1, *counts.shape)), one, self._grid(self.largest, 1)
+            given.append((bright, (counts, total, templates, vectors, np.zeros_like(kind), *whole)))
+        return given
 
-    def _share(self, work: Callable[[Pixels], None], pixels: Pixels, workers: int | None) -> None:
-        """Let every thread do a share of some pixels, of as much work each."""
+    def _share(
+        self, work: Callable[[Pixels, _Given], None], given: list[tuple[Pixels, _Given]], workers: int | None
+    ) -> None:
+        """Let every thread do a share of the blocks, of as much work each."""
         threads = workers or self.workers
-        cost = np.cumsum(1.0 + self.totals[pixels].astype(np.float64) ** 2)
-        edges = np.searchsorted(cost, np.linspace(0, cost[-1], threads + 1)) if pixels.size else np.zeros(1, np.int64)
-        edges[-1] = pixels.size
-        parts = [pixels[a:b] for a, b in pairwise(edges.tolist()) if b > a]
-        if len(parts) <= 1:
+        parts = []
+        for blocks, rest in given:
+            cost = np.cumsum(10.0 + self.totals[blocks[:, 0]].astype(np.float64) ** (1 + len(rest[6])))
+            edges = np.searchsorted(cost, np.linspace(0, cost[-1], threads + 1))
+            edges[-1] = len(blocks)
+            parts += [(blocks[a:b], rest) for a, b in pairwise(edges.tolist()) if b > a]
+        if threads == 1:
             for part in parts:
-                work(part)
+                work(*part)
             return
-        with ThreadPoolExecutor(len(parts)) as pool:
-            list(pool.map(work, parts))
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(lambda part: work(*part), parts))
 
     def _grid(self, k: int, n_kind: int) -> Simplex:
         """Numbers of photons, up to k, of all kinds of sources but the last.
@@ -228,10 +214,14 @@ class EnergyMap:
         return simplex(k, n_kind - 1)
 
 
-def _equal_rows(splits: Array) -> list[list[int]]:
-    """Templates of equal splits, together."""
-    kinds: list[list[int]] = []
-    for j, each in enumerate(splits):
-        same = next((rows for rows in kinds if np.array_equal(splits[rows[0]], each)), None)
-        kinds.append([j]) if same is None else same.append(j)
-    return kinds
+def _equal_rows(splits: Array) -> Pixels:
+    """Kind of every template, (n_ps,): those of equal splits have one."""
+    first = [next(i for i in range(j + 1) if np.array_equal(splits[i], splits[j])) for j in range(len(splits))]
+    return np.unique(first, return_inverse=True)[1].astype(np.int64)
+
+
+def _blocks(totals: Pixels, chosen: NDArray[np.bool_]) -> Pixels:
+    """Chosen pixels (n_block, LANES), the brightest first; -1 where there is none."""
+    pixels = np.flatnonzero(chosen)
+    pixels = pixels[np.argsort(-totals[pixels], kind="stable")]
+    return np.pad(pixels, (0, -pixels.size % LANES), constant_values=-1).reshape(-1, LANES)

@@ -10,9 +10,9 @@ from scipy.stats import multinomial
 
 from gcesbi import InputError
 from gcesbi.baselines import nptf_energy_log_likelihood, nptf_log_likelihood
-from gcesbi.baselines.nptf import energy_recursion as recursion
 from gcesbi.baselines.nptf.count_integrals import count_vectors
 from gcesbi.baselines.nptf.energies import NptfEnergyLikelihood
+from gcesbi.baselines.nptf.energy_recursion import LANES
 
 THETAS = (np.array([0.05, 3.2, 1.4, 6.0]), np.array([0.02, 4.0, 1.6, -1.0, 12.0, 2.0]))
 SPLITS = np.array([[0.5, 0.3, 0.2], [0.1, 0.35, 0.55]])
@@ -183,24 +183,20 @@ def test_coarse_pixels_leave_the_likelihood_proper(coarse_above):
 
 
 def test_tilted_weights_are_the_direct_ones(cases):
+    """Pixels in one block with a bright one take the way of bright pixels, and give what they do alone."""
     case = cases[3]
-    likelihood = NptfEnergyLikelihood.build(*(case[k] for k in ("counts", "templates", "psf_f", "psf_df_rho")), 1)
-    direct = likelihood.log_probabilities(case["mean"], case["thetas"], case["splits"])
-    x = np.stack(
-        [
-            np.outer(t, each)
-            for t, each in zip(np.array(case["templates"]), likelihood._vectors(case["thetas"]), strict=True)
-        ],
-        axis=1,
-    )
-    n, a = likelihood.map.largest, np.array(case["splits"])
-    grid, sigma, log_tau = recursion.simplex(n, 1), np.empty(2), np.empty(2)
-    v, f, b = np.empty((2, n + 1)), np.empty((2, n + 1)), np.empty((grid.number[-1], n + 2))
-    for p, (k, mean) in enumerate(zip(likelihood.map.counts, np.array(case["mean"]), strict=True)):
-        recursion._scales(k, mean, x[p], sigma)
-        scale = recursion._tilted_weights(k, mean, a, x[p], sigma, v, f, log_tau)
-        value = recursion._take_all(k, mean, a, grid, sigma, v, f, b, np.empty((0, 0, 0)))[0]
-        assert value + scale - x[p, :, 0].sum() == pytest.approx(direct[p], abs=1e-11, rel=0)
+    counts, mean = np.array(case["counts"])[:LANES], np.array(case["mean"])[:LANES]
+    templates = np.array(case["templates"])[:, :LANES]
+    told = []
+    for brightest in (counts[0], 13 + counts[0]):
+        seen = np.concatenate([brightest[None], counts[1:]])
+        likelihood = NptfEnergyLikelihood.build(seen, templates, case["psf_f"], case["psf_df_rho"], workers=1)
+        given = mean, case["thetas"], case["splits"]
+        told.append((likelihood.log_probabilities(*given), likelihood.gradient(*given)))
+    (alone, slopes), (beside, others) = told
+    np.testing.assert_allclose(beside[1:], alone[1:], atol=1e-11, rtol=0)
+    np.testing.assert_allclose(others.by_mean[1:], slopes.by_mean[1:], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(others.by_splits[:, 1:], slopes.by_splits[:, 1:], rtol=1e-9, atol=1e-9)
 
 
 def test_gradient_by_finite_differences(cases):
