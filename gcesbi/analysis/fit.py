@@ -63,7 +63,8 @@ def fit_nptf(
     A fit that was killed goes on from `checkpoint`, which the caller removes once the posterior is stored. Templates
     shine through sources as `point_sources` say, by default all that may.
     """
-    fit = NPTF(model.for_observation(observation), observation, settings.prior(), point_sources)
+    seen = model.for_observation(observation)
+    fit = NPTF(seen, observation, settings.prior(), point_sources, energies=settings.energies)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SamplingWarning)
         return fit.run(

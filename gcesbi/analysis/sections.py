@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from gcesbi.baselines import Ensemble, ModelPriors, NestedSampling, NptfPriors
+from gcesbi.baselines import Ensemble, ModelPriors, NestedSampling, NptfPriors, Nuts
 from gcesbi.baselines.nptf.priors import PriorChoice
 from gcesbi.baselines.samplers.target import Sampler
 from gcesbi.errors import InputError
@@ -97,12 +97,18 @@ class NptfSettings(Section):
     priors: Literal["literature", "model"] = Field(
         "literature", description="literature: broken power laws; model: the networks' own prior, skew normals"
     )
-    sampler: Literal["nested", "ensemble"] = "nested"
+    energies: Literal["sum", "bands", "joint"] = Field(
+        "sum", description="their sum, one likelihood for each, or one of vectors of counts in which spectra float"
+    )
+    sampler: Literal["nested", "ensemble", "nuts"] = Field(
+        "nested", description="nuts, along the gradient, for joint fits of more than small maps"
+    )
     max_seconds: float | None = Field(None, gt=0, description="when these are over, keep what there is")
     n_walkers: int = Field(64, ge=36, multiple_of=2, description="of the ensemble; more where a fit needs them")
     n_steps: int = Field(1_500, ge=20, description="of the ensemble")
     n_live: int = Field(NestedSampling.n_live, ge=20, description="live points of nested sampling")
     n_eff: int = Field(NestedSampling.n_eff, ge=20, description="effective posterior points wanted of nested sampling")
+    n_samples: int = Field(Nuts.n_samples, ge=4, description="of each of four chains of nuts")
 
     @model_validator(mode="before")
     @classmethod
@@ -121,6 +127,8 @@ class NptfSettings(Section):
         """Sampler of a fit of `n_dim` parameters, for which an ensemble has enough walkers."""
         if self.sampler == "nested":
             return NestedSampling(n_live=self.n_live, n_eff=self.n_eff)
+        if self.sampler == "nuts":
+            return Nuts(n_samples=self.n_samples)
         return Ensemble(n_walkers=max(self.n_walkers, 2 * n_dim + 2), n_steps=self.n_steps)
 
 

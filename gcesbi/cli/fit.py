@@ -57,7 +57,8 @@ def fit(
 ) -> None:
     """Fit the Poisson templates or the NPTF to a map, print a table and store the posterior.
 
-    An NPTF that was killed goes on where it was; --set nptf.sampler, nptf.priors and nptf.max_seconds choose how.
+    An NPTF that was killed goes on where it was; --set nptf.energies, nptf.priors, nptf.sampler and
+    nptf.max_seconds choose how.
     """
     from gcesbi.analysis.fit import fit_nptf
     from gcesbi.analysis.run import Run

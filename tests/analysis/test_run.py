@@ -9,6 +9,7 @@ from gcesbi import InputError
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.analysis.simulate import mock_observation
+from gcesbi.baselines import Nuts
 from gcesbi.simulation import SkyModel
 
 CHANGES = ["sky.nside=16", "sky.weeks=30", "sky.n_energy=1", "nptf.n_steps=20"]
@@ -27,6 +28,20 @@ def test_the_nptf_is_sampled_by_the_runs_settings_and_seed(run):
     assert {"flux_fraction", "scd_cdf", "poisson_flux_fraction"} <= set(first.names)
     assert np.isfinite(first.log_likelihood).all()
     np.testing.assert_array_equal(first.theta, again.theta)
+
+
+def test_the_nptf_takes_vectors_of_counts_where_settings_say_so(tmp_path):
+    changes = [*CHANGES, "sky.n_energy=2", "sky.weeks=4", 'nptf.energies="joint"', 'nptf.sampler="nested"']
+    settings = load_settings("test", [*changes, 'nptf.priors="model"', "nptf.max_seconds=0.1"], seed=4)
+    joint = Run.create(tmp_path / "run", settings, SkyModel.build(settings.sky))
+    posterior = joint.fit_nptf(mock_observation(joint)[0])
+    assert {"spectrum", "spectrum_fraction", "scd_cdf", "n_sources", "gce_spectrum_xi"} <= set(posterior.names)
+    joint.write_posterior("nptf", posterior)
+    assert (joint.folder / "posteriors" / "nptf.nc").is_file()
+
+
+def test_nuts_is_a_setting():
+    assert load_settings("test", ['nptf.sampler="nuts"', "nptf.n_samples=7"]).nptf.sampling() == Nuts(n_samples=7)
 
 
 @pytest.mark.parametrize(
