@@ -33,7 +33,7 @@ from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.image_templates import Emission, ImageModel, expected_flux
 from gcesbi.sky.observation import Observation, ObservationSet
 
-__all__ = ["GAMMAS", "Halos", "SlopeFit", "fit_slope", "halos_of_images", "halos_of_model"]
+__all__ = ["GAMMAS", "Halos", "SlopeFit", "fit_norms", "fit_slope", "halos_of_images", "halos_of_model"]
 
 GAMMAS = (0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.35, 1.4)
 """Slopes at which a profile is taken first."""
@@ -160,6 +160,32 @@ def fit_slope(
     both = np.concatenate([coarse, _fit(counts, templates, halos, _between(where, int(np.argmax(coarse[1]))))], axis=1)
     slopes, likelihoods, statistics, norms, errors = both[:, np.argsort(both[0])]
     return SlopeFit(slopes, likelihoods, statistics, norms, errors, reference)
+
+
+def fit_norms(counts: NDArray[np.integer], templates: ArrayLike, width: ArrayLike) -> Array:
+    """Norms (n_template,) of templates, each one for all energy bins, by the largest likelihood.
+
+    Parameters
+    ----------
+    counts : array (n_energy, n_pix)
+    templates : array (n_template, n_energy, n_pix)
+        Expected counts for norm 1.
+    width : array (n_template,)
+        Standard deviation of what is known of a norm beforehand, about 1; inf for nothing.
+
+    Raises
+    ------
+    InputError
+        If templates are linearly dependent, negative or not finite.
+    """
+    flat = np.asarray(templates, dtype=np.float64).reshape(len(np.asarray(width)), -1)
+    check_templates(flat, tuple(f"component {i}" for i in range(len(flat))), "templates")
+    free = np.tile([0.0, np.inf], (len(flat), 1))
+    return (
+        PoissonProblem(counts.ravel().astype(np.int64), flat, free, np.ones(len(flat)), np.asarray(width))
+        .maximise()
+        .norms
+    )
 
 
 def halos_of_model(model: ImageSkyModel) -> tuple[Halos, float]:

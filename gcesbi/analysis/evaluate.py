@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.image_sets import ImageSets
 from gcesbi.analysis.infer import load_networks, load_shapes
 from gcesbi.analysis.recalibrate import as_stated
 from gcesbi.errors import InputError
@@ -16,6 +17,7 @@ from gcesbi.estimators.images import ImageEstimator, ImageNpe, ShareEstimator, S
 from gcesbi.estimators.store import add_notes
 from gcesbi.evaluation.images import (
     SHARES,
+    TAUS,
     ImageNetworks,
     LearningCurve,
     judge_baselines,
@@ -26,6 +28,7 @@ from gcesbi.evaluation.images import (
 )
 from gcesbi.evaluation.networks import Evaluation, evaluate_networks
 from gcesbi.evaluation.ring_moments import Comparison, RingRidge
+from gcesbi.io.files import read_arrays, write_arrays
 from gcesbi.simulation import Simulations
 from gcesbi.validation.binned_errors import BinnedErrors
 
@@ -34,13 +37,16 @@ __all__ = [
     "binned_errors",
     "evaluate",
     "evaluate_images",
+    "held_out_images",
     "image_networks",
     "learning_curve",
     "not_learnt",
     "predict",
+    "unseen_answers",
 ]
 
 _PRIOR_LABELS = 2048
+HELD_OUT = "held_out.npz"
 UNSEEN = "errors_testing.json"
 """File of a run with the errors on images of the testing models, by bin of the prediction."""
 
@@ -89,11 +95,17 @@ def _shares(run: RunFolder) -> dict[str, ShareEstimator]:
     return {name: run.network(name, ShareEstimator) for name in SHARES}
 
 
-def evaluate_images(run: RunFolder) -> dict[str, Any]:
+def evaluate_images(run: RunFolder, images: ImageSets | None = None) -> dict[str, Any]:
     """Judge all methods of a trained run on its validation images and on those of every testing model.
 
     The errors by bin of the prediction are measured too, on either kind of image, and every network is compared with
     two baselines (:mod:`gcesbi.evaluation.ring_moments`). All is written into the run's folder.
+
+    Parameters
+    ----------
+    run : RunFolder
+    images : ImageSets, optional
+        Of another run of the same settings, where this one holds none.
 
     Returns
     -------
@@ -103,8 +115,11 @@ def evaluate_images(run: RunFolder) -> dict[str, Any]:
         the sky's own slope, and ``"npe_slope"``, the joint posterior given that slope; "free": with that of the joint
         posterior, which only the latter was trained on.
     """
-    networks, images = image_networks(run), run.images
+    networks, images = image_networks(run), images or run.images
     held_out = images.validation()
+    photons = held_out.counts.sum(axis=(1, 2), dtype=np.int64)
+    known = {"mean": held_out.counts.mean(axis=0), "photons": [photons.min(), photons.max()]}
+    write_arrays(run.folder / HELD_OUT, known)
     errors = networks.errors(held_out.counts, images.f_src(held_out))
     unseen = Simulations.concatenate([images.test(name) for name in images.testing])
     for file, each in (("errors.json", errors), (UNSEEN, networks.errors(unseen.counts, images.f_src(unseen)))):
@@ -119,40 +134,40 @@ def evaluate_images(run: RunFolder) -> dict[str, Any]:
             name: judge_images(networks, each.counts, images.f_src(each), errors, run.settings.seed, gamma)
             for name, each in sets.items()
         }
-        ridges, prior = _ridges(run, networks, free)
-        for name, each in _baselines(run, ridges["npe" if free else "full"], sets, prior).items():
+        ridges, prior = _ridges(images, networks, free)
+        for name, each in _baselines(images, ridges["npe" if free else "full"], sets, prior).items():
             figures[name] |= each
-        compared |= _compared(run, ridges, sets["validation"], figures["validation"])
+        compared |= _compared(images, ridges, sets["validation"], figures["validation"])
         found["free" if free else "fixed"] = figures
     run.write_json("evaluation.json", found)
     run.write_json("baselines.json", {name: asdict(each) for name, each in compared.items()})
     return found
 
 
-def _ridges(run: RunFolder, networks: ImageNetworks, free: bool) -> tuple[dict[str, RingRidge], NDArray[np.float64]]:
+def _ridges(images: ImageSets, networks: ImageNetworks, free: bool) -> tuple[dict[str, RingRidge], NDArray[np.float64]]:
     """Regressions beside the networks that learnt from images of a fixed or free slope, and the shares learnt from."""
-    learnt = run.images.learnt(free)
-    truth = run.images.f_src(learnt)
+    learnt = images.learnt(free)
+    truth = images.f_src(learnt)
     beside: dict[str, ImageEstimator] = {"npe": networks.joint} if free else dict(networks.shares)
     ridges = {name: RingRidge.learn(each, learnt.counts, truth) for name, each in beside.items()}
     return (ridges if free else ridges | {"quantiles": ridges["full"]}), truth
 
 
 def _baselines(
-    run: RunFolder, ridge: RingRidge, sets: Mapping[str, Simulations], prior: NDArray[np.float64]
+    images: ImageSets, ridge: RingRidge, sets: Mapping[str, Simulations], prior: NDArray[np.float64]
 ) -> dict[str, dict[str, Any]]:
     """Figures of the baselines by set of images; the regression's errors are those of validation images."""
-    held_out, truth = sets["validation"], run.images.f_src
+    held_out, truth = sets["validation"], images.f_src
     errors = BinnedErrors.measure(ridge.predict(held_out.counts), truth(held_out))
     return {name: judge_baselines(ridge, errors, each.counts, truth(each), prior) for name, each in sets.items()}
 
 
 def _compared(
-    run: RunFolder, ridges: Mapping[str, RingRidge], held_out: Simulations, figures: Mapping[str, Any]
+    images: ImageSets, ridges: Mapping[str, RingRidge], held_out: Simulations, figures: Mapping[str, Any]
 ) -> dict[str, Comparison]:
     """Every network beside the baselines, on the validation images that were judged."""
     chosen = judged(len(held_out))
-    truth = run.images.f_src(held_out)[chosen]
+    truth = images.f_src(held_out)[chosen]
     return {
         name: Comparison(
             network=figures[name]["rmse"],
@@ -161,6 +176,24 @@ def _compared(
         )
         for name, ridge in ridges.items()
     }
+
+
+def unseen_answers(run: RunFolder) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """True f_src (n, 1) of images of the testing models, and its quantiles (n_tau, n, 1) at `TAUS` by every method."""
+    networks, images = image_networks(run), run.images
+    unseen = Simulations.concatenate([images.test(name) for name in images.testing])
+    chosen = judged(len(unseen))
+    curves = networks.share_quantiles(
+        unseen.counts[chosen], TAUS, binned_errors(run), run.settings.seed, images.known_slope
+    )
+    return images.f_src(unseen)[chosen, None], {name: each[..., None] for name, each in curves.items()}
+
+
+def held_out_images(run: RunFolder) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Mean counts (n_energy, n_pix) of held-out images, and the fewest and most photons in one of them."""
+    told = read_arrays(run.folder / HELD_OUT)
+    fewest, most = told["photons"].tolist()
+    return told["mean"], (fewest, most)
 
 
 def not_learnt(run: RunFolder) -> tuple[str, ...]:

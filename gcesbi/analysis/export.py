@@ -1,21 +1,24 @@
 """A trained run without its maps, small enough to ship: settings, networks in half precision, and their figures."""
 
 from pathlib import Path
+from typing import Any
 
 from gcesbi.analysis.error_correlations import measure_errors
+from gcesbi.analysis.evaluate import evaluate_images
 from gcesbi.analysis.folder import RunFolder
-from gcesbi.analysis.gate import calibrate_gate
+from gcesbi.analysis.gate import calibrate_gate, calibrate_image_gate
 from gcesbi.analysis.infer import load_networks, load_shapes
 from gcesbi.analysis.kept_sky import KEPT_MAPS
 from gcesbi.analysis.poisson_fraction import train_poisson_fraction
 from gcesbi.estimators.store import read_notes, save_estimator
+from gcesbi.evaluation.images import ALL_NETWORKS
 from gcesbi.evaluation.networks import Evaluation, evaluate_networks
 
 __all__ = ["export"]
 
 
-def export(run: RunFolder, folder: str | Path, workers: int = 1, progress: bool = False) -> Evaluation:
-    """Write all that inference needs, and judge it on the held-out maps of the run.
+def export(run: RunFolder, folder: str | Path, workers: int = 1, progress: bool = False) -> Evaluation | dict[str, Any]:
+    """Write all that inference needs, and judge it on the held-out maps of the run, or on its images.
 
     What fresh maps tell of the networks' errors is measured first, unless it is. Large tensors are rounded to 16 bits.
     The figures in ``validation.json`` are those of the rounded networks; the network for the Poisson fraction is
@@ -37,6 +40,8 @@ def export(run: RunFolder, folder: str | Path, workers: int = 1, progress: bool 
     InputError
         If the folder exists, or the run is not trained.
     """
+    if run.settings.of_images:
+        return _export_images(run, folder)
     with run.writing():
         measure_errors(run)
     networks, shapes = load_networks(run), load_shapes(run)
@@ -53,3 +58,13 @@ def export(run: RunFolder, folder: str | Path, workers: int = 1, progress: bool 
     calibrate_gate(small, workers=workers, progress=progress)
     (small.folder / KEPT_MAPS).unlink(missing_ok=True)  # they are computed again where they are wanted
     return evaluation
+
+
+def _export_images(run: RunFolder, folder: str | Path) -> dict[str, Any]:
+    networks = {name: run.network(name) for name in ALL_NETWORKS}
+    small = RunFolder.create(folder, run.settings)
+    for name, network in networks.items():
+        save_estimator(network, small.weights(name), read_notes(run.weights(name)), half=True)
+    judged = evaluate_images(small, run.images)
+    calibrate_image_gate(small)
+    return judged

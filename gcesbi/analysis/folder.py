@@ -27,6 +27,7 @@ and of images
 
     errors.json         errors by bin of the prediction; errors_testing.json those on images of the testing models
     baselines.json      errors of every network beside those of a ridge regression and the prior
+    held_out.npz        mean and numbers of photons of held-out images
     learning.json       accuracy against the number of training images
     evaluation.json     accuracy and calibration by method and interstellar model
     inference.json      answers about an observation
@@ -258,16 +259,17 @@ class RunFolder:
     def model(self) -> SkyModel:
         """The sky model, as given or built again from the settings; maps that take long to compute are kept.
 
+        Of a run on images it is that of the first training model, as a composition: likelihoods are fitted by it.
+
         Raises
         ------
         InputError
-            If it is not the model that the run was made with (another version, or other maps in a data folder), or the
-            run is one on images, of which every interstellar model has its own (:attr:`images`).
+            If it is not the model that the run was made with (another version, or other maps in a data folder).
         """
         if self.given is not None:
             return self.given
         if self.settings.of_images:
-            raise InputError(f"run: {str(self.folder)!r} is a run on images, for which see `gcesbi images`")
+            return self.images.composed(self.images.training[0])
         return kept_model(self.folder, self.settings, self._card)
 
     @property

@@ -16,7 +16,16 @@ from gcesbi.evaluation.score_tests import alternatives
 from gcesbi.sky import Observation
 from gcesbi.validation.misspecification import GateVerdict
 
-__all__ = ["GATE_MAPS", "calibrate_gate", "calibrate_image_gate", "image_gate", "judge", "judge_image", "stored_gate"]
+__all__ = [
+    "GATE_MAPS",
+    "calibrate_gate",
+    "calibrate_image_gate",
+    "image_gate",
+    "judge",
+    "judge_image",
+    "save_gate",
+    "stored_gate",
+]
 
 GATE_MAPS = 3072
 """Fresh maps on which a gate is calibrated."""
@@ -54,7 +63,7 @@ def calibrate_gate(
         run.model, *networks, maps.counts, false_alarm, alternatives(run.model, models_of_variations(run))
     )
     if keep:
-        gate.save(run.folder / "gate.npz")
+        save_gate(run, gate)
     return gate
 
 
@@ -79,12 +88,14 @@ def judge(run: RunFolder, observation: Observation, workers: int = 1) -> GateVer
     if gate is None:
         gate = calibrate_gate(run, workers=workers, keep=False)
         with suppress(InputError):  # the answer comes first; what else is stored will say that nothing can be
-            gate.save(run.folder / "gate.npz")
+            save_gate(run, gate)
     known = load_networks(run)[0].exposure_range
     return gate.verdict(counts_at_exposure(run.model, observation, force=True, known=known))
 
 
-def calibrate_image_gate(run: RunFolder, n_images: int = GATE_MAPS, false_alarm: float = 0.01) -> ImageGate:
+def calibrate_image_gate(
+    run: RunFolder, n_images: int = GATE_MAPS, false_alarm: float = 0.01, *, keep: bool = True
+) -> ImageGate:
     """As :func:`calibrate_gate`, for a run on images: as many fresh ones of every model that networks learnt from."""
     if n_images < 1200:
         raise InputError(f"n_images: a gate needs at least 1200 images, got {n_images}")
@@ -94,9 +105,18 @@ def calibrate_image_gate(run: RunFolder, n_images: int = GATE_MAPS, false_alarm:
     parts = [run.images.simulator(name).sample(n, seed).counts for name, seed in zip(models, seeds, strict=True)]
     images = np.random.default_rng(run.settings.seed).permutation(np.concatenate(parts))
     gate = ImageGate.fit(networks.shares["full"], networks.quantiles, images, false_alarm)
-    with suppress(InputError):  # the answer comes first; what else is stored will say that nothing can be
-        gate.save(run.folder / "gate.npz", [run.images.model(name) for name in models])
+    if keep:
+        with suppress(InputError):  # the answer comes first; what else is stored will say that nothing can be
+            save_gate(run, gate)
     return gate
+
+
+def save_gate(run: RunFolder, gate: MisspecificationTest | ImageGate) -> None:
+    """Store a gate in its run's folder."""
+    if isinstance(gate, ImageGate):
+        gate.save(run.folder / "gate.npz", [run.images.model(name) for name in run.images.learning])
+    else:
+        gate.save(run.folder / "gate.npz")
 
 
 def image_gate(run: RunFolder) -> ImageGate:

@@ -10,7 +10,7 @@ own images are held out altogether.
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,11 @@ class ImageSets:
 
     folder: Path
     settings: RunSettings
+
+    @classmethod
+    def of(cls, settings: RunSettings) -> Self:
+        """Those of settings alone, of which nothing lies anywhere yet."""
+        return cls(Path(), settings)
 
     @property
     def training(self) -> tuple[str, ...]:
@@ -84,7 +89,11 @@ class ImageSets:
             )
         chosen = self.settings.interstellar
         maps = [background_name(each) for each in (*chosen.training, *chosen.testing) if each not in INTERSTELLAR]
-        if maps and sky.flux is None and sky.cross_section is None:
+        if chosen.fitted:
+            told.append(
+                f"The excess' slope, {sky.gamma[0]:.3f}, its flux and the background's norms are those of a fit."
+            )
+        elif maps and sky.flux is None and sky.cross_section is None:
             told.append(
                 f"No excess was fitted beside {', '.join(maps)}: it has that of {sky.interstellar}; "
                 "sky.flux states another."
@@ -116,6 +125,8 @@ class ImageSets:
         given, *mixed = known[self._known(name)]
         values |= {"interstellar": given} if given in INTERSTELLAR else {"interstellar_map": given}
         values |= {"mixed": tuple(mixed)} if mixed else {}
+        if name in chosen.fitted:
+            values |= {"cross_section": None, **chosen.fitted[name].model_dump()}
         return make_settings(ImageSky, values | ({"gamma": self.settings.joint.gamma} if free else {}))
 
     @cached_property

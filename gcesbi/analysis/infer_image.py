@@ -1,8 +1,6 @@
 """Ask the networks of a run on images about one image, and say what to hold against the answer."""
 
-import numpy as np
-
-from gcesbi.analysis.evaluate import binned_errors, image_networks, not_learnt
+from gcesbi.analysis.evaluate import binned_errors, held_out_images, image_networks, not_learnt
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.gate import judge_image
 from gcesbi.evaluation.image_answer import ImageAnswer
@@ -32,7 +30,6 @@ def infer_image(run: RunFolder, observation: Observation) -> ImageAnswer:
     """
     images = run.images
     images.model(images.training[0]).for_observation(observation)
-    known = images.validation().counts
     verdict = judge_image(run, observation)
     return ImageAnswer.of(
         image_networks(run),
@@ -40,7 +37,7 @@ def infer_image(run: RunFolder, observation: Observation) -> ImageAnswer:
         binned_errors(run),
         seed=run.settings.seed,
         gamma=images.known_slope,
-        photons_known=known.sum(axis=(1, 2), dtype=np.int64),
+        photons_known=held_out_images(run)[1],
         gate=verdict,
         caveats=(*not_learnt(run), _meaning(run, verdict), *_caveats(run)),
     )

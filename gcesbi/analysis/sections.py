@@ -1,6 +1,7 @@
 """The sections of a run's settings that no lower room defines: typed, checked at construction."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,6 +19,7 @@ from gcesbi.sky import Observation
 
 __all__ = [
     "MIXED",
+    "FittedSettings",
     "InterstellarSettings",
     "JointSettings",
     "NeuralPosteriorSettings",
@@ -132,12 +134,22 @@ class NptfSettings(Section):
         return Ensemble(n_walkers=max(self.n_walkers, 2 * n_dim + 2), n_steps=self.n_steps)
 
 
+class FittedSettings(Section):
+    """What a fit found beside an interstellar model."""
+
+    flux: float = Field(gt=0, description="of the excess in the image, photons / cm² / s over the sky's energies")
+    norms: dict[str, float] = Field({}, description="of the background's parts: sky.norms")
+
+
 class InterstellarSettings(Section):
     """Interstellar models, by name (:class:`gcesbi.simulation.image_settings.ImageSky`) or as FITS cubes."""
 
     training: tuple[str, ...] = Field(TRAINING, min_length=1, description="networks learn from images of these")
     testing: tuple[str, ...] = Field(TESTING, min_length=1, description="networks never see images of these")
     mix: bool = Field(False, description="networks learn from mixtures of the training models, drawn anew every time")
+    fitted: dict[str, FittedSettings] = Field(
+        {}, description="by model: brightness of the excess and norms, in place of the sky's"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -146,6 +158,11 @@ class InterstellarSettings(Section):
             raise InputError(f"interstellar: training and testing must be distinct models, got {', '.join(names)}")
         if MIXED in names:
             raise InputError(f"interstellar: {MIXED!r} is the name of mixtures, no model may have it")
+        for name in self.fitted:
+            if name not in names:
+                raise InputError(f"interstellar.fitted: must be of {', '.join(names)}, got {name!r}")
+        if self.mix and self.fitted:
+            raise InputError("interstellar.mix: must be false where every model has a fit of its own")
         if self.mix and len(self.training) < 2:
             raise InputError(f"interstellar.mix: needs two training models at least, got {self.training[0]}")
         return self
@@ -163,7 +180,10 @@ class JointSettings(Section):
 
 
 class ObservationSettings(Section):
-    """A folder of real images: counts cubes ``ccube_NN.fits`` with ``psf_NN.fits``, one NN for each event type."""
+    """A folder of real images: counts cubes ``ccube_NN.fits`` with ``psf_NN.fits``, one NN for each event type.
+
+    The exposure is that of ``expcube_NN.fits`` (``gtexpcube2``), or without one that at the centre, of ``psf_NN.fits``.
+    """
 
     folder: str | None = Field(None, description="no real images without one")
     component: str = Field("01", description="NN: which event type")
@@ -180,7 +200,11 @@ class ObservationSettings(Section):
         """
         if self.folder is None:
             return None
-        counts, psf = (Path(self.folder) / f"{kind}_{self.component}.fits" for kind in ("ccube", "psf"))
-        return read_observation(
-            counts, self.radius, None, exposure=psf, energy_range=self.energy_range, event_type=self.component
+        counts, psf, cube = (
+            Path(self.folder) / f"{kind}_{self.component}.fits" for kind in ("ccube", "psf", "expcube")
         )
+        how: dict[str, Any] = {"energy_range": self.energy_range, "event_type": self.component}
+        seen = read_observation(counts, self.radius, None, exposure=psf, **how)
+        if not cube.is_file():
+            return seen
+        return replace(seen, exposure=read_observation(counts, self.radius, None, exposure=cube, **how).exposure)

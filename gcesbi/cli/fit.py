@@ -24,6 +24,7 @@ from gcesbi.cli.options import (
     Sky,
     Stated,
     claim,
+    own_image,
     settings_and_map,
     states_a_map,
     timer,
@@ -62,7 +63,7 @@ def fit(
     """
     from gcesbi.analysis.fit import fit_nptf
     from gcesbi.analysis.run import Run
-    from gcesbi.analysis.simulate import mock_observation
+    from gcesbi.analysis.simulate import mock_image, mock_observation
     from gcesbi.report.tables import methods_table
 
     made = Run.exists(out) and not overwrite
@@ -86,7 +87,9 @@ def fit(
     else:
         claim(run)
         run = Run.begin(out, settings)
-    if given is None and not run.has_observation and not (run.folder / "simulations").exists():
+    if given is None and run.settings.of_images:
+        given = own_image(run, None) or mock_image(run)[0]
+    elif given is None and not run.has_observation and not (run.folder / "simulations").exists():
         given = mock_observation(run)[0]
     seen = run.observe(given)
     posterior: Posterior

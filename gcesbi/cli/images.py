@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gcesbi.cli.console import Terminal, Timer, print_table
-from gcesbi.cli.options import REFUSED, claim
+from gcesbi.cli.options import REFUSED, Draw, Repair, Scheduler, claim, draw_maps, own_image
 from gcesbi.cli.process import CORES
+from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
     from gcesbi.analysis.run import Run
+    from gcesbi.analysis.settings import RunSettings
     from gcesbi.sky.observation import Observation
 
 __all__ = ["images_app"]
@@ -26,6 +28,8 @@ images_app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+PRETRAINED = Path("runs/pretrained-images")
+"""Where `infer --pretrained` puts its run unless told otherwise."""
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 Folder = Annotated[
@@ -39,6 +43,9 @@ Folder = Annotated[
 def simulate(
     out: Annotated[Path, typer.Option(help="Run folder; a simulation that was interrupted there goes on.")],
     observation: Folder = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Fit the observation first: images then have the slope, flux and norms found.")
+    ] = False,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -48,22 +55,33 @@ def simulate(
     ] = None,
     set_: Annotated[list[str], typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")] = [],  # noqa: B006 - typer's way
     seed: Annotated[int | None, typer.Option(help="Seed of everything random; the preset's if not given.")] = None,
-    workers: Annotated[int, typer.Option(help="Threads that simulate.", min=1)] = CORES,
+    workers: Annotated[int, typer.Option(help="Threads or processes that simulate.", min=1)] = CORES,
+    backend: Annotated[
+        Draw | None, typer.Option(help="Who draws; dask if a scheduler is given, else threads.", show_default=False)
+    ] = None,
+    scheduler: Scheduler = None,
+    repair: Repair = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that exists.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw images of every interstellar model into a run folder.
 
-    With an observation they have its pixels, energy bins, exposure and point-spread function.
+    With an observation they have its pixels, energy bins, exposure and point-spread function; with --fit also the slope
+    and brightness of its excess and the norms of its background, of every ring of gas, as found beside each model.
     """
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.settings import IMAGES, load_settings
 
     made = Run.exists(out) and not overwrite
     base = preset or (Run.open(out).settings if made else "images")
-    run = Run.begin(out, load_settings(base, set_, seed, images=observation, kind=IMAGES), overwrite=overwrite)
+    if not made:
+        Run.check_free(out, overwrite=overwrite)
+    settings = load_settings(base, set_, seed, images=observation, kind=IMAGES)
+    if fit and not made:
+        settings = _fitted(settings, quiet)
+    run = Run.begin(out, settings, overwrite=overwrite)
     claim(run)
-    run.simulate(workers, progress=not quiet, backend="threads")
+    draw_maps(run, workers, quiet, (backend or (Draw.threads if scheduler is None else Draw.dask)), scheduler, repair)
     sets = run.images
     n = sum(sum(sets.n_images(free).values()) for free in (False, True))
     Terminal().print(f"{n} images of {len(sets.training)} training and {len(sets.testing)} testing models in {out}")
@@ -102,18 +120,31 @@ def train(
 
 
 @images_app.command(epilog="Example: gcesbi images infer runs/gc --observation data/fermi-gc-4gev")
-def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> None:
+def infer(
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder; with --pretrained it may be new.", show_default=False)
+    ] = None,
+    observation: Folder = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Ask the networks that ship with the package; needs no training.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
     """Ask trained networks about an image, print a table, write ``inference.json`` and the page ``infer.html``.
 
     The image is that of the folder given, else of the run's own folder, else one drawn from the first testing model.
     The exit status is 3 if a network has learnt no more than a simple baseline, or the gate turns the image away.
     """
-    from gcesbi.analysis.evaluate import not_learnt
+    from gcesbi.analysis.evaluate import held_out_images, not_learnt
     from gcesbi.analysis.infer_image import infer_image
     from gcesbi.analysis.run import Run
     from gcesbi.report.html import write_report
     from gcesbi.report.images import answer_table, image_report
 
+    if pretrained:
+        run = Run.pretrained(run or PRETRAINED, "images").folder
+    elif run is None:
+        raise InputError("run: name a run folder, or give --pretrained")
     opened, timer = Run.open(run), _timer(quiet)
     claim(opened)
     with timer.step("Build the sky model"):
@@ -132,10 +163,24 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
     kept.write_json("inference.json", answer.to_dict())
     if kept is not opened:
         Terminal().print(f"another image than the run's own, whose answer stays: kept in {kept.folder}")
-    page = image_report(answer, seen, opened.images.validation().counts.mean(axis=0), subtitle=str(kept.folder))
+    page = image_report(answer, seen, held_out_images(opened)[0], subtitle=str(kept.folder))
     Terminal().print(f"report: {write_report(kept.folder / 'infer.html', page)}")
     if missed or not answer.gate.accepted:
         raise typer.Exit(REFUSED)
+
+
+def _fitted(settings: RunSettings, quiet: bool) -> RunSettings:
+    """Fit the image that settings name, say what is found, and give it to the images."""
+    from gcesbi.analysis.fitted_sky import fit_sky, fitted_settings
+    from gcesbi.report.images import fitted_table
+
+    seen = settings.observation.read()
+    if seen is None:
+        raise InputError("fit: needs a real image, --observation FOLDER")
+    with _timer(quiet).step("Fit the image"):
+        gamma, found = fit_sky(settings, seen)
+    print_table(Terminal(), fitted_table(found), f"The image, fitted; the images to simulate have γ = {gamma:.3f}")
+    return fitted_settings(settings, gamma, found)
 
 
 def _warn(sentences: Iterable[str]) -> None:
@@ -187,12 +232,9 @@ def compose(
 def _seen(run: Run, folder: Path | None) -> Observation:
     from gcesbi.analysis.simulate import mock_image
 
-    settings = run.settings.observation
-    if folder is not None:
-        settings = settings.model_copy(update={"folder": str(folder)})
-    real = settings.read()
-    if real is not None:
-        return real
+    own = own_image(run, folder)
+    if own is not None:
+        return own
     seen, truth = mock_image(run)
     told = ", ".join(f"{name} = {value:.3f}" for name, value in truth.items())
     Terminal().print(f"a simulated image of {run.images.testing[0]}: {told}", highlight=False)

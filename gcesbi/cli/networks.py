@@ -16,12 +16,15 @@ from gcesbi.cli.options import (
     Overwrite,
     Preset,
     Quiet,
+    Repair,
     RunFolder,
+    Scheduler,
     Seed,
     Set,
     Sky,
     Workers,
     claim,
+    draw_maps,
     opened,
     settings_and_map,
     timer,
@@ -48,15 +51,12 @@ def simulate(
     backend: Annotated[
         Draw | None, typer.Option(help="Who draws; dask if a scheduler is given, else loky.", show_default=False)
     ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a dask scheduler, tcp://...; its workers must see the run folder.")
-    ] = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Check all shards; draw damaged ones again.")] = False,
+    scheduler: Scheduler = None,
+    repair: Repair = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw maps and their labels into a run folder."""
-    from gcesbi.analysis import simulate as simulate_step
     from gcesbi.analysis.run import Run
     from gcesbi.simulation import SkyModel
 
@@ -68,12 +68,7 @@ def simulate(
         model = None if made or seen is None else SkyModel.build(settings.sky_of_maps).for_observation(seen)
         run = Run.begin(out, settings, model, overwrite=overwrite)
     claim(run)
-    chosen = (backend or (Draw.loky if scheduler is None else Draw.dask)).value
-    repaired = simulate_step.simulate(
-        run, workers, progress=not quiet, backend=chosen, scheduler=scheduler, repair=repair
-    )
-    if repair:
-        Terminal().print(f"repaired: {', '.join(repaired) or 'nothing was damaged'}")
+    draw_maps(run, workers, quiet, backend or (Draw.loky if scheduler is None else Draw.dask), scheduler, repair)
     Terminal().print(f"{len(run.store)} maps in {run.store.url}")
 
 

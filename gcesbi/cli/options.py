@@ -40,7 +40,9 @@ __all__ = [
     "Overwrite",
     "Preset",
     "Quiet",
+    "Repair",
     "RunFolder",
+    "Scheduler",
     "Seed",
     "Set",
     "Sky",
@@ -48,9 +50,12 @@ __all__ = [
     "Workers",
     "claim",
     "claims",
+    "draw_maps",
     "map_for",
     "map_of_model",
     "opened",
+    "opened_on_maps",
+    "own_image",
     "settings_and_map",
     "states_a_map",
     "timer",
@@ -113,6 +118,10 @@ MaskDeviant = Annotated[
     bool,
     typer.Option("--mask-deviant", help="Leave out pixels that no smooth template explains, at 5 % after trials."),
 ]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Address of a dask scheduler, tcp://...; its workers must see the run folder.")
+]
+Repair = Annotated[bool, typer.Option("--repair", help="Check all shards; draw damaged ones again.")]
 REFUSED = 3
 """Exit status of an answer not to be trusted: no model could have produced the map, or networks learnt nothing."""
 
@@ -231,13 +240,41 @@ def opened(
     if writes:
         claim(run)
     with steps.step("Build the sky model"):
-        _ = run.model
+        _ = run.images.model(run.images.training[0]) if run.settings.of_images else run.model
     return run, steps
+
+
+def opened_on_maps(folder: Path, quiet: bool, **how: Any) -> tuple[Run, Timer]:
+    """As :func:`opened`, for what only runs on maps can do; says how one is made of a run on images."""
+    from gcesbi.analysis.run import Run
+
+    if Run.open(folder).settings.of_images:
+        raise InputError(
+            f"run: {str(folder)!r} is one on images; `gcesbi images compose {folder} --out sky.toml` states its "
+            "sky for `gcesbi simulate --sky sky.toml`, whose networks this command takes"
+        )
+    return opened(folder, quiet, **how)
+
+
+def own_image(run: Run, folder: Path | None) -> Observation | None:
+    """The image of a folder; else of the folder that a run on images was made for; else what the run has stored."""
+    settings = run.settings.observation
+    if folder is not None:
+        settings = settings.model_copy(update={"folder": str(folder)})
+    real = settings.read()
+    return run.observation() if real is None and run.has_observation else real
 
 
 def claim(run: Run) -> None:
     """Be the one process that writes a run until the present command ends."""
     claims.enter_context(run.writing())
+
+
+def draw_maps(run: Run, workers: int, quiet: bool, backend: Draw, scheduler: str | None, repair: bool) -> None:
+    """Draw what a run's settings ask for, and say what was repaired."""
+    repaired = run.simulate(workers, progress=not quiet, backend=backend.value, scheduler=scheduler, repair=repair)
+    if repair:
+        Terminal().print(f"repaired: {', '.join(repaired) or 'nothing was damaged'}")
 
 
 def timer(quiet: bool, console: Console | None = None) -> Timer:

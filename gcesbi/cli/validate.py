@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from gcesbi.cli.console import Terminal
-from gcesbi.cli.options import Mask, Quiet, RunFolder, Sky, map_of_model, opened, write_page
+from gcesbi.cli.options import Mask, Quiet, RunFolder, Sky, map_of_model, opened, opened_on_maps, own_image, write_page
 from gcesbi.errors import InputError
+
+if TYPE_CHECKING:
+    from gcesbi.analysis.run import Run
+    from gcesbi.cli.console import Timer
 
 __all__ = ["validate_app"]
 
@@ -59,6 +63,9 @@ def validate_run(
     from gcesbi.report.validation import validation_report
 
     found, steps = opened(run, quiet, sky)
+    if found.settings.of_images:
+        _validate_images(found, steps)
+        return
     seen = map_of_model(found, observation, mask)
     with steps.step("Judge the networks on held-out maps"):
         evaluation = evaluate(found)
@@ -69,6 +76,17 @@ def validate_run(
             gate = judge(found, seen, workers)
     page = validation_report(found.model, evaluation, gate, neural, training_histories(found), str(found.folder))
     write_page(found, "validation", page, steps)
+
+
+def _validate_images(run: Run, steps: Timer) -> None:
+    """The page of every method on images of interstellar models that no network saw."""
+    from gcesbi.analysis.evaluate import unseen_answers
+    from gcesbi.evaluation.images import TAUS
+    from gcesbi.report.images import unseen_report
+
+    with steps.step("Judge the networks on images of models that they never saw"):
+        truth, answers = unseen_answers(run)
+    write_page(run, "validation", unseen_report(truth, answers, TAUS, run.read_json("evaluation.json")), steps)
 
 
 @validate_app.command("gate", epilog="Example: gcesbi validate gate runs/a --observation data/fermi-573w")
@@ -82,16 +100,21 @@ def gate(
     quiet: Quiet = False,
 ) -> None:
     """Calibrate the gate anew, and ask it whether the model could have produced an observation."""
-    from gcesbi.analysis.gate import calibrate_gate
+    from gcesbi.analysis.gate import calibrate_gate, calibrate_image_gate, save_gate
 
     tried, steps = opened(run, quiet)
-    seen = map_of_model(tried, observation, mask)
+    images = tried.settings.of_images
+    seen = own_image(tried, observation) if images else map_of_model(tried, observation, mask)
     with steps.step("Calibrate the gate", own_bar=True):
-        found = calibrate_gate(tried, n, false_alarm, workers, progress=not quiet, keep=False)
+        found = (
+            calibrate_image_gate(tried, n, false_alarm, keep=False)
+            if images
+            else calibrate_gate(tried, n, false_alarm, workers, progress=not quiet, keep=False)
+        )
     verdict = None if seen is None else found.verdict(seen.counts)
     if verdict is not None:
         Terminal().print(str(verdict))
-    found.save(tried.folder / "gate.npz")
+    save_gate(tried, found)
     if verdict is not None:
         tried.write_json("gate.json", verdict.to_dict())
     Terminal().print(f"gate: {tried.folder / 'gate.npz'}")
@@ -118,9 +141,9 @@ def misspecification(
     from gcesbi.analysis.misspecification import evaluate_misspecified
     from gcesbi.report.misspecification import misspecification_report
 
-    tried, steps = opened(run, quiet)
+    tried, steps = opened_on_maps(run, quiet)
     seen = map_of_model(tried, observation, mask)
-    second = None if twin is None else opened(twin, quiet=True, writes=False)[0]
+    second = None if twin is None else opened_on_maps(twin, quiet=True, writes=False)[0]
     with steps.step("Judge the networks on misspecified maps", own_bar=True):
         found = evaluate_misspecified(
             tried, n_maps=n, observation=seen, twin=second, workers=workers, progress=not quiet
@@ -154,7 +177,7 @@ def inject(
     from gcesbi.analysis import injection as injection_steps
     from gcesbi.report.misspecification import injection_report
 
-    tried, steps = opened(run, quiet)
+    tried, steps = opened_on_maps(run, quiet)
     seen = map_of_model(tried, observation, mask)
     if seen is None:
         raise InputError("observation: the run has none of its own that fits its model; give --observation")
@@ -188,8 +211,8 @@ def compare(
     from gcesbi.analysis.compare import compare_runs
     from gcesbi.report.misspecification import comparison_report
 
-    first, steps = opened(run, quiet)
-    second, _ = opened(other, quiet=True, writes=False)
+    first, steps = opened_on_maps(run, quiet)
+    second, _ = opened_on_maps(other, quiet=True, writes=False)
     names = (run.name, other.name) if run.name != other.name else (str(run), str(other))
     with steps.step("Compare the networks"):
         found = compare_runs(first, second, names)

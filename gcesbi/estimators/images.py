@@ -46,6 +46,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+_LATER = ("response", "rings", "flips")
 _LEVELS = np.arange(1, 100) / 100
 _DRAWS = 200
 _N_SHARE, _N_OTHER = 64, 8  # nodes at which a density is taken, of f_src and of each parameter that is integrated out
@@ -62,7 +63,7 @@ class ImageNetworkSettings:
         Filters of each convolution.
     n_features : int
         Width of the two dense layers.
-    scaling : {"maximum", "root", "contrast"}
+    scaling : {"maximum", "root", "contrast", "deviation"}
         How counts are brought between 0 and 1: see :mod:`gcesbi.networks.image`.
     rebin : int
         Pixels along a side of the blocks over which counts are summed.
@@ -76,6 +77,10 @@ class ImageNetworkSettings:
     response : bool
         Divide every convolution's rectified output by that of the filters beside it, as the paper does (its App. A.1):
         :data:`gcesbi.networks.image.RESPONSE`.
+    rings : bool
+        With `means`: take them in rings about the Galactic Centre, :data:`gcesbi.networks.image.RINGS`.
+    flips : bool
+        Mirror pictures at random in training, in longitude and latitude: for skies that look the same then.
 
     Raises
     ------
@@ -92,6 +97,8 @@ class ImageNetworkSettings:
     penalty: float = 1e-5
     dropout: float = 0.0
     response: bool = False
+    rings: bool = False
+    flips: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
@@ -114,16 +121,16 @@ class ImageEstimator(Estimator):
 
     def _embedding(self) -> ImageEmbedding:  # type: ignore[override]
         sizes = self.network
-        inputs = ImageInput(self.region, self.n_energy, self.part, sizes.scaling, sizes.rebin)  # type: ignore[arg-type]
+        inputs = ImageInput(self.region, self.n_energy, self.part, sizes.scaling, sizes.rebin, sizes.flips)  # type: ignore[arg-type]
         how: dict[str, Any] = {"norm": sizes.norm, "means": sizes.means, "response": sizes.response}
+        how |= {"distance": inputs.means_of(self._away())} if sizes.rings else {}
         encoder = ImageEncoder(inputs.shape, self.n_energy, sizes.widths, sizes.n_features, **how)
         light = LightInput(self.n_light, self.n_energy, self.region.n_pix) if self.n_light else None
         return ImageEmbedding(inputs, encoder, sizes.n_features, sizes.dropout, light)
 
     def _network_identity(self) -> dict[str, Any]:
-        """As every estimator's; without normalised responses that of files from before there were any."""
-        values = super()._network_identity()
-        return values if self.network.response else {name: v for name, v in values.items() if name != "response"}
+        """As every estimator's; what is off and came later than others is not told: older files do not know it."""
+        return {name: v for name, v in super()._network_identity().items() if v or name not in _LATER}
 
     def prepare(self, counts: Tensor, targets: Tensor) -> None:
         """As every estimator's, and the scores of smooth light are standardised."""
@@ -147,10 +154,13 @@ class ImageEstimator(Estimator):
 
     def distances(self) -> Array:
         """Distances (n_row, n_col), degrees, of the picture's pixels from the Galactic Centre."""
+        return self.embedding.inputs.means_of(self._away()).double().numpy()
+
+    def _away(self) -> Tensor:
+        """Distances of the image's pixels, (n_row, n_col), degrees."""
         geometry = self.region.geometry  # type: ignore[attr-defined]
         glon, glat = geometry.glon_glat()
-        away = angular_distance(glon, glat, (0.0, 0.0)).reshape(geometry.shape)
-        return self.embedding.inputs.means_of(torch.from_numpy(away)).double().numpy()
+        return torch.from_numpy(angular_distance(glon, glat, (0.0, 0.0)).reshape(geometry.shape))
 
 
 class _OfShare(ImageEstimator):

@@ -96,13 +96,14 @@ class ImageAnswer:
         *,
         seed: int,
         gamma: float | None,
-        photons_known: NDArray[np.integer],
+        photons_known: tuple[int, int],
         gate: GateVerdict,
         caveats: tuple[str, ...],
     ) -> ImageAnswer:
         """The answer of networks about counts (n_energy, n_pix), with the errors of validation images.
 
-        `gamma` is the slope of the sky, if it fixes one; `photons_known` (n,) are those of validation images.
+        `gamma` is the slope of the sky, if it fixes one; `photons_known` are the fewest and most of a validation
+        image.
         """
         seen, joint = counts[None], networks.joint
         shares = {
@@ -123,7 +124,7 @@ class ImageAnswer:
             },
             at_slope=() if gamma is None else tuple(joint.at_slope(seen, TAUS, gamma)[:, 0].tolist()),
             photons=int(counts.sum()),
-            photons_known=(int(photons_known.min()), int(photons_known.max())),
+            photons_known=photons_known,
             gate=gate,
             caveats=caveats,
         )

@@ -17,9 +17,31 @@ from numpy.typing import NDArray
 
 from gcesbi.baselines.poisson.halo_slope import SlopeFit
 
-__all__ = ["TemplateFits"]
+__all__ = ["FittedModel", "TemplateFits"]
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """What a fit with one interstellar model finds.
+
+    Attributes
+    ----------
+    slope : SlopeFit
+        Its profile over γ, norms of the background free in every bin.
+    norms : dict of str to float
+        Of the background, at the slope of the model that fits best.
+    cross_section : float, cm³ / s
+        Of the excess there.
+    flux : float, photons / cm² / s
+        Of the excess in the image's region and band.
+    """
+
+    slope: SlopeFit
+    norms: dict[str, float]
+    cross_section: float
+    flux: float
 
 
 @dataclass(frozen=True, eq=False)

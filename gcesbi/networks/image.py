@@ -1,14 +1,15 @@
 r"""What a network sees of a counts image, and its convolutions (Caron et al. 2018, arXiv:1708.06706).
 
 **Picture.** Counts k of an image, of its whole or of one half, summed over blocks of pixels if they are to be larger,
-become channels between 0 and 1, one for each energy bin, in one of three ways:
+become channels between 0 and 1, one for each energy bin, in one of four ways:
 
-======== =================================================================================================
-maximum  k / k_max, k_max the largest counts of a channel in training images: the paper's
-root     √(k / k_max): Poisson noise is even then
-contrast 1 / (1 + exp(-d / 2σ)), with r = √(k + 3/8), u = r - ⟨r⟩ its deviation from the pixel's mean in training
-         images, and d = u - ū that from the mean ū of u in the pixels around; σ is the spread of d
-======== =================================================================================================
+========= ================================================================================================
+maximum   k / k_max, k_max the largest counts of a channel in training images: the paper's
+root      √(k / k_max): Poisson noise is even then
+contrast  1 / (1 + exp(-d / 2σ)), with r = √(k + 3/8), u = r - ⟨r⟩ its deviation from the pixel's mean in training
+          images, and d = u - ū that from the mean ū of u in the pixels around; σ is the spread of d
+deviation 1/2 + d / 32σ: the same without the sigmoid, in which bright sources are all alike; cut at ±16σ
+========= ================================================================================================
 
 The contrast knows no smooth light: what two interstellar models differ in is smooth over some degrees and falls away,
 with what it says about the excess' brightness; sources remain. Where the prior of backgrounds is narrow, that is what
@@ -41,7 +42,8 @@ __all__ = [
 
 PARTS = ("full", "left", "right", "top", "bottom")
 """Parts of an image; the left half has the higher longitudes, the top one the higher latitudes."""
-SCALINGS = ("maximum", "root", "contrast")
+SCALINGS = ("maximum", "root", "contrast", "deviation")
+_FARTHEST = 16.0  # spreads at which the picture of a deviation ends
 SURROUNDINGS = 5
 """Pixels along a side of the square over which the contrast's mean is taken."""
 
@@ -60,6 +62,10 @@ RESPONSE: dict[str, Any] = {"size": 5, "alpha": 1e-4, "beta": 0.75, "k": 2.0}
 about i, with their numbers."""
 
 
+RINGS = (1.5, 3.0, 6.0)
+"""Distances from the Galactic Centre, degrees, at which one ring of means ends and the next begins."""
+
+
 class ImageInput(nn.Module):
     """Counts (n, n_energy, n_pix) to pictures (n, n_energy, n_row, n_col) between 0 and 1.
 
@@ -69,9 +75,11 @@ class ImageInput(nn.Module):
         Pixels of its rectangle that it does not hold are empty.
     n_energy : int
     part : {"full", "left", "right", "top", "bottom"}
-    scaling : {"maximum", "root", "contrast"}
+    scaling : {"maximum", "root", "contrast", "deviation"}
     rebin : int
         Pixels along a side of the blocks over which counts are summed.
+    flips : bool
+        In training every picture is mirrored in longitude, in latitude, or in both, at random.
 
     Raises
     ------
@@ -86,9 +94,16 @@ class ImageInput(nn.Module):
     spread: Tensor
 
     def __init__(
-        self, region: ImageRegion, n_energy: int, part: str = "full", scaling: str = "maximum", rebin: int = 1
+        self,
+        region: ImageRegion,
+        n_energy: int,
+        part: str = "full",
+        scaling: str = "maximum",
+        rebin: int = 1,
+        flips: bool = False,
     ) -> None:
         super().__init__()
+        self.flips = flips
         check_image(part, scaling, rebin)
         rows, columns = region.geometry.shape
         if rows % rebin or columns % rebin:
@@ -123,10 +138,24 @@ class ImageInput(nn.Module):
 
     def forward(self, counts: Tensor) -> Tensor:
         """Picture of counts (n, n_energy, n_pix)."""
+        whole = self._whole(counts)
+        smooth = self.scaling in ("maximum", "root")
+        seen = self._cut(self._mirrored(whole if smooth else self._contrast(whole)))
         if self.scaling == "contrast":
-            return torch.sigmoid(self._cut(self._contrast(self._whole(counts))) / (2 * self.spread))
-        share = (self.image(counts) / self.largest).clamp_max(1)
+            return torch.sigmoid(seen / (2 * self.spread))
+        if self.scaling == "deviation":
+            return (0.5 + seen / (2 * _FARTHEST * self.spread)).clamp(0, 1)
+        share = (seen / self.largest).clamp_max(1)
         return share.sqrt() if self.scaling == "root" else share
+
+    def _mirrored(self, images: Tensor) -> Tensor:
+        """Whole images, in training mirrored at random if :attr:`flips`."""
+        if not (self.training and self.flips):
+            return images
+        for axis in (2, 3):
+            chosen = (torch.rand(len(images), device=images.device) < 0.5)[:, None, None, None]
+            images = torch.where(chosen, images.flip(axis), images)
+        return images
 
     def _whole(self, counts: Tensor) -> Tensor:
         """Counts (n, n_energy, ...) of the whole image's blocks."""
@@ -169,6 +198,8 @@ class ImageEncoder(nn.Module):
         an image is, is a mean.
     response : bool
         Normalise local responses after every rectifier: :data:`RESPONSE`.
+    distance : tensor (n_row, n_col), degrees, optional
+        Of the picture's pixels from the Galactic Centre: means are then taken in rings of it, :data:`RINGS`.
     """
 
     def __init__(
@@ -181,17 +212,20 @@ class ImageEncoder(nn.Module):
         norm: str = "none",
         means: bool = False,
         response: bool = False,
+        distance: Tensor | None = None,
     ) -> None:
         super().__init__()
         check_sizes(norm, widths, n_channel, n_features, 1)
         last = [-(-size // 2 ** (len(widths) - 1)) for size in shape]
         check_instance(norm, last[0] * last[1])
-        self.means = means
+        self.means, self.n_ring = means, 1 if distance is None else len(RINGS) + 1
+        for level, rings in enumerate(_rings(distance, len(widths))):
+            self.register_buffer(f"rings_{level}", rings, persistent=False)
         n_in = [n_channel, *widths[:-1]]
         self.levels = nn.ModuleList(_level(a, b, norm, response) for a, b in zip(n_in, widths, strict=True))
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         rows, columns = (-(-size // 2 ** len(widths)) for size in shape)
-        self.dense = nn.Linear(widths[-1] * rows * columns + (sum(widths) if means else 0), n_features)
+        self.dense = nn.Linear(widths[-1] * rows * columns + (sum(widths) * self.n_ring if means else 0), n_features)
 
     def activations(self, picture: Tensor) -> list[Tensor]:
         """What every convolution gives after it is rectified, before the maximum: (n, n_filter, n_row, n_col) each."""
@@ -206,8 +240,15 @@ class ImageEncoder(nn.Module):
         levels = self.activations(picture)
         parts = [self.pool(levels[-1]).flatten(1)]
         if self.means:
-            parts += [level.mean(dim=(2, 3)) for level in levels]
+            parts += [self._means(level, k) for k, level in enumerate(levels)]
         return torch.relu(self.dense(torch.cat(parts, dim=1)))
+
+    def _means(self, values: Tensor, level: int) -> Tensor:
+        """Means of a level's filters over the image, (n, n_filter), or over every ring, (n, n_filter n_ring)."""
+        if self.n_ring == 1:
+            return values.mean(dim=(2, 3))
+        rings = getattr(self, f"rings_{level}").flatten(1).to(values.dtype)
+        return (values.flatten(2) @ rings.T).flatten(1)
 
 
 class LightInput(nn.Module):
@@ -304,6 +345,18 @@ class ShareHead(nn.Module):
 
 def _root(images: Tensor) -> Tensor:
     return torch.sqrt(images + 0.375)
+
+
+def _rings(distance: Tensor | None, n_level: int) -> list[Tensor]:
+    """Weights (n_ring, n_row, n_col) of every level's pixels in means over rings; none without distances."""
+    if distance is None:
+        return []
+    inner = torch.bucketize(distance.float(), torch.tensor(RINGS), right=True)
+    share, found = nn.functional.one_hot(inner, len(RINGS) + 1).permute(2, 0, 1).float(), []
+    for _ in range(n_level):
+        found.append(share / share.sum(dim=(1, 2), keepdim=True).clamp_min(1e-6))
+        share = nn.functional.avg_pool2d(share, 2, ceil_mode=True)
+    return found
 
 
 def _part(part: str, rows: int, columns: int) -> tuple[slice, slice]:

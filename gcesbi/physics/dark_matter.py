@@ -10,8 +10,9 @@ centre, which holds the cusp and is smoothed as a radial function, and a rest wi
 
 The photon yield of annihilation into b quarks is exp(Σ_k c_k ln^k x) photons per ln E, x = E/m: a polynomial fitted by
 us to the table for 50 GeV that DMFIT distributes (Jeltema & Profumo 2008, arXiv:0808.2641; simulated with PYTHIA). It
-meets that table within 2.2 % for 0.01 < x < 0.3 and 8 % up to x = 0.6. How the yield at a given x varies with the mass
-is left out; masses are kept within a factor of two of 50 GeV.
+meets that table within 2.2 % for 0.01 < x < 0.3 and 8 % up to x = 0.6; beyond, where few photons are, it is continued,
+to the mass itself. How the yield at a given x varies with the mass is left out; masses are kept within a factor of two
+of 50 GeV. Other channels and masses need a table: :func:`gcesbi.io.yields.read_yield`.
 """
 
 from collections.abc import Callable
@@ -32,15 +33,15 @@ from gcesbi.sky.energy import check_energy_edges
 from gcesbi.sky.image import ImageGeometry, ImageRegion
 from gcesbi.sky.observation import RadialPSF
 
-__all__ = ["Annihilation", "DarkMatterHalo", "b_quark_yield"]
+__all__ = ["Annihilation", "DarkMatterHalo", "PhotonYield", "b_quark_yield"]
 
 Array = NDArray[np.float64]
 
 CM_PER_KPC = 3.0856775814913673e21
 YIELD = (-9.3284, -9.1443, -3.6643, -0.9622, -0.1497, -0.0099)
 """c_k of the photon yield of b quarks."""
-X_RANGE = (0.01, 0.6)
-"""Energies, in units of the mass, at which the yield is known."""
+X_LOW = 0.01
+"""Least energy, in units of the mass, at which the yield is known."""
 MASS_RANGE = (25.0, 100.0)
 """Masses, GeV, for which it is used."""
 _PSI_MIN = 1e-9
@@ -55,17 +56,49 @@ def b_quark_yield(energy: ArrayLike, mass: float = 50.0) -> Array:
     Raises
     ------
     InputError
-        If the mass lies outside 25 to 100 GeV, or an energy outside 0.01 to 0.6 of it.
+        If the mass lies outside 25 to 100 GeV, or an energy below 0.01 of it.
     """
     e = np.asarray(energy, dtype=np.float64)
     if not MASS_RANGE[0] <= mass <= MASS_RANGE[1]:
         raise InputError(f"mass: must lie in {MASS_RANGE} GeV, where the photon yield is known, got {mass}")
-    low, high = (x * mass for x in X_RANGE)
-    if not np.all((e >= low * (1 - 1e-9)) & (e <= high * (1 + 1e-9))):
-        raise InputError(
-            f"energy: must lie in {low:.4g} to {high:.4g} GeV for a mass of {mass} GeV, got {e.min()} to {e.max()}"
-        )
-    return np.exp(np.polynomial.polynomial.polyval(np.log(e / mass), YIELD)) / e
+    _check_low(e, X_LOW * mass, mass)
+    return np.where(e <= mass, np.exp(np.polynomial.polynomial.polyval(np.log(e / mass), YIELD)) / e, 0.0)
+
+
+def _check_low(energy: Array, low: float, mass: float) -> None:
+    if not np.all(energy >= low * (1 - 1e-9)):
+        raise InputError(f"energy: must be above {low:.4g} GeV for a mass of {mass:g} GeV, got {energy.min():.4g}")
+
+
+@dataclass(frozen=True, eq=False)
+class PhotonYield:
+    """Photons of one annihilation, from a table.
+
+    Parameters
+    ----------
+    channel : str
+        What the particles annihilate into.
+    log_x : array (n,)
+        ln(E/m), ascending to 0.
+    per_log_energy : array (n,)
+        Photons per ln E.
+    """
+
+    channel: str
+    log_x: Array
+    per_log_energy: Array
+
+    def __call__(self, energy: ArrayLike, mass: float) -> Array:
+        """Photons per GeV and annihilation (...), at energies (...), GeV; none above the mass.
+
+        Raises
+        ------
+        InputError
+            If an energy lies below those of the table.
+        """
+        e = np.asarray(energy, dtype=np.float64)
+        _check_low(e, float(np.exp(self.log_x[0])) * mass, mass)
+        return np.interp(np.log(e / mass), self.log_x, self.per_log_energy, right=0.0) / e
 
 
 @dataclass(frozen=True)
@@ -140,7 +173,7 @@ def _j_image(halo: DarkMatterHalo, geometry: ImageGeometry) -> Array:
 
 @dataclass(frozen=True)
 class Annihilation:
-    """Gamma rays of dark matter that annihilates into b quarks.
+    """Gamma rays of dark matter that annihilates, into b quarks unless a yield says otherwise.
 
     Parameters
     ----------
@@ -148,11 +181,13 @@ class Annihilation:
     mass : float, GeV
     cross_section : float, cm³ / s
         <σv>.
+    photons : PhotonYield, optional
+        By default that of :func:`b_quark_yield`.
 
     Raises
     ------
     InputError
-        If the mass lies outside 25 to 100 GeV, or the cross-section is not above zero.
+        If the mass lies outside 25 to 100 GeV, without a table, or the cross-section is not above zero.
 
     Examples
     --------
@@ -164,17 +199,22 @@ class Annihilation:
     halo: DarkMatterHalo = field(default_factory=DarkMatterHalo)
     mass: float = 50.0
     cross_section: float = 2e-26
+    photons: PhotonYield | None = None
 
     def __post_init__(self) -> None:
-        b_quark_yield(0.1 * self.mass, self.mass)
+        self._yield(0.1 * self.mass)
         check_positive("cross_section", self.cross_section, "cm³ / s")
+
+    def _yield(self, energy: ArrayLike) -> Array:
+        """Photons per GeV and annihilation (...), at energies (...), GeV."""
+        return (self.photons or b_quark_yield)(energy, self.mass)
 
     def per_j(self, energy_edges: ArrayLike) -> Array:
         """Photons / cm² / s / sr in every bin (n_energy,), per GeV² / cm⁵."""
         edges = check_energy_edges(energy_edges)
         half = np.diff(np.log(edges))[:, None] / 2
         nodes = edges[:-1, None] * np.exp(half * (1 + _NODES))
-        photons = np.sum(b_quark_yield(nodes, self.mass) * nodes * half * _WEIGHTS, axis=-1)
+        photons = np.sum(self._yield(nodes) * nodes * half * _WEIGHTS, axis=-1)
         return self.cross_section / (8 * np.pi * self.mass**2) * photons
 
     def intensity(self, geometry: ImageGeometry, energy_edges: ArrayLike) -> Array:

@@ -6,25 +6,32 @@ bremsstrahlung to 5.3·10⁻⁶, inverse Compton to 3.2·10⁻⁶ photons / cm²
 gll_iem_v07, 4.6·10⁻⁵ over the central square of 10° (met by the model "snr-10-150"), their ratio of 2.6 to 1.6 by the
 middles of the priors of List et al. (2025, arXiv:2507.17804). Spectra are power laws, with indices 2.5 and 2.2.
 
+The gas may be split into rings about the Galactic Centre, each with a norm of its own, as fits find them.
+
 Isotropic emission is a power law fitted to the collaboration's spectrum for P8R3_ULTRACLEANVETO_V3 PSF3 from 0.3 to
 40 GeV, 3.9·10⁻⁷ photons / cm² / s / sr in 1-6 GeV.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gcesbi.errors import InputError
 from gcesbi.physics.intensity import IsotropicSpectrum
 from gcesbi.physics.power_law import power_integral
-from gcesbi.physics.templates.interstellar import InverseCompton, PionDecay
+from gcesbi.physics.templates.interstellar import RING_EDGES, InverseCompton, PionDecay
 from gcesbi.physics.templates.pixel_average import SkyTable
 from gcesbi.sky.energy import check_energy_edges
 from gcesbi.sky.image import ImageGeometry
 from gcesbi.sky.region import glon_glat, norm_disc
 
-__all__ = ["InterstellarEmission", "isotropic_emission"]
+__all__ = ["PARTS", "InterstellarEmission", "isotropic_emission"]
 
 Array = NDArray[np.float64]
 
@@ -34,6 +41,8 @@ INDICES = (2.5, 2.2)
 REFERENCE = (1.0, 6.0)
 ISOTROPIC = (5.6e-7, 2.316)
 """dN/dE of isotropic emission at 1 GeV, photons / cm² / s / sr / GeV, and its index."""
+PARTS = (*(f"gas {low:g}-{high:g} kpc" for low, high in pairwise((0.0, *RING_EDGES, 50.0))), "inverse Compton")
+"""Parts whose norms may differ: rings of gas about the Galactic Centre, and inverse Compton scattering."""
 N_PIECE = 4
 """Pieces of a pixel along one side over which intensities are averaged."""
 _NSIDE = 64
@@ -50,24 +59,50 @@ class InterstellarEmission:
     halo_height : float, kpc
     spin_temperature : float, K
         Of atomic hydrogen.
+    norms : mapping of str to float
+        Of single parts, by :data:`PARTS`; of those not named 1.
+
+    Raises
+    ------
+    InputError
+        If a part is unknown.
     """
 
     sources: str = "snr"
     halo_height: float = 10.0
     spin_temperature: float = 150.0
+    norms: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.norms:
+            if name not in PARTS:
+                raise InputError(f"norms: must be of {', '.join(PARTS)}, got {name!r}")
+
+    def parts(self) -> dict[str, InterstellarEmission]:
+        """Every part alone, with norm 1, by :data:`PARTS`."""
+        return {name: replace(self, norms=dict.fromkeys(PARTS, 0.0) | {name: 1.0}) for name in PARTS}
 
     def intensity(self, geometry: ImageGeometry, energy_edges: Array) -> Array:
         """Mean intensity in every bin and pixel (n_energy, n_lat, n_lon), photons / cm² / s / sr."""
         edges = check_energy_edges(energy_edges)
-        tables = (
-            _pion_table(self.sources, self.halo_height, self.spin_temperature),
-            _compton_table(self.sources, self.halo_height),
-        )
         total = np.zeros((len(edges) - 1, *geometry.shape))
-        for (table, mean), wanted, index in zip(tables, MEANS, INDICES, strict=True):
+        for table, mean, wanted, index in self._lit():
             spectrum = power_integral(1 - index, edges[:-1], edges[1:]) / power_integral(1 - index, *REFERENCE)
             total += (wanted / mean * spectrum)[:, None, None] * _average(table, geometry)
         return total
+
+    def _lit(self) -> Iterator[tuple[SkyTable, float, float, float]]:
+        """Tables that shine, the mean each has at its norm, its intensity there, and its index."""
+        *rings, compton = (self.norms.get(name, 1.0) for name in PARTS)
+        gas = self.sources, self.halo_height, self.spin_temperature
+        whole, mean = _pion_table(*gas)
+        if len(set(rings)) == 1:
+            yield whole, mean, rings[0] * MEANS[0], INDICES[0]
+        else:
+            for ring, norm in enumerate(rings):
+                if norm > 0:
+                    yield _pion_table(*gas, ring)[0], mean, norm * MEANS[0], INDICES[0]
+        yield *_compton_table(self.sources, self.halo_height), compton * MEANS[1], INDICES[1]
 
 
 def isotropic_emission() -> IsotropicSpectrum:
@@ -82,9 +117,11 @@ def _average(table: SkyTable, geometry: ImageGeometry) -> Array:
     return fine.reshape(n_lat, N_PIECE, n_lon, N_PIECE).mean(axis=(1, 3))
 
 
-@lru_cache(maxsize=8)
-def _pion_table(sources: str, halo_height: float, spin_temperature: float) -> tuple[SkyTable, float]:
-    return _with_mean(SkyTable(PionDecay(sources, halo_height, spin_temperature).intensity))
+@lru_cache(maxsize=32)
+def _pion_table(
+    sources: str, halo_height: float, spin_temperature: float, ring: int | None = None
+) -> tuple[SkyTable, float]:
+    return _with_mean(SkyTable(PionDecay(sources, halo_height, spin_temperature, ring=ring).intensity))
 
 
 @lru_cache(maxsize=8)

@@ -1,6 +1,7 @@
 """Page and tables of what a run on images says."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,14 @@ from numpy.typing import NDArray
 from gcesbi import plots
 from gcesbi.baselines.poisson.halo_slope import SlopeFit
 from gcesbi.evaluation.image_answer import ImageAnswer
-from gcesbi.evaluation.template_fits import TemplateFits
+from gcesbi.evaluation.template_fits import FittedModel, TemplateFits
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
+from gcesbi.report.methods import report
 from gcesbi.report.prior_mark import PRIOR_NOTE, marked
 from gcesbi.report.validation import gate_section
 from gcesbi.sky import Observation
 
-__all__ = ["answer_table", "evaluation_table", "fits_table", "image_report"]
+__all__ = ["answer_table", "evaluation_table", "fits_table", "fitted_table", "image_report", "unseen_report"]
 
 _UNIT = 1e-27  # cm³ / s
 
@@ -136,6 +138,31 @@ def evaluation_table(found: Mapping[str, Any]) -> TableBlock:
     return TableBlock(columns, tuple(rows), "Root mean square error, coverage and median width of 68 % intervals.")
 
 
+def unseen_report(
+    truth: NDArray[np.float64],
+    answers: Mapping[str, NDArray[np.float64]],
+    taus: NDArray[np.float64],
+    found: Mapping[str, Any],
+) -> Report:
+    """The page of every method on images of interstellar models that no network saw.
+
+    Parameters
+    ----------
+    truth : array (n, 1)
+        f_src.
+    answers : mapping of str to array (n_tau, n, 1)
+        Its quantiles by method.
+    taus : array (n_tau,)
+    found : mapping
+        ``evaluation.json`` of the run.
+    """
+    page = report(truth, {name: (curves, taus) for name, curves in answers.items()}, labels=("f_src",)).page(
+        "Are the error bars of f_src true?"
+    )
+    figures = Section("By interstellar model", "Images of the sky's own slope.", (evaluation_table(found),))
+    return replace(page, sections=(*page.sections[:-1], figures, page.sections[-1]))
+
+
 def fits_table(fits: TemplateFits) -> TableBlock:
     """γ, <σv> and TS by interstellar model, for the terminal; errors are those that fits state."""
     blocks = ((f"one image of {fits.drawn_from}", fits.other), ("the real image", fits.observed))
@@ -143,6 +170,24 @@ def fits_table(fits: TemplateFits) -> TableBlock:
     rows += [(name, image, *_means((fit,))) for image, found in blocks for name, fit in found.items()]
     columns = ("fitted with", "images", "γ", "<σv>, 10⁻²⁷ cm³/s", "TS")
     return TableBlock(columns, tuple(rows), "Means over images; an error is the fit's own, for one image.")
+
+
+def fitted_table(found: Mapping[str, FittedModel]) -> TableBlock:
+    """What a fit of the real image finds beside every interstellar model."""
+    best = max(each.slope.log_likelihood for each in found.values())
+    rows = [
+        (
+            name,
+            f"{each.slope.gamma:.3f} ± {each.slope.gamma_error:.3f}",
+            f"{each.cross_section / _UNIT:.2f}",
+            f"{each.flux:.2e}",
+            f"{each.slope.log_likelihood - best:.1f}",
+            ", ".join(f"{part} {norm:.2f}" for part, norm in each.norms.items()),
+        )
+        for name, each in found.items()
+    ]
+    columns = ("fitted with", "own γ", "<σv>", "flux", "Δ ln L", "norms")
+    return TableBlock(columns, tuple(rows), "<σv> in 10⁻²⁷ cm³/s and flux in photons / cm² / s, at the one slope.")
 
 
 def _means(fits: Sequence[SlopeFit]) -> tuple[str, str, str]:

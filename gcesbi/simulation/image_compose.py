@@ -15,16 +15,17 @@ from gcesbi.errors import InputError
 from gcesbi.io import read_catalogue, read_intensity_cube
 from gcesbi.physics.exposure import survey_exposure_at
 from gcesbi.physics.halo_sources import HaloSources
-from gcesbi.physics.interstellar_image import InterstellarEmission, isotropic_emission
+from gcesbi.physics.intensity import IntensityCube
+from gcesbi.physics.interstellar_image import PARTS, InterstellarEmission, isotropic_emission
 from gcesbi.physics.psf import PSF
 from gcesbi.physics.psf_front import FRONT_TO_PSF3, P8R3_ULTRACLEANVETO_V3_FRONT
 from gcesbi.simulation.image_settings import ImageSky
-from gcesbi.simulation.image_templates import REACH, Emission, expected_flux
+from gcesbi.simulation.image_templates import REACH, Emission, ImageModel, expected_flux
 from gcesbi.simulation.sky_settings import INTERSTELLAR
 from gcesbi.sky.image import ImageGeometry, ImageRegion, angular_distance
 from gcesbi.sky.observation import Observation, RadialPSF
 
-__all__ = ["ImageParts", "compose_images"]
+__all__ = ["ImageParts", "background_parts", "compose_images"]
 
 Array = NDArray[np.float64]
 
@@ -74,19 +75,15 @@ def _compose(
     content: str,
 ) -> ImageParts:
     names = (sky.interstellar_map or sky.interstellar, *sky.mixed)
-    mixed: dict[str, Emission] = {
-        name: InterstellarEmission(*INTERSTELLAR[name]) if name in INTERSTELLAR else read_intensity_cube(name)
-        for name in names
-    }
-    background: dict[str, Emission] = {"iso": isotropic_emission()}
-    if sky.catalogue is not None:
-        background["catalogue"] = read_catalogue(sky.catalogue)
+    mixed, background = {name: _interstellar(name, sky.norms) for name in names}, _others(sky)
     low, high = sky.gamma
     gammas = np.linspace(low, high, int(np.ceil((high - low) / GAMMA_STEP - 1e-9)) + 1)
     annihilations = {f"{gamma:.6f}": sky.excess(float(gamma), region, energy_edges) for gamma in gammas}
     everything: Mapping[str, Emission] = {**mixed, **background, **annihilations}
     counts = region.take(expected_flux(region.geometry, energy_edges, psf, everything)) * exposure
     interstellar, others, halo = np.split(counts, [len(mixed), len(mixed) + len(background)])
+    interstellar = interstellar * sky.norms.get("interstellar", 1.0)
+    others = others * np.array([sky.norms.get(name, 1.0) for name in background])[:, None, None]
     corner = float(np.max(angular_distance(*region.geometry.glon_glat(), (0.0, 0.0)))) + region.geometry.pixel_size
     return {
         "region": region,
@@ -104,9 +101,31 @@ def _compose(
     }
 
 
+def background_parts(sky: ImageSky, observation: Observation) -> dict[str, Array]:
+    """Expected counts (n_energy, n_pix), at norm 1, of every part of the background that has a norm: `sky.parts`."""
+    name = sky.interstellar_map or sky.interstellar
+    whole = _interstellar(name, {})
+    split = whole.parts() if isinstance(whole, InterstellarEmission) else {"interstellar": whole}
+    emissions: dict[str, Emission] = {**split, **_others(sky)}
+    seen = ImageModel.build(observation, emissions)
+    return dict(zip(emissions, seen.templates, strict=True))
+
+
+def _interstellar(name: str, norms: Mapping[str, float]) -> InterstellarEmission | IntensityCube:
+    if name not in INTERSTELLAR:
+        return read_intensity_cube(name)
+    return InterstellarEmission(*INTERSTELLAR[name], norms={part: norms[part] for part in PARTS if part in norms})
+
+
+def _others(sky: ImageSky) -> dict[str, Emission]:
+    """Isotropic emission, and sources of the catalogue if one is named."""
+    found: dict[str, Emission] = {"iso": isotropic_emission()}
+    return found if sky.catalogue is None else found | {"catalogue": read_catalogue(sky.catalogue)}
+
+
 def _digest(sky: ImageSky) -> str:
     """Digest of the files' bytes; empty without any."""
     maps = [name for name in sky.mixed if name not in INTERSTELLAR]
-    paths = [path for path in (sky.interstellar_map, *maps, sky.catalogue) if path is not None]
+    paths = [path for path in (sky.interstellar_map, *maps, sky.catalogue, sky.yields) if path is not None]
     content = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths if Path(path).is_file()]
     return hashlib.sha256("".join(content).encode()).hexdigest()[:16] if content else ""

@@ -20,7 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gcesbi.errors import InputError
+from gcesbi.io.yields import read_yield
 from gcesbi.physics.dark_matter import Annihilation, DarkMatterHalo
+from gcesbi.physics.interstellar_image import PARTS
 from gcesbi.physics.source_flux import PowerLawFluxes
 from gcesbi.physics.templates.nfw import NFW
 from gcesbi.simulation.sky_settings import INTERSTELLAR
@@ -60,6 +62,10 @@ class ImageSky(BaseModel):
     interstellar_map: str | None = Field(None, description="FITS cube of intensities in place of the built-in model")
     mixed: tuple[str, ...] = Field((), description="names or FITS cubes, mixed with it anew in every image")
     catalogue: str | None = Field(None, description="FITS file of 3FGL or 4FGL; no catalogue sources without one")
+    norms: dict[str, float] = Field(
+        {},
+        description="of the background's parts, as a fit finds them: interstellar or its rings, iso, catalogue",
+    )
     f_src: Range = Field((0.0, 1.0), description="range of the share of sources in the excess")
     alpha: Range = Field((-1.05, 1.05), description="range of the index of dN/dS")
     gamma: Range = Field((1.1, 1.1), description="range of the halo's inner slope")
@@ -72,7 +78,9 @@ class ImageSky(BaseModel):
         None, gt=0, description="that flux, photons / cm² / s over all bins; by default what <σv> gives at γ = 1.1"
     )
     cross_section: float | None = Field(None, gt=0, description="<σv>, cm³ / s; by default that of the paper's Table 1")
-    mass: float = Field(50.0, ge=25, le=100, description="of the dark-matter particle, GeV")
+    mass: float = Field(50.0, gt=0, description="of the dark-matter particle, GeV; 25 to 100 without a table of yields")
+    channel: str = Field("b", description="what it annihilates into: b, tau, W, ...; others than b need a table")
+    yields: str | None = Field(None, description="that table, AtProduction_gammas.dat; the built-in yield without one")
     local_density: float = Field(0.4, gt=0, description="of dark matter at the Sun, GeV / cm³")
     r_s: float = Field(20.0, gt=0, description="scale radius of the halo, kpc")
     r_sun: float = Field(8.5, gt=0, description="distance of the Sun from the Galactic Centre, kpc")
@@ -81,6 +89,11 @@ class ImageSky(BaseModel):
     def _check(self) -> Self:
         check_energy_edges(self.energy_edges)
         ImageGeometry(self.shape, self.pixel_size)
+        for name, norm in self.norms.items():
+            if name not in self.parts:
+                raise InputError(f"norms: must be of {', '.join(self.parts)}, got {name!r}")
+            if not (np.isfinite(norm) and norm >= 0):
+                raise InputError(f"norms: must be finite and not negative, got {name} = {norm}")
         for name in ("f_src", "alpha", "gamma"):
             low, high = getattr(self, name)
             if not low <= high:
@@ -95,6 +108,9 @@ class ImageSky(BaseModel):
             NFW(gamma, self.r_s, self.r_sun)
         if len({self.interstellar_map or self.interstellar, *self.mixed}) <= len(self.mixed):
             raise InputError(f"mixed: must be distinct models, got {', '.join((self.interstellar, *self.mixed))}")
+        if self.yields is None and self.channel != "b":
+            raise InputError(f"channel: needs sky.yields, a table; the built-in yield is of b, got {self.channel!r}")
+        self.halo(FITTED_SLOPE)
         if not self.varied:
             raise InputError("f_src, alpha, gamma: at least one must have a range, all are fixed")
         return self
@@ -104,10 +120,18 @@ class ImageSky(BaseModel):
         """Parameters that are not fixed."""
         return tuple(name for name in ("f_src", "alpha", "gamma") if getattr(self, name)[0] < getattr(self, name)[1])
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts of the background that have a norm of their own: rings of gas only where all emission is built in."""
+        built_in = self.interstellar_map is None and all(name in INTERSTELLAR for name in self.mixed)
+        catalogue = () if self.catalogue is None else ("catalogue",)
+        return (*(PARTS if built_in else ("interstellar",)), "iso", *catalogue)
+
     def law(self) -> dict[str, Any]:
         """All that decides what is drawn, as plain values, but for the files."""
         held = {"normalisation", "flux"} if self.normalisation == "cross-section" else set()  # as version 0.1.0 told
-        told = self.model_dump(mode="json", exclude={"interstellar_map", "catalogue", "mixed", *held})
+        held |= (set() if self.norms else {"norms"}) | ({"channel"} if self.channel == "b" else set())
+        told = self.model_dump(mode="json", exclude={"interstellar_map", "catalogue", "mixed", "yields", *held})
         named = [name if name in INTERSTELLAR else "" for name in self.mixed]
         return told | ({"mixed": named} if named else {})
 
@@ -140,7 +164,8 @@ class ImageSky(BaseModel):
     def halo(self, gamma: float) -> Annihilation:
         """A halo of some inner slope, with the mean of :attr:`cross_sections`."""
         halo = DarkMatterHalo(NFW(gamma, self.r_s, self.r_sun), self.local_density)
-        return Annihilation(halo, self.mass, float(np.mean(self.cross_sections)))
+        photons = None if self.yields is None else read_yield(self.yields, self.channel, self.mass)
+        return Annihilation(halo, self.mass, float(np.mean(self.cross_sections)), photons)
 
     def excess(self, gamma: float, region: ImageRegion, energy_edges: NDArray[np.float64]) -> Annihilation:
         """The excess for an inner slope, as bright in a region and in energy bins as it is to be."""

@@ -343,6 +343,25 @@ def test_a_folder_of_real_images_makes_the_sky(data_folder):
         load_settings("images", images="/nowhere")
 
 
+def test_an_exposure_cube_of_the_folder_takes_the_place_of_one_number(data_folder, tmp_path):
+    from astropy.io import fits
+
+    for name in ("ccube_01.fits", "psf_01.fits"):
+        (tmp_path / name).symlink_to(data_folder / "fermi-gc-4gev" / name)
+    flat = load_settings("images-4gev", images=tmp_path).observation.read()
+    header = fits.getheader(tmp_path / "ccube_01.fits")
+    rows, columns = header["NAXIS2"], header["NAXIS1"]
+    cube = np.ones((2, rows, 1)) * np.linspace(1e11, 2e11, columns)
+    kept = {key: header[key] for n in (1, 2) for key in (f"CTYPE{n}", f"CRVAL{n}", f"CDELT{n}", f"CRPIX{n}")}
+    energies = fits.BinTableHDU.from_columns([fits.Column("Energy", "D", "MeV", array=[1e3, 1e5])], name="ENERGIES")
+    fits.HDUList([fits.PrimaryHDU(cube, fits.Header(kept)), energies]).writeto(tmp_path / "expcube_01.fits")
+    seen = load_settings("images-4gev", images=tmp_path).observation.read()
+    np.testing.assert_array_equal(seen.counts, flat.counts)
+    assert np.ptp(flat.exposure[0]) == 0
+    assert seen.exposure.min() < 1.4e11 < 1.6e11 < seen.exposure.max()
+    assert len(seen.psf) == 3
+
+
 def test_commands_tell_what_the_steps_found(images_run, tmp_path):
     runner = CliRunner()
     told = runner.invoke(app, ["images", "train", str(images_run.folder), "--quiet"])
@@ -401,3 +420,73 @@ def test_images_are_stated_as_a_composed_sky(tmp_path, data_folder):
     real = ImageSets(tmp_path, load_settings("images-4gev", images=data_folder / "fermi-gc-4gev"))
     with pytest.raises(InputError, match="observation: must not be given for a composition"):
         real.composed("snr-10-150")
+
+
+def test_a_run_is_validated_by_the_report_of_all_methods(images_run):
+    told = CliRunner().invoke(app, ["validate", str(images_run.folder), "--quiet"])
+    assert told.exit_code == 0, told.output
+    found = json.loads((images_run.folder / "validation.json").read_text())
+    assert found["labels"] == ["f_src"]
+    page = (images_run.folder / "validation.html").read_text()
+    assert "Are the error bars of f_src true?" in page
+    assert "By interstellar model" in page
+    told = CliRunner().invoke(app, ["validate", "gate", str(images_run.folder), "--n", "1200", "--quiet"])
+    assert told.exit_code == 0, told.output
+    assert image_gate(images_run).gate.p_values is not None
+
+
+@pytest.mark.parametrize("command", [("misspecification",), ("inject",)])
+def test_what_is_for_maps_says_how_images_become_such(images_run, command):
+    told = CliRunner().invoke(app, ["validate", *command, str(images_run.folder)])
+    assert isinstance(told.exception, InputError)
+    assert f"`gcesbi images compose {images_run.folder} --out sky.toml` states its sky" in str(told.exception)
+
+
+def test_an_exported_run_answers_without_its_images(images_run, tmp_path):
+    told = CliRunner().invoke(app, ["export", str(images_run.folder), str(tmp_path / "small"), "--quiet"])
+    assert told.exit_code == 0, told.output
+    small = Run.open(tmp_path / "small")
+    assert not (small.folder / "simulations").exists()
+    seen, _ = mock_image(small)
+    answer, known = infer_image(small, seen), infer_image(images_run, seen)
+    assert answer.photons_known == known.photons_known
+    np.testing.assert_allclose(answer.quantiles, known.quantiles, atol=0.01)
+    assert small.read_json("evaluation.json").keys() == {"fixed", "free"}
+    shutil.copytree(small.folder, tmp_path / "again")
+    Run.check_free(tmp_path / "again", overwrite=True)  # it holds nothing that no run wrote
+
+
+def test_damaged_images_are_drawn_again(tmp_path):
+    run = Run.create(tmp_path / "run", load_settings("images-test", ["simulation.n_train=64"]))
+    run.simulate()
+    shard = run.images.place("snr-10-150") / "00000.zip"
+    before = run.images.learnt().counts
+    shard.write_bytes(shard.read_bytes()[:-100])
+    ask = ["images", "simulate", "--out", str(run.folder), "--repair", "--quiet"]
+    told = CliRunner().invoke(app, ask)
+    assert told.exit_code == 0, told.output
+    assert "repaired: 00000.zip" in told.output
+    np.testing.assert_array_equal(run.images.learnt().counts, before)
+
+
+def test_likelihoods_take_the_image_of_a_run(images_run):
+    told = CliRunner().invoke(app, ["fit", "poisson", "--out", str(images_run.folder), "--quiet"])
+    assert told.exit_code == 0, told.output
+    assert (images_run.folder / "poisson.html").is_file()
+    assert images_run.has_observation
+
+
+def test_shipped_networks_answer_about_a_mock(tmp_path):
+    told = CliRunner().invoke(app, ["images", "infer", str(tmp_path / "run"), "--pretrained", "--quiet"])
+    assert told.exit_code in (0, 3), told.output
+    assert "NOT LEARNT" not in told.output
+    assert "a simulated image of lorimer-10-150: f_src = " in told.output
+    assert max(map(len, told.output.splitlines())) <= 80
+    assert (tmp_path / "run" / "infer.html").is_file()
+
+
+def test_a_fit_needs_a_real_image(tmp_path):
+    ask = ["images", "simulate", "--out", str(tmp_path / "run"), "--preset", "images-test", "--fit"]
+    told = CliRunner().invoke(app, ask)
+    assert isinstance(told.exception, InputError)
+    assert str(told.exception) == "fit: needs a real image, --observation FOLDER"

@@ -1,5 +1,7 @@
 """What a network sees of an image, and its convolutions."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 
 from gcesbi.errors import InputError
-from gcesbi.networks.image import SCALINGS, ImageEmbedding, ImageEncoder, ImageInput, ShareHead
+from gcesbi.networks.image import RINGS, SCALINGS, ImageEmbedding, ImageEncoder, ImageInput, ShareHead
 from gcesbi.sky.image import ImageGeometry
 
 GEOMETRY = ImageGeometry((12, 16), 1.0)
@@ -180,3 +182,27 @@ def test_responses_are_normalised_by_those_of_the_filters_beside():
     torch.testing.assert_close(found, wanted)
     (without,) = ImageEncoder((8, 8), 1, (6,), 4).activations(picture)
     assert not torch.equal(found, without)
+
+
+def test_means_may_be_taken_in_rings():
+    rows, columns = np.indices((12, 16))
+    distance = torch.from_numpy(np.hypot(rows - 5.5, columns - 7.5))
+    encoder = ImageEncoder((12, 16), 1, (4, 6), 8, means=True, distance=distance)
+    values = torch.rand(3, 4, 12, 16, generator=torch.Generator().manual_seed(1))
+    found = encoder._means(values, 0).reshape(3, 4, len(RINGS) + 1)
+    for k, (low, high) in enumerate(pairwise((0.0, *RINGS, np.inf))):
+        inside = (distance >= low) & (distance < high)
+        torch.testing.assert_close(found[..., k], values[..., inside].mean(dim=-1))
+    assert encoder.dense.in_features == 6 * 3 * 4 + 10 * (len(RINGS) + 1)
+    assert encoder(torch.rand(3, 1, 12, 16)).shape == (3, 8)
+
+
+def test_pictures_are_mirrored_in_training_alone():
+    seen, counts = inputs(flips=True, counts=poisson()), poisson(n=40, seed=2)
+    plain = seen.eval()(counts)
+    mirrored = seen.train()(counts)
+    ways = torch.stack([plain, plain.flip(2), plain.flip(3), plain.flip(2, 3)])
+    same = (mirrored == ways).flatten(2).all(dim=2)
+    assert same.any(dim=0).all()
+    assert same.any(dim=1).all()
+    assert torch.equal(inputs(counts=poisson()).train()(counts), plain)

@@ -1,13 +1,17 @@
 """Built-in emission on images: its units, symmetry and pixel means; the built-in instrument of front events."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from gcesbi.errors import InputError
 from gcesbi.io.image import read_intensity_cube, read_isotropic_spectrum
 from gcesbi.io.irf import read_king_table
 from gcesbi.physics.exposure import survey_exposure, survey_exposure_at
-from gcesbi.physics.interstellar_image import InterstellarEmission, isotropic_emission
+from gcesbi.physics.interstellar_image import PARTS, InterstellarEmission, isotropic_emission
 from gcesbi.physics.psf_front import P8R3_ULTRACLEANVETO_V3_FRONT
+from gcesbi.physics.templates.interstellar import PionDecay
 from gcesbi.sky.image import ImageGeometry
 from gcesbi.sky.region import glon_glat
 
@@ -63,3 +67,23 @@ def test_exposure_towards_directions_is_that_of_the_map():
     pixels = np.array([3, 500, 2000])
     told = survey_exposure(16, pixels, weeks=100.0)[0]
     np.testing.assert_allclose(survey_exposure_at(*glon_glat(16, pixels), weeks=100.0), told, rtol=1e-12)
+
+
+def test_rings_of_gas_and_inverse_compton_add_up_to_all():
+    model = InterstellarEmission("lorimer", 4.0, 150.0)
+    whole, parts = model.intensity(SQUARE, EDGES), model.parts()
+    assert tuple(parts) == PARTS
+    each = {name: part.intensity(SQUARE, EDGES) for name, part in parts.items()}
+    np.testing.assert_allclose(sum(each.values()), whole, rtol=1e-3)
+    assert all(np.all(light > 0) for light in each.values())
+    brighter = replace(model, norms={PARTS[0]: 2.0}).intensity(SQUARE, EDGES)
+    np.testing.assert_allclose(brighter - whole, each[PARTS[0]], rtol=0.02)
+    inner, outer = (each[name][0] for name in (PARTS[0], PARTS[2]))
+    assert (outer / inner)[0].mean() > 2 * (outer / inner)[20].mean()  # what is near reaches to high latitudes
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(InputError, match=r"norms: must be of gas 0-3 kpc, .*, inverse Compton, got 'dust'"):
+        InterstellarEmission(norms={"dust": 1.0})
+    with pytest.raises(InputError, match="ring: must be one of 0 to 2, got 3"):
+        PionDecay(ring=3)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
 from gcesbi.errors import InputError
 from gcesbi.physics.templates.cosmic_rays import CosmicRays, HaloTable
@@ -26,12 +27,16 @@ from gcesbi.physics.templates.line_of_sight import axisymmetric_integral
 from gcesbi.physics.templates.pixel_average import TabulatedTemplate
 from gcesbi.physics.templates.radiation import radiation_energy_density
 
-__all__ = ["InverseCompton", "PionDecay"]
+__all__ = ["N_RING", "RING_EDGES", "InverseCompton", "PionDecay"]
 
 Array = NDArray[np.float64]
 
 LOSS_LENGTH = 1.3
 """sqrt(D τ) of 30 GeV electrons in a halo of 4 kpc, kpc: D = 10²⁹ cm²/s, τ = 1.7·10¹⁴ s (2 eV/cm³ to lose it to)."""
+RING_EDGES = (3.0, 7.0)
+"""Distances from the Galactic Centre, kpc, at which one ring of gas goes over into the next."""
+N_RING = len(RING_EDGES) + 1
+_BLUR = 0.3  # kpc: rings go over into each other within it, so that their images are smooth
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,23 @@ class PionDecay(TabulatedTemplate):
         Of atomic hydrogen, above 10; 10⁵ K stands for an optically thin 21 cm line.
     r_sun : float, kpc
         Distance of the Sun from the Galactic Centre.
+    ring : int, optional
+        Only the gas of this ring about the Galactic Centre, between two of :data:`RING_EDGES`; all gas without one.
+        Rings add up to all.
     """
 
     sources: str = "snr"
     halo_height: float = 10.0
     spin_temperature: float = 150.0
     r_sun: float = 8.5
+    ring: int | None = None
 
     def __post_init__(self) -> None:
         CosmicRays(self.sources, self.halo_height, r_sun=self.r_sun)
         if not (np.isfinite(self.spin_temperature) and self.spin_temperature > 10):
             raise InputError(f"spin_temperature: must be above 10 K and finite, got {self.spin_temperature}")
+        if self.ring not in (None, *range(N_RING)):
+            raise InputError(f"ring: must be one of 0 to {N_RING - 1}, got {self.ring}")
 
     def intensity(self, glon: ArrayLike, glat: ArrayLike) -> Array:
         """Intensity (n,) towards glon, glat (n,), degrees; arbitrary units."""
@@ -67,7 +78,7 @@ class PionDecay(TabulatedTemplate):
 
         def densities(radius: Array, height: Array) -> Array:
             atomic, molecular = ATOMIC.density(radius, height), MOLECULAR.density(radius, height)
-            near = rays(radius, height)
+            near = rays(radius, height) * (1.0 if self.ring is None else _share(radius, self.ring))
             return np.stack([atomic, atomic * near, molecular * near])
 
         column, atomic, molecular = axisymmetric_integral(densities, glon, glat, self.r_sun)
@@ -105,3 +116,9 @@ class InverseCompton(TabulatedTemplate):
         light = radiation_energy_density(*np.meshgrid(radius, height, indexing="ij"), self.r_sun)
         emissivity = HaloTable(electrons.density(radius, height) * light, self.halo_height)
         return axisymmetric_integral(emissivity, glon, glat, self.r_sun)
+
+
+def _share(radius: Array, ring: int) -> Array:
+    """Share of the gas at a distance from the Galactic Centre that belongs to a ring; the shares of all add up to 1."""
+    beyond = [np.ones_like(radius), *(expit((radius - edge) / _BLUR) for edge in RING_EDGES), np.zeros_like(radius)]
+    return beyond[ring] - beyond[ring + 1]
