@@ -259,17 +259,16 @@ class RunFolder:
     def model(self) -> SkyModel:
         """The sky model, as given or built again from the settings; maps that take long to compute are kept.
 
-        Of a run on images it is that of the first training model, as a composition: likelihoods are fitted by it.
-
         Raises
         ------
         InputError
-            If it is not the model that the run was made with (another version, or other maps in a data folder).
+            If it is not the model that the run was made with (another version, or other maps in a data folder), or the
+            run is one on images, of which every interstellar model has its own (:attr:`images`).
         """
         if self.given is not None:
             return self.given
         if self.settings.of_images:
-            return self.images.composed(self.images.training[0])
+            raise InputError(f"run: {str(self.folder)!r} is a run on images, for which see `gcesbi images`")
         return kept_model(self.folder, self.settings, self._card)
 
     @property

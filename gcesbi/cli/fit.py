@@ -35,6 +35,7 @@ from gcesbi.errors import InputError
 if TYPE_CHECKING:
     from gcesbi.analysis.run import Run
     from gcesbi.posterior import Posterior
+    from gcesbi.simulation import SkyModel
     from gcesbi.sky import Observation
 
 __all__ = ["fit"]
@@ -92,25 +93,26 @@ def fit(
     elif given is None and not run.has_observation and not (run.folder / "simulations").exists():
         given = mock_observation(run)[0]
     seen = run.observe(given)
+    fitted = run.images.composed(run.images.training[0]) if run.settings.of_images else run.model
     posterior: Posterior
     if method is Fit.poisson:
-        posterior, store = _fit_poisson(run, seen)
+        posterior, store = _fit_poisson(run, fitted, seen)
     else:
-        posterior = fit_nptf(run.model, seen, run.settings.nptf, run.settings.seed, not quiet, run.nptf_checkpoint)
+        posterior = fit_nptf(fitted, seen, run.settings.nptf, run.settings.seed, not quiet, run.nptf_checkpoint)
         print_problems(Terminal(), posterior)
         store = partial(run.nptf_checkpoint.unlink, missing_ok=True)
-    print_table(Terminal(), methods_table(run.model, {posterior.method: posterior}))
+    print_table(Terminal(), methods_table(fitted, {posterior.method: posterior}))
     run.write_posterior(method.value, posterior)
     store()
 
 
-def _fit_poisson(run: Run, seen: Observation) -> tuple[Posterior, Callable[[], None]]:
+def _fit_poisson(run: Run, model: SkyModel, seen: Observation) -> tuple[Posterior, Callable[[], None]]:
     """Fit, say what it finds and what speaks against it; comes back with what stores ``poisson.json`` and its page."""
     from gcesbi.analysis.fit import fit_poisson, judge_poisson
     from gcesbi.report.html import write_report
     from gcesbi.report.poisson import deviant_table, goodness_lines, norm_table, poisson_figures, poisson_report
 
-    result, posterior = fit_poisson(run.model, seen)
+    result, posterior = fit_poisson(model, seen)
     judged, again, untold = judge_poisson(result, run.settings.seed)
     Terminal().print(f"ln L = {result.log_likelihood:.6f}, KKT residual {result.kkt_residual:.1e}")
     print_table(Terminal(), norm_table(result), "Poisson fit")

@@ -120,6 +120,6 @@ def export(
     from gcesbi.analysis.run import Run
 
     Run.check_free(out)
-    write(opened(run, quiet, writes=False)[0], out, workers, progress=not quiet)
+    write(opened(run, quiet, writes=False, images=True)[0], out, workers, progress=not quiet)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     Terminal().print(f"{size / 1e6:.1f} MB in {out}")

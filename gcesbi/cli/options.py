@@ -54,7 +54,6 @@ __all__ = [
     "map_for",
     "map_of_model",
     "opened",
-    "opened_on_maps",
     "own_image",
     "settings_and_map",
     "states_a_map",
@@ -225,11 +224,17 @@ RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=Fals
 
 
 def opened(
-    folder: Path, quiet: bool, sky: Path | None = None, *, console: Console | None = None, writes: bool = True
+    folder: Path,
+    quiet: bool,
+    sky: Path | None = None,
+    *,
+    console: Console | None = None,
+    writes: bool = True,
+    images: bool = False,
 ) -> tuple[Run, Timer]:
     """A run that exists, its sky model built, and the timer of its steps; nobody else `writes` it until the end.
 
-    Its sky must be that of the file `sky`, if one is given.
+    Its sky must be that of the file `sky`, if one is given; it is one on maps, unless it may be one on `images`.
     """
     from gcesbi.analysis.run import Run
     from gcesbi.simulation.composition_files import read_toml
@@ -237,23 +242,16 @@ def opened(
     run, steps = Run.open(folder), timer(quiet, console)
     if sky is not None and read_toml(sky).law() != run.settings.law_of_sky:
         raise InputError(f"sky: {str(folder)!r} was made with another sky than {str(sky)!r}")
+    if run.settings.of_images and not images:
+        raise InputError(
+            f"run: {str(folder)!r} is a run on images, for which see `gcesbi images`; `gcesbi images compose {folder} "
+            "--out sky.toml` states its sky for runs on maps"
+        )
     if writes:
         claim(run)
     with steps.step("Build the sky model"):
         _ = run.images.model(run.images.training[0]) if run.settings.of_images else run.model
     return run, steps
-
-
-def opened_on_maps(folder: Path, quiet: bool, **how: Any) -> tuple[Run, Timer]:
-    """As :func:`opened`, for what only runs on maps can do; says how one is made of a run on images."""
-    from gcesbi.analysis.run import Run
-
-    if Run.open(folder).settings.of_images:
-        raise InputError(
-            f"run: {str(folder)!r} is one on images; `gcesbi images compose {folder} --out sky.toml` states its "
-            "sky for `gcesbi simulate --sky sky.toml`, whose networks this command takes"
-        )
-    return opened(folder, quiet, **how)
 
 
 def own_image(run: Run, folder: Path | None) -> Observation | None:

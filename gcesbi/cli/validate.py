@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from gcesbi.cli.console import Terminal
-from gcesbi.cli.options import Mask, Quiet, RunFolder, Sky, map_of_model, opened, opened_on_maps, own_image, write_page
+from gcesbi.cli.options import Mask, Quiet, RunFolder, Sky, map_of_model, opened, own_image, write_page
 from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def validate_run(
     from gcesbi.analysis.train import training_histories
     from gcesbi.report.validation import validation_report
 
-    found, steps = opened(run, quiet, sky)
+    found, steps = opened(run, quiet, sky, images=True)
     if found.settings.of_images:
         _validate_images(found, steps)
         return
@@ -102,7 +102,7 @@ def gate(
     """Calibrate the gate anew, and ask it whether the model could have produced an observation."""
     from gcesbi.analysis.gate import calibrate_gate, calibrate_image_gate, save_gate
 
-    tried, steps = opened(run, quiet)
+    tried, steps = opened(run, quiet, images=True)
     images = tried.settings.of_images
     seen = own_image(tried, observation) if images else map_of_model(tried, observation, mask)
     with steps.step("Calibrate the gate", own_bar=True):
@@ -141,9 +141,9 @@ def misspecification(
     from gcesbi.analysis.misspecification import evaluate_misspecified
     from gcesbi.report.misspecification import misspecification_report
 
-    tried, steps = opened_on_maps(run, quiet)
+    tried, steps = opened(run, quiet)
     seen = map_of_model(tried, observation, mask)
-    second = None if twin is None else opened_on_maps(twin, quiet=True, writes=False)[0]
+    second = None if twin is None else opened(twin, quiet=True, writes=False)[0]
     with steps.step("Judge the networks on misspecified maps", own_bar=True):
         found = evaluate_misspecified(
             tried, n_maps=n, observation=seen, twin=second, workers=workers, progress=not quiet
@@ -177,7 +177,7 @@ def inject(
     from gcesbi.analysis import injection as injection_steps
     from gcesbi.report.misspecification import injection_report
 
-    tried, steps = opened_on_maps(run, quiet)
+    tried, steps = opened(run, quiet)
     seen = map_of_model(tried, observation, mask)
     if seen is None:
         raise InputError("observation: the run has none of its own that fits its model; give --observation")
@@ -211,8 +211,8 @@ def compare(
     from gcesbi.analysis.compare import compare_runs
     from gcesbi.report.misspecification import comparison_report
 
-    first, steps = opened_on_maps(run, quiet)
-    second, _ = opened_on_maps(other, quiet=True, writes=False)
+    first, steps = opened(run, quiet)
+    second, _ = opened(other, quiet=True, writes=False)
     names = (run.name, other.name) if run.name != other.name else (str(run), str(other))
     with steps.step("Compare the networks"):
         found = compare_runs(first, second, names)

@@ -8,7 +8,7 @@ from paper.graph import Paper
 
 __all__ = ["PAPER"]
 
-LABELS = ("2", "3", "5", "7", "8", "9", "T3")
+LABELS = ("2", "3", "5", "6", "7", "8", "9", "T3")
 
 PAPER = Paper(
     name="caron2018",

@@ -435,9 +435,9 @@ def test_a_run_is_validated_by_the_report_of_all_methods(images_run):
     assert image_gate(images_run).gate.p_values is not None
 
 
-@pytest.mark.parametrize("command", [("misspecification",), ("inject",)])
+@pytest.mark.parametrize("command", [("validate", "misspecification"), ("validate", "inject"), ("train",), ("infer",)])
 def test_what_is_for_maps_says_how_images_become_such(images_run, command):
-    told = CliRunner().invoke(app, ["validate", *command, str(images_run.folder)])
+    told = CliRunner().invoke(app, [*command, str(images_run.folder)])
     assert isinstance(told.exception, InputError)
     assert f"`gcesbi images compose {images_run.folder} --out sky.toml` states its sky" in str(told.exception)
 

@@ -59,6 +59,18 @@ def test_the_contrast_is_the_deviation_from_mean_and_surroundings():
     np.testing.assert_allclose(inputs("contrast", counts)(counts)[:, 0], expected, atol=1e-5)
 
 
+def test_the_deviation_tells_bright_sources_apart_and_ends_at_16_spreads():
+    counts = poisson(20.0, 200)
+    images = np.full((2, 1, 12, 16), 20.0, dtype=np.float32)
+    images[:, 0, 6, 8] = 100.0, 1e6
+    seen = torch.from_numpy(images.reshape(2, 1, -1))
+    contrast, deviation = (inputs(scaling, counts)(seen)[:, 0, 6, 8] for scaling in ("contrast", "deviation"))
+    assert contrast[0] > 0.95
+    assert 0.65 < deviation[0] < 0.9
+    assert deviation[1] == 1
+    assert float(deviation[0]) == pytest.approx(0.5 + float(torch.logit(contrast[0])) / 16, rel=1e-3)
+
+
 def test_smooth_light_leaves_the_contrast_alone_and_a_source_does_not():
     slope = np.linspace(15, 25, GEOMETRY.n_pix).reshape(12, 16)
     seen = inputs("contrast", poisson(20.0, 200))
@@ -146,7 +158,7 @@ def test_an_untrained_head_answers_the_mean():
     ("settings", "message"),
     [
         ({"part": "middle"}, "part: must be one of full, left, right, top, bottom, got 'middle'"),
-        ({"scaling": "log"}, "scaling: must be one of maximum, root, contrast, got 'log'"),
+        ({"scaling": "log"}, "scaling: must be one of maximum, root, contrast, deviation, got 'log'"),
         ({"rebin": 0}, "rebin: must be at least 1, got 0"),
         ({"rebin": 5}, "rebin: must divide the image's 12 rows and 16 columns, got 5"),
     ],

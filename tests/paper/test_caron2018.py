@@ -101,8 +101,19 @@ def pair_of(held):
     return [int(np.argmin(held.theta[:, 0])), int(bright[np.argmax(held.theta[bright, 0])])]
 
 
+def test_the_network_is_drawn_with_its_weights(drawn, tiny):
+    network, panel = tiny.network("full"), drawn["6"].axes[0]
+    told = [text.get_text() for text in panel.texts]
+    assert [tick.get_text() for tick in panel.get_xticklabels()] == [
+        *("picture", "conv. 1", "conv. 2", "conv. 3", "dense", "dense", "f_src")
+    ]
+    assert told[0] == "1×16×16"
+    counted = sum(int(each.replace(",", "")) for each in told[3::2])
+    assert counted == sum(each.numel() for each in network.parameters())
+
+
 def test_every_figure_of_the_issue_is_there(drawn):
-    assert tuple(drawn) == ("2", "3", "5", "7", "8", "9", "T3")
+    assert tuple(drawn) == ("2", "3", "5", "6", "7", "8", "9", "T3")
 
 
 def test_figure_2_shows_the_profiles_and_best_slopes_of_the_fits(drawn, tiny):
