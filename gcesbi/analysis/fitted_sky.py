@@ -27,7 +27,7 @@ __all__ = ["fit_sky", "fitted_settings"]
 
 ISOTROPIC = 0.3
 """Standard deviation of what is known beforehand of the isotropic norm, about 1."""
-_BESIDE = 0.1  # what the joint posterior's range of slopes has at least on either side of the fitted one
+_BESIDE = 0.05  # what the joint posterior's range of slopes has at least on either side of the fitted one
 
 
 def fit_sky(

@@ -28,8 +28,6 @@ images_app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-PRETRAINED = Path("runs/pretrained-images")
-"""Where `infer --pretrained` puts its run unless told otherwise."""
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 Folder = Annotated[
@@ -120,16 +118,7 @@ def train(
 
 
 @images_app.command(epilog="Example: gcesbi images infer runs/gc --observation data/fermi-gc-4gev")
-def infer(
-    run: Annotated[
-        Path | None, typer.Argument(help="Run folder; with --pretrained it may be new.", show_default=False)
-    ] = None,
-    observation: Folder = None,
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Ask the networks that ship with the package; needs no training.")
-    ] = False,
-    quiet: Quiet = False,
-) -> None:
+def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> None:
     """Ask trained networks about an image, print a table, write ``inference.json`` and the page ``infer.html``.
 
     The image is that of the folder given, else of the run's own folder, else one drawn from the first testing model.
@@ -141,10 +130,6 @@ def infer(
     from gcesbi.report.html import write_report
     from gcesbi.report.images import answer_table, image_report
 
-    if pretrained:
-        run = Run.pretrained(run or PRETRAINED, "images").folder
-    elif run is None:
-        raise InputError("run: name a run folder, or give --pretrained")
     opened, timer = Run.open(run), _timer(quiet)
     claim(opened)
     with timer.step("Build the sky model"):

@@ -18,6 +18,8 @@ from gcesbi.errors import InputError
 if TYPE_CHECKING:
     from gcesbi.analysis.run import Run
     from gcesbi.cli.console import Timer
+    from gcesbi.evaluation.image_gate import ImageGate
+    from gcesbi.evaluation.misspecification import MisspecificationTest
 
 __all__ = ["validate_app"]
 
@@ -105,12 +107,12 @@ def gate(
     tried, steps = opened(run, quiet, images=True)
     images = tried.settings.of_images
     seen = own_image(tried, observation) if images else map_of_model(tried, observation, mask)
+    found: ImageGate | MisspecificationTest
     with steps.step("Calibrate the gate", own_bar=True):
-        found = (
-            calibrate_image_gate(tried, n, false_alarm, keep=False)
-            if images
-            else calibrate_gate(tried, n, false_alarm, workers, progress=not quiet, keep=False)
-        )
+        if images:
+            found = calibrate_image_gate(tried, n, false_alarm, keep=False)
+        else:
+            found = calibrate_gate(tried, n, false_alarm, workers, progress=not quiet, keep=False)
     verdict = None if seen is None else found.verdict(seen.counts)
     if verdict is not None:
         Terminal().print(str(verdict))

@@ -150,7 +150,7 @@ class ImageEstimator(Estimator):
         """What the network sees of counts (n, n_energy, n_pix): (n, n_channel, n_row, n_col), between 0 and 1."""
         counts = np.asarray(counts)
         self.check_counts(counts)
-        return self.embedding.inputs(torch.from_numpy(counts.astype(np.float32))).double().numpy()
+        return self.eval().embedding.inputs(torch.from_numpy(counts.astype(np.float32))).double().numpy()
 
     def distances(self) -> Array:
         """Distances (n_row, n_col), degrees, of the picture's pixels from the Galactic Centre."""

@@ -105,7 +105,9 @@ def background_parts(sky: ImageSky, observation: Observation) -> dict[str, Array
     """Expected counts (n_energy, n_pix), at norm 1, of every part of the background that has a norm: `sky.parts`."""
     name = sky.interstellar_map or sky.interstellar
     whole = _interstellar(name, {})
-    split = whole.parts() if isinstance(whole, InterstellarEmission) else {"interstellar": whole}
+    split: Mapping[str, Emission] = {"interstellar": whole}
+    if isinstance(whole, InterstellarEmission):
+        split = whole.parts()
     emissions: dict[str, Emission] = {**split, **_others(sky)}
     seen = ImageModel.build(observation, emissions)
     return dict(zip(emissions, seen.templates, strict=True))

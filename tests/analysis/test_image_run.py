@@ -476,15 +476,6 @@ def test_likelihoods_take_the_image_of_a_run(images_run):
     assert images_run.has_observation
 
 
-def test_shipped_networks_answer_about_a_mock(tmp_path):
-    told = CliRunner().invoke(app, ["images", "infer", str(tmp_path / "run"), "--pretrained", "--quiet"])
-    assert told.exit_code in (0, 3), told.output
-    assert "NOT LEARNT" not in told.output
-    assert "a simulated image of lorimer-10-150: f_src = " in told.output
-    assert max(map(len, told.output.splitlines())) <= 80
-    assert (tmp_path / "run" / "infer.html").is_file()
-
-
 def test_a_fit_needs_a_real_image(tmp_path):
     ask = ["images", "simulate", "--out", str(tmp_path / "run"), "--preset", "images-test", "--fit"]
     told = CliRunner().invoke(app, ask)
