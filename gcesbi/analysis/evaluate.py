@@ -28,7 +28,6 @@ from gcesbi.evaluation.images import (
 )
 from gcesbi.evaluation.networks import Evaluation, evaluate_networks
 from gcesbi.evaluation.ring_moments import Comparison, RingRidge
-from gcesbi.io.files import read_arrays, write_arrays
 from gcesbi.simulation import Simulations
 from gcesbi.validation.binned_errors import BinnedErrors
 
@@ -46,7 +45,7 @@ __all__ = [
 ]
 
 _PRIOR_LABELS = 2048
-HELD_OUT = "held_out.npz"
+HELD_OUT = "held_out.json"
 UNSEEN = "errors_testing.json"
 """File of a run with the errors on images of the testing models, by bin of the prediction."""
 
@@ -118,8 +117,8 @@ def evaluate_images(run: RunFolder, images: ImageSets | None = None) -> dict[str
     networks, images = image_networks(run), images or run.images
     held_out = images.validation()
     photons = held_out.counts.sum(axis=(1, 2), dtype=np.int64)
-    known = {"mean": held_out.counts.mean(axis=0), "photons": [photons.min(), photons.max()]}
-    write_arrays(run.folder / HELD_OUT, known)
+    known = {"mean": held_out.counts.mean(axis=0).tolist(), "photons": [int(photons.min()), int(photons.max())]}
+    run.write_json(HELD_OUT, known)
     errors = networks.errors(held_out.counts, images.f_src(held_out))
     unseen = Simulations.concatenate([images.test(name) for name in images.testing])
     for file, each in (("errors.json", errors), (UNSEEN, networks.errors(unseen.counts, images.f_src(unseen)))):
@@ -178,22 +177,22 @@ def _compared(
     }
 
 
-def unseen_answers(run: RunFolder) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-    """True f_src (n, 1) of images of the testing models, and its quantiles (n_tau, n, 1) at `TAUS` by every method."""
+def unseen_answers(run: RunFolder) -> tuple[NDArray[np.float64], dict[str, tuple[NDArray[np.float64], ...]]]:
+    """True f_src (n, 1) of images of the testing models; by method its quantiles (n_tau, n, 1), and levels (n_tau,)."""
     networks, images = image_networks(run), run.images
     unseen = Simulations.concatenate([images.test(name) for name in images.testing])
     chosen = judged(len(unseen))
     curves = networks.share_quantiles(
         unseen.counts[chosen], TAUS, binned_errors(run), run.settings.seed, images.known_slope
     )
-    return images.f_src(unseen)[chosen, None], {name: each[..., None] for name, each in curves.items()}
+    return images.f_src(unseen)[chosen, None], {name: (each[..., None], TAUS) for name, each in curves.items()}
 
 
 def held_out_images(run: RunFolder) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """Mean counts (n_energy, n_pix) of held-out images, and the fewest and most photons in one of them."""
-    told = read_arrays(run.folder / HELD_OUT)
-    fewest, most = told["photons"].tolist()
-    return told["mean"], (fewest, most)
+    told = run.read_json(HELD_OUT)
+    fewest, most = told["photons"]
+    return np.array(told["mean"]), (fewest, most)
 
 
 def not_learnt(run: RunFolder) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ _BESIDE = 0.05  # what the joint posterior's range of slopes has at least on eit
 
 
 def fit_sky(
-    settings: RunSettings, seen: Observation, gammas: tuple[float, ...] = GAMMAS
+    settings: RunSettings, seen: Observation | None = None, gammas: tuple[float, ...] = GAMMAS
 ) -> tuple[float, dict[str, FittedModel]]:
     """The slope, and what is found beside every interstellar model of the settings.
 
@@ -39,16 +39,19 @@ def fit_sky(
     ----------
     settings : RunSettings
         Of a sky of images.
-    seen : Observation
-        An image.
+    seen : Observation, optional
+        An image; by default the real one that the settings name.
     gammas : tuple of float
         Slopes of the first profile.
 
     Raises
     ------
     InputError
-        If a fit finds no excess.
+        If there is no image, or a fit finds no excess.
     """
+    seen = seen or settings.observation.read()
+    if seen is None:
+        raise InputError("fit: needs a real image, --observation FOLDER")
     images = ImageSets.of(settings)
     sky, region = images.sky, ImageRegion.of(seen.region)
     halos, reference = halos_of_images(seen, sky.halo)

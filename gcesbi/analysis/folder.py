@@ -27,7 +27,7 @@ and of images
 
     errors.json         errors by bin of the prediction; errors_testing.json those on images of the testing models
     baselines.json      errors of every network beside those of a ridge regression and the prior
-    held_out.npz        mean and numbers of photons of held-out images
+    held_out.json       mean and numbers of photons of held-out images
     learning.json       accuracy against the number of training images
     evaluation.json     accuracy and calibration by method and interstellar model
     inference.json      answers about an observation

@@ -20,6 +20,7 @@ __all__ = [
     "GATE_MAPS",
     "calibrate_gate",
     "calibrate_image_gate",
+    "fresh_gate",
     "image_gate",
     "judge",
     "judge_image",
@@ -109,6 +110,15 @@ def calibrate_image_gate(
         with suppress(InputError):  # the answer comes first; what else is stored will say that nothing can be
             save_gate(run, gate)
     return gate
+
+
+def fresh_gate(
+    run: RunFolder, n: int, false_alarm: float, workers: int = 1, progress: bool = False
+) -> MisspecificationTest | ImageGate:
+    """The gate of a run on maps or images, calibrated on n fresh ones and not stored."""
+    if run.settings.of_images:
+        return calibrate_image_gate(run, n, false_alarm, keep=False)
+    return calibrate_gate(run, n, false_alarm, workers, progress, keep=False)
 
 
 def save_gate(run: RunFolder, gate: MisspecificationTest | ImageGate) -> None:

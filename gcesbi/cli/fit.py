@@ -24,7 +24,7 @@ from gcesbi.cli.options import (
     Sky,
     Stated,
     claim,
-    own_image,
+    image_for,
     settings_and_map,
     states_a_map,
     timer,
@@ -64,7 +64,7 @@ def fit(
     """
     from gcesbi.analysis.fit import fit_nptf
     from gcesbi.analysis.run import Run
-    from gcesbi.analysis.simulate import mock_image, mock_observation
+    from gcesbi.analysis.simulate import mock_observation
     from gcesbi.report.tables import methods_table
 
     made = Run.exists(out) and not overwrite
@@ -89,7 +89,7 @@ def fit(
         claim(run)
         run = Run.begin(out, settings)
     if given is None and run.settings.of_images:
-        given = own_image(run, None) or mock_image(run)[0]
+        given = image_for(run, None)
     elif given is None and not run.has_observation and not (run.folder / "simulations").exists():
         given = mock_observation(run)[0]
     seen = run.observe(given)

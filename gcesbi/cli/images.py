@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gcesbi.cli.console import Terminal, Timer, print_table
-from gcesbi.cli.options import REFUSED, Draw, Repair, Scheduler, claim, draw_maps, own_image
+from gcesbi.cli.options import REFUSED, Draw, Repair, Scheduler, claim, draw_maps, image_for
 from gcesbi.cli.process import CORES
-from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
-    from gcesbi.analysis.run import Run
     from gcesbi.analysis.settings import RunSettings
-    from gcesbi.sky.observation import Observation
 
 __all__ = ["images_app"]
 
@@ -134,7 +131,7 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
     claim(opened)
     with timer.step("Build the sky model"):
         opened.images.model(opened.images.training[0])
-    seen = _seen(opened, observation)
+    seen = image_for(opened, observation)
     with timer.step("Infer"):
         answer = infer_image(opened, seen)
     missed = not_learnt(opened)
@@ -159,11 +156,8 @@ def _fitted(settings: RunSettings, quiet: bool) -> RunSettings:
     from gcesbi.analysis.fitted_sky import fit_sky, fitted_settings
     from gcesbi.report.images import fitted_table
 
-    seen = settings.observation.read()
-    if seen is None:
-        raise InputError("fit: needs a real image, --observation FOLDER")
     with _timer(quiet).step("Fit the image"):
-        gamma, found = fit_sky(settings, seen)
+        gamma, found = fit_sky(settings)
     print_table(Terminal(), fitted_table(found), f"The image, fitted; the images to simulate have γ = {gamma:.3f}")
     return fitted_settings(settings, gamma, found)
 
@@ -212,18 +206,6 @@ def compose(
     stated = images.composed(interstellar or images.training[0])
     stated.to_toml(out, overwrite=overwrite)
     Terminal().print(f"{stated!r} in {out}", highlight=False)
-
-
-def _seen(run: Run, folder: Path | None) -> Observation:
-    from gcesbi.analysis.simulate import mock_image
-
-    own = own_image(run, folder)
-    if own is not None:
-        return own
-    seen, truth = mock_image(run)
-    told = ", ".join(f"{name} = {value:.3f}" for name, value in truth.items())
-    Terminal().print(f"a simulated image of {run.images.testing[0]}: {told}", highlight=False)
-    return seen
 
 
 def _timer(quiet: bool) -> Timer:

@@ -51,10 +51,10 @@ __all__ = [
     "claim",
     "claims",
     "draw_maps",
+    "image_for",
     "map_for",
     "map_of_model",
     "opened",
-    "own_image",
     "settings_and_map",
     "states_a_map",
     "timer",
@@ -254,13 +254,15 @@ def opened(
     return run, steps
 
 
-def own_image(run: Run, folder: Path | None) -> Observation | None:
-    """The image of a folder; else of the folder that a run on images was made for; else what the run has stored."""
-    settings = run.settings.observation
-    if folder is not None:
-        settings = settings.model_copy(update={"folder": str(folder)})
-    real = settings.read()
-    return run.observation() if real is None and run.has_observation else real
+def image_for(run: Run, folder: Path | None) -> Observation:
+    """The image of a folder, or the run's own; else a simulated one, whose truth is told."""
+    from gcesbi.analysis.observing import image_or_mock
+
+    seen, truth = image_or_mock(run, folder)
+    if truth:
+        told = ", ".join(f"{name} = {value:.3f}" for name, value in truth.items())
+        Terminal().print(f"a simulated image of {run.images.testing[0]}: {told}", highlight=False)
+    return seen
 
 
 def claim(run: Run) -> None:
@@ -372,6 +374,10 @@ def _mask(mask: str) -> str | None:
 
 def map_of_model(run: Run, path: Path | None, mask: str | None) -> Observation | None:
     """The map at `path`, which must have the pixels of the run's model; else the run's own, if it has such a one."""
+    from gcesbi.analysis.observing import own_image
+
+    if run.settings.of_images:
+        return own_image(run, path)
     if path is None:
         _located(path, mask=mask)
         own = run.observation() if run.has_observation else None

@@ -6,20 +6,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from gcesbi.cli.console import Terminal
-from gcesbi.cli.options import Mask, Quiet, RunFolder, Sky, map_of_model, opened, own_image, write_page
+from gcesbi.cli.options import Mask, Quiet, RunFolder, Sky, map_of_model, opened, write_page
 from gcesbi.errors import InputError
-
-if TYPE_CHECKING:
-    from gcesbi.analysis.run import Run
-    from gcesbi.cli.console import Timer
-    from gcesbi.evaluation.image_gate import ImageGate
-    from gcesbi.evaluation.misspecification import MisspecificationTest
 
 __all__ = ["validate_app"]
 
@@ -58,15 +52,19 @@ def validate_run(
 
     With an observation, the run's own if it has one, the gate is asked about it too.
     """
-    from gcesbi.analysis.evaluate import evaluate
+    from gcesbi.analysis.evaluate import evaluate, unseen_answers
     from gcesbi.analysis.gate import judge
     from gcesbi.analysis.neural_posteriors import evaluate_neural_posteriors
     from gcesbi.analysis.train import training_histories
-    from gcesbi.report.validation import validation_report
+    from gcesbi.report.validation import unseen_report, validation_report
 
     found, steps = opened(run, quiet, sky, images=True)
     if found.settings.of_images:
-        _validate_images(found, steps)
+        if observation is not None:
+            raise InputError("observation: is asked about by `gcesbi validate gate`, where the run is one on images")
+        with steps.step("Judge the networks on images of models that they never saw"):
+            judged = unseen_report(*unseen_answers(found))
+        write_page(found, "validation", judged, steps)
         return
     seen = map_of_model(found, observation, mask)
     with steps.step("Judge the networks on held-out maps"):
@@ -80,17 +78,6 @@ def validate_run(
     write_page(found, "validation", page, steps)
 
 
-def _validate_images(run: Run, steps: Timer) -> None:
-    """The page of every method on images of interstellar models that no network saw."""
-    from gcesbi.analysis.evaluate import unseen_answers
-    from gcesbi.evaluation.images import TAUS
-    from gcesbi.report.images import unseen_report
-
-    with steps.step("Judge the networks on images of models that they never saw"):
-        truth, answers = unseen_answers(run)
-    write_page(run, "validation", unseen_report(truth, answers, TAUS, run.read_json("evaluation.json")), steps)
-
-
 @validate_app.command("gate", epilog="Example: gcesbi validate gate runs/a --observation data/fermi-573w")
 def gate(
     run: RunFolder,
@@ -102,17 +89,12 @@ def gate(
     quiet: Quiet = False,
 ) -> None:
     """Calibrate the gate anew, and ask it whether the model could have produced an observation."""
-    from gcesbi.analysis.gate import calibrate_gate, calibrate_image_gate, save_gate
+    from gcesbi.analysis.gate import fresh_gate, save_gate
 
     tried, steps = opened(run, quiet, images=True)
-    images = tried.settings.of_images
-    seen = own_image(tried, observation) if images else map_of_model(tried, observation, mask)
-    found: ImageGate | MisspecificationTest
+    seen = map_of_model(tried, observation, mask)
     with steps.step("Calibrate the gate", own_bar=True):
-        if images:
-            found = calibrate_image_gate(tried, n, false_alarm, keep=False)
-        else:
-            found = calibrate_gate(tried, n, false_alarm, workers, progress=not quiet, keep=False)
+        found = fresh_gate(tried, n, false_alarm, workers, progress=not quiet)
     verdict = None if seen is None else found.verdict(seen.counts)
     if verdict is not None:
         Terminal().print(str(verdict))

@@ -1,7 +1,6 @@
 """Page and tables of what a run on images says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,11 @@ from gcesbi.baselines.poisson.halo_slope import SlopeFit
 from gcesbi.evaluation.image_answer import ImageAnswer
 from gcesbi.evaluation.template_fits import FittedModel, TemplateFits
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
-from gcesbi.report.methods import report
 from gcesbi.report.prior_mark import PRIOR_NOTE, marked
 from gcesbi.report.validation import gate_section
 from gcesbi.sky import Observation
 
-__all__ = ["answer_table", "evaluation_table", "fits_table", "fitted_table", "image_report", "unseen_report"]
+__all__ = ["answer_table", "evaluation_table", "fits_table", "fitted_table", "image_report"]
 
 _UNIT = 1e-27  # cm³ / s
 
@@ -136,31 +134,6 @@ def evaluation_table(found: Mapping[str, Any]) -> TableBlock:
         for method in methods
     ]
     return TableBlock(columns, tuple(rows), "Root mean square error, coverage and median width of 68 % intervals.")
-
-
-def unseen_report(
-    truth: NDArray[np.float64],
-    answers: Mapping[str, NDArray[np.float64]],
-    taus: NDArray[np.float64],
-    found: Mapping[str, Any],
-) -> Report:
-    """The page of every method on images of interstellar models that no network saw.
-
-    Parameters
-    ----------
-    truth : array (n, 1)
-        f_src.
-    answers : mapping of str to array (n_tau, n, 1)
-        Its quantiles by method.
-    taus : array (n_tau,)
-    found : mapping
-        ``evaluation.json`` of the run.
-    """
-    page = report(truth, {name: (curves, taus) for name, curves in answers.items()}, labels=("f_src",)).page(
-        "Are the error bars of f_src true?"
-    )
-    figures = Section("By interstellar model", "Images of the sky's own slope.", (evaluation_table(found),))
-    return replace(page, sections=(*page.sections[:-1], figures, page.sections[-1]))
 
 
 def fits_table(fits: TemplateFits) -> TableBlock:

@@ -1,8 +1,10 @@
 """What the validation page says beyond the headline: four questions, sharpness, bins, groups, recalibration, gate."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gcesbi import plots
 from gcesbi.errors import InputError
@@ -12,6 +14,7 @@ from gcesbi.evaluation.networks import Evaluation
 from gcesbi.evaluation.neural_posteriors import NeuralPosteriorEvaluation
 from gcesbi.report.calibration import calibration_mood, calibration_section, calibration_verdict, training_section
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
+from gcesbi.report.methods import report
 from gcesbi.report.parts import calibration_table
 from gcesbi.simulation import SkyModel
 from gcesbi.validation.misspecification import GateVerdict
@@ -24,6 +27,7 @@ __all__ = [
     "neural_posterior_section",
     "recalibration_section",
     "sharpness_section",
+    "unseen_report",
 ]
 
 
@@ -110,6 +114,19 @@ def validation_report(
             "neural_posteriors": {name: each.to_dict() for name, each in neural.items()},
         },
     )
+
+
+def unseen_report(truth: ArrayLike, answers: Mapping[str, Any]) -> Report:
+    """The page of every method on images of interstellar models that no network saw.
+
+    Parameters
+    ----------
+    truth : array (n, 1)
+        f_src.
+    answers : mapping of str to (array (n_tau, n, 1), array (n_tau,))
+        Its quantiles by method, and their levels.
+    """
+    return report(truth, answers, labels=("f_src",)).page("Are the error bars of f_src true?")
 
 
 def sharpness_section(evaluation: Evaluation) -> Section:

@@ -15,7 +15,6 @@ from gcesbi.errors import InputError
 from gcesbi.io import read_catalogue, read_intensity_cube
 from gcesbi.physics.exposure import survey_exposure_at
 from gcesbi.physics.halo_sources import HaloSources
-from gcesbi.physics.intensity import IntensityCube
 from gcesbi.physics.interstellar_image import PARTS, InterstellarEmission, isotropic_emission
 from gcesbi.physics.psf import PSF
 from gcesbi.physics.psf_front import FRONT_TO_PSF3, P8R3_ULTRACLEANVETO_V3_FRONT
@@ -113,7 +112,7 @@ def background_parts(sky: ImageSky, observation: Observation) -> dict[str, Array
     return dict(zip(emissions, seen.templates, strict=True))
 
 
-def _interstellar(name: str, norms: Mapping[str, float]) -> InterstellarEmission | IntensityCube:
+def _interstellar(name: str, norms: Mapping[str, float]) -> Emission:
     if name not in INTERSTELLAR:
         return read_intensity_cube(name)
     return InterstellarEmission(*INTERSTELLAR[name], norms={part: norms[part] for part in PARTS if part in norms})

@@ -430,6 +430,8 @@ def test_a_run_is_validated_by_the_report_of_all_methods(images_run):
     page = (images_run.folder / "validation.html").read_text()
     assert "Are the error bars of f_src true?" in page
     assert "By interstellar model" in page
+    told = CliRunner().invoke(app, ["validate", str(images_run.folder), "--observation", "fermi-gc-4gev"])
+    assert "observation: is asked about by `gcesbi validate gate`" in str(told.exception)
     told = CliRunner().invoke(app, ["validate", "gate", str(images_run.folder), "--n", "1200", "--quiet"])
     assert told.exit_code == 0, told.output
     assert image_gate(images_run).gate.p_values is not None
