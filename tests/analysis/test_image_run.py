@@ -429,7 +429,6 @@ def test_a_run_is_validated_by_the_report_of_all_methods(images_run):
     assert found["labels"] == ["f_src"]
     page = (images_run.folder / "validation.html").read_text()
     assert "Are the error bars of f_src true?" in page
-    assert "By interstellar model" in page
     told = CliRunner().invoke(app, ["validate", str(images_run.folder), "--observation", "fermi-gc-4gev"])
     assert "observation: is asked about by `gcesbi validate gate`" in str(told.exception)
     told = CliRunner().invoke(app, ["validate", "gate", str(images_run.folder), "--n", "1200", "--quiet"])
