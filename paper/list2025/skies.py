@@ -5,7 +5,7 @@ interstellar templates, each with a spectrum of the prior; the folder's Model O,
 nor A or F, tells what of the change is due to the exchange itself. Networks of a folder's Model O meet A and F.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcesbi.analysis.infer import load_networks
@@ -97,7 +97,7 @@ def _step(name: str, data: Path, runs: Path, n_maps: int) -> Step:
     return Step(name=_file(name), do=do, options={"sky": name})
 
 
-def stored_skies(folder: Path, names: Sequence[str] = SKIES) -> Mapping[str, Mapping[str, Array]]:
+def stored_skies(folder: Path, names: Sequence[str] = SKIES) -> dict[str, dict[str, Array]]:
     """What the steps left, by sky; the nominal one first."""
     there = [name for name in names if (folder / FOLDER / f"{_file(name)}.npz").is_file() or name in PAIRED]
     return {name: read_arrays(folder, _file(name)) for name in there}
