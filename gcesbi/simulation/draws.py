@@ -10,7 +10,7 @@ from scipy.special import gammaln, xlogy
 
 from gcesbi.sky.compiled import njit
 
-__all__ = ["alias_table", "fast_state", "poisson", "turned", "two_or_more", "uniform"]
+__all__ = ["alias_table", "fast_state", "from_table", "poisson", "turned", "two_or_more", "uniform"]
 
 _N_TURN = 1024
 _TURN = np.stack([trig(2.0 * np.pi * np.arange(_N_TURN) / _N_TURN) for trig in (np.cos, np.sin)], axis=1)
@@ -50,11 +50,13 @@ def uniform(state: NDArray[np.uint64]) -> float:  # pragma: no cover - compiled
 @njit(cache=True, nogil=True, error_model="numpy")
 def alias_table(
     weights: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:  # pragma: no cover - compiled
-    """Walker's alias table (Vose 1991): draw i evenly, keep it with chance[i], else take other[i]."""
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:  # pragma: no cover - compiled
+    """Walker's alias table (Vose 1991): draw i evenly, take either[i, 0] = i with chance[i], else either[i, 1]."""
     n = len(weights)
     chance = weights * (n / weights.sum())
-    other = np.arange(n)
+    either = np.empty((n, 2), np.int32)
+    either[:, 0] = np.arange(n)
+    either[:, 1] = either[:, 0]
     small = np.empty(n, np.int64)
     large = np.empty(n, np.int64)
     n_small, n_large = 0, 0
@@ -68,7 +70,7 @@ def alias_table(
     while n_small > 0 and n_large > 0:
         n_small -= 1
         s, g = small[n_small], large[n_large - 1]
-        other[s] = g
+        either[s, 1] = g
         chance[g] -= 1.0 - chance[s]
         if chance[g] < 1.0:
             n_large -= 1
@@ -78,7 +80,17 @@ def alias_table(
         chance[large[i]] = 1.0
     for i in range(n_small):
         chance[small[i]] = 1.0
-    return chance, other
+    return chance, either
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def from_table(
+    state: NDArray[np.uint64], chance: NDArray[np.floating], either: NDArray[np.int32]
+) -> int:  # pragma: no cover - compiled
+    """Number drawn from an alias table: by an address, since the guess of a branch would fail every other time."""
+    u = uniform(state) * len(chance)
+    i = int(u)
+    return either[i, int(u - i >= chance[i])]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -92,15 +104,15 @@ def turned(state: NDArray[np.uint64]) -> tuple[float, float]:  # pragma: no cove
     return _TURN[i, 0] * c - _TURN[i, 1] * s, _TURN[i, 1] * c + _TURN[i, 0] * s
 
 
-def _poisson_tables() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _poisson_tables() -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Alias tables of Poisson variables of mean 0, 1/8, 2/8 .. 25: beyond the 80 columns lies less than 10⁻¹⁶."""
     mean = np.arange(8 * _TABULATED + 1)[:, None] / 8.0
     k = np.arange(_N_COLUMN)
     tables = [alias_table.py_func(row) for row in np.exp(xlogy(k, mean) - mean - gammaln(k + 1.0))]
-    return np.stack([chance for chance, _ in tables]), np.stack([other for _, other in tables])
+    return np.stack([chance for chance, _ in tables]), np.stack([either for _, either in tables])
 
 
-_CHANCE, _OTHER = _poisson_tables()
+_CHANCE, _EITHER = _poisson_tables()
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -109,15 +121,14 @@ def poisson(rng: np.random.Generator, state: NDArray[np.uint64], mean: float) ->
     if mean >= _TABULATED:
         return rng.poisson(mean)
     row = int(8.0 * mean)
-    u = uniform(state) * _N_COLUMN
-    k = int(u)
-    if u - k >= _CHANCE[row, k]:
-        k = _OTHER[row, k]
+    k = from_table(state, _CHANCE[row], _EITHER[row])
     rest = mean - 0.125 * row
+    u = uniform(state)
+    if u <= 1.0 - rest:  # less than e^-rest, which need not be computed
+        return k
     p = 1.0  # e^-rest, to 10⁻¹⁶
     for i in range(10, 0, -1):
         p = 1.0 - rest * _INVERSE[i] * p
-    u = uniform(state)
     n = 0
     while u > p and n < 30:
         u -= p

@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.physics.skew_normal import pdf_scalar
-from gcesbi.simulation.draws import fast_state, poisson, turned, two_or_more, uniform
+from gcesbi.simulation.draws import fast_state, from_table, poisson, turned, two_or_more, uniform
 from gcesbi.sky.compiled import njit
 from gcesbi.sky.healpix import pixel_of, position_in
 
@@ -79,24 +79,24 @@ class Source(NamedTuple):
     """Where the sources of one template lie, the template t having sum 1 inside the region.
 
     ``pixels`` (n_reaching,): of the patch, zone by zone, those of the region first; ``zones`` (n_zone + 1,): where each
-    zone begins, and the last one ends; ``share`` (n_zone,): sum of t in it. ``chance``, ``other`` (n_reaching,): alias
-    table of t within the pixel's zone. ``classes`` (n_class, n_energy) and ``weights`` (n_class,): mean exposure and
-    share of t of classes of like exposure in the region. ``mean_exposure`` (n_energy,): Σ t ε over the region.
-    ``landing_chance``, ``landing_other`` (n_energy, n_pix + 1): alias tables of where photons from inside land, the
-    last entry for those that leave the region. ``beyond`` (n_zone - 1, n_energy, n_pix): expected photons in the
-    region, per flux, from every zone outside.
+    zone begins, and the last one ends; ``share`` (n_zone,): sum of t in it. ``chance`` (n_reaching,) and ``either``
+    (n_reaching, 2): alias table of t within the pixel's zone. ``classes`` (n_class, n_energy) and ``weights``
+    (n_class,): mean exposure and share of t of classes of like exposure in the region. ``mean_exposure`` (n_energy,):
+    Σ t ε over the region. ``landing_chance`` (n_energy, n_pix + 1) and ``landing_either`` (.., 2): alias tables of
+    where photons from inside land, the last entry for those that leave the region. ``beyond`` (n_zone - 1, n_energy,
+    n_pix): expected photons in the region, per flux, from every zone outside.
     """
 
     pixels: NDArray[np.int64]
     zones: NDArray[np.int64]
     share: NDArray[np.float64]
     chance: NDArray[np.float64]
-    other: NDArray[np.int64]
+    either: NDArray[np.int32]
     classes: NDArray[np.float64]
     weights: NDArray[np.float64]
     mean_exposure: NDArray[np.float64]
     landing_chance: NDArray[np.float64]
-    landing_other: NDArray[np.int64]
+    landing_either: NDArray[np.int32]
     beyond: NDArray[np.float64]
 
 
@@ -340,7 +340,7 @@ def _land_singles(
     counts: NDArray[np.int32],
 ) -> int:  # pragma: no cover - compiled
     """Put n photons, each of a source of its own inside the region; return how many land in it."""
-    chances, others = source.landing_chance, source.landing_other
+    chances, eithers = source.landing_chance, source.landing_either
     n_energy, n_cell = chances.shape
     total = 0.0
     for e in range(n_energy):
@@ -351,11 +351,9 @@ def _land_singles(
         here = left if e == n_energy - 1 else rng.binomial(left, min(max(weight / total, 0.0), 1.0))
         total -= weight
         left -= here
+        chance, either = chances[e], eithers[e]
         for _ in range(here):
-            u = uniform(state) * n_cell
-            i = int(u)
-            if u - i > chances[e, i]:
-                i = others[e, i]
+            i = from_table(state, chance, either)
             if i < n_cell - 1:
                 counts[e, i] += 1
                 landed += 1
@@ -382,18 +380,14 @@ def _draw_zone(
     n_candidate = rng.poisson(total[-1] * source.share[zone])
     pixels = np.empty(n_candidate, np.int64)
     photons = np.empty(n_candidate, np.int64)
-    n = 0
-    begin = source.zones[zone]
-    n_pix, n_bin = source.zones[zone + 1] - begin, len(label)
+    n, n_bin = 0, len(label)
+    begin, end = source.zones[zone], source.zones[zone + 1]
+    chance, either = source.chance[begin:end], source.either[begin:end]
     for _ in range(n_candidate):
         u = uniform(state)
         x = _inverse(u * total[-1], first, step, rate, total, guide[int(u * N_NODE)])
         f = math.exp(x * LN10)
-        u = uniform(state) * n_pix
-        i = int(u)
-        if u - i > source.chance[begin + i]:
-            i = source.other[begin + i]
-        p = source.pixels[begin + i]
+        p = source.pixels[begin + from_table(state, chance, either)]
         k = _photons_of_candidate(rng, state, f * strength[p], f * strongest)
         if k == 0:
             continue

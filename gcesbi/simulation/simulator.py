@@ -98,14 +98,18 @@ class Simulator:
         model = self.model
         emission = model.emission(theta, rng)
         n, n_source = len(theta), len(model.point_sources)
-        counts = np.zeros((n, model.n_energy, model.region.n_pix), dtype=np.int32)
+        counts = np.zeros((n, model.n_energy, model.region.n_pix), dtype=np.uint8)
+        drawn = np.empty(counts.shape[1:], dtype=np.int32)
         label = np.zeros((n, n_source, len(model.bins)))
         n_sources = np.zeros((n, n_source))
         exposed = draw_exposures(model.composition.exposure_error, n, rng)
         through = rng.integers(len(self._through), size=n) if len(self._through) > 1 else np.zeros(n, dtype=np.int64)
         for i, further in enumerate(self._modulated(emission, through, rng)):
-            seen = self._through[through[i]]
-            seen._draw_one(rng, emission, i, exposed[i], further, counts[i], label[i], n_sources[i])
+            drawn[:] = 0
+            self._through[through[i]]._draw_one(rng, emission, i, exposed[i], further, drawn, label[i], n_sources[i])
+            kept = smallest_counts(drawn)
+            counts = counts.astype(np.promote_types(counts.dtype, kept.dtype), copy=False)
+            counts[i] = kept
         if model.expected_labels:
             label, n_sources = expected_sources(model, emission)
         label[:, :, 0] += emission.poisson  # the limit of ever dimmer sources
@@ -113,7 +117,7 @@ class Simulator:
         total = label.sum(axis=-1, keepdims=True)
         scd = np.divide(label, total, out=np.zeros_like(label), where=total > 0)
         scd[total[..., 0] == 0, 0] = 1.0  # no source at all: as dim as can be
-        return Simulations(np.array(theta, dtype=np.float64), smallest_counts(counts), flux, scd, n_sources)
+        return Simulations(np.array(theta, dtype=np.float64), counts, flux, scd, n_sources)
 
     def shard(self, k: int, seed: int) -> Simulations:
         """Shard `k` of a sample: :data:`SHARD` maps with parameters from the prior."""
@@ -335,12 +339,12 @@ def _source(
         zones=np.cumsum([0, *map(len, zones)]),
         share=np.array([intensity[zone].sum() / total for zone in zones]),
         chance=np.concatenate([chance for chance, _ in places]),
-        other=np.concatenate([other for _, other in places]),
+        either=np.concatenate([either for _, either in places]),
         classes=np.stack([np.average(exposure[:, g], axis=1, weights=intensity[g]) for g in groups]),
         weights=np.array([intensity[g].sum() / total for g in groups]),
         mean_exposure=mean_exposure,
         landing_chance=np.stack([chance for chance, _ in arrivals]),
-        landing_other=np.stack([other for _, other in arrivals]),
+        landing_either=np.stack([either for _, either in arrivals]),
         beyond=np.ascontiguousarray(np.swapaxes(spread[:, 1:], 0, 1)),
     )
 
