@@ -8,8 +8,7 @@ nothing of what did not happen: where all of few maps are covered its band is a 
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import beta, norm
-from scipy.stats import t as student
+from scipy.special import betaincinv, ndtri, stdtrit
 
 from gcesbi.errors import InputError
 
@@ -72,8 +71,8 @@ def binomial_band(successes: Array, trials: Array, level: float = 0.95) -> tuple
     tail = (1 - level) / 2
     failures = trials - successes
     none, all_ = successes <= _NONE, failures <= _NONE
-    low = beta.ppf(tail, np.where(none, 1.0, successes), failures + 1)
-    high = beta.ppf(1 - tail, successes + 1, np.where(all_, 1.0, failures))
+    low = betaincinv(np.where(none, 1.0, successes), failures + 1, tail)
+    high = betaincinv(successes + 1, np.where(all_, 1.0, failures), 1 - tail)
     return np.where(none, 0.0, low), np.where(all_, 1.0, high)
 
 
@@ -106,7 +105,7 @@ def share_band(hits: Array, pairs: Array, level: float = 0.95) -> tuple[Array, A
     share = np.clip(found.sum(axis=0) / total, 0.0, 1.0)
     variance = n / (n - 1) * np.sum((found - share * counts[:, None]) ** 2, axis=0) / total**2
     trials = np.divide(share * (1 - share), variance, out=np.full(share.shape, float(n)), where=variance > 1e-15)
-    reach = norm.ppf((1 + level) / 2) / student.ppf((1 + level) / 2, n - 1)
+    reach = ndtri((1 + level) / 2) / stdtrit(n - 1, (1 + level) / 2)
     trials = np.minimum(trials, total) * reach**2
     low, high = binomial_band(share * trials, trials, level)
     return low.reshape(shape), high.reshape(shape)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from gcesbi.errors import InputError
 
@@ -38,7 +38,7 @@ def gaussian_quantiles(mean: ArrayLike, std: ArrayLike, taus: ArrayLike) -> Arra
     centre, width = check_finite("mean", mean), check_finite("std", std)
     if centre.shape != width.shape or np.any(width <= 0):
         raise InputError(f"std: must be above zero and have the shape of mean, {centre.shape}, got {width.shape}")
-    return centre + norm.ppf(check_taus(taus)).reshape(-1, *(1,) * centre.ndim) * width
+    return centre + ndtri(check_taus(taus)).reshape(-1, *(1,) * centre.ndim) * width
 
 
 @dataclass(frozen=True, eq=False)

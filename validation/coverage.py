@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from gcesbi.errors import InputError
 
@@ -138,7 +138,7 @@ def gaussian_covered(truth: ArrayLike, mean: ArrayLike, std: ArrayLike, alphas: 
         If shapes differ, a value is NaN, or a standard deviation is not above zero.
     """
     score = np.abs(z_score(truth, mean, std))
-    reach = norm.ppf((1 + check_alphas(alphas)) / 2)
+    reach = ndtri((1 + check_alphas(alphas)) / 2)
     return score <= reach.reshape(-1, *(1,) * score.ndim)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from gcesbi.errors import InputError
 
@@ -58,7 +58,7 @@ class Estimate:
             return cls(float(ratio), -np.inf, np.inf)
         rest = sums - ratio * counts
         error = np.sqrt(n / (n - 1) * np.sum(rest**2)) / total
-        reach = student.ppf((1 + level) / 2, n - 1)
+        reach = stdtrit(n - 1, (1 + level) / 2)
         c = _skewness(rest) / np.sqrt(n)
         low, high = (float(ratio - error * _unskewed(x, c)) for x in (reach, -reach))
         return cls(float(ratio), low, high)

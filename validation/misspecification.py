@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from gcesbi.errors import InputError
 
@@ -285,7 +285,7 @@ def area_under_curve(null: ArrayLike, alternative: ArrayLike, level: float = 0.9
     area = float(ranks.mean() / n)
     one, two = area / (2 - area), 2 * area**2 / (1 + area)
     variance = (area * (1 - area) + (m - 1) * (one - area**2) + (n - 1) * (two - area**2)) / (n * m)
-    reach = norm.ppf((1 + level) / 2) * np.sqrt(max(variance, 0.0))
+    reach = ndtri((1 + level) / 2) * np.sqrt(max(variance, 0.0))
     return Estimate(area, max(area - reach, 0.0), min(area + reach, 1.0))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from gcesbi.errors import InputError
 
@@ -19,6 +19,7 @@ from .coverage import Mask, z_score
 
 __all__ = [
     "PitHistogram",
+    "normal_density",
     "normal_scores",
     "pit",
     "pit_bounds",
@@ -61,9 +62,14 @@ def pit(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, seed: int | Non
     return low + share * (high - low)
 
 
+def normal_density(z: ArrayLike) -> Array:
+    """Standard normal density at z (...)."""
+    return np.asarray(np.exp(-0.5 * np.square(z)) / np.sqrt(2 * np.pi))
+
+
 def pit_gaussian(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Array:
     """PIT of Gaussian predictions, all of shape (n_map, ...)."""
-    return norm.cdf(z_score(truth, mean, std))
+    return ndtr(z_score(truth, mean, std))
 
 
 def rank_bounds(truth: ArrayLike, samples: ArrayLike) -> tuple[Array, Array]:
@@ -142,11 +148,11 @@ def normal_scores(low: Array, high: Array) -> tuple[Array, Array]:
     The z of a Gaussian prediction is its error in units of the claimed one, so that the root of the mean z² tells how
     many times larger errors are than claimed. Where only bounds are known, the mean within them stands in.
     """
-    left, right = norm.ppf(low), norm.ppf(high)
+    left, right = ndtri(low), ndtri(high)
     width = high - low
     known = width < 1e-9
     span = np.where(known, 1.0, width)
-    first = (norm.pdf(left) - norm.pdf(right)) / span
+    first = (normal_density(left) - normal_density(right)) / span
     second = (width + _finite_product(left) - _finite_product(right)) / span
     return np.where(known, left, first), np.where(known, left**2, second)
 
@@ -154,7 +160,7 @@ def normal_scores(low: Array, high: Array) -> tuple[Array, Array]:
 def _finite_product(z: Array) -> Array:
     """Value of z φ(z), with its limit 0 at infinity."""
     finite = np.where(np.isfinite(z), z, 0.0)
-    return finite * norm.pdf(finite)
+    return finite * normal_density(finite)
 
 
 def _level_at(right: NDArray[np.intp], values: Array, curves: Array, levels: Array) -> Array:

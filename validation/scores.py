@@ -6,7 +6,7 @@ Assoc. 102, 359). Scores rank predictions of the *same* maps; they do not say wh
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from gcesbi.errors import InputError
 
@@ -14,6 +14,7 @@ from .bootstrap import bootstrap_band
 from .checks import Array, check_draws, check_finite, check_pair, is_decreasing
 from .coverage import z_score
 from .estimate import Estimate
+from .pit import normal_density
 
 __all__ = [
     "crps_from_quantiles",
@@ -51,7 +52,7 @@ def crps_from_quantiles(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike)
 def crps_gaussian(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Array:
     """CRPS of Gaussian predictions, σ (z (2 Φ(z) − 1) + 2 φ(z) − 1/√π) (Gneiting et al. 2005)."""
     z = z_score(truth, mean, std)
-    return np.asarray(std) * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / np.sqrt(np.pi))
+    return np.asarray(std) * (z * (2 * ndtr(z) - 1) + 2 * normal_density(z) - 1 / np.sqrt(np.pi))
 
 
 def crps_from_samples(truth: ArrayLike, samples: ArrayLike) -> Array:

@@ -7,7 +7,7 @@ by itself; its ratio to the prior's width tells how much was learnt: 1 is nothin
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from gcesbi.errors import InputError
 
@@ -68,7 +68,7 @@ def gaussian_sharpness(std: ArrayLike, level: float = 0.68) -> Array:
     width = check_finite("std", std)
     if np.any(width <= 0):
         raise InputError(f"std: must be above zero, got {width.min():g}")
-    return 2 * norm.ppf((1 + level) / 2) * width
+    return 2 * ndtri((1 + level) / 2) * width
 
 
 def prior_quantiles(labels: ArrayLike, taus: ArrayLike, falling: bool = False) -> Array:

@@ -24,7 +24,6 @@ from scipy.special import ndtri
 
 from gcesbi.baselines.nptf.problem import NptfProblem
 from gcesbi.baselines.poisson.modulated import LogFields
-from gcesbi.baselines.samplers.sampling import BlockMove
 from gcesbi.baselines.samplers.target import Sampled, Target
 
 __all__ = ["FieldTarget"]
@@ -58,6 +57,8 @@ class FieldTarget:
     @cached_property
     def target(self) -> Target:
         """What NUTS samples."""
+        from gcesbi.baselines.samplers.block_move import BlockMove
+
         n = self.n_theta + self._fields.problem.n_latent
         names = (*self.nptf.names, *(f"y{i}" for i in range(n - self.n_theta)))
         moves = BlockMove([np.arange(n)], np.array([[0.0, 1.0]]).repeat(n, axis=0))

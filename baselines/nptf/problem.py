@@ -24,13 +24,13 @@ from gcesbi.baselines.nptf.priors import NptfPriors, PriorChoice
 from gcesbi.baselines.nptf.psf_correction import PsfCorrection
 from gcesbi.baselines.nptf.scd_family import BoundFamily
 from gcesbi.baselines.nptf.sky import MapBasis, NptfSky
-from gcesbi.baselines.samplers.sampling import BlockMove
 from gcesbi.baselines.samplers.target import Target
 from gcesbi.errors import InputError
 from gcesbi.simulation.prior import Prior
 from gcesbi.sky.observation import Observation
 
 if TYPE_CHECKING:
+    from gcesbi.baselines.samplers.block_move import BlockMove
     from gcesbi.simulation.model import SkyModel
 
 __all__ = ["MOST_COUNTS", "NptfProblem"]
@@ -313,6 +313,8 @@ class NptfProblem:
     @cached_property
     def _moves(self) -> BlockMove:
         """Moves in the unit cube: norms together, each shape with and without them, single shape parameters, all."""
+        from gcesbi.baselines.samplers.block_move import BlockMove
+
         parameters, columns = self.parameters, self.parameters.columns
         populations = parameters.populations
         firsts = columns([population.norm for population in populations])

@@ -26,7 +26,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 from scipy.special import gammainc, gammaincc, ndtri, xlogy
-from scipy.stats import kstest
 
 from gcesbi.baselines.poisson.fit import PoissonFitResult
 from gcesbi.baselines.poisson.likelihood import log_factorials
@@ -306,6 +305,8 @@ def goodness_of_fit(
     threshold : float
         Deviant pixels are those of at most this probability after trials.
     """
+    from scipy.stats import kstest  # takes half a second to import
+
     n_simulated, seed = whole_number(n_simulated, "n_simulated", 2), checked_seed(seed)
     region, counts = result.fit.observation.region, result.observed
     mean = result.mean.sum(axis=0)

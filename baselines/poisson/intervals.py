@@ -11,7 +11,7 @@ norms' derivatives vanish there): Newton's method within a bracket takes a few s
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from gcesbi.baselines.poisson.optimum import Optimum, Problem
 from gcesbi.errors import InputError
@@ -33,12 +33,12 @@ def check_level(level: float, low: float = 0.0) -> float:
 
 def interval_drop(level: float) -> float:
     """Drop of ln L at the ends of a central interval: 0.5 at 68.27 %."""
-    return float(chi2.ppf(check_level(level), 1) / 2)
+    return float(gammaincinv(0.5, check_level(level)))
 
 
 def limit_drop(level: float) -> float:
     """Drop of ln L at an upper limit: 1.353 at 95 %."""
-    return float(chi2.ppf(2 * check_level(level, 0.5) - 1, 1) / 2)
+    return float(gammaincinv(0.5, 2 * check_level(level, 0.5) - 1))
 
 
 def profile_intervals(problem: Problem, best: Optimum, level: float) -> Array:

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.stats import qmc
 
 from gcesbi.baselines.poisson.intervals import interval_drop
 from gcesbi.baselines.poisson.optimum import Optimum, Problem, box_step, covariance
@@ -106,6 +105,8 @@ class OuterLikelihood:
 
     def maximise(self, n_start: int | None = None) -> OuterMaximum:
         """The joint maximum: the best of climbs from the middle and other points, four for each parameter and one."""
+        from scipy.stats import qmc  # takes a third of a second to import
+
         n = len(self.parameters)
         others = qmc.Halton(n, seed=0).random(4 * n if n_start is None else n_start - 1)
         free = np.ones(n, dtype=bool)

@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import gammaincc
 
 from gcesbi.baselines.poisson.fit import PoissonFit, PoissonFitResult
 from gcesbi.baselines.poisson.optimum import Optimum, PoissonProblem, Problem
@@ -227,4 +227,4 @@ class SpectralFitResult:
     def p_value(self) -> float:
         """Of that ratio, by χ² with as many degrees of freedom as parameters were saved; bounds ignored."""
         saved = self.spectrum.size + len(self.spectral.fit.sky.fitted) - len(self.norms) - len(self.joint.values)
-        return float(chi2.sf(self.test_statistic, saved))
+        return float(gammaincc(saved / 2, max(self.test_statistic, 0.0) / 2))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import emcee
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -14,6 +14,9 @@ from gcesbi.baselines.samplers.maximum import start_points
 from gcesbi.baselines.samplers.sampling import diagnose
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
 from gcesbi.errors import InputError
+
+if TYPE_CHECKING:
+    import emcee
 
 __all__ = ["Ensemble"]
 
@@ -81,16 +84,20 @@ class _Walk:
     @classmethod
     def begin(cls, settings: Ensemble, target: Target, n_walkers: int, seed: int, limits: Limits) -> _Walk:
         """Start walkers."""
+        from emcee import State
+
         start, spent = start_points(target, n_walkers, seed)
         sampler = _sampler(target, n_walkers)
         sampler.random_state = np.random.RandomState(seed).get_state()
         identity = target.identity(settings, seed) if limits.checkpoint else ""
         empty = np.empty((0, n_walkers, target.n_dim)), np.empty((0, n_walkers))
-        return cls(target, sampler, emcee.State(start), identity, *empty, 0.0, spent)
+        return cls(target, sampler, State(start), identity, *empty, 0.0, spent)
 
     @classmethod
     def resume(cls, settings: Ensemble, target: Target, seed: int, limits: Limits) -> _Walk | None:
         """The chain of a checkpoint, None where there is none."""
+        from emcee import State
+
         if limits.checkpoint is None:
             return None
         identity = target.identity(settings, seed)
@@ -101,7 +108,7 @@ class _Walk:
         sampler = _sampler(target, chain.shape[1])
         position, has_gauss, gauss = kept["random"].tolist()
         sampler.random_state = ("MT19937", kept["key"], int(position), int(has_gauss), gauss)
-        state = emcee.State(chain[-1], log_prob=value[-1])
+        state = State(chain[-1], log_prob=value[-1])
         return cls(target, sampler, state, identity, chain, value, scalars[0], int(scalars[1]))
 
     def on(self, n: int) -> None:
@@ -139,4 +146,6 @@ class _Walk:
 
 
 def _sampler(target: Target, n_walkers: int) -> emcee.EnsembleSampler:
-    return emcee.EnsembleSampler(n_walkers, target.n_dim, target.finite, moves=target.moves, vectorize=True)
+    from emcee import EnsembleSampler
+
+    return EnsembleSampler(n_walkers, target.n_dim, target.finite, moves=target.moves, vectorize=True)

@@ -2,8 +2,8 @@
 
 emcee (Foreman-Mackey et al. 2013, arXiv:1202.3665) moves many walkers at once, so that a log-probability which takes a
 batch of parameter vectors uses all cores. Differential-evolution moves (Nelson, Ford & Payne 2014; ter Braak & Vrugt
-2008) cope better with narrow degeneracies than the stretch move; :class:`BlockMove` makes them in a few coordinates at
-a time, for many parameters.
+2008) cope better with narrow degeneracies than the stretch move; :mod:`gcesbi.baselines.samplers.block_move` makes
+them in a few coordinates at a time, for many parameters.
 
 An ensemble does not weigh separate modes against each other within any affordable time; nested sampling does
 (:mod:`gcesbi.baselines.samplers.nested`).
@@ -17,15 +17,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import emcee
 import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 
+if TYPE_CHECKING:  # emcee brings all of scipy.stats, which takes half a second
+    import emcee
+
 __all__ = [
-    "BlockMove",
     "Chain",
     "Convergence",
     "Diagnosis",
@@ -115,57 +117,11 @@ class Chain:
         return self.samples.reshape(-1, self.samples.shape[-1])
 
 
-class BlockMove(emcee.moves.RedBlueMove):
-    """Differential evolution in a random block of coordinates, in a box whose opposite walls are one.
-
-    A walker moves along the difference of two others, in the coordinates of one block. The scale is the optimal
-    2.38 / √(2 d) or a part of it, and 1, which carries walkers from mode to mode, in one move of ten. A walker that
-    leaves the box enters it at the opposite wall: a move and its reverse are equally likely. They would not be if it
-    were reflected in several coordinates whose steps are correlated.
-
-    Parameters
-    ----------
-    blocks : sequence of array
-        Indices of the coordinates that move together; one block is chosen at random for every walker.
-    bounds : array (n_dim, 2)
-        Walls of the box.
-    """
-
-    def __init__(self, blocks: Sequence[NDArray[np.int64]], bounds: NDArray[np.float64]) -> None:
-        self._low, self._width = bounds[:, 0], bounds[:, 1] - bounds[:, 0]
-        self._mask = np.zeros((len(blocks), len(bounds)))
-        for mask, block in zip(self._mask, blocks, strict=True):
-            mask[block] = 1.0
-        super().__init__()
-        self._blocks, self._bounds = tuple(blocks), bounds
-
-    def beside(self, blocks: Sequence[NDArray[np.int64]]) -> BlockMove:
-        """The same with further blocks."""
-        return BlockMove([*self._blocks, *blocks], self._bounds)
-
-    def get_proposal(
-        self,
-        s: NDArray[np.float64],
-        c: Sequence[NDArray[np.float64]],
-        random: np.random.RandomState,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Proposals (n, n_dim) for walkers `s` given the others `c`, and log factors 0; `random` is emcee's."""
-        others = np.concatenate(c)
-        n = len(s)
-        mask = self._mask[random.randint(len(self._mask), size=n)]
-        first = random.randint(len(others), size=n)
-        second = (first + random.randint(1, len(others), size=n)) % len(others)
-        scale = 2.38 / np.sqrt(2 * mask.sum(axis=1)) * random.choice([0.3, 0.6, 1.0], size=n)
-        scale = np.where(random.random_sample(n) < 0.1, 1.0, scale)
-        step = scale[:, None] * (others[first] - others[second])
-        step += 1e-4 * self._width * random.standard_normal(s.shape)
-        moved = self._low + self._width * np.mod((s + mask * step - self._low) / self._width, 1.0)
-        return np.where(mask > 0, moved, s), np.zeros(n)
-
-
 def _sampler(
     log_probability: LogProbability, shape: tuple[int, ...], moves: object, seed: int
 ) -> emcee.EnsembleSampler:
+    import emcee
+
     sampler = emcee.EnsembleSampler(*shape, log_probability, moves=moves, vectorize=True)
     sampler.random_state = np.random.RandomState(seed).get_state()
     return sampler
@@ -205,6 +161,8 @@ def run_emcee(
     SamplingWarning
         If the chain did not converge; its ``convergence.problems`` say why.
     """
+    import emcee
+
     n_walkers, n_dim = start.shape
     if n_walkers < 2 * n_dim + 2 or n_walkers % 2:
         raise InputError(f"n_walkers: must be even and at least {2 * n_dim + 2}, got {n_walkers}")
@@ -227,6 +185,8 @@ def run_emcee(
 
 def diagnose(samples: NDArray[np.float64], names: tuple[str, ...], acceptance: float) -> Convergence:
     """Diagnostics of an ensemble's chain (n_steps, n_walkers, n_dim)."""
+    import emcee
+
     with np.errstate(invalid="ignore"):  # a walker that never moved: the time is NaN, and `problems` says so
         time = np.asarray(emcee.autocorr.integrated_time(samples, quiet=True, tol=0))
     return Convergence(names, time, *rank_diagnostics(np.swapaxes(samples, 0, 1)), len(samples), acceptance)

@@ -13,14 +13,17 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.baselines.samplers.sampling import BlockMove, Diagnosis, SamplingWarning
+from gcesbi.baselines.samplers.sampling import Diagnosis, SamplingWarning
 from gcesbi.errors import InputError
 from gcesbi.io.files import naming, read_arrays, write_arrays
+
+if TYPE_CHECKING:
+    from gcesbi.baselines.samplers.block_move import BlockMove
 
 __all__ = ["Limits", "Sampled", "Sampler", "Target", "load_arrays", "save_arrays"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from gcesbi.validation import Estimate
 from gcesbi.validation.calibration import plain
@@ -92,5 +92,5 @@ def _least_squares(columns: Array, y: Array) -> list[Estimate]:
     rest = y - columns @ value
     if n == m:
         return [Estimate(float(v), -np.inf, np.inf) for v in value]
-    reach = student.ppf(0.975, n - m) * np.sqrt(rest @ rest / (n - m) * np.diag(inverse)) / scale
+    reach = stdtrit(n - m, 0.975) * np.sqrt(rest @ rest / (n - m) * np.diag(inverse)) / scale
     return [Estimate(float(v), float(v - r), float(v + r)) for v, r in zip(value, reach, strict=True)]

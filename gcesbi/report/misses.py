@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from gcesbi.posterior import Posterior
 from gcesbi.report.html import Section
@@ -19,7 +19,7 @@ def misses_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: 
     lines = []
     for name, posterior in posteriors.items():
         out, n = missed(posterior, model.bins, truth)
-        odds = float(binom.sf(len(out) - 1, n, 0.32))
+        odds = float(bdtrc(len(out) - 1, n, 0.32))
         told = f"{name}: {len(out)} of {n} 68 % intervals do not hold the truth"
         told += ", as chance has it" if odds > 0.05 else f", more than chance has it (p = {odds:.2g})"
         lines.append(f"{told}{f': {_listed(out)}' if out else ''}.{_why(name, out, model, truth)}")

@@ -24,8 +24,6 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from joblib.executor import get_memmapping_executor
-
 from gcesbi.errors import InputError
 from gcesbi.simulation.location import Place
 from gcesbi.simulation.rebuild import Recipe
@@ -137,6 +135,8 @@ def _in_threads(job: ShardJob, shards: Sequence[int], simulator: Simulator, work
 
 
 def _in_processes(job: ShardJob, shards: Sequence[int], workers: int) -> Iterator[int]:
+    from joblib.executor import get_memmapping_executor
+
     left, deaths = dict.fromkeys(shards), 0
     while left:
         pool = get_memmapping_executor(workers, env=_ONE_THREAD)  # joblib's own: whoever calls it later shares it

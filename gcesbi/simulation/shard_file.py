@@ -11,24 +11,24 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
-from zarr.core.buffer import Buffer, default_buffer_prototype
-from zarr.storage import MemoryStore
 
 from gcesbi.errors import InputError
 from gcesbi.io.files import sealed, unsealed
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.simulation.simulator import smallest_counts
 
+if TYPE_CHECKING:  # zarr takes a quarter of a second to import: it is where maps are read or written
+    import zarr
+    from zarr.core.buffer import Buffer
+
 __all__ = ["SCHEMA", "Stamp", "decode_shard", "encode_shard"]
 
 SCHEMA = 2
 _FIELDS = tuple(field.name for field in fields(Simulations))
-_COMPRESSOR = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
 _LARGEST_CHUNK = 2**30  # bytes; the compressor takes less than 2³¹
 _DATE = (1980, 1, 1, 0, 0, 0)
 _DIGEST = 64
@@ -60,16 +60,21 @@ def encode_shard(part: Simulations, stamp: Stamp) -> bytes:
     InputError
         If counts are no integers or negative.
     """
+    import zarr
+    from zarr.codecs import BloscCodec
+    from zarr.storage import MemoryStore
+
     if part.counts.dtype.kind not in "iu" or part.counts.min(initial=0) < 0:
         raise InputError(f"counts: must be integers from 0, got {part.counts.dtype} from {part.counts.min(initial=0)}")
     counts = smallest_counts(part.counts)
     part = replace(part, counts=counts.astype(counts.dtype.str))  # C has two names for one type, zarr knows one
     entries: dict[str, Buffer] = {}
+    compressor = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
     group = zarr.create_group(MemoryStore(entries), attributes=asdict(stamp), zarr_format=3)
     for name in _FIELDS:
         values = np.ascontiguousarray(getattr(part, name))
         rows = max(1, min(len(values), _LARGEST_CHUNK // max(1, values[:1].nbytes)))
-        group.create_array(name, data=values, chunks=(rows, *values.shape[1:]), compressors=_COMPRESSOR)
+        group.create_array(name, data=values, chunks=(rows, *values.shape[1:]), compressors=compressor)
     return _archive({name: entries[name].to_bytes() for name in sorted(entries)})
 
 
@@ -81,6 +86,10 @@ def decode_shard(data: bytes, stamp: Stamp) -> Simulations:
     InputError
         If the file is damaged, or was not drawn from what `stamp` says.
     """
+    import zarr
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.storage import MemoryStore
+
     unsealed(data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         make = default_buffer_prototype().buffer.from_bytes
@@ -104,7 +113,9 @@ def _archive(entries: dict[str, bytes]) -> bytes:
 
 
 def _array(group: zarr.Group, name: str) -> NDArray:
+    from zarr import Array
+
     found = group[name]
-    if not isinstance(found, zarr.Array):
+    if not isinstance(found, Array):
         raise InputError(f"is no shard of this library (it holds no array {name!r})")
     return np.asarray(found[:])

@@ -14,8 +14,8 @@ from scipy.special import erf
 from scipy.stats import truncnorm
 
 from gcesbi.baselines import Ensemble, NestedConvergence, NestedSampling, Nuts, SamplingWarning, maximise
+from gcesbi.baselines.samplers.block_move import BlockMove
 from gcesbi.baselines.samplers.maximum import start_points
-from gcesbi.baselines.samplers.sampling import BlockMove
 from gcesbi.baselines.samplers.target import Limits, Target
 from gcesbi.errors import InputError
 

@@ -6,7 +6,8 @@ import emcee
 import numpy as np
 import pytest
 
-from gcesbi.baselines.samplers.sampling import BlockMove, SamplingWarning, run_emcee
+from gcesbi.baselines.samplers.block_move import BlockMove
+from gcesbi.baselines.samplers.sampling import SamplingWarning, run_emcee
 from gcesbi.errors import InputError
 
 BOX = np.array([[-10.0, 10.0], [-10.0, 10.0], [0.0, 1.0]])

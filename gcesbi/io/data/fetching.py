@@ -15,8 +15,6 @@ from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 
-import pooch
-import requests
 from tqdm import tqdm
 
 from gcesbi.errors import InputError, nearest
@@ -35,7 +33,13 @@ def where(name: str) -> Path:
         If the name is unknown.
     """
     given = os.environ.get("GCESBI_DATA")
-    return (Path(given).expanduser() if given else Path(pooch.os_cache("gcesbi"))) / describe(name).name
+    return (Path(given).expanduser() if given else _cache()) / describe(name).name
+
+
+def _cache() -> Path:
+    import pooch
+
+    return Path(pooch.os_cache("gcesbi"))
 
 
 def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
@@ -159,6 +163,9 @@ def _get_from(addresses: Sequence[str], file: DataFile, progress: bool, target: 
 
 
 def _get(address: str, target: Path, file: DataFile, progress: bool) -> None:
+    import pooch
+    import requests
+
     with tqdm(
         desc=file.name,
         total=file.size or 1,  # until the server tells
