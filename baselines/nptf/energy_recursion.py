@@ -400,7 +400,7 @@ def _take(n: int, grid: Simplex, block: _Block, b: Array, kept: Array) -> None:
             other = grid.up[r, 0] * width + 1 - place if n_axis > 0 else 0
             _combine(b, place, other, long, 1, block.step[t, 0])  # type: ignore[call-arg]
             for j in range(1, n_axis):
-                _combine(b, place, grid.up[r, j] * width + 1 - place, long, 1, block.step[t, j])  # type: ignore[call-arg]
+                _combine(b, place, grid.up[r, j] * width + 1 - place, long, 1, block.step[t, j])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
