@@ -63,9 +63,10 @@ class Explained:
     def sections(self, order: Sequence[str]) -> tuple[Section, ...]:
         """The map, what the Poisson fit leaves of it, and the gate's statistics; `order` names all methods."""
         found = [] if self.gate is None else [gate_section(self.gate)]
+        methods = tuple(dict.fromkeys((*order, "Poisson fit")))  # each has one colour
         if self.fit is not None and self.goodness is not None:
             sky = sky_section(self.observation, self.fit.mean.sum(axis=0))
-            found = [sky, goodness_section(self.goodness, None, self.predicted, (*order, "Poisson fit")), *found]
+            found = [sky, goodness_section(self.goodness, None, self.predicted, methods), *found]
         return tuple(found)
 
     def to_dict(self, sources: Sequence[str]) -> dict[str, Any]:
