@@ -116,9 +116,7 @@ def evaluate_images(run: RunFolder, images: ImageSets | None = None) -> dict[str
     """
     networks, images = image_networks(run), images or run.images
     held_out = images.validation()
-    photons = held_out.counts.sum(axis=(1, 2), dtype=np.int64)
-    known = {"mean": held_out.counts.mean(axis=0).tolist(), "photons": [int(photons.min()), int(photons.max())]}
-    run.write_json(HELD_OUT, known)
+    run.write_json(HELD_OUT, _summary(held_out))
     errors = networks.errors(held_out.counts, images.f_src(held_out))
     unseen = Simulations.concatenate([images.test(name) for name in images.testing])
     for file, each in (("errors.json", errors), (UNSEEN, networks.errors(unseen.counts, images.f_src(unseen)))):
@@ -190,9 +188,15 @@ def unseen_answers(run: RunFolder) -> tuple[NDArray[np.float64], dict[str, tuple
 
 def held_out_images(run: RunFolder) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """Mean counts (n_energy, n_pix) of held-out images, and the fewest and most photons in one of them."""
-    told = run.read_json(HELD_OUT)
+    stored = (run.folder / HELD_OUT).is_file()
+    told = run.read_json(HELD_OUT) if stored else _summary(run.images.validation())
     fewest, most = told["photons"]
     return np.array(told["mean"]), (fewest, most)
+
+
+def _summary(images: Simulations) -> dict[str, Any]:
+    photons = images.counts.sum(axis=(1, 2), dtype=np.int64)
+    return {"mean": images.counts.mean(axis=0).tolist(), "photons": [int(photons.min()), int(photons.max())]}
 
 
 def not_learnt(run: RunFolder) -> tuple[str, ...]:
