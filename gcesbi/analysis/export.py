@@ -10,6 +10,7 @@ from gcesbi.analysis.gate import calibrate_gate, calibrate_image_gate
 from gcesbi.analysis.infer import load_networks, load_shapes
 from gcesbi.analysis.kept_sky import KEPT_MAPS
 from gcesbi.analysis.poisson_fraction import train_poisson_fraction
+from gcesbi.estimators.base import Estimator
 from gcesbi.estimators.store import read_notes, save_estimator
 from gcesbi.evaluation.images import ALL_NETWORKS
 from gcesbi.evaluation.networks import Evaluation, evaluate_networks
@@ -61,7 +62,7 @@ def export(run: RunFolder, folder: str | Path, workers: int = 1, progress: bool 
 
 
 def _export_images(run: RunFolder, folder: str | Path) -> dict[str, Any]:
-    networks = {name: run.network(name) for name in ALL_NETWORKS}
+    networks: dict[str, Estimator] = {name: run.network(name) for name in ALL_NETWORKS}
     small = RunFolder.create(folder, run.settings)
     for name, network in networks.items():
         save_estimator(network, small.weights(name), read_notes(run.weights(name)), half=True)

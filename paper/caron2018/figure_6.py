@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from torch import nn
 
 from gcesbi.analysis.run import Run
 from gcesbi.estimators.images import ShareEstimator
@@ -23,13 +24,14 @@ def draw(images: Path) -> Figure:
     """Draw the layers of a run's network."""
     network = Run.open(images).network("full", ShareEstimator)
     embedding, (rows, columns) = network.embedding, network.embedding.inputs.shape
-    layers = [(f"{network.n_energy}×{rows}×{columns}", 0, rows, "0.6")]
+    layers: list[tuple[str, int, float, str]] = [(f"{network.n_energy}×{rows}×{columns}", 0, rows, "0.6")]
     for level in embedding.encoder.levels:
         weights = sum(each.numel() for each in level.parameters())
-        n_filter = level[0].out_channels
+        n_filter = next(each.out_channels for each in level.modules() if isinstance(each, nn.Conv2d))
         layers.append((f"{n_filter}×{rows}×{columns}", weights, rows, PALETTE[0]))
         rows, columns = -(-rows // 2), -(-columns // 2)
-    for dense in (embedding.encoder.dense, embedding.dense, network.head.linear):
+    linear = [each for each in (*embedding.modules(), *network.head.modules()) if isinstance(each, nn.Linear)]
+    for dense in linear:
         weights = sum(each.numel() for each in dense.parameters())
         layers.append((str(dense.out_features), weights, dense.out_features / 4, PALETTE[1]))
     figure, axes = canvas(1, 1, height=2.2)
