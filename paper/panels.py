@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from gcesbi import plots
@@ -29,6 +30,7 @@ __all__ = [
     "draw_curves",
     "emd",
     "emd_of_medians",
+    "energy_axis",
     "example_grid",
     "example_source_counts",
     "finish",
@@ -113,11 +115,17 @@ def spectrum(axes: Axes, view: RunView, name: str, colour: str, title: str = "",
     if view.is_mock:
         truth = e2dnde(view.true("flux")[row], edges) / by
         axes.stairs(truth, edges, baseline=None, color="black", ls="--", lw=0.8)
-    axes.set(xscale="log", xlim=edges[[0, -1]], title=title)
+    axes.set_title(title)
+    energy_axis(axes, edges)
+    axes.grid()
+
+
+def energy_axis(axes: Axes, edges: Array) -> None:
+    """A logarithmic axis over energy bins, in plain numbers."""
+    axes.set(xscale="log", xlim=edges[[0, -1]])
     axes.set_xticks([tick for tick in (2, 5, 10, 20) if edges[0] <= tick <= edges[-1]])
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.minorticks_off()
-    axes.grid()
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def spectra(axes: Axes, view: RunView, title: str = "", points: bool = True) -> None:
@@ -183,7 +191,7 @@ def example_grid(view: RunView, draw: Callable[[Axes, int], None]) -> tuple[Figu
     for k, panel in enumerate(axes[:3].ravel().tolist()):
         draw(panel, k)
         panel.set_title(f"held-out map {k + 1}", fontsize="small")
-    for panel in axes[:3, 1:].ravel().tolist():
+    for panel in [*axes[:3, 1:].ravel().tolist(), axes[0, 0], axes[2, 0]]:
         panel.set_ylabel("")
     for panel in axes[:2].ravel().tolist():
         panel.set_xlabel("")

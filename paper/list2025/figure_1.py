@@ -29,8 +29,8 @@ def draw(ten: Path, real_o: Path, p6v11: Path) -> Figure:
     )
     figure, axes = canvas(1, 3, height=2.9)
     spectra(axes[0, 0], with_energies, "spectra")
-    density(axes[0, 1], with_energies, "gce", title="excess, with energies")
-    density(axes[0, 2], real, "gce", {"NPTF (68 %)": real, "NPTF (2016)": early}, "excess, without")
+    density(axes[0, 1], with_energies, "gce", title="with energies")
+    density(axes[0, 2], real, "gce", {"NPTF (68 %)": real, "NPTF (2016)": early}, "without")
     axes[0, 2].set(ylim=axes[0, 1].get_ylim(), ylabel="")
     finish(figure, axes)
     return figure

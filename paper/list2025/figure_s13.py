@@ -24,7 +24,7 @@ CAPTION = (
 
 def draw(skies: Path) -> Figure:
     """Coverage, sharpness and distance."""
-    return misspecified(skies, "source counts", "width of the 95 % interval of the CDF", distance=True)
+    return misspecified(skies, "source counts", "width of the 95 % interval", distance=True)
 
 
 def misspecified(skies: Path, quantity: str, width: str, *, distance: bool = False) -> Figure:
@@ -38,7 +38,7 @@ def misspecified(skies: Path, quantity: str, width: str, *, distance: bool = Fal
         draw_curves(row[0], bare | {NOMINAL: curves[NOMINAL]}, label(name))
         _rows(row[1], {sky: np.ravel(arrays[f"{head}/sharpness"]) for sky, arrays in stored.items()}, width)
         if distance:
-            unit = "signed Earth mover's distance [flux bins]"
+            unit = "SEMD [flux bins]"
             _rows(row[2], {sky: arrays[f"{head}/semd"] for sky, arrays in stored.items()}, unit)
             row[2].axvline(0, color="black", lw=0.8)
             row[2].set_yticklabels([])

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from gcesbi.plots.source_counts import BAND_COLOURS
 from gcesbi.plots.style import PALETTE
 from paper.panels import density, finish
 from paper.style import canvas
@@ -33,15 +34,15 @@ def draw(real_o: Path, nptf_o: Path, p6v11: Path) -> Figure:
     axes[0, 1].set_ylabel("")
     panel = axes[0, 2]
     answer = real.answer()
-    _line(panel, answer.quantities["n_sources"][:, real.source("gce")], answer.levels, "networks", 0)
-    for k, (name, view) in enumerate(fitted.items(), 1):
+    _line(panel, answer.quantities["n_sources"][:, real.source("gce")], answer.levels, "networks", PALETTE[0])
+    for (name, view), colour in zip(fitted.items(), BAND_COLOURS, strict=False):
         found = view.arrays("nptf")
-        _line(panel, found["n_sources"][:, view.source("gce")], found["taus"], name.removesuffix(" (68 %)"), k)
+        _line(panel, found["n_sources"][:, view.source("gce")], found["taus"], name, colour)
     panel.set(xscale="log", xlabel="number of sources of the excess", ylabel="cumulative probability", ylim=(0, 1))
     panel.grid()
     finish(figure, axes)
     return figure
 
 
-def _line(axes: Axes, values: NDArray[np.float64], levels: NDArray[np.float64], name: str, k: int) -> None:
-    axes.plot(values, levels, color=PALETTE[k], ls=("-", "--", "-.")[k], label=name)
+def _line(axes: Axes, values: NDArray[np.float64], levels: NDArray[np.float64], name: str, colour: str) -> None:
+    axes.plot(values, levels, color=colour, label=name)

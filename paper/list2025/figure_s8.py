@@ -14,6 +14,7 @@ from paper.panels import (
     SPECTRUM_UNIT,
     coverage_of,
     draw_curves,
+    energy_axis,
     example_grid,
     histograms,
     shared_legend,
@@ -44,8 +45,8 @@ def draw(ten: Path) -> Figure:
             axes.errorbar(middle, median, [median - low, high - median], fmt="o", ms=1.6, lw=0.6, color=colour)
             axes.stairs(found["true_spectrum"][k, row] / by, edges, baseline=None, color=colour, lw=0.8)
         top = 3 * found["true_spectrum"][k].max() / by
-        axes.set(xscale="log", yscale="log", ylim=(top * 1e-4, top), xlabel=ENERGY_UNIT, ylabel=SPECTRUM_UNIT)
-        axes.yaxis.label.set_fontsize(5)
+        energy_axis(axes, edges)
+        axes.set(yscale="log", ylim=(top * 1e-4, top), xlabel=ENERGY_UNIT, ylabel=SPECTRUM_UNIT)
 
     figure, axes = example_grid(view, example)
     diffuse = [name for name in view.names if name not in view.point_sources]
