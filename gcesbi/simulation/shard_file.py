@@ -67,7 +67,7 @@ def encode_shard(part: Simulations, stamp: Stamp) -> bytes:
     if part.counts.dtype.kind not in "iu" or part.counts.min(initial=0) < 0:
         raise InputError(f"counts: must be integers from 0, got {part.counts.dtype} from {part.counts.min(initial=0)}")
     counts = smallest_counts(part.counts)
-    part = replace(part, counts=counts.astype(counts.dtype.str))  # C has two names for one type, zarr knows one
+    part = replace(part, counts=counts.view(counts.dtype.str))  # C has two names for one type, zarr knows one
     entries: dict[str, Buffer] = {}
     compressor = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
     group = zarr.create_group(MemoryStore(entries), attributes=asdict(stamp), zarr_format=3)

@@ -43,7 +43,7 @@ _REACH = (0.3, 0.1, 0.03, 0.01)  # where zones outside the region meet
 def smallest_counts(counts: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
     """Counts in the smallest unsigned integer type that holds them all."""
     largest = int(counts.max(initial=0))
-    return counts.astype(np.min_scalar_type(largest))
+    return counts.astype(np.min_scalar_type(largest), copy=False)
 
 
 def displacements(psf: Sequence[RadialPSF], n: int) -> NDArray[np.float64]:
