@@ -25,7 +25,7 @@ from gcesbi.simulation.stated_data import array_of, digest_of, is_array
 from gcesbi.simulation.statement import Statement
 from gcesbi.sky.energy import check_energy_edges, log_energy_edges
 
-__all__ = ["FILES", "Composition", "Variation"]
+__all__ = ["FILES", "Composition", "Variation", "jitter_law"]
 
 Array = NDArray[np.float64]
 
@@ -233,11 +233,16 @@ class Composition(Statement):
         """All that decides what is drawn, as plain values; files by their content, wherever they lie."""
         unsaid = {"variations"} if self.truncations else {"variations", "truncations"}
         found: dict[str, Any] = _by_content(self.model_dump(mode="json", exclude=unsaid))
-        return found
+        return found | jitter_law(self.spectral_jitter)
 
     def digest(self) -> str:
         """Hash of the law."""
         return hashlib.sha256(json.dumps(self.law(), sort_keys=True).encode()).hexdigest()
+
+
+def jitter_law(jitter: float) -> dict[str, str]:
+    """What a sky's law says of scattered spectra: until 29 November 2026 they kept their flux."""
+    return {"jitter": "each bin by itself"} if jitter else {}
 
 
 FILES = ("file", "header", "mask")

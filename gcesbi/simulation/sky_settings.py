@@ -18,7 +18,7 @@ from gcesbi.errors import InputError
 from gcesbi.io import FolderMaps, read_mask
 from gcesbi.io.data import located
 from gcesbi.simulation.components import PointSources, Smooth, flat_share, literature_population
-from gcesbi.simulation.composition import Composition
+from gcesbi.simulation.composition import Composition, jitter_law
 from gcesbi.simulation.instrument import Exposure, NamedPsf, SurveyExposure
 from gcesbi.simulation.marginals import Uniform
 from gcesbi.simulation.regions import HealpixRegion
@@ -96,7 +96,7 @@ class SkySettings(BaseModel):
         A variation that is off is left out, so that a new one changes no model's fingerprint; so is the place of maps.
         """
         off = {name for name in self.variations if getattr(self, name) == type(self).model_fields[name].default}
-        return self.model_dump(mode="json", exclude={"path", *off})
+        return self.model_dump(mode="json", exclude={"path", *off}) | jitter_law(self.spectral_jitter)
 
     def with_poisson_share(self) -> Self:
         """The sky whose excess has a share that is exactly Poisson."""
