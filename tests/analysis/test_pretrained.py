@@ -10,7 +10,7 @@ import pytest
 
 from gcesbi import InputError, SkyModel
 from gcesbi.analysis import infer as infer_step
-from gcesbi.analysis.kept_sky import KEPT_MAPS
+from gcesbi.analysis.kept_sky import KEPT_MAPS, package_folder
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.shipped import networks_for, shipped_answers, shipped_networks
 from gcesbi.analysis.simulate import mock_observation
@@ -113,6 +113,36 @@ def recorded_coverage(figures, level):
 def test_the_package_stays_small(run):
     files = [path for path in run.folder.rglob("*") if path.is_file() and path.name != KEPT_MAPS]  # not shipped
     assert sum(path.stat().st_size for path in files) < 8e6
+
+
+def test_networks_of_the_real_sky_answer_about_the_real_map(data_folder, tmp_path, monkeypatch, capsys):
+    """They are found by the map, their gate takes it, and the excess they find is that of the models of the field."""
+    assert sum(path.stat().st_size for path in package_folder("robust").rglob("*") if path.is_file()) < 10e6
+    folder = tmp_path / "real"
+    words = ["infer", folder, "--pretrained", "--observation", data_folder / "fermi-573w", "--quiet"]
+    monkeypatch.setattr(sys, "argv", ["gcesbi", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code, capsys.readouterr().out
+    gate = json.loads((folder / "gate.json").read_text())
+    assert gate["p_value"] >= 0.05
+    found = Run.open(folder)
+    answer = found.infer(found.observation())
+    excess = answer.quantiles("flux_fraction", [0.16, 0.84])[:, found.model.names.index("gce")]
+    assert 0.03 < excess[0] < excess[1] < 0.08  # 3.9 % by Model F to 7.3 % by Model O
+
+
+def test_recorded_coverage_of_the_real_skys_networks_holds_on_fresh_maps(data_folder, tmp_path):
+    found = Run.pretrained(tmp_path / "robust", "robust")
+    fresh = found.simulator.sample(N, seed=found.settings.seed + 1000)
+    figures = json.loads((found.folder / "validation.json").read_text())["spectra"]
+    predicted = infer_step.load_networks(found)[0].predict(fresh.counts)
+    for i, name in enumerate(found.model.names):
+        for level in LEVELS:
+            recorded, n = recorded_coverage(figures[name], level)
+            truth, mean, std = fresh.flux_fractions[:, i], predicted.mean[:, i], predicted.std[:, i]
+            maps = np.array([gaussian_coverage(truth[[k]], mean[[k]], std[[k]], [level])[0] for k in range(N)])
+            assert holds(maps.mean(), maps, recorded, n), (name, level)
 
 
 def test_one_call_answers_without_training(tmp_path, monkeypatch, capsys):
