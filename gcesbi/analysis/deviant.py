@@ -60,4 +60,4 @@ def without_log_fields(model: SkyModel) -> SkyModel:
     for each in sky.components:
         if isinstance(each, Smooth):
             sky = sky.change(each.name, nuisances=())
-    return SkyModel.build(sky)
+    return SkyModel.build(sky, model.maps)

@@ -12,7 +12,7 @@ from gcesbi.analysis.neural_posteriors import infer_all
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
 from gcesbi.analysis.simulate import mock_observation
-from gcesbi.baselines import GoodnessOfFit, PoissonFitResult, goodness_of_fit, log_bayes_factor
+from gcesbi.baselines import GoodnessOfFit, PoissonFit, PoissonFitResult, goodness_of_fit, log_bayes_factor
 from gcesbi.posterior import PartialPosterior, Posterior
 from gcesbi.simulation import Simulations, SkyModel
 from gcesbi.sky import Observation
@@ -136,7 +136,7 @@ def question(
     The Poisson `fit` is made if it is not at hand, of templates without their log-fields.
     """
     with step("Judge the Poisson fit"):
-        fit = fit or fit_poisson(without_log_fields(run.model), observation)[0]
+        fit = fit or PoissonFit(without_log_fields(run.model).for_observation(observation), observation).run()
         goodness = goodness_of_fit(fit, seed=run.settings.seed)
     if not always and stored_gate(run) is None:
         return fit, goodness, None
