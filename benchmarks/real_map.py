@@ -1,10 +1,10 @@
 """What every method says of the real 573-week map: under one model of the foreground, and under one that nobody knows.
 
-    python benchmarks/real_map.py --out docs/figures/real_map_robust.png
+    python benchmarks/real_map.py --out docs/figures/real_map_robust.png [--nptf]
 
 Asks the shipped `robust` networks, also with deviant pixels filled, the Poisson fits of four interstellar models, and
-the NPTF under Model O with the networks' kind of priors. Prints a table in Markdown and draws the excess' flux and
-source counts. Needs the data fermi-573w and bulge-templates.
+the NPTF under Model O with the networks' kind of priors (minutes). Prints a table in Markdown and draws the
+excess' flux and source counts. Needs the data fermi-573w and bulge-templates.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gcesbi.report.tables import comparison_table
 LEVELS = (0.025, 0.16, 0.5, 0.84, 0.975)
 
 
-def answers(networks: Path) -> tuple[SkyModel, dict[str, Posterior], dict[str, float]]:
+def answers(networks: Path, nptf: bool) -> tuple[SkyModel, dict[str, Posterior], dict[str, float]]:
     """Model O, posteriors by method on its templates, and the p values of the gate."""
     seen = read_observation("fermi-573w", mask="3fgl")
     run = RunFolder.open(networks)
@@ -51,8 +51,9 @@ def answers(networks: Path) -> tuple[SkyModel, dict[str, Posterior], dict[str, f
         name = f"Poisson fit, Model {diffuse}" if diffuse != "p6v11" else "Poisson fit, p6v11"
         if set(nominal.names) <= set(model.names):
             found[name] = PartialPosterior(name, fitted, nominal.coordinates)
-    priors = load_settings("default").nptf.model_copy(update={"priors": "model"})
-    found["NPTF, Model O"] = fit_nptf(nominal, seen, priors)
+    if nptf:
+        priors = load_settings("default").nptf.model_copy(update={"priors": "model"})
+        found["NPTF, Model O"] = fit_nptf(nominal, seen, priors)
     return nominal, found, p
 
 
@@ -83,9 +84,10 @@ def draw(model: SkyModel, found: dict[str, Posterior], out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="the shipped ones if not given")
+    parser.add_argument("--nptf", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("real_map_robust.png"))
     asked = parser.parse_args()
-    model, found, p = answers(asked.run or package_folder("robust"))
+    model, found, p = answers(asked.run or package_folder("robust"), asked.nptf)
     table = comparison_table(found, model.bins)
     print(" | ".join(("", *table.columns, "")).strip())
     print("|---" * len(table.columns) + "|")

@@ -55,7 +55,7 @@ def counts_and_residuals(region: Grid, counts: ArrayLike, model: ArrayLike, titl
     counts, model = (check_shape(n, v, (region.n_pix,)) for n, v in (("counts", counts), ("model", model)))
     if np.any(model <= 0):
         raise InputError(f"model: expected counts must be above zero, got {model.min():g}")
-    figure = Figure(figsize=(10.5, 4.9), layout="constrained")
+    figure = Figure(figsize=(10.5, 5.0), layout="constrained")
     axes = figure.subplots(1, 3, sharey=True)
     limits = (max(float(model.min()), 0.1), float(np.quantile(counts, 0.998)) + 1)
     draw_sky(axes[0], region, counts, "photons per pixel", "Counts", "log", limits, "bottom")

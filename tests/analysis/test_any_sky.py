@@ -143,7 +143,7 @@ def silent(name, own_bar=False):
 
 def test_every_method_answers_by_the_users_names(done):
     run, model = done.run, done.run.model
-    posteriors, _ = answers(run, done.seen, silent)
+    posteriors = answers(run, done.seen, silent)[0]
     for posterior in posteriors.values():
         assert posterior.coordinates.template == model.names
         assert np.isfinite(posterior.quantiles("flux_fraction", [0.16, 0.5, 0.84])).all()
@@ -417,7 +417,12 @@ def test_no_method_knows_a_component_by_name():
     places = [root / room for room in ("simulation", "estimators", "evaluation", "plots", "report", "analysis", "cli")]
     places += [root.parent / "validation"]
     presets = {"sky_settings.py", "model.py", "template_statements.py", "variations.py"}
-    presets |= {"image_compose.py", "image_composition.py", "image_sky_model.py"}  # the preset of images
+    presets |= {
+        "image_compose.py",
+        "image_composition.py",
+        "image_settings.py",
+        "image_sky_model.py",
+    }  # the preset of images
     presets |= {"typical.py"}  # a mock map of the preset, as bright as the real one
     known = {"pi", "ic", "iso", "bub", "gce", "disk", "dif"}
     for path in (path for place in places for path in place.rglob("*.py") if path.name not in presets):

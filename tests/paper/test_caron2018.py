@@ -339,7 +339,7 @@ def test_the_command_draws_what_can_be_drawn_and_says_what_is_missing(tiny, tmp_
     assert "holds no template_fits.json" in lines[0]
     assert "holds no errors.json" in lines[1]
     assert told.out.strip().endswith("; missing: figure 2, figure T3, tables")
-    assert len(list((tmp_path / "part").glob("*.png"))) == 5
+    assert len(list((tmp_path / "part").glob("*.png"))) == 6
 
 
 def test_runs_that_are_unfit_are_named(tiny, tmp_path, capsys):
@@ -386,7 +386,7 @@ def test_the_paper_is_planned_at_every_scale_and_refuses_the_run_of_another(tiny
     (tmp_path / "new").mkdir()
     missing = draw_paper(paper, "quick", tmp_path / "new", tmp_path / "none" / "maps", tell=lines.append).missing
     assert lines[0].startswith("run images is missing: needs the data folder")
-    assert len(missing) == 7
+    assert len(missing) == 8
     run = tmp_path / "runs" / "caron2018" / "images"
     shutil.copytree(tiny.folder, run)
     (run / "plan.json").write_text(json.dumps({**laws["test"], "about": "tiny", "version": "0"}))
