@@ -2,7 +2,7 @@
 
     python benchmarks/real_map.py --out docs/figures/real_map_robust.png [--nptf]
 
-Asks the shipped `robust` networks, also with deviant pixels filled, the Poisson fits of four interstellar models, and
+Asks the shipped `robust` networks, also with deviant pixels filled, the Poisson fits of three interstellar models, and
 the NPTF under Model O with the networks' kind of priors (minutes). Prints a table in Markdown and draws the
 excess' flux and source counts. Needs the data fermi-573w and bulge-templates.
 """
@@ -45,12 +45,10 @@ def answers(networks: Path, nptf: bool) -> tuple[SkyModel, dict[str, Posterior],
     for name, each in (("robust networks", seen), (f"robust networks, {len(deviant)} pixels filled", filled)):
         found[name] = PartialPosterior(name, infer(run, each), nominal.coordinates)
         p[name] = judge(run, each).p_value
-    for diffuse in ("O", "A", "F", "p6v11"):
+    for diffuse in ("O", "A", "F"):
         model = SkyModel.from_folder("fermi-573w", diffuse=diffuse)
         fitted = poisson_posterior(PoissonFit(model, seen).run(), model)
-        name = f"Poisson fit, Model {diffuse}" if diffuse != "p6v11" else "Poisson fit, p6v11"
-        if set(nominal.names) <= set(model.names):
-            found[name] = PartialPosterior(name, fitted, nominal.coordinates)
+        found[f"Poisson fit, Model {diffuse}"] = fitted
     if nptf:
         priors = load_settings("default").nptf.model_copy(update={"priors": "model"})
         found["NPTF, Model O"] = fit_nptf(nominal, seen, priors)
