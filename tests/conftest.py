@@ -97,11 +97,21 @@ def gates_of_few_maps():
         yield
 
 
+DATA = os.environ.pop("GCESBI_DATA", None)
+
+
 def _shared(*parts: str) -> Path:
-    if os.environ.get("GCESBI_DATA"):
-        root = Path(os.environ["GCESBI_DATA"])
+    if DATA:
+        root = Path(DATA)
         return root if parts == ("data",) else root.parent / "reference"
     return CHECKOUT.parent / "shared" / parts[0]
+
+
+@pytest.fixture(autouse=True)
+def data_where_they_are_asked_for(request, monkeypatch):
+    """Named data are at hand in tests that ask for ``data_folder``, and in no others, wherever the tests run."""
+    if "data_folder" in request.fixturenames:
+        monkeypatch.setenv("GCESBI_DATA", str(request.getfixturevalue("data_folder")))
 
 
 @pytest.fixture(scope="session")

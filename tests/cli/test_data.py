@@ -22,7 +22,6 @@ def call(monkeypatch, capfd):
 
 
 def test_what_there_is_and_where(call, data_folder, monkeypatch):
-    monkeypatch.setenv("GCESBI_DATA", str(data_folder))
     status, out, err = call("data", "list")
     assert (status, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == list(names())
@@ -73,7 +72,6 @@ def test_bad_input_is_one_line_and_leaves_nothing(call, words, told, tmp_path, m
 
 def test_a_name_is_an_observation(data_folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GCESBI_DATA", str(data_folder))
     settings, seen = settings_and_map("test", [], None, Path("fermi-573w"), "A", "3fgl")
     assert (settings.sky.kind, settings.sky.path, settings.sky.diffuse) == ("folder", f"{data_folder}/fermi-573w", "A")
     assert seen.counts.sum() == 161694

@@ -267,7 +267,6 @@ def test_entries_say_all_that_they_must(reference_folder):
 
 @pytest.mark.parametrize("name", ["fermi-573w", "fermi-gc-4gev", "irf", "catalogs", "bulge-templates"])
 def test_what_lies_here_is_what_the_registry_says(name, data_folder, monkeypatch):
-    monkeypatch.setenv("GCESBI_DATA", str(data_folder))
     monkeypatch.setenv("GCESBI_DATA_URL", "http://127.0.0.1:9")
     assert gcesbi.data.fetch(name) == data_folder / name
     assert gcesbi.data.describe(name).size == sum(file.size for file in gcesbi.data.describe(name).files)
@@ -282,7 +281,6 @@ def test_the_folder_is_the_platforms_unless_told(monkeypatch, tmp_path):
 
 
 def test_names_stand_where_paths_do(data_folder, monkeypatch, tmp_path):
-    monkeypatch.setenv("GCESBI_DATA", str(data_folder))
     monkeypatch.chdir(tmp_path)
     obs = read_observation("fermi-573w", mask="3fgl")
     assert obs.counts.sum() == 161694
