@@ -7,7 +7,7 @@ templates that the mock names. Needs the data fermi-573w and bulge-templates::
 
     python benchmarks/leave_one_out.py fit O --mocks 500 --out /tmp/proof        # Poisson fits: plain and adaptive
     python benchmarks/leave_one_out.py networks O --run runs/without-O --out /tmp/proof
-    python benchmarks/leave_one_out.py sky O > without-O.toml                     # to simulate and train a run
+    python benchmarks/leave_one_out.py sky O --nside 64 > without-O.toml          # to simulate and train a run
     python benchmarks/leave_one_out.py table --out /tmp/proof
 
 What is done is kept, and a run that was stopped goes on. A figure stands with its Monte Carlo error.
@@ -48,19 +48,19 @@ _AT_ONCE = 20  # mocks of a file
 _PER_FILE = 4  # mocks that are fitted before they are kept
 
 
-def without(left_out: str) -> Composition:
+def without(left_out: str, nside: int = 128) -> Composition:
     """The robust sky without one of the things it is robust against.
 
     The disk's height is then at most 0.8 kpc, the halo's slope at least 1.1.
     """
     sky = load_settings("robust").sky
+    sky = sky.replace(region=sky.region.model_copy(update={"nside": nside}))
     if left_out == "thick":
         return sky.change("disk", template={"formula": "disk", "z_s": [0.2, 0.8]})
     if left_out == "slope":
-        bulge = next(each for each in sky.components if each.name == "gce").template.mixture[1]
-        return sky.change(
-            "gce", template={"mixture": [{"formula": "nfw", "gamma": [1.1, 1.4]}, bulge], "weight": [0.0, 1.0]}
-        )
+        excess = next(each.template for each in sky.components if each.name == "gce")
+        halo = Formula.of("nfw", gamma=[1.1, 1.4])
+        return sky.change("gce", template=excess.model_copy(update={"mixture": (halo, excess.mixture[1])}))
     stems = _STEMS.get(left_out, (f"{left_out}pi", f"{left_out}ic"))
     for component in sky.components:
         maps = getattr(component.template, "mixture", ())
@@ -117,20 +117,21 @@ def _ends(template: Any) -> list[Any]:
     return [template]
 
 
-def left_out_sky(left_out: str) -> SkyModel:
+def left_out_sky(left_out: str, nside: int = 128) -> SkyModel:
     """The sky under which mocks are drawn."""
     chosen = {"thick": {"disk": "z1p0"}, "slope": {"nfw": "g1p0"}}.get(left_out, {"diffuse": left_out})
-    return SkyModel.from_folder("fermi-573w", **chosen)
+    return SkyModel.from_folder("fermi-573w", nside=nside, **chosen)
 
 
-def mocks(left_out: str, n: int, folder: Path) -> tuple[SkyModel, Array, Array, Array]:
+def mocks(left_out: str, n: int, folder: Path, nside: int = 128) -> tuple[SkyModel, Array, Array, Array]:
     """The mocks' sky, their counts (n, 1, n_pix), fluxes (n, n_template) and SCDs (n, 2, n_bin)."""
-    model = left_out_sky(left_out)
-    seen, nominal = read_observation("fermi-573w", mask="3fgl"), SkyModel.from_folder("fermi-573w")
+    model = left_out_sky(left_out, nside)
+    seen = read_observation("fermi-573w", mask="3fgl", nside=nside)
+    nominal = SkyModel.from_folder("fermi-573w", nside=nside)
     names, best, parts = model.prior().names, None, []
     folder.mkdir(parents=True, exist_ok=True)
     for block in range(-(-n // _AT_ONCE)):
-        kept = folder / f"mocks-{left_out}-{block}.npz"
+        kept = folder / f"mocks-{left_out}{'' if nside == 128 else f'-nside{nside}'}-{block}.npz"
         if not kept.exists():
             rng = np.random.default_rng([29, LEFT_OUT.index(left_out), block])
             theta = at_composition(model, model, seen, _AT_ONCE, rng)
@@ -189,7 +190,7 @@ def networks(left_out: str, n: int, folder: Path, run: Path, name: str = "robust
     from gcesbi.analysis.run import Run
 
     opened = Run.open(run)
-    model, counts, flux, scd = mocks(left_out, n, folder)
+    model, counts, flux, scd = mocks(left_out, n, folder, opened.model.region.nside)
     rows = []
     for i in range(n):
         seen = Observation(counts[i], model.exposure, model.energy_edges, model.region, model.psf)
@@ -267,6 +268,7 @@ def main() -> None:
     parser.add_argument("--mocks", type=int, default=500)
     parser.add_argument("--out", type=Path, default=Path("proof"))
     parser.add_argument("--run", type=Path)
+    parser.add_argument("--nside", type=int, default=128, help="of the sky to simulate; that of a run is its own")
     parser.add_argument("--method", choices=("plain fit", "robust fit"), help="one of the fits")
     asked = parser.parse_args()
     if asked.what == "table":
@@ -276,7 +278,7 @@ def main() -> None:
     elif asked.what == "sky":
         from gcesbi.simulation.composition_files import write_toml
 
-        print(write_toml(without(asked.left_out)))
+        print(write_toml(without(asked.left_out, asked.nside)))
     elif asked.what == "fit":
         fit(asked.left_out, asked.mocks, asked.out, asked.method)
     else:
