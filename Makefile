@@ -15,13 +15,19 @@ CPU_BUILDS ?= --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu
 # Threads that wait sleep, so that other processes get on.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: paper quickstart test bench docs lint types format clean install fuzz kill test-lowest test-site
+.PHONY: paper quickstart test test-slow bench docs lint types format clean install fuzz kill test-lowest test-site
 
 quickstart: $(READY)  ## the whole job on a mock map; ARGS="--seed 3" passes options on
 	$(BIN)/gcesbi quickstart $(ARGS)
 
-test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+# Files in the order of their names: those of few and long tests do not all come last, where one process would wait.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test: $(READY)  ## all tests but the slow ones, each of which has a quick sister
+	$(PYTEST) $(ARGS)
+
+test-slow: $(READY)  ## the slow ones
+	$(PYTEST) -m slow $(ARGS)
 
 fuzz: $(READY)  ## 20,000 malformed inputs, SEED=1 for others; and 8,000 spoilt files for readers
 	$(BIN)/python tests/faults/fuzz.py 20000 $(SEED)

@@ -88,12 +88,36 @@ def compiled_once(machine_folder):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def gates_of_few_maps():
-    """Let gates that commands calibrate unasked take 1,200 maps, the least that they take, not 3,072."""
-    from gcesbi.analysis.gate import calibrate_gate
+def images_composed_once():
+    """Keep the parts of models of images, of the library's own instrument, in memory."""
+    from gcesbi.simulation import image_sky_model
+
+    compose, kept = image_sky_model.compose_images, {}
+
+    @functools.wraps(compose)
+    def composed(sky, observation=None):
+        if observation is not None:
+            return compose(sky, observation)
+        law = sky.model_dump_json()
+        if law not in kept:
+            kept[law] = compose(sky)
+        return dict(kept[law])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibrate_gate, "__defaults__", (1200, *calibrate_gate.__defaults__[1:]))
+        patch.setattr(image_sky_model, "compose_images", composed)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_fresh_maps():
+    """Let commands draw fewer maps unasked: 1,200 for a gate, the least that it takes, and 64 for tails of errors."""
+    from gcesbi.analysis import recalibrate
+    from gcesbi.analysis.gate import calibrate_gate, calibrate_image_gate
+
+    with pytest.MonkeyPatch.context() as patch:
+        for calibrate in (calibrate_gate, calibrate_image_gate):
+            patch.setattr(calibrate, "__defaults__", (1200, *calibrate.__defaults__[1:]))
+        patch.setattr(recalibrate, "_N_TAILS", 64)
         yield
 
 

@@ -457,9 +457,9 @@ def test_an_exported_run_answers_without_its_images(images_run, tmp_path):
     Run.check_free(tmp_path / "again", overwrite=True)  # it holds nothing that no run wrote
 
 
-def test_damaged_images_are_drawn_again(tmp_path):
-    run = Run.create(tmp_path / "run", load_settings("images-test", ["simulation.n_train=64"]))
-    run.simulate()
+def test_damaged_images_are_drawn_again(images_run, tmp_path):
+    shutil.copytree(images_run.folder, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
     shard = run.images.place("snr-10-150") / "00000.zip"
     before = run.images.learnt().counts
     shard.write_bytes(shard.read_bytes()[:-100])

@@ -37,6 +37,7 @@ class Finder:
     def find_spec(name, path=None, target=None):
         if name == "torch":
             told.append(dict(os.environ))
+            raise SystemExit
 
 sys.meta_path.insert(0, Finder)
 sys.argv = ["gcesbi", "--threads", "1", "train", "/no/where"]

@@ -30,7 +30,11 @@ def outputs(notebook):
         yield cell.source, printed + "".join(value for value in values if "<Figure" not in value)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in TUTORIALS.glob("*.ipynb")))
+QUICK = "own_sky"
+SLOW = sorted({path.stem for path in TUTORIALS.glob("*.ipynb")} - {QUICK})
+
+
+@pytest.mark.parametrize("name", [QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_a_tutorial_gives_the_output_that_it_shows(name, tmp_path, monkeypatch, request):
     pytest.importorskip("nbclient")
     if name == "real_map":

@@ -11,8 +11,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
-from gcesbi.estimators import NetworkSettings, SourceCountEstimator, SpectralEstimator, TrainingSettings
+from gcesbi.estimators import (
+    NetworkSettings,
+    SourceCountEstimator,
+    SpectralEstimator,
+    TrainingHistory,
+    TrainingSettings,
+    load_estimator,
+    read_notes,
+    save_estimator,
+)
 from gcesbi.posterior import Coordinates
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.region import Region
@@ -78,17 +88,24 @@ def maps() -> SimpleNamespace:
     return SimpleNamespace(train=simulate(12_000, 1), fresh=simulate(500, 2))
 
 
+def trained(estimator, maps, folder):
+    """An estimator with its `history`, trained by the first worker of pytest-xdist that asks for one of its kind."""
+    path = folder / f"toy-{estimator.kind}"
+    with FileLock(f"{path}.lock"):
+        if not path.with_suffix(".json").exists():
+            save_estimator(estimator, path, {"history": estimator.fit(maps.train, SETTINGS).to_dict()})
+    found = load_estimator(path)
+    found.history = TrainingHistory.from_dict(read_notes(path)["history"])
+    return found
+
+
 @pytest.fixture(scope="session")
-def spectra(toy, maps) -> SpectralEstimator:
+def spectra(toy, maps, machine_folder) -> SpectralEstimator:
     """A trained spectral estimator, with its `history`."""
-    estimator = toy.spectra()
-    estimator.history = estimator.fit(maps.train, SETTINGS)
-    return estimator
+    return trained(toy.spectra(), maps, machine_folder)
 
 
 @pytest.fixture(scope="session")
-def source_counts(toy, maps) -> SourceCountEstimator:
+def source_counts(toy, maps, machine_folder) -> SourceCountEstimator:
     """A trained source-count estimator, with its `history`."""
-    estimator = toy.source_counts()
-    estimator.history = estimator.fit(maps.train, SETTINGS)
-    return estimator
+    return trained(toy.source_counts(), maps, machine_folder)

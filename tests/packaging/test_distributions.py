@@ -71,17 +71,27 @@ def test_the_wheel_asks_for_what_it_imports_and_for_no_cuda(built):
     assert {"3.11", "3.12", "3.13"} <= {each.rsplit(" ", 1)[1] for each in told.get_all("Classifier")}
 
 
-def test_the_wheel_asks_the_shipped_networks(built, tmp_path):
-    """In a folder that holds nothing, by the wheel's code and weights alone."""
+@pytest.fixture
+def ask(built, tmp_path):
+    """What a call of the wheel's code says, in a folder that holds nothing else."""
     site = tmp_path / "site"
     with zipfile.ZipFile(built[1]) as wheel:
         wheel.extractall(site)
     where = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(site), "COLUMNS": "200"}}
-    found = run(
-        sys.executable, "-c", "import gcesbi, gcesbi.validation as v; print(gcesbi.__file__, v.__file__)", **where
-    )
-    assert found.count(str(site)) == 2
-    told = run(sys.executable, "-c", "from gcesbi.cli.start import main; main()", "infer", "--pretrained", **where)
-    assert "networks" in told
+    found = "import gcesbi, gcesbi.validation as v; print(gcesbi.__file__, v.__file__)"
+    assert run(sys.executable, "-c", found, **where).count(str(site)) == 2
+    return lambda *words: run(sys.executable, "-c", "from gcesbi.cli.start import main; main()", *words, **where)
+
+
+def test_the_wheel_finds_the_shipped_networks(ask):
+    """By its code and weights alone."""
+    told = ask("infer", "--pretrained", "list")
+    assert "default: " in told
+    assert "robust: " in told
+
+
+@pytest.mark.slow
+def test_the_wheel_asks_the_shipped_networks(ask, tmp_path):
+    assert "networks" in ask("infer", "--pretrained")
     assert (tmp_path / "runs/pretrained/infer.html").is_file()
     assert (tmp_path / "runs/pretrained/posteriors/networks.json").is_file()

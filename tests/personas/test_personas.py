@@ -1,7 +1,6 @@
 """What people of different trades would write first: scripts of at most 30 lines, run in an empty folder."""
 
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
@@ -26,12 +25,13 @@ def test_every_script_is_run_and_short():
     assert all(len(path.read_text().splitlines()) <= 30 for path in scripts.values())
 
 
+@pytest.mark.filterwarnings("default", "error::FutureWarning")
 @pytest.mark.parametrize("name", TOLD)
-def test_a_script_runs_as_it_stands(name, tmp_path):
+def test_a_script_runs_as_it_stands(name, tmp_path, monkeypatch, capsys):
     words, files = TOLD[name]
-    run = subprocess.run([sys.executable, FOLDER / f"{name}.py"], cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert "FutureWarning" not in run.stderr
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    out = capsys.readouterr().out
     for told in words:
-        assert told in run.stdout
+        assert told in out
     assert files <= {path.name for path in tmp_path.iterdir()}

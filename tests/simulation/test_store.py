@@ -141,11 +141,13 @@ def test_kill_9_in_the_middle_of_a_write(tmp_path):
 
 
 def test_kill_9_of_the_command_line_at_any_moment(tmp_path):
+    """Of one process; tests/faults/test_kill.py has several."""
     n_shard = 24
     changes = ("sky.nside=16", "sky.n_energy=1", "sky.weeks=30", "simulation.n_test=128")
     words = ["simulate", "--preset", "test", "--n", str((n_shard - 1) * SHARD), "--workers", "2", "--quiet"]
     words += [word for change in changes for word in ("--set", change)]
-    command = [str(Path(sys.executable).with_name("gcesbi")), *words, "--out", str(tmp_path / "run")]
+    words += ["--backend", "threads", "--out", str(tmp_path / "run")]
+    command = [str(Path(sys.executable).with_name("gcesbi")), *words]
     folder = tmp_path / "run" / "simulations"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while len(list(folder.glob("*.zip"))) < 3:
@@ -154,7 +156,6 @@ def test_kill_9_of_the_command_line_at_any_moment(tmp_path):
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert len(list(folder.glob("*.zip"))) < n_shard  # or this would test nothing
-    command += ["--backend", "threads"]  # as good as processes, and there sooner
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     simulator = Simulator(SkyModel.preset("inner-galaxy", nside=16, n_energy=1, weeks=30))
