@@ -124,7 +124,10 @@ def image(cubes):
     )
 
 
-@pytest.fixture(scope="module", params=[ten_bins, two_disks, floating_slope, broken_power_laws, image])
+LONG = pytest.param(two_disks, marks=pytest.mark.slow)  # an NPTF of four populations
+
+
+@pytest.fixture(scope="module", params=[ten_bins, LONG, floating_slope, broken_power_laws, image])
 def done(request, cubes, tmp_path_factory):
     """A run of each sky, simulated and trained, with a mock map."""
     folder = tmp_path_factory.mktemp("any") / "run"

@@ -132,6 +132,7 @@ def test_networks_of_the_real_sky_answer_about_the_real_map(data_folder, tmp_pat
     assert 0.03 < excess[0] < excess[1] < 0.08  # 3.9 % by Model F to 7.3 % by Model O
 
 
+@pytest.mark.slow  # quick: that of the default networks, above
 def test_recorded_coverage_of_the_real_skys_networks_holds_on_fresh_maps(data_folder, tmp_path):
     found = Run.pretrained(tmp_path / "robust", "robust")
     fresh = found.simulator.sample(N, seed=found.settings.seed + 1000)

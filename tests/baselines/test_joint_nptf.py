@@ -84,6 +84,7 @@ def test_the_mean_counts_are_those_that_the_simulator_draws(sky):
     np.testing.assert_allclose(at.splits.sum(axis=-1), 1.0, rtol=1e-12)
 
 
+@pytest.mark.slow  # quick: the gradient above, and NUTS in test_samplers.py
 def test_spectra_are_recovered():
     """A map of four templates: NUTS finds spectra within four posterior widths, narrower than their prior."""
     model = gcesbi.SkyModel.preset(nside=16, n_energy=2, weeks=4, gce_populations=1)

@@ -38,6 +38,7 @@ def test_figures_of_a_part_alone(script, monkeypatch, tmp_path, capsys):
     assert re.search(r"\| smoothing, nside 64 \| [\d.]+ \|", capsys.readouterr().out)
 
 
+@pytest.mark.slow  # quick: simulation/test_device.py
 def test_the_script_for_a_gpu_runs_at_toy_size(script, capsys):
     gpu = script("gpu")
     gpu.main(["--toy"])

@@ -115,7 +115,10 @@ def test_large_maps_are_split_into_smaller_batches(spectra, maps, monkeypatch):
 CORRELATED = [{"covariance": "full"}, {"covariance": "low_rank", "rank": 2}]
 
 
-@pytest.fixture(scope="module", params=CORRELATED, ids=lambda options: options["covariance"])
+LEARNT = [pytest.param(CORRELATED[0], marks=pytest.mark.slow), CORRELATED[1]]
+
+
+@pytest.fixture(scope="module", params=LEARNT, ids=lambda options: options["covariance"])
 def correlated(request, toy, maps):
     """A trained estimator whose errors go together."""
     estimator = toy.spectra(**request.param)

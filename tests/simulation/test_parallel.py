@@ -94,6 +94,7 @@ def test_a_cluster_of_two_processes(light, kept, wanted, cluster, tmp_path):
     assert content(found) == wanted
 
 
+@pytest.mark.slow  # quick: a local process that dies, and the cluster, above
 def test_a_worker_of_the_cluster_dies_and_the_job_finishes(light, wanted, cluster, tmp_path):
     store = SimulationStore.create(tmp_path, light, seed=6)
     job = ShardJob(store.place, store.recipe, 6)
