@@ -105,7 +105,7 @@ class OuterLikelihood:
         return OuterPoint(self, values, problems, optima)
 
     def maximise(self, n_start: int | None = None) -> OuterMaximum:
-        """The joint maximum: the best of climbs from the best of the middle and four other points for each parameter."""
+        """The joint maximum: the best climb from the best of the middle and four other points for each parameter."""
         from scipy.stats import qmc  # takes a third of a second to import
 
         n = len(self.parameters)

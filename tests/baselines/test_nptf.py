@@ -155,8 +155,9 @@ def generating_function(shape, t):
     n_break = len(shape) // 2
     scd = BrokenPowerLaw(1.0, tuple(shape[: n_break + 1]), tuple(shape[n_break + 1 :]))
     nodes, weights = np.polynomial.legendre.leggauss(12)
-    edges = [np.log(1e-12), *np.log(sorted(scd.breaks)), np.log(scd.breaks[0]) + 40 / (shape[0] - 1)]
-    pieces = np.concatenate([np.linspace(a, b, max(2, int((b - a) / 0.1)) + 1) for a, b in pairwise(edges)])
+    edges = sorted([np.log(1e-12), 0.0, *np.log(scd.breaks), np.log(scd.breaks[0]) + 40 / (shape[0] - 1)])
+    width = {a: 0.4 if b <= 0 else 0.1 for a, b in pairwise(edges)}  # nothing oscillates below one photon
+    pieces = np.concatenate([np.linspace(a, b, max(2, int((b - a) / width[a])) + 1) for a, b in pairwise(edges)])
     half = np.diff(pieces)[:, None] / 2
     s = np.exp(pieces[:-1, None] + half * (1 + nodes)).ravel()
     number = (half * weights).ravel() * s * scd.density(s)

@@ -176,7 +176,7 @@ def test_bad_priors_are_named(build, message):
 BRIGHT, FAINT = {"xi": -9.5, "omega2": 0.05, "a": 0.0}, {"xi": -12.3, "omega2": 0.05, "a": 0.0}
 
 
-@pytest.mark.parametrize("n_population", [1, 2])
+@pytest.mark.parametrize("n_population", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_skew_normals_are_fitted_with_the_networks_priors(n_population):
     """A map of the library's own simulator: parameters and fluxes within four posterior widths, fluxes learnt from it.
 

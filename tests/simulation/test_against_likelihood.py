@@ -56,12 +56,15 @@ def draw(model, populations, n, seed):
 
 
 def generated(log_flux, number, exposure):
-    """p_k (N_FFT,) of a pixel with `number` (n,) expected sources of each flux, by a Fourier transform."""
-    t = np.exp(-2j * np.pi * np.arange(N_FFT) / N_FFT)
+    """p_k (N_FFT,) of a pixel with `number` (n,) expected sources of each flux, by a Fourier transform.
+
+    It is real: half the circle tells the other.
+    """
+    t = np.exp(-2j * np.pi * np.arange(N_FFT // 2 + 1) / N_FFT)
     exponent = BACKGROUND * (t - 1)
     for part in np.array_split(np.arange(len(log_flux)), 20):
         exponent += np.expm1(np.outer(t - 1, exposure * 10.0 ** log_flux[part])) @ number[part]
-    return np.fft.ifft(np.exp(exponent)).real
+    return np.fft.irfft(np.exp(exponent), N_FFT)
 
 
 def check_histogram(counts, model, probability):

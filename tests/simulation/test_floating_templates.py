@@ -34,7 +34,9 @@ def check_interpolation(formula, make, nside, band, n=12, radius=20.0):
     return worst, len(basis)
 
 
-@pytest.mark.parametrize(("nside", "band"), [(64, 2.0), (64, 0.0), (128, 2.0)])
+@pytest.mark.parametrize(
+    ("nside", "band"), [(64, 2.0), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((64, 0.0), (128, 2.0)))]
+)
 def test_an_interpolated_cusp_is_the_true_one_to_a_thousandth(nside, band):
     worst, n = check_interpolation(
         Formula(formula="nfw", gamma=(0.9, 1.4)), lambda g: templates.NFW(gamma=g), nside, band
@@ -47,8 +49,12 @@ def test_an_interpolated_cusp_is_the_true_one_to_a_thousandth(nside, band):
     ("formula", "make"),
     [
         (Formula(formula="disk", z_s=(0.2, 1.0)), lambda z: templates.Disk(z_s=z)),
-        (Formula(formula="disk", r_s=(3.0, 7.0)), lambda r: templates.Disk(r_s=r)),
-        (Formula(formula="disk", r_s=(4.6, 5.4), z_s=(0.3, 0.36)), lambda r, z: templates.Disk(r_s=r, z_s=z)),
+        pytest.param(Formula(formula="disk", r_s=(3.0, 7.0)), lambda r: templates.Disk(r_s=r), marks=pytest.mark.slow),
+        pytest.param(
+            Formula(formula="disk", r_s=(4.6, 5.4), z_s=(0.3, 0.36)),
+            lambda r, z: templates.Disk(r_s=r, z_s=z),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["height", "radius", "both"],
 )

@@ -284,7 +284,7 @@ class Heavy:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_memory_does_not_grow_with_the_number_of_maps(simulator, tmp_path, workers):
-    """Peak of what NumPy and Python allocate: that of 20 shards is that of 6, within a quarter of a shard."""
+    """Peak of what NumPy and Python allocate: that of 12 shards is that of 4, within a quarter of a shard."""
 
     def peak(n_shard):
         store = SimulationStore.create(tmp_path / str(n_shard), simulator, seed=1)
@@ -297,7 +297,7 @@ def test_memory_does_not_grow_with_the_number_of_maps(simulator, tmp_path, worke
 
     peak(2)
     slack = 2**20 if workers == 1 else 12 * 2**20  # two threads meet at their peaks, or do not
-    assert peak(20) < peak(6) + slack
+    assert peak(12) < peak(4) + slack
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------
