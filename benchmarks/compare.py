@@ -51,11 +51,13 @@ def smoothing():
 def sky():
     """Set-up of a process, and maps."""
     from gcesbi import Simulator, SkyModel
+    from gcesbi.physics.templates import pixel_average
     from gcesbi.simulation import patches
     from gcesbi.simulation.shard_file import Stamp, encode_shard
 
     def set_up():
-        patches._drawn.cache_clear()  # as in a process of its own
+        for kept in (patches._drawn, pixel_average._table):  # as in a process of its own
+            kept.cache_clear()
         simulator = Simulator(SkyModel.preset(nside=64, n_energy=10))
         simulator.prepare()
         return simulator

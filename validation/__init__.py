@@ -31,7 +31,7 @@ from .coverage import (
 from .distance import emd, pdf_from_cdf, semd
 from .estimate import Estimate
 from .levels import rearrange
-from .pit import PitHistogram, pit, pit_gaussian, pit_histogram, pit_histogram_band
+from .pit import PitHistogram, pit, pit_gaussian, pit_histogram_band
 from .recalibration import ConformalBand, ScoreMap
 from .scores import (
     crps_from_quantiles,
@@ -91,7 +91,6 @@ __all__ = [
     "pinball",
     "pit",
     "pit_gaussian",
-    "pit_histogram",
     "pit_histogram_band",
     "pit_with_atoms",
     "prior_quantiles",

@@ -24,7 +24,6 @@ __all__ = [
     "pit",
     "pit_bounds",
     "pit_gaussian",
-    "pit_histogram",
     "pit_histogram_band",
     "rank_bounds",
 ]
@@ -81,12 +80,6 @@ def rank_bounds(truth: ArrayLike, samples: ArrayLike) -> tuple[Array, Array]:
     values, draws = check_draws(truth, samples)
     n = len(draws) + 1
     return (draws < values).sum(axis=0) / n, ((draws <= values).sum(axis=0) + 1) / n
-
-
-def pit_histogram(values: ArrayLike, n_bin: int = 20) -> tuple[Array, Array]:
-    """Density (n_bin,) and edges (n_bin + 1,) of PIT values; 1 everywhere for a calibrated prediction."""
-    density, edges = np.histogram(check_finite("values", values), bins=n_bin, range=(0.0, 1.0), density=True)
-    return density, edges
 
 
 @dataclass(frozen=True, eq=False)

@@ -121,12 +121,12 @@ def _average(table: SkyTable, geometry: ImageGeometry) -> Array:
 def _pion_table(
     sources: str, halo_height: float, spin_temperature: float, ring: int | None = None
 ) -> tuple[SkyTable, float]:
-    return _with_mean(SkyTable(PionDecay(sources, halo_height, spin_temperature, ring=ring).intensity))
+    return _with_mean(PionDecay(sources, halo_height, spin_temperature, ring=ring).table())
 
 
 @lru_cache(maxsize=8)
 def _compton_table(sources: str, halo_height: float) -> tuple[SkyTable, float]:
-    return _with_mean(SkyTable(InverseCompton(sources, halo_height).intensity))
+    return _with_mean(InverseCompton(sources, halo_height).table())
 
 
 def _with_mean(table: SkyTable) -> tuple[SkyTable, float]:

@@ -3,7 +3,7 @@
 Save one with ``figure.savefig(path)``, or hand it to :class:`gcesbi.report.html.FigureBlock`.
 """
 
-from .calibration import coverage_curves, distance_histogram, pit_histogram, sharpness_histogram
+from .calibration import coverage_curves, distance_histogram, sharpness_histogram
 from .corner import corner
 from .residuals import counts_histogram, residual_maps
 from .sky import counts_and_residuals, sky_image
@@ -29,7 +29,6 @@ __all__ = [
     "group_means",
     "number_densities",
     "pit_bands",
-    "pit_histogram",
     "recovered_fluxes",
     "residual_maps",
     "sharpness_histogram",

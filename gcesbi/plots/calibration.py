@@ -19,7 +19,6 @@ __all__ = [
     "distance_histogram",
     "draw_coverage",
     "draw_histograms",
-    "pit_histogram",
     "sharpness_histogram",
 ]
 
@@ -68,20 +67,6 @@ def distance_histogram(
 ) -> Figure:
     """Distribution of signed distances by method, medians marked; left of zero is too dim, right too bright."""
     return _histograms(distances, unit, title, 0.0)
-
-
-def pit_histogram(values: Mapping[str, ArrayLike], n_bin: int = 20, title: str = "") -> Figure:
-    """Density of PIT values by method; flat at 1 if calibrated, ∪ if over-confident, ∩ if under-confident."""
-    figure, axes = blank(6.0, 4.2)
-    axes.axhline(1, color="black", lw=1, ls="--", label="calibrated")
-    for i, (name, sample) in enumerate(_some(values).items()):
-        density, edges = np.histogram(np.ravel(sample), bins=n_bin, range=(0, 1), density=True)
-        colour, line = PALETTE[i % len(PALETTE)], LINES[i % len(LINES)]
-        axes.stairs(density, edges, color=colour, lw=2, ls=line, label=name, baseline=None)
-    axes.set(xlim=(0, 1), xlabel="level of the truth (PIT)", ylabel="density", title=title)
-    axes.set_ylim(bottom=0)
-    legend(axes)
-    return figure
 
 
 def _histograms(samples: Mapping[str, ArrayLike], unit: str, title: str, origin: float | None) -> Figure:

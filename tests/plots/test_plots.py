@@ -272,12 +272,6 @@ def test_histograms_share_bins_and_mark_medians(tmp_path, draw):
     assert drawn(figure, tmp_path)
 
 
-def test_pit_histogram(tmp_path):
-    figure = plots.pit_histogram({"excess": np.linspace(0, 1, 1001)}, n_bin=10)
-    np.testing.assert_allclose(figure.axes[0].patches[0].get_data().values, 1, atol=0.02)
-    assert drawn(figure, tmp_path)
-
-
 def test_training_curves(tmp_path):
     steps = np.arange(100)
     figure = plots.training_curves({"training": (steps, 1 / (1 + steps)), "held-out": (steps[::10], steps[::10])})

@@ -7,6 +7,7 @@ are divided further, so that work goes where the function is steep and nowhere e
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import lru_cache
 
 import healpy as hp
 import numpy as np
@@ -133,7 +134,7 @@ class SkyTable:
 
 
 class TabulatedTemplate(ABC):
-    """A template whose intensity is tabulated to be averaged."""
+    """A template whose intensity is tabulated to be averaged; the table is kept, as templates are equal by value."""
 
     @abstractmethod
     def intensity(self, glon: ArrayLike, glat: ArrayLike) -> Array:
@@ -141,4 +142,13 @@ class TabulatedTemplate(ABC):
 
     def map(self, nside: int, pixels: ArrayLike | None = None) -> Array:
         """Intensity averaged over NESTED pixels (all by default): array (n_pix,)."""
-        return SkyTable(self.intensity).average(nside, pixels)
+        return self.table().average(nside, pixels)
+
+    def table(self) -> SkyTable:
+        """The intensity's table."""
+        return _table(self)
+
+
+@lru_cache(maxsize=64)
+def _table(template: TabulatedTemplate) -> SkyTable:
+    return SkyTable(template.intensity)
