@@ -2,6 +2,7 @@
 
 import fcntl
 import functools
+import gc
 import json
 import os
 import shutil
@@ -20,6 +21,12 @@ for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish():
+    """Spare the collector of garbage all that imports left: it would look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ TOLD = {
     "referee": (("gce networks: ", "a map of the model: True", "a map of another sky: False"), {"pretrained"}),
     "sbi_user": (("maps: (400, 1, ", "NPE: ", "prior: "), {"npe.html"}),
 }
+MARKS = dict.fromkeys(("referee", "sbi_user"), pytest.mark.slow)  # they ask, or train, networks
 
 
 def test_every_script_is_run_and_short():
@@ -26,7 +27,7 @@ def test_every_script_is_run_and_short():
 
 
 @pytest.mark.filterwarnings("default", "error::FutureWarning")
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in TOLD])
 def test_a_script_runs_as_it_stands(name, tmp_path, monkeypatch, capsys):
     words, files = TOLD[name]
     monkeypatch.chdir(tmp_path)

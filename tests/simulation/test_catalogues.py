@@ -90,9 +90,9 @@ def test_pixels_near_sources_are_left_out(file):
         expected |= in_disc(32, 1.0 + own, centre=(float(glon), float(glat)))
     assert np.array_equal(masked.region.pixels, whole.region.pixels[~expected[whole.region.pixels]])
     assert masked.fingerprint != whole.fingerprint
-    by_light = sky(file, mask_sources={"file": file, "containment": 0.95}, nside=64)
+    by_light = sky(file, mask_sources={"file": file, "containment": 0.95})
     near = max(float(psf.containment_radius(0.95)) for psf in by_light.psf)
-    same = sky(file, mask_sources={"file": file, "radius": near}, nside=64)
+    same = sky(file, mask_sources={"file": file, "radius": near})
     assert by_light.region == same.region
 
 

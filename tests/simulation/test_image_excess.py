@@ -166,6 +166,7 @@ def ring_moments(counts, mean):
     return np.stack([(ring**k).mean(axis=1) for ring in rings for k in range(1, 5)], axis=1)
 
 
+@pytest.mark.slow  # quick: baselines/test_halo_slope.py
 def test_a_steeper_halo_of_the_same_flux_looks_smoother():
     """Fig. 9's sign, learnt at γ = 1.1: a steeper halo seems to have fewer sources, a shallower one more."""
     wide = {"shape": (32, 32), "pixel_size": 0.75}
