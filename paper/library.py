@@ -94,7 +94,11 @@ SHARE_LEVELS = (0.7, 0.95)
 N_EXAMPLE = 9
 """Held-out maps that are shown one by one."""
 PRIORS_2016 = NptfPriors(indices=((2.05, 30.0), (-2.0, 1.95)), breaks=((0.05, 80.0),), brightness="amplitude")
-"""One break, flat in log₁₀A, as in Lee et al. (2016, arXiv:1506.05124)."""
+"""One break, flat in log₁₀A, as in Lee et al. (2016, arXiv:1506.05124).
+
+Indices and amplitudes have the ranges of NPTFit's published example on the Galactic Centre (its example 7), whose break
+ends at 40 counts.
+"""
 _TAILS = (0.16, 0.5, 0.84)
 _PLACES = ("path", "store")
 
