@@ -128,6 +128,23 @@ def few_fresh_maps():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def coarse_pictures():
+    """Draw the pictures of pages in a third of the dots, and once, not until nothing overlaps; see tests/plots."""
+    from gcesbi.report import html
+
+    source = html.FigureBlock.source.fget
+
+    def drawn(block):
+        block.figure.set_layout_engine("none")
+        return source(block)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(html, "DOTS_PER_INCH", 50)
+        patch.setattr(html.FigureBlock, "source", property(drawn))
+        yield
+
+
 DATA = os.environ.pop("GCESBI_DATA", None)
 
 

@@ -464,9 +464,10 @@ def test_the_page_answers_four_questions(run, told):
     assert stored["details"]["whole"]["source counts of gce"]["curve"]["alphas"] == [0.5, 0.68, 0.95]
 
 
-@pytest.mark.parametrize(
-    ("width", "dark"), [(320, True), (390, False), (1200, True)], ids=["zoom-400", "phone", "desk"]
-)
+OTHERS = [pytest.param(*window, marks=pytest.mark.slow) for window in ((390, False), (1200, True))]
+
+
+@pytest.mark.parametrize(("width", "dark"), [(320, True), *OTHERS])
 def test_chromium_shows_the_whole_page(browser, told, width, dark):
     """Nothing is requested or complained of, the verdict stands first, the page does not scroll sideways."""
     try:

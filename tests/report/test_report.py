@@ -174,8 +174,13 @@ def test_bad_input_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [320, 390, 1200], ids=["zoom-400", "phone", "desk"])
+WINDOWS = [(320, False), (1200, True)]  # enlarged four times, and a desk
+OTHERS = [(320, True), (390, False), (390, True), (1200, False)]
+
+
+@pytest.mark.parametrize(
+    ("width", "dark"), [*WINDOWS, *(pytest.param(*window, marks=pytest.mark.slow) for window in OTHERS)]
+)
 def test_chromium_shows_it(browser, tmp_path, width, dark):
     """No console message, nothing requested, the verdict in view, no sideways scrolling, contrast of at least 7."""
     wide = table(columns=tuple(f"column {i}" for i in range(9)), rows=(("row",) + ("0.123 ± 0.045",) * 8,))
