@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 if str(CHECKOUT) not in sys.path:
@@ -21,7 +22,7 @@ SMALL = (
 
 
 @pytest.fixture(scope="session")
-def tiny_runs(tmp_path_factory):
+def tiny_runs(machine_folder):
     """Folder of the finished runs ``several`` and ``one``, and their plans by name."""
     from gcesbi.analysis.settings import load_settings
     from gcesbi.estimators import PoissonFraction
@@ -30,7 +31,8 @@ def tiny_runs(tmp_path_factory):
     from paper.list2025 import mock, runs
     from paper.list2025.brighter import brighter
 
-    folder = tmp_path_factory.mktemp("paper")
+    folder = machine_folder / "paper"
+    folder.mkdir(exist_ok=True)
     shares = (library.poisson_fraction(128), brighter(mock.Composition(), 4, runs.MOCK_SEED))
     learn = (*runs.LEARN, library.examples(), runs._mock(), *shares)
     asked = (library.infer(), library.fit_poisson())
@@ -47,12 +49,14 @@ def tiny_runs(tmp_path_factory):
             ("one", ("sky.n_energy=1",), (*learn, *asked, library.fit_nptf())),
         )
     }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PoissonFraction.fit.__kwdefaults__, "n_step", 40)
-        for plan in plans.values():
-            make(plan, folder / plan.name)
     assert mock.Composition() == runs.COMPOSITION
-    _hide_truth(folder / "one")
+    with FileLock(folder / "lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PoissonFraction.fit.__kwdefaults__, "n_step", 40)
+        if not (folder / "made").exists():
+            for plan in plans.values():
+                make(plan, folder / plan.name)
+            _hide_truth(folder / "one")
+            (folder / "made").touch()
     return folder, plans
 
 
