@@ -104,7 +104,7 @@ def page(truth, curves):
     ]
     with tempfile.TemporaryDirectory() as folder:
         data = {name: report.to_dict() for name, report in reports.items()}
-        report = Report("Page", "Verdict.", (Section("All", "", tuple(blocks)),), data=data)
+        report = Report("Page", "Verdict.", (Section("All", *blocks),), data=data)
         write_report(Path(folder) / "page.html", report)
 
 

@@ -23,7 +23,7 @@ HEAVY = (
     "emcee",
     "zarr",
 )
-ASKED = "from gcesbi.analysis import gate, run\nfrom gcesbi.report import infer"
+ASKED = "from gcesbi.analysis import gate, run\nfrom gcesbi.report import findings"
 NEEDED = {"torch", "numba", "healpy", "astropy", "matplotlib", "pydantic"}
 
 

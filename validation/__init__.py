@@ -71,6 +71,7 @@ __all__ = [
     "bootstrap_band",
     "c2st",
     "calibration_curve",
+    "calibration_page",
     "conditional_mean",
     "coverage",
     "coverage_by",
@@ -113,7 +114,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """What makes tables, figures and pages of these measures: offered here, at home in the rooms above."""
-    if name in ("CalibrationReport", "report"):
+    if name in ("CalibrationReport", "calibration_page", "report"):
         return getattr(import_module("gcesbi.report.methods"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -20,7 +20,16 @@ from gcesbi.simulation.image_settings import as_stored
 from gcesbi.simulation.template_maps import TemplateMaps
 from gcesbi.sky import Grid, grid_of
 
-__all__ = ["KEPT_MAPS", "card_of", "keep_sky", "kept_model", "package_folder", "plain_settings", "with_kept_sky"]
+__all__ = [
+    "KEPT_MAPS",
+    "card_of",
+    "keep_sky",
+    "kept_model",
+    "package_folder",
+    "plain_settings",
+    "shipped_names",
+    "with_kept_sky",
+]
 
 KEPT_MAPS = "sky.npz"
 _SKY, _EXPOSURE = "sky.toml", "exposure.npz"
@@ -93,6 +102,11 @@ def kept_region(folder: Path, card: Mapping[str, Any]) -> Grid | None:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"run: {folder / 'run.json'} is damaged (region: {error})") from None
+
+
+def shipped_names() -> list[str]:
+    """Runs that ship with the package."""
+    return sorted(folder.name for folder in package_folder("").iterdir() if (folder / "run.json").is_file())
 
 
 def package_folder(name: str) -> Path:

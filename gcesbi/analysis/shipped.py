@@ -8,7 +8,7 @@ import numpy as np
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.gate import judge
 from gcesbi.analysis.infer import infer
-from gcesbi.analysis.kept_sky import package_folder
+from gcesbi.analysis.kept_sky import package_folder, shipped_names
 from gcesbi.errors import InputError
 from gcesbi.posterior import PartialPosterior, Posterior
 from gcesbi.simulation.composition import Composition
@@ -50,8 +50,7 @@ class ShippedNetworks:
 
 def shipped_networks() -> tuple[ShippedNetworks, ...]:
     """Those of maps, by name; what reads images of the Galactic Centre belongs to `gcesbi images`."""
-    names = sorted(folder.name for folder in package_folder("").iterdir() if (folder / "run.json").is_file())
-    found = (ShippedNetworks(name, RunFolder.open(package_folder(name))) for name in names)
+    found = (ShippedNetworks(name, RunFolder.open(package_folder(name))) for name in shipped_names())
     return tuple(each for each in found if not each.run.settings.of_images)
 
 

@@ -2,22 +2,26 @@
 
 import shutil
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from gcesbi.analysis.folder import RunFolder
-from gcesbi.analysis.kept_sky import package_folder
+from gcesbi.analysis.kept_sky import package_folder, shipped_names
 from gcesbi.estimators import Estimator, load_estimator, read_notes
 from gcesbi.io.files import make_folder
+from gcesbi.simulation import Simulations
 
 _N_STANDARD = 1024
 
 AS_SHIPPED, FINE_TUNED, FROM_SCRATCH = "the shipped weights as they are", "the shipped weights", "random weights"
+ENCODER = "the shipped weights of the encoder"
 """What a network's training started from, as noted beside its weights."""
 
 __all__ = [
     "AS_SHIPPED",
+    "ENCODER",
     "FINE_TUNED",
     "FROM_SCRATCH",
     "adopt_shipped",
@@ -48,27 +52,37 @@ def adopt_shipped(run: RunFolder, kind: str) -> tuple[Estimator, dict[str, Any]]
     return load_estimator(shipped.weights(kind), model=run.model), read_notes(shipped.weights(kind))
 
 
-def start_from_shipped(run: RunFolder, estimator: Estimator) -> bool:
-    """Give an untrained estimator the weights of the shipped one of its kind; whether it asks for them and they fit.
+def start_from_shipped(run: RunFolder, estimator: Estimator) -> str:
+    """Give an untrained estimator weights of a shipped one of its kind, if the run asks for them; what it has then.
 
-    Means and spreads of what it sees of a map, which go with the pixels, are those of the run's own maps.
+    All of them, of the first whose sizes fit; else those of the first whose embedding fits, and the head, which is of
+    other templates, starts anew. Means and spreads of what it sees of a map, which go with the pixels, are the run's.
     """
-    path = package_folder("default") / "weights" / f"{estimator.kind}.safetensors"
-    if run.settings.training.start != "shipped" or not path.is_file():
-        return False
-    stored, own = load_estimator(path).state_dict(), estimator.state_dict()
-    of_sky = {name for name in own if stored.get(name) is not None and name.startswith("embedding.inputs.")}
-    weights = {name: value for name, value in stored.items() if name not in of_sky}
-    if weights.keys() != own.keys() - of_sky or any(own[n].shape != value.shape for n, value in weights.items()):
-        return False
-    estimator.load_state_dict(own | weights)
+    own = estimator.state_dict()
+    asked = run.settings.training.start == "shipped"
+    shipped = [load_estimator(path).state_dict() for path in _shipped_weights(estimator.kind)] if asked else []
+    every = [name for name in own if not name.startswith("embedding.inputs.")]
+    for names, what in ((every, FINE_TUNED), ([n for n in every if n.startswith("embedding.")], ENCODER)):
+        for stored in shipped:
+            if all(n in stored and stored[n].shape == own[n].shape for n in names):
+                estimator.load_state_dict(own | {n: stored[n] for n in names})
+                if what == FINE_TUNED:  # else the training does it
+                    estimator.embedding.inputs.standardise(torch.from_numpy(_first_maps(run).counts))
+                return what
+    return FROM_SCRATCH
+
+
+def _shipped_weights(kind: str) -> list[Path]:
+    paths = (package_folder(name) / "weights" / f"{kind}.safetensors" for name in shipped_names())
+    return [path for path in paths if path.is_file()]
+
+
+def _first_maps(run: RunFolder) -> Simulations:
+    """Some that the run trains on."""
     first = run.settings.simulation.n_test
     if run.settings.training.source == "store":
-        maps = run.store.read(first, first + _N_STANDARD)
-    else:
-        maps = run.simulator.sample(_N_STANDARD, run.settings.seed)
-    estimator.embedding.inputs.standardise(torch.from_numpy(maps.counts))
-    return True
+        return run.store.read(first, first + _N_STANDARD)
+    return run.simulator.sample(_N_STANDARD, run.settings.seed)
 
 
 def started_from(run: RunFolder, kinds: Iterable[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gcesbi.analysis.error_correlations import measure_errors, relate_spectra
 from gcesbi.analysis.folder import RunFolder
-from gcesbi.analysis.start import AS_SHIPPED, FINE_TUNED, FROM_SCRATCH, adopt_shipped, start_from_shipped
+from gcesbi.analysis.start import AS_SHIPPED, FROM_SCRATCH, adopt_shipped, start_from_shipped
 from gcesbi.errors import InputError
 from gcesbi.estimators import (
     Estimator,
@@ -89,11 +89,10 @@ def _train_one(
         if start is not None:
             estimator.load_state_dict(start.network(kind).state_dict())
         make_folder(run.weights(kind).parent)
-        started = FROM_SCRATCH
-        if start_from_shipped(run, estimator):
-            started, training = FINE_TUNED, replace(training, learning_rate=training.learning_rate / 4)
+        started = start_from_shipped(run, estimator)
+        asked = training if started == FROM_SCRATCH else training.shorter(1 / 4)
         maps, checkpoint, log = _training_maps(run), run.checkpoint(kind), run.training_log(kind)
-        history = estimator.fit(maps, training, progress=progress, checkpoint=checkpoint, log=log)
+        history = estimator.fit(maps, asked, progress=progress, checkpoint=checkpoint, log=log)
         if main:
             if isinstance(estimator, SpectralEstimator):
                 relate_spectra(run, estimator, history.maps)

@@ -76,7 +76,7 @@ def infer(
     from gcesbi.analysis.quickstart import question
     from gcesbi.analysis.simulate import mock_observation
     from gcesbi.report.explained import Explained
-    from gcesbi.report.infer import inference_figures, inference_report, inference_tables
+    from gcesbi.report.findings import Findings
 
     if rounds and force:
         raise InputError("rounds: are for maps of the networks' own exposure, not with --force")
@@ -97,21 +97,18 @@ def infer(
         with steps.step("Look closer, in rounds"):
             last = found.infer_in_rounds(seen, rounds, progress=not quiet, told=Terminal().print)[-1]
         posteriors["networks in rounds"] = last.posterior
-    model = found.model
     explained = Explained(seen, *question(found, seen, steps.step, CORES, always=True))
     tell_refusal(Terminal(), explained.refused)
-    tables = inference_tables(model, posteriors)
-    for name, table in tables.items():
+    result = Findings(found.model, posteriors, explained)
+    for name, table in result.tables.items():
         print_table(Terminal(), table, name)
-    figures, kept = inference_figures(model, posteriors, explained), found.about(seen)
-    summary = next(iter(tables.values()))
-    page = inference_report(model, posteriors, explained, summary, subtitle=str(kept.folder), data=figures)
+    figures, kept = result.figures(), found.about(seen)
     with steps.step("Store the posteriors"):
         for name, posterior in posteriors.items():
             kept.write_posterior(_stem(name), posterior, refused=explained.refused)
             kept.write_json(f"posteriors/{_stem(name)}.json", figures["posteriors"][name])
         kept.write_json("gate.json", figures["gate"])
-    write_page(kept, "infer", page, steps)
+    write_page(kept, "infer", result.report(str(kept.folder), figures), steps)
     if kept is not found:
         Terminal().print(f"another map than the run's own, whose answers stay: kept in {kept.folder}")
     if explained.refused:

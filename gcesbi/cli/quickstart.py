@@ -15,6 +15,7 @@ from gcesbi.baselines import NptfPosterior
 from gcesbi.cli.console import Terminal, Timer, print_problems, print_table, tell_refusal
 from gcesbi.cli.infer import REFUSED
 from gcesbi.errors import InputError
+from gcesbi.evaluation.prior_quantities import true_quantities
 from gcesbi.report.explained import Explained
 from gcesbi.report.html import write_report
 from gcesbi.report.quickstart import QuickstartResult
@@ -73,7 +74,13 @@ def quickstart(
         explained = Explained(seen, *(found.pop(name) for name in ("fit", "goodness", "gate", "predicted")))
         plain = run.read_json("run.json")["settings"]
         result = QuickstartResult(
-            run.model, plain, truth, priors=priors_of(found["posteriors"]), explained=explained, **found
+            model=run.model,
+            settings=plain,
+            labels=truth,
+            truth=None if truth is None else true_quantities(run.model, truth),
+            priors=priors_of(found["posteriors"]),
+            explained=explained,
+            **found,
         )
         _tell(timer.console, result)
         with timer.step("Write the report"):
@@ -102,4 +109,4 @@ def _write(run: Run, result: QuickstartResult, timer: Timer) -> None:
     results = result.results(timer.seconds)
     run.write_json("results.json", results)
     remove_checkpoints(run)
-    write_report(run.folder / REPORT, result.report(timer.seconds, results))
+    write_report(run.folder / REPORT, result.page(timer.seconds, results))

@@ -19,7 +19,7 @@ from gcesbi.physics.scd import cdf_to_pdf
 from gcesbi.posterior import JointPosterior, Posterior
 from gcesbi.report.tables import cumulative_at, interval
 from gcesbi.report.words import label
-from gcesbi.simulation import Simulations, SkyModel
+from gcesbi.simulation import SkyModel
 
 __all__ = ["Answer", "answer", "answer_lines", "answers_of", "headline", "title", "true_answer", "verdict_of"]
 
@@ -79,15 +79,14 @@ def verdict_of(model: SkyModel, answers: Mapping[str, Answer], refused: str, *mo
     return "\n".join((*first, headline(model, answers), answer_lines(answers), *more))
 
 
-def true_answer(model: SkyModel, truth: Simulations) -> str:
-    """The same numbers of a mock map."""
+def true_answer(model: SkyModel, truth: Posterior) -> str:
+    """The same numbers of what is true of a mock map."""
     row, j = model.names.index(model.subject), model.point_sources.index(model.subject)
-    cdf, flux = np.cumsum(truth.scd[:1, j], axis=-1), truth.flux[:1, row].sum(axis=-1)
-    above, number = _above_one_photon(model, cdf, flux)
-    share = flux[0] / truth.flux[0].sum()
+    flux, share = (truth.quantiles(name, 0.5)[:, row] for name in ("flux", "flux_fraction"))
+    above, number = _above_one_photon(model, truth.quantiles("scd_cdf", 0.5)[:, j], flux)
     return (
-        f"In truth {100 * above[0]:.0f} % of the flux of the {label(model.subject)}, {100 * share:.1f} % of all flux, "
-        f"is from sources above one photon, which are {number[0]:,.0f} in number."
+        f"In truth {100 * above[0]:.0f} % of the flux of the {label(model.subject)}, {100 * share[0]:.1f} % of all "
+        f"flux, is from sources above one photon, which are {number[0]:,.0f} in number."
     )
 
 
@@ -140,7 +139,7 @@ def _above_one_photon(model: SkyModel, cdf: Array, flux: Array) -> tuple[Array, 
     """Share of the flux (n,) from sources above one photon and their number, from CDFs (n, n_bin) and fluxes (n,)."""
     photon = -np.log10(model.exposure.mean())
     edges = model.bins.edges
-    above = 1 - cumulative_at(cdf, model.bins, [photon])[:, 0]
+    above = np.clip(1 - cumulative_at(cdf, model.bins, [photon])[:, 0], 0, 1)
     inside = np.clip((edges[1:] - photon) / (edges[1:] - edges[:-1]), 0, 1)  # of each bin, the share above
     number = flux * np.sum(np.maximum(cdf_to_pdf(cdf), 0) * inside / 10**model.bins.centres, axis=-1)
     return above, number

@@ -9,19 +9,12 @@ from matplotlib.figure import Figure
 from gcesbi import plots
 from gcesbi.estimators import TrainingHistory
 from gcesbi.evaluation.networks import Evaluation
-from gcesbi.report.html import FigureBlock, Mood, Section, TableBlock
-from gcesbi.report.parts import calibration_table, coverage_figure
+from gcesbi.report.html import FigureBlock, Section, TableBlock
+from gcesbi.report.parts import calibration_table, coverage_figure, distance_table
 from gcesbi.report.words import label
 from gcesbi.validation import MIN_MAPS, Calibration
 
-__all__ = [
-    "calibration_mood",
-    "calibration_section",
-    "calibration_verdict",
-    "named_reports",
-    "training_section",
-    "trust_table",
-]
+__all__ = ["calibration_section", "calibration_verdict", "named_reports", "training_section", "trust_table"]
 
 _PAIRS = (
     "Pairs of map and bin: of spectra and shapes all of them; of source counts, whose cumulative share may be 0 or 1, "
@@ -31,8 +24,8 @@ _PAIRS = (
 
 def named_reports(evaluation: Evaluation) -> dict[str, Calibration]:
     """Every set of error bars by its name in words: source counts, spectra, shapes."""
-    counts = {f"source counts of {label(name)}": found.report for name, found in evaluation.source_counts.items()}
-    spectra = {f"spectrum of {label(name)}": report for name, report in evaluation.spectra.items()}
+    counts = {label(f"source counts of {name}"): found.report for name, found in evaluation.source_counts.items()}
+    spectra = {label(f"spectrum of {name}"): report for name, report in evaluation.spectra.items()}
     return counts | spectra | {f"shape {name}": report for name, report in evaluation.shapes.items()}
 
 
@@ -55,14 +48,6 @@ def calibration_verdict(evaluation: Evaluation) -> str:
     )
 
 
-def calibration_mood(evaluation: Evaluation) -> Mood:
-    """Colour of the verdict: by the largest ratio of true to claimed errors; neutral with too few maps."""
-    if evaluation.reports[0].few_maps:
-        return "neutral"
-    worst = max(abs(np.log(report.dispersion.value)) for report in evaluation.reports)
-    return "good" if worst < np.log(1.1) else "caution" if worst < np.log(1.5) else "bad"
-
-
 def calibration_section(evaluation: Evaluation, before: Evaluation | None = None) -> Section:
     """Coverage, width and distance on held-out maps; `before` is that of networks not recalibrated."""
     reports = named_reports(evaluation)
@@ -71,11 +56,9 @@ def calibration_section(evaluation: Evaluation, before: Evaluation | None = None
         "Are the error bars true?",
         f"{evaluation.reports[0].n_map} maps drawn from the model, kept from training and recalibration.{recalibrated} "
         + _PAIRS,
-        (
-            calibration_table(reports, None if before is None else named_reports(before)),
-            coverage_figure(reports, "every set of intervals", open_only=True),
-            _distances(evaluation),
-        ),
+        calibration_table(reports, None if before is None else named_reports(before)),
+        coverage_figure(reports, "every set of intervals", open_only=True),
+        distance_table({label(n): e for n, e in evaluation.source_counts.items()}),
     )
 
 
@@ -109,31 +92,6 @@ def _share(reports: Mapping[str, Calibration], held: str) -> str:
     return held if all(right) else "no" if held == "no" else "mostly" if 2 * sum(right) >= len(right) else "no"
 
 
-def _distances(evaluation: Evaluation) -> TableBlock:
-    rows = tuple(
-        (
-            label(name),
-            f"{np.median(found.semd):+.2f}",
-            f"{np.diff(np.quantile(found.semd, [0.16, 0.84]))[0] / 2:.2f}",
-            f"{found.emd.mean():.2f}",
-            f"{np.median(found.sharpness):.3f}",
-        )
-        for name, found in evaluation.source_counts.items()
-    )
-    return TableBlock(
-        (
-            "source counts of",
-            "median signed distance",
-            "half of its 68 % range",
-            "mean distance",
-            "median width of 95 %",
-        ),
-        rows,
-        "(Signed) Earth mover's distance between true and median source counts, in flux bins of 0.27 decades; below "
-        "zero the prediction is too dim.",
-    )
-
-
 def training_section(histories: Mapping[str, TrainingHistory], started: Mapping[str, str] | None = None) -> Section:
     """What the networks started from, what they saw, and what stopped them; loss curves."""
     start = dict(started or {})
@@ -146,7 +104,7 @@ def training_section(histories: Mapping[str, TrainingHistory], started: Mapping[
         )
         for name, history in histories.items()
     )
-    return Section("Training", "", blocks)
+    return Section("Training", *blocks)
 
 
 _WORDS = {"source_counts": "source counts", "spectra": "spectra", "shapes": "shapes of templates"}

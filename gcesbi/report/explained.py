@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from gcesbi.baselines import GoodnessOfFit, PoissonFitResult
 from gcesbi.report.html import Section
+from gcesbi.report.parts import gate_section
 from gcesbi.report.poisson import goodness_section
 from gcesbi.report.sections import sky_section
-from gcesbi.report.validation import gate_section
 from gcesbi.sky import Observation
 from gcesbi.validation.misspecification import GateVerdict
 

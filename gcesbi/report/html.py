@@ -7,12 +7,12 @@ reader's light or dark preference, and reads on a phone and at 400 % zoom. Every
 import base64
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar
 
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
@@ -23,6 +23,7 @@ from gcesbi.io.files import write_text
 __all__ = ["FigureBlock", "Report", "Section", "TableBlock", "render_report", "write_report"]
 
 DOTS_PER_INCH = 150
+T = TypeVar("T")
 Mood = Literal["good", "caution", "bad", "neutral"]
 
 
@@ -83,22 +84,30 @@ class TableBlock:
             if len(row) != len(self.columns):
                 raise InputError(f"rows: must have {len(self.columns)} cells, as columns has, got {len(row)}: {row!r}")
 
+    @classmethod
+    def of(cls, items: Iterable[T], columns: Mapping[str, Callable[[T], object]], caption: str) -> Self:
+        """One row an item, by what each column, under its heading, says of it."""
+        rows = tuple(tuple(str(cell(each)) for cell in columns.values()) for each in items)
+        return cls(tuple(columns), rows, caption)
 
-@dataclass(frozen=True, eq=False)
+
 class Section:
-    """A part of the page: heading, paragraphs, then blocks in order.
+    """A part of the page: a heading, then its parts in order.
 
     Parameters
     ----------
     title : str
-    text : str
-        Paragraphs, separated by an empty line.
-    blocks : tuple of FigureBlock or TableBlock
+    *parts : str, FigureBlock or TableBlock
+        Texts are paragraphs, separated by an empty line.
     """
 
-    title: str
-    text: str = ""
-    blocks: tuple[FigureBlock | TableBlock, ...] = ()
+    def __init__(self, title: str, *parts: str | FigureBlock | TableBlock) -> None:
+        self.title, self.parts = title, parts
+
+    @property
+    def blocks(self) -> tuple[FigureBlock | TableBlock, ...]:
+        """Figures and tables."""
+        return tuple(part for part in self.parts if not isinstance(part, str))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +136,10 @@ class Report:
     mood: Mood = "neutral"
     summary: TableBlock | None = None
     data: Mapping[str, Any] | None = None
+
+    def write(self, path: str | Path) -> Path:
+        """Write the page: see :func:`write_report`."""
+        return write_report(path, self)
 
     @property
     def download(self) -> str:

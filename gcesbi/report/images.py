@@ -11,8 +11,8 @@ from gcesbi.baselines.poisson.halo_slope import SlopeFit
 from gcesbi.evaluation.image_answer import ImageAnswer
 from gcesbi.evaluation.template_fits import FittedModel, TemplateFits
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
+from gcesbi.report.parts import gate_section
 from gcesbi.report.prior_mark import PRIOR_NOTE, marked
-from gcesbi.report.validation import gate_section
 from gcesbi.sky import Observation
 
 __all__ = ["answer_table", "evaluation_table", "fits_table", "fitted_table", "image_report"]
@@ -100,9 +100,7 @@ def _answers_section(answer: ImageAnswer) -> Section:
         "The share of sources by every network, with error bars.",
         "Bars are 68 % intervals; networks that see the same image are not independent.",
     )
-    return Section(
-        "Answers", "Networks of the whole image and its halves, quantiles, and the joint posterior.", (figure,)
-    )
+    return Section("Answers", "Networks of the whole image and its halves, quantiles, and the joint posterior.", figure)
 
 
 def _image_section(observation: Observation, mean: NDArray[np.float64]) -> Section:
@@ -112,28 +110,22 @@ def _image_section(observation: Observation, mean: NDArray[np.float64]) -> Secti
         "Three images: the counts, the mean of held-out simulated images, and their difference.",
         "Smooth differences are the interstellar model's or the brightness of the excess; specks are sources.",
     )
-    return Section("The image", f"{counts.sum():,} photons in {observation.region.n_pix:,} pixels.", (figure,))
+    return Section("The image", f"{counts.sum():,} photons in {observation.region.n_pix:,} pixels.", figure)
 
 
 def evaluation_table(found: Mapping[str, Any]) -> TableBlock:
     """Figures of every method, by set of images, for images of the sky's own slope."""
-    columns = (
-        "method",
-        *(f"{name}: {figure}" for name in found["fixed"] for figure in ("RMSE", "68 % holds", "width")),
-    )
     methods = next(iter(found["fixed"].values()))
-    rows = [
-        (
-            method,
-            *(
-                f"{images[method][key]:.3f}"
-                for images in found["fixed"].values()
-                for key in ("rmse", "coverage_68", "width_68")
-            ),
-        )
-        for method in methods
-    ]
-    return TableBlock(columns, tuple(rows), "Root mean square error, coverage and median width of 68 % intervals.")
+    figures = {"RMSE": "rmse", "68 % holds": "coverage_68", "width": "width_68"}
+    rows = tuple(
+        (m, *(f"{images[m][key]:.3f}" for images in found["fixed"].values() for key in figures.values()))
+        for m in methods
+    )
+    return TableBlock(
+        ("method", *(f"{name}: {figure}" for name in found["fixed"] for figure in figures)),
+        rows,
+        "Root mean square error, coverage and median width of 68 % intervals.",
+    )
 
 
 def fits_table(fits: TemplateFits) -> TableBlock:
@@ -148,19 +140,18 @@ def fits_table(fits: TemplateFits) -> TableBlock:
 def fitted_table(found: Mapping[str, FittedModel]) -> TableBlock:
     """What a fit of the real image finds beside every interstellar model."""
     best = max(each.slope.log_likelihood for each in found.values())
-    rows = [
-        (
-            name,
-            f"{each.slope.gamma:.3f} ± {each.slope.gamma_error:.3f}",
-            f"{each.cross_section / _UNIT:.2f}",
-            f"{each.flux:.2e}",
-            f"{each.slope.log_likelihood - best:.1f}",
-            ", ".join(f"{part} {norm:.2f}" for part, norm in each.norms.items()),
-        )
-        for name, each in found.items()
-    ]
-    columns = ("fitted with", "own γ", "<σv>", "flux", "Δ ln L", "norms")
-    return TableBlock(columns, tuple(rows), "<σv> in 10⁻²⁷ cm³/s and flux in photons / cm² / s, at the one slope.")
+    return TableBlock.of(
+        found.items(),
+        {
+            "fitted with": lambda row: row[0],
+            "own γ": lambda row: f"{row[1].slope.gamma:.3f} ± {row[1].slope.gamma_error:.3f}",
+            "<σv>": lambda row: f"{row[1].cross_section / _UNIT:.2f}",
+            "flux": lambda row: f"{row[1].flux:.2e}",
+            "Δ ln L": lambda row: f"{row[1].slope.log_likelihood - best:.1f}",
+            "norms": lambda row: ", ".join(f"{part} {norm:.2f}" for part, norm in row[1].norms.items()),
+        },
+        "<σv> in 10⁻²⁷ cm³/s and flux in photons / cm² / s, at the one slope.",
+    )
 
 
 def _means(fits: Sequence[SlopeFit]) -> tuple[str, str, str]:

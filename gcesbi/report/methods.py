@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike
 
 from gcesbi.errors import InputError
 from gcesbi.plots.validation import pit_bands
-from gcesbi.report.html import FigureBlock, Mood, Report, Section, TableBlock, write_report
-from gcesbi.report.parts import calibration_table, coverage_figure
+from gcesbi.report.html import FigureBlock, Mood, Report, Section, TableBlock
+from gcesbi.report.parts import calibration_mood, calibration_table, coverage_figure, pairs_table
 from gcesbi.validation.bootstrap import MIN_MAPS
 from gcesbi.validation.calibration import Calibration
 from gcesbi.validation.comparison import Comparison
@@ -33,7 +33,7 @@ from gcesbi.validation.predictions import Given, read_predictions
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["CalibrationReport", "report"]
+__all__ = ["CalibrationReport", "calibration_page", "report"]
 
 ALPHAS = (0.5, 0.68, 0.95)
 #: Most entries of the last axis in the table by entry.
@@ -115,13 +115,13 @@ class CalibrationReport:
     kinds : dict of str to str
         How each array was read.
     labels : tuple of str
-        Entries of the last axis.
+        Entries of the last axis. What is not given is not shown.
     """
 
     comparison: Comparison
-    histograms: dict[str, PitHistogram]
-    kinds: dict[str, str]
-    labels: tuple[str, ...]
+    histograms: dict[str, PitHistogram] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Calibration:
         """Calibration of one method."""
@@ -153,14 +153,8 @@ class CalibrationReport:
 
     @property
     def mood(self) -> Mood:
-        """Colour of the verdict: by the largest ratio of true to claimed errors; neutral with too few maps."""
-        reports = self.comparison.reports
-        if reports[0].few_maps:
-            return "neutral"
-        if all(each.judgement == "calibrated" for each in reports):
-            return "good"
-        worst = max(abs(np.log(each.dispersion.value)) for each in reports)
-        return "caution" if worst < np.log(1.5) else "bad"
+        """Colour of the verdict."""
+        return calibration_mood(self.comparison.reports)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers, for JSON."""
@@ -179,7 +173,7 @@ class CalibrationReport:
         same = {"width_ratio": 1.0, "skill": 0.0, "shift": 0.0, "correlation": 1.0}
         rows = []
         for each in self.comparison.reports:
-            row: dict[str, Any] = {"read_as": self.kinds[each.name], "judgement": each.judgement}
+            row: dict[str, Any] = {"read_as": self.kinds.get(each.name, ""), "judgement": each.judgement}
             row |= {"n_map": each.n_map, "n_pair": each.n_pair}
             row |= _banded("dispersion", each.dispersion) | _banded("bias", each.bias)
             for alpha in ALPHAS:
@@ -202,40 +196,26 @@ class CalibrationReport:
 
     def to_html(self, path: str | Path, title: str = "Calibration report") -> Path:
         """Write one self-contained page to `path`: verdict, tables, figures, numbers to download."""
-        return write_report(path, self.page(title))
+        return self.page(title).write(path)
 
     def page(self, title: str = "Calibration report") -> Report:
         """The page that :meth:`to_html` writes."""
-        first = self.comparison.reports[0]
-        entries = (self._entries(),) if len(self.labels) > 1 else ()
-        return Report(
-            title=title,
-            subtitle=f"{len(self.names)} method{'s' * (len(self.names) > 1)} on {first.n_map} maps of known truth",
-            verdict=self.verdict,
-            mood=self.mood,
-            summary=calibration_table(
-                {n: replace(each, undecided=None) for n, each in self._by_name().items()}, rows="method"
-            ),
-            sections=(self._coverage(), _sharpness_section(self.comparison), *entries, self._reading()),
-            data=self.to_dict(),
-        )
+        return calibration_page({"": self}, title)
 
-    def _coverage(self) -> Section:
+    def _coverage(self, what: str) -> tuple[FigureBlock, ...]:
+        """Whether intervals hold their share, of the methods' answers to `what`."""
         names = ", ".join(self.names)
-        return Section(
-            "Do intervals hold their share?",
-            "",
-            (
-                coverage_figure(self._by_name(), names),
-                FigureBlock(
-                    pit_bands(self.histograms),
-                    f"Histogram of the level at which each prediction places the truth, of {names}.",
-                    "Flat if calibrated: the shaded bands then hold the dashed line in all bins together, with 95 %.",
-                ),
-            ),
+        coverage = coverage_figure(self._by_name(), f"{what}{' by ' * bool(what)}{names}", title=what)
+        if not self.histograms:
+            return (coverage,)
+        pit = FigureBlock(
+            pit_bands(self.histograms),
+            f"Histogram of the level at which each prediction places the truth{' of ' * bool(what)}{what}, by {names}.",
+            "Flat if calibrated: the shaded bands then hold the dashed line in all bins together, with 95 %.",
         )
+        return coverage, pit
 
-    def _entries(self) -> Section:
+    def _entries(self, what: str) -> TableBlock:
         reports = self.comparison.reports
         found = np.stack([_bin_coverage(each) for each in reports], axis=1)
         far = np.nanmax(np.where(np.isnan(found), 0.0, np.abs(found - 0.68)), axis=1)
@@ -243,17 +223,58 @@ class CalibrationReport:
         rows = tuple((self.labels[i], *("–" if np.isnan(x) else f"{x:.3f}" for x in found[i])) for i in shown)
         left = f" The {len(shown)} of {len(found)} that are farthest from it." if len(shown) < len(found) else ""
         caption = f"Share of truths inside the 68 % interval, by entry of the last axis; 0.68 is nominal.{left}"
-        return Section("Entry by entry", "", (TableBlock(("entry", *self.names), rows, caption),))
+        return TableBlock((f"entry{' of ' * bool(what)}{what}", *self.names), rows, caption)
 
-    def _reading(self) -> Section:
-        rows = tuple((name, kind, f"{self[name].n_map}", f"{self[name].n_pair:,}") for name, kind in self.kinds.items())
-        table = TableBlock(
-            ("method", "read as", "maps", "pairs that count"),
-            rows,
-            "What was given. A pair is one entry of one map. Draws are judged by the truth's rank among them, which is "
-            "exact for any number of independent draws.",
-        )
-        return Section("How to read this page", GLOSSARY, (table,))
+
+def calibration_page(found: Mapping[str, CalibrationReport], title: str = "Calibration report") -> Report:
+    """One page of any table of reports, by the name of what their methods answer; a report alone needs none."""
+    each = {_joined(what, m): report[m] for what, report in found.items() for m in report.names}
+    pairs = {
+        _joined(what, f"{pair.second.name} against {pair.first.name}"): pair
+        for what, report in found.items()
+        for pair in report.comparison.pairs
+    }
+    entries = tuple(report._entries(what) for what, report in found.items() if len(report.labels) > 1)
+    n_map, n = next(iter(each.values())).n_map, max(len(report.names) for report in found.values())
+    data = {what: report.to_dict() for what, report in found.items()}
+    return Report(
+        title=title,
+        subtitle=f"{n} method{'s' * (n > 1)} on {n_map} maps of known truth",
+        verdict="\n".join(_joined(what, report.verdict) for what, report in found.items()),
+        mood=calibration_mood(list(each.values())),
+        summary=calibration_table({n: replace(c, undecided=None) for n, c in each.items()}, rows="method", widths=True),
+        sections=(
+            Section(
+                "Do intervals hold their share?",
+                *(block for what, report in found.items() for block in report._coverage(what)),
+            ),
+            *((Section("Which is better?", pairs_table(pairs)),) if pairs else ()),
+            *((Section("Entry by entry", *entries),) if entries else ()),
+            Section("How to read this page", GLOSSARY, *_given(found)),
+        ),
+        data=next(iter(data.values())) if len(data) == 1 else data,
+    )
+
+
+def _joined(what: str, told: str) -> str:
+    return f"{what}: {told}" if what else told
+
+
+def _given(found: Mapping[str, CalibrationReport]) -> tuple[TableBlock, ...]:
+    """What was given; nothing where that is not known."""
+    given = [(what, report[n], kind) for what, report in found.items() for n, kind in report.kinds.items()]
+    table = TableBlock.of(
+        given,
+        {
+            "method": lambda row: _joined(row[0], row[1].name),
+            "read as": lambda row: row[2],
+            "maps": lambda row: row[1].n_map,
+            "pairs that count": lambda row: f"{row[1].n_pair:,}",
+        },
+        "What was given. A pair is one entry of one map. Draws are judged by the truth's rank among them, which is "
+        "exact for any number of independent draws.",
+    )
+    return (table,) if given else ()
 
 
 def _judged(each: Calibration) -> str:
@@ -281,40 +302,3 @@ def _banded(name: str, found: Estimate | None) -> dict[str, float]:
     nan = float("nan")
     value, low, high = (nan, nan, nan) if found is None else (found.value, found.low, found.high)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
-def _sharpness_section(found: Comparison) -> Section:
-    rows = tuple((each.name, *map(_number, (each.width_68, each.width_95)), _score(each)) for each in found.reports)
-    alone = TableBlock(
-        ("method", "width of 68 %", "width of 95 %", "CRPS"),
-        rows,
-        "Median widths of the central intervals, and the score, in the unit of the truth; smaller is better, for "
-        "widths only among calibrated methods.",
-    )
-    if not found.pairs:
-        return Section("How sharp?", "", (alone,))
-    return Section("Which is better?", "", (alone, _pairs_table(found)))
-
-
-def _pairs_table(found: Comparison) -> TableBlock:
-    rows = tuple(
-        (
-            f"{pair.second.name} against {pair.first.name}",
-            *map(str, (pair.width_ratio, pair.skill, pair.shift, pair.correlation)),
-        )
-        for pair in found.pairs
-    )
-    return TableBlock(
-        ("pair", "width, quotient", "skill", "shift of medians", "correlation of errors"),
-        rows,
-        "Width below 1: the first named is sharper. Skill above 0: it scores better. Shift in half-widths of the "
-        "other's 68 % interval. 95 % bands from resampled maps.",
-    )
-
-
-def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.3g}"
-
-
-def _score(each: Calibration) -> str:
-    return f"{each.crps.value:.4g} ({each.crps.low:.4g} to {each.crps.high:.4g})"

@@ -7,14 +7,14 @@ from scipy.special import bdtrc
 
 from gcesbi.posterior import Posterior
 from gcesbi.report.html import Section
-from gcesbi.report.tables import missed
+from gcesbi.report.tables import cumulative_at, missed
 from gcesbi.report.words import label
-from gcesbi.simulation import Simulations, SkyModel
+from gcesbi.simulation import SkyModel
 
 __all__ = ["misses_section"]
 
 
-def misses_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations) -> Section:
+def misses_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior) -> Section:
     """Who misses the truth of a mock map how often, and why."""
     lines = []
     for name, posterior in posteriors.items():
@@ -30,13 +30,13 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def _why(name: str, out: list[str], model: SkyModel, truth: Simulations) -> str:
+def _why(name: str, out: list[str], model: SkyModel, truth: Posterior) -> str:
     """What a method of another model than the simulations' cannot know."""
     if not out:
         return ""
     if name == "Poisson fit":
         photon = -np.log10(model.exposure.mean())
-        shares = [float(truth.scd[0, j][model.bins.centres > photon + 1].sum()) for j in range(len(truth.scd[0]))]
+        shares = 1 - cumulative_at(truth.quantiles("scd_cdf", 0.5)[0], model.bins, [photon + 1])[:, 0]
         bright = [f"{label(n)} {100 * s:.0f} %" for n, s in zip(model.point_sources, shares, strict=True) if s > 0.01]
         told = " It takes all emission for smooth, and knows no scatter but Poisson's."
         if bright:

@@ -1,6 +1,7 @@
 """What the reports say of misspecified maps, injected populations, and two runs side by side."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,13 @@ from gcesbi.evaluation.injection import Injection
 from gcesbi.evaluation.misspecified_maps import MisspecificationResult
 from gcesbi.evaluation.predictions import TAUS
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
-from gcesbi.report.parts import coverage_figure, pairs_table
-from gcesbi.report.validation import gate_section
+from gcesbi.report.methods import CalibrationReport, calibration_page
+from gcesbi.report.parts import calibration_table, coverage_figure, distance_table, gate_section, pairs_table
+from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
 from gcesbi.validation import Comparison, Estimate
 
-__all__ = ["comparison_sections", "injection_section", "misspecification_sections"]
+__all__ = ["comparison_report", "injection_report", "misspecification_report"]
 
 LINE_TAUS = TAUS[[7, 23, 39, 55, 71]]
 
@@ -40,7 +42,7 @@ def misspecification_report(found: MisspecificationResult, subtitle: str) -> Rep
         verdict=f"{len(others)} misspecified skies. Worst error bars, {worst[2]} on {worst[1]}: errors are "
         f"{worst[0]:.2f} times as large as claimed. {noticed}" + ("" if found.verdict is None else f" {found.verdict}"),
         mood="caution" if blind else "neutral",
-        sections=misspecification_sections(found),
+        sections=_misspecified(found),
         data=found.to_dict(),
     )
 
@@ -52,7 +54,7 @@ def injection_report(model: SkyModel, found: Injection, smooth: NDArray[np.float
         title="Is an injected population found?",
         subtitle=subtitle,
         verdict=f"Flux recovered per flux injected: {told}.",
-        sections=(injection_section(model, found, smooth),),
+        sections=(_injection(model, found, smooth),),
         data={**found.to_dict(), "poisson_excess": smooth.tolist()},
     )
 
@@ -60,47 +62,36 @@ def injection_report(model: SkyModel, found: Injection, smooth: NDArray[np.float
 def comparison_report(found: Mapping[str, Comparison], names: tuple[str, str]) -> Report:
     """The page of two runs' networks on the same maps."""
     better = [sum(each.better == name for each in found.values()) for name in names]
-    return Report(
+    return replace(
+        calibration_page({label(what): CalibrationReport(each) for what, each in found.items()}),
         title="Which networks are better?",
         subtitle=" and ".join(names),
         verdict=f"Of {len(found)} quantities {names[0]} has the better score in {better[0]}, "
         f"{names[1]} in {better[1]}.",
-        sections=comparison_sections(found),
         data={name: each.to_dict() for name, each in found.items()},
     )
 
 
-def misspecification_sections(result: MisspecificationResult) -> tuple[Section, ...]:
+def _misspecified(result: MisspecificationResult) -> tuple[Section, ...]:
     """A run on misspecified maps: what becomes of its error bars, whether the gate notices, and its twin's fate."""
     drawn = "as bright as the observation, template by template" if result.verdict else "of the whole prior"
+    counts = {
+        label(f"{sky}: source counts of {name}"): each
+        for sky, evaluation in result.evaluations.items()
+        for name, each in evaluation.source_counts.items()
+    }
     errors = Section(
         "Error bars under another sky",
         f"{result.n_maps} maps of each sky, {drawn}; {result.counts:,.0f} photons in the median nominal one. The "
-        "networks know only the nominal sky.",
-        (_source_count_table(result), _spectrum_table(result), *_source_count_figures(result)),
+        "networks know only the nominal sky. Compare each row with the nominal one: coverage that falls is an error "
+        "bar that cannot be trusted.",
+        calibration_table({name: each.report for name, each in counts.items()}),
+        distance_table(counts),
+        _spectrum_table(result),
+        *_source_count_figures(result),
     )
     asked = () if result.verdict is None else (gate_section(result.verdict),)
     return (*asked, errors, _power_section(result), *_twin_sections(result))
-
-
-def _source_count_table(result: MisspecificationResult) -> TableBlock:
-    rows = tuple(
-        (
-            sky,
-            name,
-            *(f"{found.report.curve.at(alpha)[0]:.2f}" for alpha in (0.68, 0.95)),
-            f"{np.median(found.sharpness):.3f}",
-            f"{np.median(found.semd):+.2f}",
-        )
-        for sky, evaluation in result.evaluations.items()
-        for name, found in evaluation.source_counts.items()
-    )
-    return TableBlock(
-        ("sky", "source counts of", "coverage at 0.68", "at 0.95", "width of 95 %", "median distance"),
-        rows,
-        "Compare each row with the nominal one: coverage that falls is an error bar that cannot be trusted. Distance: "
-        "signed, Earth mover's, in flux bins; below zero the prediction is too dim.",
-    )
 
 
 def _spectrum_table(result: MisspecificationResult) -> TableBlock:
@@ -109,7 +100,7 @@ def _spectrum_table(result: MisspecificationResult) -> TableBlock:
         for sky, evaluation in result.evaluations.items()
     )
     return TableBlock(
-        ("sky", *(f"spectrum of {name}" for name in result.evaluations["nominal"].spectra)),
+        ("sky", *(label(f"spectrum of {name}") for name in result.evaluations["nominal"].spectra)),
         rows,
         "True over claimed error of the flux fractions, 1 if calibrated.",
     )
@@ -150,18 +141,16 @@ def _power_section(result: MisspecificationResult) -> Section:
         "Is it noticed that the map is another's?",
         "The gate is the test whether the model could have produced a map. Area under the curve: the probability that "
         "a map of the sky looks stranger to it than one of the nominal sky.",
-        (
-            FigureBlock(
-                plots.estimates(result.area, "area under the curve", 0.5),
-                "Area under the curve of the gate for each sky, with bands; 0.5 is dashed.",
-                "At 0.5 the gate is blind to the change, at 1 it sees it on every map.",
-            ),
-            TableBlock(
-                ("sky", "area", "turned away", *names),
-                rows,
-                "Area for all statistics together, share of maps that are turned away at the stated rate of false "
-                "alarms, and area for each statistic alone.",
-            ),
+        FigureBlock(
+            plots.estimates(result.area, "area under the curve", 0.5),
+            "Area under the curve of the gate for each sky, with bands; 0.5 is dashed.",
+            "At 0.5 the gate is blind to the change, at 1 it sees it on every map.",
+        ),
+        TableBlock(
+            ("sky", "area", "turned away", *names),
+            rows,
+            "Area for all statistics together, share of maps that are turned away at the stated rate of false "
+            "alarms, and area for each statistic alone.",
         ),
     )
 
@@ -170,10 +159,13 @@ def _twin_sections(result: MisspecificationResult) -> tuple[Section, ...]:
     """The run's networks and its twin's on the same maps, sky by sky."""
     if not result.twins:
         return ()
-    pairs = {
-        f"{sky}: {quantity}": both.pairs[0] for sky, found in result.twins.items() for quantity, both in found.items()
-    }
-    table = pairs_table(pairs, "sky and quantity", ("networks", "twin"))
+    table = pairs_table(
+        {
+            label(f"{sky}, twin against networks: {quantity}"): both.pairs[0]
+            for sky, found in result.twins.items()
+            for quantity, both in found.items()
+        }
+    )
     figures = tuple(
         coverage_figure(
             {f"{sky}, {each.name}": each for sky, found in result.twins.items() for each in found[quantity].reports},
@@ -185,12 +177,10 @@ def _twin_sections(result: MisspecificationResult) -> tuple[Section, ...]:
         for quantity in next(iter(result.twins.values()))
         if quantity.startswith("source counts")
     )
-    return (
-        Section("The twin on the same maps", "Another run's networks, trained on the same sky.", (table, *figures)),
-    )
+    return (Section("The twin on the same maps", "Another run's networks, trained on the same sky.", table, *figures),)
 
 
-def injection_section(model: SkyModel, found: Injection, smooth: NDArray[np.float64] | None = None) -> Section:
+def _injection(model: SkyModel, found: Injection, smooth: NDArray[np.float64] | None = None) -> Section:
     """Injected and recovered flux; and an exactly Poisson excess, curves `smooth` (n_tau, n_point_source, n_bin)."""
     rows = tuple(
         (name, f"{found.before[name]:.3g}", str(found.slope(name)), str(slope), _with_unit(offset, 1e-9))
@@ -216,7 +206,7 @@ def injection_section(model: SkyModel, found: Injection, smooth: NDArray[np.floa
     if smooth is not None:
         blocks.append(_smooth_curves(model, found.template, smooth[:, j], photon))
     return Section(
-        "Injected and recovered", "A simulated population of known flux added to the observed counts.", tuple(blocks)
+        "Injected and recovered", "A simulated population of known flux added to the observed counts.", *blocks
     )
 
 
@@ -255,23 +245,4 @@ def _smooth_curves(model: SkyModel, template: str, curves: NDArray[np.float64], 
         f"Median of every predicted quantile of the source counts of {template} where the excess is exactly Poisson.",
         "No source is there to be seen: what rises left of one photon is dim beyond telling, and where the curves rise "
         "to its right sources are imagined.",
-    )
-
-
-def comparison_sections(found: Mapping[str, Comparison]) -> tuple[Section, ...]:
-    """Two sets of networks on the same maps, one section a quantity."""
-    names = next(iter(found.values())).names
-    table = pairs_table({n: each.pairs[0] for n, each in found.items()}, "quantity", (names[0], names[1]))
-    figures = tuple(
-        coverage_figure({report.name: report for report in each.reports}, f"{name}, both methods", each.verdict, name)
-        for name, each in found.items()
-    )
-    tables = tuple(
-        TableBlock(each.columns, each.rows, f"{name[0].upper()}{name[1:]}: one row a measure, one column a method.")
-        for name, each in found.items()
-    )
-    return (
-        Section("Side by side", "", (table,)),
-        Section("Coverage", "", figures),
-        Section("Every measure", "The table for a statistician, one for each quantity.", tables),
     )

@@ -21,20 +21,17 @@ def norm_table(result: PoissonFitResult) -> TableBlock:
     """Norms, summed over energy bins, with errors, and test statistics of all templates."""
     spectrum, errors = result.spectrum, np.sqrt(np.diagonal(result.covariances, axis1=1, axis2=2)).T
     limits = result.upper_limits(0.95).reshape(spectrum.shape)
-    rows = tuple(
-        (
-            name,
-            f"{spectrum[t].sum():.4f}",
-            f"{np.sqrt(np.sum(errors[t] ** 2)):.4f}",
-            f"{limits[t, 0]:.4f}" if spectrum.shape[1] == 1 else "–",
-            f"{result.test_statistic(name):.1f}",
-            f"{100 * result.flux_fraction[t]:.2f}",
-        )
-        for t, name in enumerate(result.names)
-    )
-    return TableBlock(
-        ("template", "norm", "error", "95 % limit", "TS", "flux [%]"),
-        rows,
+    single = spectrum.shape[1] == 1
+    return TableBlock.of(
+        enumerate(result.names),
+        {
+            "template": lambda row: row[1],
+            "norm": lambda row: f"{spectrum[row[0]].sum():.4f}",
+            "error": lambda row: f"{np.sqrt(np.sum(errors[row[0]] ** 2)):.4f}",
+            "95 % limit": lambda row: f"{limits[row[0], 0]:.4f}" if single else "–",
+            "TS": lambda row: f"{result.test_statistic(row[1]):.1f}",
+            "flux [%]": lambda row: f"{100 * result.flux_fraction[row[0]]:.2f}",
+        },
         "Norm: mean expected counts per pixel within 30 degrees, |b| > 2 degrees, all energies; error from the "
         "curvature at the best fit; TS: twice the loss in ln L without the template.",
     )
@@ -42,21 +39,17 @@ def norm_table(result: PoissonFitResult) -> TableBlock:
 
 def deviant_table(judged: GoodnessOfFit) -> TableBlock:
     """The most deviant pixels."""
-    rows = tuple(
-        (
-            str(pixel.pixel),
-            f"{pixel.glon:.2f}",
-            f"{pixel.glat:.2f}",
-            str(pixel.counts),
-            f"{pixel.expected:.1f}",
-            f"{pixel.p_value:.1e}",
-            f"{pixel.p_after_trials:.1e}",
-        )
-        for pixel in judged.deviant[:_MOST_ROWS]
-    )
-    return TableBlock(
-        ("pixel (NESTED)", "glon", "glat", "counts", "expected", "p", "p after trials"),
-        rows,
+    return TableBlock.of(
+        judged.deviant[:_MOST_ROWS],
+        {
+            "pixel (NESTED)": lambda pixel: pixel.pixel,
+            "glon": lambda pixel: f"{pixel.glon:.2f}",
+            "glat": lambda pixel: f"{pixel.glat:.2f}",
+            "counts": lambda pixel: pixel.counts,
+            "expected": lambda pixel: f"{pixel.expected:.1f}",
+            "p": lambda pixel: f"{pixel.p_value:.1e}",
+            "p after trials": lambda pixel: f"{pixel.p_after_trials:.1e}",
+        },
         "Pixels whose counts the fit does not explain: mask them, or say why not.",
     )
 
@@ -107,7 +100,7 @@ def goodness_section(
         "the Poisson fit's band at the bright end, photons come in bunches, as point sources make them.",
     )
     blocks = (maps, histogram, deviant_table(judged)) if judged.deviant else (maps, histogram)
-    return Section("Does the Poisson fit explain the map?", goodness_lines(judged, again), blocks)
+    return Section("Does the Poisson fit explain the map?", goodness_lines(judged, again), *blocks)
 
 
 def _drawn(judged: GoodnessOfFit) -> NDArray[np.integer]:

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from gcesbi import plots
 from gcesbi.estimators.neural_posterior_quantities import scd_moments
 from gcesbi.physics.scd import cdf_to_pdf
-from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Posterior
 from gcesbi.report.html import FigureBlock, Section
 from gcesbi.report.words import label
-from gcesbi.simulation import Simulations, SkyModel
+from gcesbi.simulation import SkyModel
 from gcesbi.sky import Observation
 
 __all__ = ["joint_section", "sky_section", "source_count_section", "spectra_section", "subject_spectrum"]
@@ -23,6 +22,7 @@ Array = NDArray[np.float64]
 _TAILS = (0.16, 0.5, 0.84)
 _BANDS = (0.025, *_TAILS, 0.975)
 _N_SAMPLE = 2000
+_TRUTH = "truth"
 _ONE_PHOTON = "Left of the line for one photon a source is seen only through its neighbours, and the prior speaks."
 
 
@@ -34,19 +34,17 @@ def sky_section(observation: Observation, mean: Array) -> Section:
         "The sky",
         f"{region.n_pix:,} pixels of {region.pixel_size:.2f}°, {region.solid_angle:.2f} sr, {counts.sum():,} photons "
         f"in {observation.n_energy} energy bin{'s' * (observation.n_energy > 1)}, {edges[0]:g} to {edges[-1]:g} GeV.",
-        (
-            FigureBlock(
-                plots.counts_and_residuals(region, counts, mean),
-                "Three maps in Galactic coordinates: the observed counts, the best sum of smooth templates, and "
-                "their difference in units of the expected scatter.",
-                "Where the last map is evenly speckled, smooth templates explain the counts; red spots are more "
-                "photons than they do, as from point sources.",
-            ),
+        FigureBlock(
+            plots.counts_and_residuals(region, counts, mean),
+            "Three maps in Galactic coordinates: the observed counts, the best sum of smooth templates, and "
+            "their difference in units of the expected scatter.",
+            "Where the last map is evenly speckled, smooth templates explain the counts; red spots are more "
+            "photons than they do, as from point sources.",
         ),
     )
 
 
-def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None) -> Section:
+def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None) -> Section:
     """Spectrum of the subject alone, by every method that knows it."""
     name, known = label(model.subject), [method for method, p in posteriors.items() if "spectrum" in p.names]
     if model.n_energy == 1 or not known:
@@ -55,23 +53,21 @@ def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth
     return Section(
         f"Spectrum of {name}",
         f"Not known by: {', '.join(silent)}, which sum over energies." if silent else "",
-        (
-            FigureBlock(
-                _spectra(model, posteriors, truth, [model.names.index(model.subject)]),
-                f"E² dN/dE of {name} in the region against energy, with 68 % error bars, a colour a method.",
-                "Points of different colours should agree within their bars. A level line is a power law of index two.",
-            ),
+        FigureBlock(
+            _spectra(model, posteriors, truth, [model.names.index(model.subject)]),
+            f"E² dN/dE of {name} in the region against energy, with 68 % error bars, a colour a method.",
+            "Points of different colours should agree within their bars. A level line is a power law of index two.",
         ),
     )
 
 
-def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None = None) -> Section:
+def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None = None) -> Section:
     """Flux fractions and E² dN/dE of every template, by method."""
     totals = _known(posteriors, "flux_fraction")
-    names, flux = tuple(map(label, model.names)), None if truth is None else truth.flux[0].sum(axis=1)
+    names = tuple(map(label, model.names))
     blocks = [
         FigureBlock(
-            plots.flux_fractions(names, totals, None if flux is None else flux / flux.sum()),
+            plots.flux_fractions(names, totals, _true(truth, "flux_fraction")),
             "Share of every template in the flux of the region, with error bars, one colour a method.",
             "Points of different colours should agree within their bars"
             + ("." if truth is None else ", and bars hold the black truth two times in three."),
@@ -85,25 +81,28 @@ def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth:
                 "Each panel has a scale of its own. Templates of like shape on the sky trade flux.",
             )
         )
-    return Section("Who shines how brightly", "Medians and 68 % intervals.", tuple(blocks))
+    return Section("Who shines how brightly", "Medians and 68 % intervals.", *blocks)
 
 
 def _spectra(
-    model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None, rows: Sequence[int]
+    model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None, rows: Sequence[int]
 ) -> Figure:
     """Spectra of the templates in some rows, by every method that knows them."""
     rows = list(rows)
     known = {m: {end: v[rows] for end, v in each.items()} for m, each in _known(posteriors, "spectrum").items()}
-    true = None if truth is None else e2dnde(truth.flux[0], model.energy_edges)[rows]
+    true = _true(truth, "spectrum")
     names, unit = [label(model.names[i]) for i in rows], "E² dN/dE [GeV / cm² / s]"
-    return plots.spectra(names, model.energy_edges, known, true, unit, order=tuple(posteriors))
+    return plots.spectra(
+        names, model.energy_edges, known, None if true is None else true[rows], unit, order=tuple(posteriors)
+    )
 
 
 def source_count_section(
-    model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None = None
+    model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None = None
 ) -> Section:
     """Number of sources by their flux, one figure a point-source template, one panel a method."""
-    known = {method: p.sample(_N_SAMPLE, seed=0) for method, p in posteriors.items() if "scd_cdf" in p.names}
+    asked = posteriors if truth is None else {**posteriors, _TRUTH: truth}
+    known = {method: p.sample(_N_SAMPLE, seed=0) for method, p in asked.items() if "scd_cdf" in p.names}
     photon = float(1 / model.exposure.mean())
     blocks = []
     for j, name in enumerate(model.point_sources):
@@ -113,7 +112,7 @@ def source_count_section(
             for method, drawn in known.items()
         }
         bands = {method: np.quantile(each, _BANDS, axis=0) for method, each in densities.items()}
-        true = None if truth is None else _density(model, truth.scd[:1, j], truth.flux[:1, row].sum(axis=-1))[0]
+        true = bands.pop(_TRUTH)[2] if truth is not None else None
         figure = plots.number_densities(model.scd_edges, bands, true, photon, order=tuple(posteriors))
         blocks.append(
             FigureBlock(
@@ -123,34 +122,28 @@ def source_count_section(
                 "Bands hold each bin by itself, not the whole curve.",
             )
         )
-    return Section("How many sources, and how bright", "", tuple(blocks))
+    return Section("How many sources, and how bright", *blocks)
 
 
-def joint_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Simulations | None = None) -> Section:
+def joint_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None = None) -> Section:
     """Joint posterior of the shares of point-source templates and of the subject's source counts."""
     names = [name for name in model.point_sources if name in model.names]
     rows, j = [model.names.index(name) for name in names], model.point_sources.index(model.subject)
     samples = {}
-    for method, posterior in posteriors.items():
+    for method, posterior in (posteriors if truth is None else {**posteriors, _TRUTH: truth}).items():
         if {"flux_fraction", "scd_cdf"} <= set(posterior.names):
             drawn = posterior.sample(_N_SAMPLE, seed=0)
             samples[method] = _joint(model, drawn["flux_fraction"][:, rows], cdf_to_pdf(drawn["scd_cdf"]), j)
-    true = None
-    if truth is not None:
-        flux = truth.flux[:1].sum(axis=-1)
-        true = _joint(model, (flux / flux.sum())[:, rows], truth.scd[:1], j)[0]
+    true = samples.pop(_TRUTH)[0] if truth is not None else None
     subject = label(model.subject)
     words = [*(f"{label(name)} [%]" for name in names), "mean log₁₀F", "width of log₁₀F"]
     return Section(
         "What goes together",
-        "",
-        (
-            FigureBlock(
-                plots.corner(samples, words, true, tuple(posteriors)),
-                f"Joint posterior of flux fractions and of the mean and width of the source counts of {subject}.",
-                f"Flux fractions, and mean and width [decades] of the flux-weighted source counts of {subject}. "
-                "Contours hold 68 % and 95 % of each method's samples.",
-            ),
+        FigureBlock(
+            plots.corner(samples, words, true, tuple(posteriors)),
+            f"Joint posterior of flux fractions and of the mean and width of the source counts of {subject}.",
+            f"Flux fractions, and mean and width [decades] of the flux-weighted source counts of {subject}. "
+            "Contours hold 68 % and 95 % of each method's samples.",
         ),
     )
 
@@ -159,6 +152,11 @@ def _joint(model: SkyModel, shares: Array, pdf: Array, j: int) -> Array:
     """Shares in per cent (n, n_ps), mean and width of log₁₀F of the j-th population, side by side."""
     mean, width = (each[:, j, None] for each in scd_moments(pdf, model.bins.centres))
     return np.concatenate([100 * shares, mean, width], axis=1)
+
+
+def _true(truth: Posterior | None, name: str) -> Array | None:
+    """The true values of a quantity, of a mock map."""
+    return None if truth is None or name not in truth.names else truth.quantiles(name, 0.5)[0]
 
 
 def _known(posteriors: Mapping[str, Posterior], name: str) -> dict[str, dict[str, Array]]:

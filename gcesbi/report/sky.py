@@ -1,5 +1,7 @@
 """Page of a composed sky: what it is made of, its priors, and what it draws."""
 
+from collections.abc import Callable
+
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 from gcesbi.evaluation.described_sky import DescribedSky
 from gcesbi.plots.sky import Scale, draw_sky
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
+from gcesbi.simulation.prior import Parameter
 from gcesbi.sky import Grid
 
 __all__ = ["component_table", "expectation_table", "prior_table", "sky_report"]
@@ -23,18 +26,25 @@ def component_table(sky: DescribedSky) -> TableBlock:
 
 def prior_table(sky: DescribedSky) -> TableBlock:
     """One row a parameter."""
-    rows = tuple((each.name, each.unit, repr(each.marginal), each.meaning) for each in sky.model.prior().parameters)
-    return TableBlock(("parameter", "unit", "prior", "meaning"), rows, "All that a map is drawn from.")
+    columns: dict[str, Callable[[Parameter], object]] = {
+        "parameter": lambda each: each.name,
+        "unit": lambda each: each.unit,
+        "prior": lambda each: repr(each.marginal),
+        "meaning": lambda each: each.meaning,
+    }
+    return TableBlock.of(sky.model.prior().parameters, columns, "All that a map is drawn from.")
 
 
 def expectation_table(sky: DescribedSky) -> TableBlock:
     """Photons and share of the flux of every component."""
-    rows = tuple(
-        (name, f"{counts:,.1f}", f"{100 * share:.2f}")
-        for name, counts, share in zip(sky.model.names, sky.counts, sky.flux_fraction, strict=True)
-    )
-    return TableBlock(
-        ("component", "expected counts", "flux fraction [%]"), rows, "In the region, at the mean of the prior."
+    return TableBlock.of(
+        zip(sky.model.names, sky.counts, sky.flux_fraction, strict=True),
+        {
+            "component": lambda row: row[0],
+            "expected counts": lambda row: f"{row[1]:,.1f}",
+            "flux fraction [%]": lambda row: f"{100 * row[2]:.2f}",
+        },
+        "In the region, at the mean of the prior.",
     )
 
 
@@ -49,7 +59,7 @@ def _nuisances(sky: DescribedSky) -> tuple[Section, ...]:
         "At the mean of their amplitudes' priors, all energies together. Every map has fields of its own; the flux in "
         "the region stays.",
     )
-    return (Section("Nuisances", "", (picture,)),)
+    return (Section("Nuisances", picture),)
 
 
 def sky_report(sky: DescribedSky, subtitle: str = "") -> Report:
@@ -62,30 +72,24 @@ def sky_report(sky: DescribedSky, subtitle: str = "") -> Report:
         f"photons expected in {model.region.n_pix:,} pixels and {model.n_energy} energy bins, "
         f"{model.energy_edges[0]:g} to {model.energy_edges[-1]:g} GeV.",
         sections=(
-            Section("Composition", "", (component_table(sky), expectation_table(sky))),
-            Section("Priors", "", (prior_table(sky),)),
+            Section("Composition", component_table(sky), expectation_table(sky)),
+            Section("Priors", prior_table(sky)),
             Section(
                 "Templates",
-                "",
-                (
-                    FigureBlock(
-                        _pictures(model.region, sky.pictures, model.names, "linear"),
-                        "Maps of every template in Galactic coordinates, all energies together.",
-                        "Each with a colour scale of its own; what floats stands at the mean of its prior. Of sources "
-                        "it is where their light falls on average.",
-                    ),
+                FigureBlock(
+                    _pictures(model.region, sky.pictures, model.names, "linear"),
+                    "Maps of every template in Galactic coordinates, all energies together.",
+                    "Each with a colour scale of its own; what floats stands at the mean of its prior. Of sources "
+                    "it is where their light falls on average.",
                 ),
             ),
             *_nuisances(sky),
             Section(
                 "What it draws",
-                "",
-                (
-                    FigureBlock(
-                        _pictures(model.region, drawn, [f"{each.sum():,} photons" for each in drawn], "log"),
-                        "Maps of counts drawn from the prior, in Galactic coordinates.",
-                        "They should look like what may be observed; how they differ is what the prior leaves open.",
-                    ),
+                FigureBlock(
+                    _pictures(model.region, drawn, [f"{each.sum():,} photons" for each in drawn], "log"),
+                    "Maps of counts drawn from the prior, in Galactic coordinates.",
+                    "They should look like what may be observed; how they differ is what the prior leaves open.",
                 ),
             ),
         ),

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.estimators.neural_posterior_quantities import scd_moments
 from gcesbi.evaluation.prior_quantities import prior_quantities
-from gcesbi.physics.scd import ScdBins, n_sources
+from gcesbi.physics.scd import ScdBins
 from gcesbi.posterior import QUANTITIES, Coordinates, Posterior
 from gcesbi.report.html import TableBlock
 from gcesbi.report.prior_mark import PRIOR_NOTE, marked
 from gcesbi.report.words import label
-from gcesbi.simulation import Simulations, SkyModel
+from gcesbi.simulation import SkyModel
 
 __all__ = [
     "DECADES",
@@ -55,8 +54,7 @@ def cumulative_at(cdf: NDArray[np.float64], bins: ScdBins, log_flux: Sequence[fl
 def comparison_table(
     posteriors: Mapping[str, Posterior],
     bins: ScdBins,
-    truth: Simulations | None = None,
-    true_shapes: Sequence[float] = (),
+    truth: Posterior | None = None,
     prior: Posterior | None = None,
     priors: Mapping[str, str] | None = None,
 ) -> TableBlock:
@@ -67,11 +65,9 @@ def comparison_table(
     posteriors : mapping of str to Posterior
         By the name of the column.
     bins : ScdBins
-    truth : Simulations, optional
-        Labels of a mock observation, a batch of one: a column of its own. Intervals that it lies outside of are marked,
-        those that hold it counted.
-    true_shapes : sequence of float
-        Its shape parameters, in the order of the coordinates.
+    truth : Posterior, optional
+        What is true of a mock map (:func:`gcesbi.evaluation.prior_quantities.true_quantities`): a column of its own.
+        Intervals that it lies outside of are marked, those that hold it counted.
     prior : Posterior, optional
         What the model says without the map (:func:`gcesbi.evaluation.prior_quantities.prior_quantities`): intervals
         that are as wide are marked.
@@ -82,13 +78,14 @@ def comparison_table(
     found = {name: _column(posterior, bins) for name, posterior in posteriors.items()}
     before = {} if prior is None else _column(prior, bins)
     labels = _labels(coordinates, {label for column in found.values() for label in column})
-    true = {} if truth is None else _true_column(truth, coordinates, bins)
-    true |= {} if truth is None else dict(zip(coordinates.shape, (_Number(v, 3) for v in true_shapes), strict=True))
+    true = {} if truth is None else _column(truth, bins)
     columns = {
         name: {k: cell.quoted(true.get(k), before.get(k)) for k, cell in column.items()}
         for name, column in found.items()
     }
-    columns = ({} if truth is None else {"truth": {k: str(cell) for k, cell in true.items()}}) | columns
+    columns = (
+        {} if truth is None else {"truth": {k: _number(cell.median, cell.decimals) for k, cell in true.items()}}
+    ) | columns
     head = () if priors is None else (("priors", *("–" if n == "truth" else priors.get(n, _OTHER) for n in columns)),)
     foot = (
         ()
@@ -110,30 +107,18 @@ def comparison_table(
 def methods_table(
     model: SkyModel,
     posteriors: Mapping[str, Posterior],
-    truth: Simulations | None = None,
-    true_shapes: Sequence[float] = (),
+    truth: Posterior | None = None,
     priors: Mapping[str, str] | None = None,
 ) -> TableBlock:
     """:func:`comparison_table` of posteriors of a model; what they repeat from its prior is marked."""
-    return comparison_table(posteriors, model.bins, truth, true_shapes, prior_quantities(model), priors)
+    return comparison_table(posteriors, model.bins, truth, prior_quantities(model), priors)
 
 
-def missed(posterior: Posterior, bins: ScdBins, truth: Simulations) -> tuple[list[str], int]:
+def missed(posterior: Posterior, bins: ScdBins, truth: Posterior) -> tuple[list[str], int]:
     """Quantities of a table whose 68 % interval does not hold the truth, and of how many that are known."""
-    true = _true_column(truth, posterior.coordinates, bins)
+    true = _column(truth, bins)
     known = {label: cell for label, cell in _column(posterior, bins).items() if label in true}
     return [label for label, cell in known.items() if not cell.holds(true[label])], len(known)
-
-
-@dataclass(frozen=True)
-class _Number:
-    """A true number as it is quoted."""
-
-    value: float
-    decimals: int = 1
-
-    def __str__(self) -> str:
-        return _number(self.value, self.decimals)
 
 
 @dataclass(frozen=True)
@@ -143,10 +128,14 @@ class _Interval:
     quantiles: tuple[float, ...]
     decimals: int = 1
 
-    def holds(self, true: _Number) -> bool:
-        return min(self.quantiles) <= true.value <= max(self.quantiles)
+    @property
+    def median(self) -> float:
+        return self.quantiles[len(self.quantiles) // 2]
 
-    def quoted(self, true: _Number | None, prior: "_Interval | None") -> str:
+    def holds(self, true: "_Interval") -> bool:
+        return min(self.quantiles) <= true.median <= max(self.quantiles)
+
+    def quoted(self, true: "_Interval | None", prior: "_Interval | None") -> str:
         """Marked where the truth lies outside of it, and where it is as wide as the prior's."""
         if len(self.quantiles) == 1:
             return _number(self.quantiles[0], self.decimals)
@@ -155,7 +144,7 @@ class _Interval:
         return text if prior is None else marked(text, ends[::2], sorted(prior.quantiles)[::2])
 
 
-def _inside(column: Mapping[str, _Interval], true: Mapping[str, _Number]) -> str:
+def _inside(column: Mapping[str, _Interval], true: Mapping[str, _Interval]) -> str:
     known = [cell.holds(true[label]) for label, cell in column.items() if label in true]
     return f"{sum(known)} of {len(known)}"
 
@@ -252,20 +241,6 @@ def _cells(
         return {}
     values = scale * posterior.quantiles(name, _LEVELS)
     return {each: _Interval(tuple(values[:, i]), decimals) for i, each in enumerate(labels)}
-
-
-def _true_column(truth: Simulations, coordinates: Coordinates, bins: ScdBins) -> dict[str, _Number]:
-    flux, scd = truth.flux[0].sum(axis=1), truth.scd[0]
-    shares = 100 * flux / flux.sum()
-    cells = {_FRACTION.format(label(n)): _Number(each) for n, each in zip(coordinates.template, shares, strict=True)}
-    curves = 100 * cumulative_at(np.cumsum(scd, axis=-1), bins, DECADES)
-    numbers = n_sources(scd, flux[-len(scd) :], bins)
-    moments = dict(zip(_MOMENTS, scd_moments(scd, bins.centres), strict=True))
-    for j, name in enumerate(map(label, coordinates.point_source)):
-        cells |= {_BELOW.format(name, d): _Number(share) for d, share in zip(DECADES, curves[j], strict=True)}
-        cells[_NUMBER.format(name)] = _Number(numbers[j])
-        cells |= {words.format(name): _Number(moments[quantity][j], 2) for quantity, words in _MOMENTS.items()}
-    return cells
 
 
 def interval(quantiles: NDArray[np.float64], decimals: int = 1) -> str:

@@ -1,10 +1,9 @@
 """What the validation page says beyond the headline: four questions, sharpness, bins, groups, recalibration, gate."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from gcesbi import plots
 from gcesbi.errors import InputError
@@ -12,22 +11,21 @@ from gcesbi.estimators import TrainingHistory
 from gcesbi.evaluation.details import Details
 from gcesbi.evaluation.networks import Evaluation
 from gcesbi.evaluation.neural_posteriors import NeuralPosteriorEvaluation
-from gcesbi.report.calibration import calibration_mood, calibration_section, calibration_verdict, training_section
+from gcesbi.report.calibration import calibration_section, calibration_verdict, training_section
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
-from gcesbi.report.methods import report
-from gcesbi.report.parts import calibration_table
+from gcesbi.report.parts import calibration_mood, calibration_table, gate_section
+from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
+from gcesbi.validation import SimultaneousCoverage
 from gcesbi.validation.misspecification import GateVerdict
 
 __all__ = [
     "bins_section",
     "four_questions",
-    "gate_section",
     "groups_section",
     "neural_posterior_section",
     "recalibration_section",
     "sharpness_section",
-    "unseen_report",
 ]
 
 
@@ -95,7 +93,7 @@ def validation_report(
         title="Are the error bars true?",
         subtitle=subtitle,
         verdict=calibration_verdict(evaluation) + ("" if gate is None else f" {gate}"),
-        mood="bad" if gate is not None and not gate.accepted else calibration_mood(evaluation),
+        mood="bad" if gate is not None and not gate.accepted else calibration_mood(evaluation.reports),
         summary=four_questions(evaluation, gate),
         sections=(
             *(() if gate is None else (gate_section(gate),)),
@@ -116,43 +114,25 @@ def validation_report(
     )
 
 
-def unseen_report(truth: ArrayLike, answers: Mapping[str, Any]) -> Report:
-    """The page of every method on images of interstellar models that no network saw.
-
-    Parameters
-    ----------
-    truth : array (n, 1)
-        f_src.
-    answers : mapping of str to (array (n_tau, n, 1), array (n_tau,))
-        Its quantiles by method, and their levels.
-    """
-    return report(truth, answers, labels=("f_src",)).page("Are the error bars of f_src true?")
-
-
 def sharpness_section(evaluation: Evaluation) -> Section:
     """What was learnt beyond the prior, and beyond the Poisson fit."""
     details = _details(evaluation)
-    rows = tuple(
-        (
-            name,
-            "–" if np.isnan(ratio) else f"{ratio:.2f}",
-            str(details.skill.get(name, "–")),
-            str(details.skill_poisson.get(name, "–")),
-        )
-        for name, ratio in details.ratio.items()
+    table = TableBlock.of(
+        details.ratio.items(),
+        {
+            "quantity": lambda row: label(row[0]),
+            "width / the prior's": lambda row: "–" if np.isnan(row[1]) else f"{row[1]:.2f}",
+            "skill against the prior": lambda row: details.skill.get(row[0], "–"),
+            "skill against the Poisson fit": lambda row: details.skill_poisson.get(row[0], "–"),
+        },
+        "Width: 1 is nothing learnt. Skill, by CRPS: 1 is perfect, 0 no better, below 0 worse than the reference; with "
+        "95 % bands. The Poisson fit knows no source counts.",
     )
     return Section(
         "Sharper than what?",
         "A calibrated posterior may still say nothing: the prior is calibrated too. These figures compare with it, and "
         "with a Poisson fit to the same maps.",
-        (
-            TableBlock(
-                ("quantity", "width / the prior's", "skill against the prior", "skill against the Poisson fit"),
-                rows,
-                "Width: 1 is nothing learnt. Skill, by CRPS: 1 is perfect, 0 no better, below 0 worse than the "
-                "reference; with 95 % bands. The Poisson fit knows no source counts.",
-            ),
-        ),
+        table,
     )
 
 
@@ -182,19 +162,20 @@ def bins_section(model: SkyModel, evaluation: Evaluation) -> Section:
                 "misses by chance." + (" Maps count whose prediction does not say 0 or 1 there." if source else ""),
             )
         )
-    rows = tuple(
-        (name, *("–" if np.isnan(value) else f"{value:.3g}" for alpha in (0.68, 0.95) for value in whole.at(alpha)))
-        for name, whole in details.whole.items()
-    )
+    columns: dict[str, Callable[[tuple[str, SimultaneousCoverage]], object]] = {"quantity": lambda row: label(row[0])}
+    for alpha in (0.68, 0.95):
+        at = f"{100 * alpha:.0f} %"
+        for i, words in enumerate(("whole curves", "level needed", "widening")):
+            columns[f"{at}: {words}"] = partial(_whole, alpha, i)
     blocks.append(
-        TableBlock(
-            ("quantity", "68 %: whole curves", "level needed", "widening", "95 %: whole curves", "level", "widening "),
-            rows,
+        TableBlock.of(
+            details.whole.items(),
+            columns,
             "Share of whole CDFs that the pointwise band holds (below nominal without being a fault), the pointwise "
             "level whose band holds the nominal share of them, and the factor about the median that does the same.",
         )
     )
-    return Section("Where it holds", "Coverage bin by bin, with bands; maps are the independent unit.", tuple(blocks))
+    return Section("Where it holds", "Coverage bin by bin, with bands; maps are the independent unit.", *blocks)
 
 
 def groups_section(evaluation: Evaluation) -> Section:
@@ -225,9 +206,7 @@ def groups_section(evaluation: Evaluation) -> Section:
                     "towards the prior.",
                 ),
             ]
-    return Section(
-        "On which maps", "Right on average may be wrong both ways; so maps are put into groups.", tuple(blocks)
-    )
+    return Section("On which maps", "Right on average may be wrong both ways; so maps are put into groups.", *blocks)
 
 
 def recalibration_section(evaluation: Evaluation) -> Section:
@@ -245,7 +224,7 @@ def recalibration_section(evaluation: Evaluation) -> Section:
         for name, (before, after) in details.recalibration.items()
     )
     return Section(
-        "Recalibrated", "Split conformal widening, bin by bin, with its guarantee for maps of the model.", blocks
+        "Recalibrated", "Split conformal widening, bin by bin, with its guarantee for maps of the model.", *blocks
     )
 
 
@@ -259,8 +238,13 @@ def neural_posterior_section(judged: Mapping[str, NeuralPosteriorEvaluation]) ->
     return Section(
         "Neural posteriors",
         f"{next(iter(judged.values())).reports[0].n_map} held-out maps. {together}",
-        (calibration_table(reports, rows="quantity"),),
+        calibration_table(reports, rows="quantity"),
     )
+
+
+def _whole(alpha: float, which: int, row: tuple[str, SimultaneousCoverage]) -> str:
+    value = row[1].at(alpha)[which]
+    return "–" if np.isnan(value) else f"{value:.3g}"
 
 
 def _details(evaluation: Evaluation) -> Details:
@@ -274,24 +258,3 @@ def _worst(details: Details, name: str) -> tuple[str, ...]:
     found = details.searched.get(name)
     searched = ("–", "–") if found is None else (found.worst.name, str(found.worst.estimate))
     return (name, worst.name, str(worst.n_map), str(worst.estimate), *searched)
-
-
-def gate_section(verdict: GateVerdict) -> Section:
-    """What the gate says of the observation."""
-    found = zip(verdict.names, verdict.values, verdict.z, verdict.p_values, strict=True)
-    rows = tuple(
-        (name, f"{value:.3g}", f"{z:+.1f}", f"{p:.2g}") for name, value, z, p in sorted(found, key=lambda row: row[3])
-    )
-    return Section(
-        "Could the model have produced the map?",
-        str(verdict),
-        (
-            TableBlock(
-                ("statistic", "value", "deviation from like maps", "p-value"),
-                rows,
-                "Each statistic against maps of the model to which the networks give the same answers, in standard "
-                f"deviations, the most unusual first. With {len(rows)} statistics the smallest p-value is small by "
-                "chance; the verdict allows for it.",
-            ),
-        ),
-    )

@@ -25,10 +25,11 @@ from gcesbi.analysis.train import training_histories
 from gcesbi.analysis.variations import models_to_try, variations
 from gcesbi.cli import main as cli
 from gcesbi.errors import InputError
-from gcesbi.estimators import PoissonFraction, PoissonFractionPosterior, true_shapes
+from gcesbi.estimators import PoissonFraction, PoissonFractionPosterior
 from gcesbi.evaluation.described_sky import describe_sky
 from gcesbi.evaluation.matched_maps import at_composition
 from gcesbi.evaluation.neural_posteriors import judge_neural_posterior
+from gcesbi.evaluation.prior_quantities import true_quantities
 from gcesbi.io import write_observation
 from gcesbi.report.html import render_report
 from gcesbi.report.tables import comparison_table
@@ -155,8 +156,8 @@ def test_every_method_answers_by_the_users_names(done):
         for method in ("networks", "Poisson fit"):
             quantiles = posteriors[method].quantiles(name, [0.1, 0.5, 0.9])
             assert low <= quantiles[0] < quantiles[1] < quantiles[2] <= high
-    shapes = true_shapes(model, done.truth)[0].tolist()
-    rows = {row[0]: row[1:] for row in comparison_table(posteriors, model.bins, done.truth, shapes).rows}
+    truth = true_quantities(model, done.truth)
+    rows = {row[0]: row[1:] for row in comparison_table(posteriors, model.bins, truth).rows}
     assert {f"flux fraction of {name} [%]" for name in model.names} | set(model.shapes) <= set(rows)
     assert not [label for label in rows if "gce" in label or "excess" in label]
     assert "–" not in [rows[name][0] for name in model.shapes]

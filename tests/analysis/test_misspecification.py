@@ -37,8 +37,9 @@ from gcesbi.evaluation.networks import Evaluation
 from gcesbi.evaluation.residuals import FIT_STATISTICS, fit_statistics
 from gcesbi.evaluation.score_tests import alternatives, scores_towards
 from gcesbi.plots import recovered_fluxes
-from gcesbi.report.calibration import calibration_mood, calibration_verdict
-from gcesbi.report.misspecification import comparison_sections, misspecification_sections
+from gcesbi.report.calibration import calibration_verdict
+from gcesbi.report.misspecification import comparison_report, misspecification_report
+from gcesbi.report.parts import calibration_mood
 from gcesbi.simulation import Simulator, SkyModel
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky
 from gcesbi.validation import Calibration
@@ -110,7 +111,7 @@ def test_too_few_maps_are_not_praised(n_map, told, mood):
     z = np.random.default_rng(0).normal(size=(n_map, 2))
     found = Evaluation({"pi": Calibration.from_gaussian(z, 0 * z, 1 + 0 * z)}, {})
     assert told in calibration_verdict(found)
-    assert calibration_mood(found) == mood
+    assert calibration_mood(found.reports) == mood
 
 
 def test_recalibrated_bands_hold_at_least_what_they_say(evaluation):
@@ -300,7 +301,7 @@ def test_misspecified_maps_are_judged_beside_nominal_ones_of_the_same_brightness
     assert each.pairs[0].correlation.value < 1
     data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert data["skies"]["thick disk"]["twin"]["source counts of disk"]["verdict"].startswith("networks: ")
-    titles = [section.title for section in misspecification_sections(found)]
+    titles = [section.title for section in misspecification_report(found, "").sections]
     assert titles[0] == "Could the model have produced the map?"
     assert titles[-1] == "The twin on the same maps"
 
@@ -419,9 +420,11 @@ def test_the_energy_independent_twin_is_compared_on_the_same_maps(run, twin, tmp
     each = found["source counts of gce"]
     assert each.names == ("resolved", "summed")
     assert 0 < each.pairs[0].correlation.value < 1
-    table, _, every = comparison_sections(found)
-    assert len(table.blocks[0].rows) == len(every.blocks) == 8
-    assert every.blocks[-1].columns == ("measure", "resolved", "summed")
+    page = comparison_report(found, ("resolved", "summed"))
+    coverage, better = page.sections[:2]
+    assert len(better.blocks[0].rows) == len(coverage.blocks) == 8
+    assert page.summary.rows[-1][0] == "source counts of disk: summed"
+    assert better.blocks[0].rows[-1][0] == "source counts of disk: summed against resolved"
     other = Run(tmp_path, twin.settings)
     other.__dict__["model"] = SkyModel.build(InnerGalaxySky(nside=16, n_energy=2, weeks=30, gamma=1.0))
     with pytest.raises(InputError, match="other: must be a run of model"):

@@ -11,13 +11,16 @@ from gcesbi.analysis import evaluate as evaluate_step
 from gcesbi.analysis import gate as gate_step
 from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis import simulate as simulate_step
+from gcesbi.analysis import start as start_step
 from gcesbi.analysis import train as train_step
 from gcesbi.analysis.error_correlations import measure_errors, noted_flux_correlation, relate_fluxes
+from gcesbi.analysis.kept_sky import package_folder
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
+from gcesbi.analysis.start import ENCODER, FINE_TUNED, FROM_SCRATCH, start_from_shipped
 from gcesbi.baselines import PoissonFit
 from gcesbi.errors import InputError
-from gcesbi.estimators import read_notes
+from gcesbi.estimators import SpectralEstimator, load_estimator, read_notes
 from gcesbi.estimators.store import add_notes
 from gcesbi.simulation import Simulator, SkyModel
 from gcesbi.simulation.torch_maps import StoredMaps
@@ -186,3 +189,30 @@ def test_a_run_may_train_on_fresh_maps_and_then_stores_only_those_held_out(tmp_p
     assert len(fresh.store) == 128
     history = train_step.train(fresh, only=["spectra"])["spectra"]
     assert (history.n_train, history.most_presentations, history.n_validation) == (256, 1, 50)
+
+
+def test_networks_start_from_shipped_weights_or_their_encoder(monkeypatch):
+    """Of the same templates all weights fit, of others the encoder's; never where random weights are asked for."""
+    path = package_folder("default") / "weights" / "spectra.safetensors"
+    shipped = load_estimator(path)
+    monkeypatch.setattr(start_step, "_shipped_weights", lambda kind: [path])
+    maps = SimpleNamespace(counts=np.random.default_rng(0).poisson(2.0, (64, *shipped.exposure.shape)))
+    settings = SimpleNamespace(
+        training=SimpleNamespace(start="shipped", source="stream"), simulation=SimpleNamespace(n_test=8), seed=1
+    )
+    run = SimpleNamespace(settings=settings, simulator=SimpleNamespace(sample=lambda n, seed: maps))
+    found = {}
+    for names in (shipped.names, ("gas", "halo")):
+        new = SpectralEstimator(shipped.region, shipped.exposure, names, network=shipped.network)
+        found[names] = start_from_shipped(run, new), new.state_dict()
+    told, weights = found[shipped.names]
+    old = shipped.state_dict()
+    assert told == FINE_TUNED
+    assert weights["head.linear.weight"].equal(old["head.linear.weight"])
+    assert not weights["embedding.inputs.pixel_mean"].equal(old["embedding.inputs.pixel_mean"])
+    told, weights = found[("gas", "halo")]
+    assert told == ENCODER
+    assert weights["embedding.encoder.dense.weight"].equal(old["embedding.encoder.dense.weight"])
+    assert not weights["prepared"]
+    settings.training.start = "scratch"
+    assert start_from_shipped(run, new) == FROM_SCRATCH

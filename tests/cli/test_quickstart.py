@@ -158,7 +158,6 @@ def test_a_refusal_comes_first_and_marks_what_is_written(run, tmp_path):
     result = QuickstartResult(
         model=run.model,
         settings=run.read_json("run.json")["settings"],
-        truth=None,
         posteriors={"Poisson fit": poisson, "networks": infer_step.infer(run, run.observation())},
         priors={},
         explained=Explained(run.observation(), fit, goodness_of_fit(fit, 20), verdict),
@@ -169,7 +168,7 @@ def test_a_refusal_comes_first_and_marks_what_is_written(run, tmp_path):
     assert result.verdict.startswith("REFUSED. The training model does not produce maps like this one")
     assert "+26.9" in result.results({})["refused"]
     assert {each.decision for each in result.answers.values()} == {"not to be trusted"}
-    page = result.report({}, result.results({}))
+    page = result.page({}, result.results({}))
     assert page.mood == "bad"
     run.write_posterior("refused", poisson, refused=result.explained.refused)
     assert "+26.9" in arviz.from_netcdf(run.folder / "posteriors" / "refused.nc").posterior.attrs["refused"]

@@ -146,7 +146,7 @@ def test_one_quantity_of_many_maps_may_be_a_vector(known):
     truth, _, draws = known
     found = report(truth[:, 1], {"x": draws[..., 1]})
     assert found["x"].to_dict() == report(truth[:, 1:2], {"x": draws[..., 1:2]})["x"].to_dict()
-    assert [section.title for section in found.page().sections][1:] == ["How sharp?", "How to read this page"]
+    assert [section.title for section in found.page().sections][1:] == ["How to read this page"]
     assert found.verdict == "x: calibrated."
 
 
@@ -211,8 +211,22 @@ def test_draws_of_very_different_units_are_draws(known):
     assert found["x"].dispersion.value == pytest.approx(report(truth, {"x": draws})["x"].dispersion.value)
 
 
+def test_any_table_of_reports_makes_a_page(known, found, tmp_path):
+    truth, _, draws = known
+    page = gcesbi.validation.calibration_page({"flux": found, "counts": report(truth[:, 1], {"mine": draws[..., 1]})})
+    assert [row[0] for row in page.summary.rows] == ["flux: mine", "flux: narrow", "flux: prior", "counts: mine"]
+    assert page.verdict.splitlines()[1] == "counts: mine: calibrated."
+    assert page.mood == "caution"
+    assert len(page.sections[0].blocks) == 4
+    assert page.sections[1].blocks[0].rows[0][0] == "flux: narrow against mine"
+    assert page.sections[2].blocks[0].columns == ("entry of flux", "mine", "narrow", "prior")
+    assert [row[:2] for row in page.sections[3].blocks[0].rows][-1] == ("counts: mine", "999 draws")
+    assert set(page.data) == {"flux", "counts"}
+    assert "flux: narrow" in page.write(tmp_path / "both.html").read_text(encoding="utf-8")
+
+
 def test_the_front_door_knows_it():
     assert gcesbi.validation.report is report
-    assert {"report", "CalibrationReport"} <= set(dir(gcesbi.validation))
+    assert {"report", "CalibrationReport", "calibration_page"} <= set(dir(gcesbi.validation))
     with pytest.raises(AttributeError, match="has no attribute 'reports'"):
         gcesbi.validation.reports  # noqa: B018

@@ -8,8 +8,8 @@ import pytest
 from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Coordinates, SamplePosterior
 from gcesbi.report.explained import Explained
+from gcesbi.report.findings import Findings
 from gcesbi.report.html import render_report
-from gcesbi.report.infer import inference_report
 from gcesbi.report.sections import spectra_section
 from gcesbi.report.tables import comparison_table
 from gcesbi.validation.misspecification import GateVerdict
@@ -40,8 +40,9 @@ def section():
         "NPTF": posterior(0.5, "flux_fraction"),
         "networks": posterior(1.0, *every),
     }
-    truth = SimpleNamespace(flux=FLUX[None], flux_fractions=(FLUX / FLUX.sum(axis=0))[None])
-    return spectra_section(model, methods, truth)
+    share = FLUX.sum(axis=1) / FLUX.sum()
+    truth = {"flux_fraction": share[None], "spectrum": e2dnde(FLUX, EDGES)[None]}
+    return spectra_section(model, methods, SamplePosterior("truth", COORDINATES, truth))
 
 
 def bars(axes):
@@ -78,7 +79,9 @@ def test_page_of_an_inference_opens_with_the_gates_verdict():
     found = {"networks": posterior(1.0, "flux_fraction", "spectrum_fraction", "spectrum")}
     verdict = GateVerdict(0.002, 0.01, ("deviance", "north-south"), (1.5, 0.1), (4.2, 0.3), (0.001, 0.7))
     explained = Explained(None, None, None, verdict)
-    page = inference_report(model, found, explained, comparison_table(found, None), subtitle="a map")
+    result = Findings(model, found, explained)
+    result.__dict__["table"] = comparison_table(found, None)  # of a model that knows its prior there is more
+    page = result.report("a map")
     assert page.mood == "bad"
     assert page.verdict.startswith("REFUSED. The training model does not produce maps like this one")
     assert "north-south: +0.3 standard deviations" in page.verdict

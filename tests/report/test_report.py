@@ -30,8 +30,8 @@ def figure():
 def page(**changes):
     block = FigureBlock(figure(), "Two dots with error bars.", "Each row is a template.")
     sections = (
-        Section("Spectra", "One paragraph.\n\nAnother.", (block, table(caption="Again."))),
-        Section("Settings", blocks=(table(columns=("Key", "Value"), rows=(("seed", "1"),), caption="Settings."),)),
+        Section("Spectra", "One paragraph.\n\nAnother.", block, table(caption="Again.")),
+        Section("Settings", table(columns=("Key", "Value"), rows=(("seed", "1"),), caption="Settings.")),
     )
     good = {
         "title": "Inner galaxy",
@@ -126,7 +126,7 @@ def test_text_cannot_break_out_of_the_page():
         verdict=nasty,
         subtitle=nasty,
         summary=table(columns=(nasty, nasty), rows=((nasty, nasty),), caption=nasty),
-        sections=(Section(nasty, nasty, (block,)),),
+        sections=(Section(nasty, nasty, block),),
         data={nasty: nasty},
     )
     html = Reader(render_report(hostile))

@@ -61,8 +61,8 @@ class TrainingSettings:
         (:meth:`gcesbi.estimators.Estimator.fit` trains on what it is given.)
     start : {"scratch", "shipped"}
         What a run's networks start from: random weights, or those that ship with the package. Of the very sky that
-        these were trained for they are taken as they are; of another they are fine-tuned, with a quarter of the
-        learning rate, where all sizes fit.
+        these were trained for they are taken as they are; of another they are fine-tuned, with a quarter of the maps
+        and of the learning rate, where all sizes fit; where only those of the encoder fit, they are the encoder's.
     workers : int
         Processes that draw fresh maps ahead; with 0 they are drawn in the training process.
     max_memory : float
