@@ -15,7 +15,6 @@ from gcesbi.baselines import NptfPosterior
 from gcesbi.cli.console import Terminal, Timer, print_problems, print_table, tell_refusal
 from gcesbi.cli.infer import REFUSED
 from gcesbi.errors import InputError
-from gcesbi.evaluation.prior_quantities import true_quantities
 from gcesbi.report.explained import Explained
 from gcesbi.report.html import write_report
 from gcesbi.report.quickstart import QuickstartResult
@@ -77,7 +76,6 @@ def quickstart(
             model=run.model,
             settings=plain,
             labels=truth,
-            truth=None if truth is None else true_quantities(run.model, truth),
             priors=priors_of(found["posteriors"]),
             explained=explained,
             **found,

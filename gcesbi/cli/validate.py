@@ -56,7 +56,7 @@ def validate_run(
     from gcesbi.analysis.gate import judge
     from gcesbi.analysis.neural_posteriors import evaluate_neural_posteriors
     from gcesbi.analysis.train import training_histories
-    from gcesbi.report.methods import report
+    from gcesbi.report.misspecification import unseen_report
     from gcesbi.report.validation import validation_report
 
     found, steps = opened(run, quiet, sky, images=True)
@@ -64,8 +64,8 @@ def validate_run(
         if observation is not None:
             raise InputError("observation: is asked about by `gcesbi validate gate`, where the run is one on images")
         with steps.step("Judge the networks on images of models that they never saw"):
-            judged = report(*unseen_answers(found), labels=("f_src",))
-        write_page(found, "validation", judged.page("Are the error bars of f_src true?"), steps)
+            judged = unseen_report(*unseen_answers(found))
+        write_page(found, "validation", judged, steps)
         return
     seen = map_of_model(found, observation, mask)
     with steps.step("Judge the networks on held-out maps"):

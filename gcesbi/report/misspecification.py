@@ -2,22 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gcesbi import plots
 from gcesbi.evaluation.injection import Injection
 from gcesbi.evaluation.misspecified_maps import MisspecificationResult
 from gcesbi.evaluation.predictions import TAUS
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
-from gcesbi.report.methods import CalibrationReport, calibration_page
+from gcesbi.report.methods import CalibrationReport, calibration_page, report
 from gcesbi.report.parts import calibration_table, coverage_figure, distance_table, gate_section, pairs_table
 from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
 from gcesbi.validation import Comparison, Estimate
 
-__all__ = ["comparison_report", "injection_report", "misspecification_report"]
+__all__ = ["comparison_report", "injection_report", "misspecification_report", "unseen_report"]
 
 LINE_TAUS = TAUS[[7, 23, 39, 55, 71]]
 
@@ -70,6 +71,11 @@ def comparison_report(found: Mapping[str, Comparison], names: tuple[str, str]) -
         f"{names[1]} in {better[1]}.",
         data={name: each.to_dict() for name, each in found.items()},
     )
+
+
+def unseen_report(truth: ArrayLike, answers: Mapping[str, Any]) -> Report:
+    """The page of every method's quantiles of f_src, (n, 1), on images of interstellar models that no network saw."""
+    return report(truth, answers, labels=("f_src",)).page("Are the error bars of f_src true?")
 
 
 def _misspecified(result: MisspecificationResult) -> tuple[Section, ...]:

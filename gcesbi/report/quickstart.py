@@ -10,6 +10,7 @@ import numpy as np
 from gcesbi.baselines import NptfPosterior
 from gcesbi.estimators import TrainingHistory
 from gcesbi.evaluation.networks import Evaluation
+from gcesbi.evaluation.prior_quantities import true_quantities
 from gcesbi.posterior import QUANTITIES, Posterior
 from gcesbi.report.calibration import calibration_section, calibration_verdict, training_section, trust_table
 from gcesbi.report.findings import Findings
@@ -28,7 +29,7 @@ class QuickstartResult(Findings):
     settings : mapping of str to values
         All settings of the run, plain values by section.
     labels : Simulations or None
-        Of the map, if it is a mock: ``truth`` as it was drawn.
+        Of the map, if it is a mock; they are the ``truth``.
     evaluation : Evaluation
         Of the run's networks, on held-out maps.
     before : Evaluation or None
@@ -45,6 +46,10 @@ class QuickstartResult(Findings):
     before: Evaluation | None = None
     histories: Mapping[str, TrainingHistory]
     started: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.labels is not None:
+            object.__setattr__(self, "truth", true_quantities(self.model, self.labels))
 
     def _to_trust(self) -> tuple[str, ...]:
         return (calibration_verdict(self.evaluation),)

@@ -16,7 +16,6 @@ from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
 from gcesbi.report.parts import calibration_mood, calibration_table, gate_section
 from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
-from gcesbi.validation import SimultaneousCoverage
 from gcesbi.validation.misspecification import GateVerdict
 
 __all__ = [
@@ -162,7 +161,7 @@ def bins_section(model: SkyModel, evaluation: Evaluation) -> Section:
                 "misses by chance." + (" Maps count whose prediction does not say 0 or 1 there." if source else ""),
             )
         )
-    columns: dict[str, Callable[[tuple[str, SimultaneousCoverage]], object]] = {"quantity": lambda row: label(row[0])}
+    columns: dict[str, Callable[[tuple[str, Any]], object]] = {"quantity": lambda row: label(row[0])}
     for alpha in (0.68, 0.95):
         at = f"{100 * alpha:.0f} %"
         for i, words in enumerate(("whole curves", "level needed", "widening")):
@@ -242,7 +241,7 @@ def neural_posterior_section(judged: Mapping[str, NeuralPosteriorEvaluation]) ->
     )
 
 
-def _whole(alpha: float, which: int, row: tuple[str, SimultaneousCoverage]) -> str:
+def _whole(alpha: float, which: int, row: tuple[str, Any]) -> str:
     value = row[1].at(alpha)[which]
     return "–" if np.isnan(value) else f"{value:.3g}"
 
