@@ -37,6 +37,7 @@ FIGURE_LEVELS = (0.025, 0.05, 0.16, 0.5, 0.84, 0.95, 0.975)
 _LEVELS = (0.16, 0.5, 0.84)
 
 _OTHER = "the model's"
+_OTHER_SKY = " Another sky's are those of networks that ship: see gcesbi infer --pretrained list, by their name."
 _FRACTION = "flux fraction of {} [%]"
 _BELOW = "{}: flux from sources below 1e{:.0f} [%]"
 _NUMBER = "{}: number of sources"
@@ -93,13 +94,14 @@ def comparison_table(
         else (("truth inside", *("–" if n == "truth" else _inside(found[n], true) for n in columns)),)
     )
     rows = tuple((label, *(column.get(label, "–") for column in columns.values())) for label in labels)
+    other = _OTHER_SKY if "another sky's" in (priors or {}).values() else ""
     missing = "" if truth is None else " ✗ marks intervals that the truth lies outside of: one in three does by chance."
     return TableBlock(
         ("quantity", *columns),
         (*head, *rows, *foot),
         "What each method concludes from the same map: median with the 68 % interval; a dash where the method does not "
         "know the quantity. Fluxes in photons / cm² / s. The model's priors are those that simulations are drawn from."
-        f"{missing} Numbers of sources count those too dim for a photon, of which the prior decides."
+        f"{missing}{other} Numbers of sources count those too dim for a photon, of which the prior decides."
         + ("" if prior is None else f" {PRIOR_NOTE}"),
     )
 
