@@ -77,7 +77,7 @@ class Findings:
     @property
     def mood(self) -> Mood:
         """Colour of the verdict; it repeats what the words say."""
-        return "bad" if self.explained.refused else "good"
+        return "bad" if self.explained.refused else "neutral" if self.explained.gate is None else "good"
 
     def marked(self, figures: dict[str, Any]) -> dict[str, Any]:
         """Numbers to be written, which begin with why the map is refused if it is."""
