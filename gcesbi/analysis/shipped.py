@@ -65,9 +65,9 @@ def networks_for(read: Callable[[RunFolder], Observation]) -> tuple[str, Observa
     Raises
     ------
     InputError
-        If none does: says of each why not, and what to do.
+        If none does: says of each why not, and what to do; or what the map lacks, whatever the networks.
     """
-    why = []
+    why: dict[str, str] = {}
     for each in shipped_networks():
         try:
             seen = read(each.run)
@@ -76,11 +76,14 @@ def networks_for(read: Callable[[RunFolder], Observation]) -> tuple[str, Observa
             if seen.region != own:
                 raise InputError(f"observation: must have their {own.n_pix} pixels, has {seen.region.n_pix} of them")
         except InputError as error:
-            why.append(f"{each.name} ({each}): {error}")
+            why[f"{each.name} ({each})"] = str(error)
         else:
             return each.name, seen
+    if len(set(why.values())) == 1:
+        raise InputError(next(iter(why.values())))
+    reasons = "; ".join(f"{networks}: {reason}" for networks, reason in why.items())
     raise InputError(
-        f"observation: no networks that ship with the package know this map; {'; '.join(why)}. To train your own: "
+        f"observation: no networks that ship with the package know this map; {reasons}. To train your own: "
         "gcesbi quickstart --observation MAP, or gcesbi simulate --sky FILE and gcesbi train"
     )
 

@@ -195,6 +195,17 @@ def test_a_map_that_no_networks_know_is_told_what_to_do(run):
     part = seen.cut(run.model.region.only(np.arange(run.model.region.n_pix) > 0))
     with pytest.raises(InputError, match="must have their 2044 pixels, has 2043"):
         networks_for(lambda each: part)
+
+
+def test_what_a_map_lacks_is_said_once():
+    def lacking(each):
+        raise InputError("exposure: must be given; --exposure FILE states it")
+
+    with pytest.raises(InputError, match=r"^exposure: must be given; --exposure FILE states it$"):
+        networks_for(lacking)
+
+
+def test_a_name_that_does_not_ship_is_named():
     with pytest.raises(InputError, match=r"networks: must be one of .*default.*, got 'nope'"):
         Run.pretrained("a", "nope")
 
