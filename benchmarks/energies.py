@@ -1,166 +1,335 @@
-"""What energies are worth to the template fit: information on source counts in ten bins and in their sum.
+"""What energies are worth to the template fit: posteriors of mocks from ten bins, from their sum, and from one bin.
 
-    python benchmarks/energies.py [--maps 400] [--photons 10] [--psf] [--nside 128] [--radius 8] [--bins 10]
+    python benchmarks/energies.py mocks DIR [--psf] [--maps 100] [--first 0]
+    python benchmarks/energies.py large DIR
+    python benchmarks/energies.py networks DIR [--maps 10] [--first 0]
 
-Maps of the default sky, one population of sources in the excess and a share of it exactly Poisson; parameters at the
-medians of their priors but the spectra, which differ (`SPECTRA`), and the excess' source counts, which peak at sources
-of so many photons. They are drawn from the law of the likelihood (without PSF, where it is exact), or, `--psf`, by the
-simulator.
+`energies_page.py` makes tables and figures of what is in DIR.
 
-The scores at the true parameters, in coordinates z in which the prior is a standard normal, give the information
-F = <g g'>, the posterior's covariance (F + 1)^-1 to first order, and so widths of quantities. The sum is the same
-likelihood with every pixel used by its number of photons alone (`coarse_above=0`). Errors, and corrections for the
-number of maps, are the jackknife's over 20 groups. Under the true PSF the mean score times the covariance is the
-shift of the posterior that the likelihood's approximations make, to first order.
+*Mocks* are of the default sky with one population of the excess, within 8 degrees and seen for 100 weeks (664 pixels of
+nside 128, some 15 photons in each), so that a posterior takes seconds. Spectra of all templates float as log-parabolas:
+in ten bins of one decade the three parameters of the default skew normals lie on thin curved ridges, along which
+Hamiltonian steps are ten times shorter. Parameters are drawn from the model's prior;
+maps from the law of the likelihood (without PSF, where it is exact), or, with ``--psf``, by the simulator. *Large* is
+one map of the whole region at nside 128, 20 photons a pixel, by the library's NUTS. *Networks* asks the shipped
+networks about maps of their own sky, and the likelihood of the sum and of ten bins beside them.
+
+Every map has a file of its own in DIR, and one that exists is not made again: the script may be killed, and run beside
+itself on other maps (``--first``).
+
+Posteriors are sampled in coordinates z in which the prior is a standard normal, by Hamiltonian steps (Duane et al.
+1987) whose masses are those of Laplace's approximation, then of the warm-up; widths of that approximation are kept
+beside.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import re
+import tempfile
 import time
-from dataclasses import replace
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 import gcesbi
-from gcesbi.baselines import NPTF, ModelPriors, PsfCorrection
+from gcesbi.analysis.folder import RunFolder
+from gcesbi.analysis.infer import load_networks
+from gcesbi.baselines import NPTF, ModelPriors, Nuts, PsfCorrection
+from gcesbi.baselines.samplers.laplace import Laplace, NormalDensity
+from gcesbi.baselines.samplers.sampling import rank_diagnostics
 
-QUANTITIES = {"mean log F": "scd_mean", "width of log F": "scd_width", "Poisson share": "gce_poisson_share"}
+SKY = {"nside": 128, "radius": 8.0, "weeks": 100.0, "gce_populations": 1}
+KINDS = ("ten bins", "their sum", "one bin")
+SPECTRUM = """
+[components.spectrum]
+family = "log-parabola"
+pivot = 6.0
+index = [1.5, 3.5]
+curvature = [0.0, 1.0]
+"""
 NO_PSF = PsfCorrection(np.ones(1), np.ones(1), np.array([1.0, 0.0]))
-SPECTRA = {  # xi, omega2, a: all but the bubbles' fall, the excess' and the disk's are curved
-    "pi": (0.35, 0.15, 1.5),
-    "ic": (0.35, 0.25, 1.5),
-    "iso": (0.35, 0.20, 1.5),
-    "bub": (0.40, 0.40, 1.0),
-    "gce": (0.45, 0.05, 1.0),
-    "disk": (0.40, 0.06, 0.5),
-}
+MOST = 3000  # photons of a source of the likelihood's law, at most
+MOMENTS = ("mean log F", "width of log F", "Poisson share")
+QUANTITIES = (*(f"{name} of the {of}" for of in ("excess", "disk") for name in MOMENTS), "share of the excess")
 
 
-def truth(model, photons):
-    """All parameters at their medians, the excess' sources of so many photons."""
-    prior = model.prior()
-    theta = prior.from_uniform(np.full((1, len(prior.names)), 0.5))[0]
-    values = {"gce_xi": np.log10(photons / model.exposure.mean()), "gce_omega2": 0.06, "gce_a": 0.01}
-    for name, spectrum in SPECTRA.items():
-        values |= {f"{name}_spectrum_{key}": v for key, v in zip(("xi", "omega2", "a"), spectrum, strict=True)}
-    for name, value in values.items():
-        theta[prior.names.index(name)] = value
-    return theta
+def sky(n_energy, **options):
+    """The default sky with log-parabolic spectra; options are those of the preset."""
+    text = gcesbi.SkyModel.preset(n_energy=n_energy, **options).to_toml()
+    text = re.sub(
+        r"\n\[components\.spectrum\].*?(?=\n\[\[|\n\[(?!components\.spectrum)|\Z)", SPECTRUM, text, flags=re.S
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sky.toml"
+        path.write_text(text)
+        return gcesbi.SkyModel.from_toml(path)
 
 
-def to_z(nptf, theta):
-    u = [float(m.cdf(v)) for m, v in zip(nptf.prior.marginals, theta, strict=True)]
-    return ndtri(np.clip(u, 1e-9, 1 - 1e-9))
+# -- what is told of a posterior --------------------------------------------------------------------------------------
 
 
-def drawn(nptf, theta, rng):
-    """Counts (n_energy, n_pix) from the likelihood's law."""
-    joint = nptf.joint
-    shares = joint.spectra.shares(theta[None])
-    smooth, norms = joint.norms(theta[None], shares)
-    c = joint.norm_shares(shares[0])
-    at = joint._sources(theta, shares[0], c, norms[0])
-    counts = rng.poisson(joint._mean(smooth[0], c))
-    photons = np.arange(1, at.vectors.shape[1])
-    for template, vector, splits in zip(at.templates, at.vectors, at.splits, strict=True):
-        n = (rng.poisson(template[:, None] * np.maximum(vector[1:], 0)) * photons).sum(axis=1)
-        counts += rng.multinomial(n, splits)
-    return counts.T
+def quantities(nptf, theta):
+    """Moments of source counts, and the excess' share of the flux: (n, n_quantity) of parameters (n, n_dim)."""
+    model, found = nptf.model, nptf.quantities(theta)
+    log_flux = np.asarray(model.coordinates.flux_bin)
+    photon, edges = -math.log10(float(model.exposure.mean())), np.asarray(model.scd_edges)
+    columns = [moments(found["scd_cdf"][:, row], log_flux, edges, photon) for row in range(2)]
+    return np.concatenate([*columns, found["flux_fraction"][:, [model.names.index("gce")]]], axis=1)
 
 
-def score(nptf, z):
-    """Gradient of ln L by z."""
-    gradient = nptf.target.gradient(ndtr(z))[1]
-    return gradient * np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
-
-
-def moments(nptf, theta):
-    """The quantities (n_quantity,) of one vector."""
-    found = nptf.quantities(theta[None])
-    pdf = np.diff(found["scd_cdf"][0, 0], prepend=0.0)
-    log_flux = np.asarray(nptf.model.coordinates.flux_bin)
+def moments(cdf, log_flux, edges, photon):
+    """Mean and width of log F, and the flux of sources below one photon: (n, 3) of curves (n, n_bin)."""
+    pdf = np.diff(cdf, axis=1, prepend=0.0)
     mean = pdf @ log_flux
-    return np.array([mean, np.sqrt(pdf @ (log_flux - mean) ** 2), found["gce_poisson_share"][0]])
+    width = np.sqrt(np.maximum(pdf @ log_flux**2 - mean**2, 0.0))
+    return np.stack([mean, width, np.array([np.interp(photon, edges[1:], each) for each in cdf])], axis=1)
 
 
-def slopes(nptf, z):
-    """Derivatives (n_quantity, n_dim) of the quantities by z."""
-    out = []
-    for i in range(len(z)):
-        step = 1e-2 * np.eye(len(z))[i]
-        ends = [moments(nptf, nptf.from_cube(ndtr(z + sign * step))) for sign in (1, -1)]
-        out.append((ends[0] - ends[1]) / 2e-2)
-    return np.array(out).T
+# -- the sampler ------------------------------------------------------------------------------------------------------
 
 
-def covariance(scores):
-    """The posterior's, to first order."""
-    return np.linalg.inv(scores.T @ scores / len(scores) + np.eye(scores.shape[1]))
+@dataclass
+class Walk:
+    """One chain: place, density and slope in w, z = scale @ w; step size and what it cost."""
+
+    density: NormalDensity
+    scale: np.ndarray
+    w: np.ndarray
+    step: float
+    rng: np.random.Generator
+
+    def __post_init__(self):
+        self.value, self.slope = self.at(self.w)
+
+    def at(self, w):
+        value, slope = self.density(self.scale @ w)
+        return (value, slope @ self.scale) if np.isfinite(value) and np.isfinite(slope).all() else (-np.inf, 0 * w)
+
+    def draws(self, n, adapt):
+        out = np.empty((n, len(self.w)))
+        for i in range(n):
+            step = self.step * self.rng.uniform(0.8, 1.2)
+            n_step = max(1, round(self.rng.uniform(0.3, 1.0) * math.pi / 2 / step))
+            momentum = self.rng.standard_normal(len(self.w))
+            w, value, slope = self.w, self.value, self.slope
+            start = value - 0.5 * momentum @ momentum
+            for _ in range(n_step):
+                momentum = momentum + 0.5 * step * slope
+                w = w + step * momentum
+                value, slope = self.at(w)
+                momentum = momentum + 0.5 * step * slope
+                if not np.isfinite(value):
+                    break
+            accept = min(1.0, math.exp(min(0.0, value - 0.5 * momentum @ momentum - start)))
+            if self.rng.random() < accept:
+                self.w, self.value, self.slope = w, value, slope
+            if adapt:
+                self.step *= math.exp((accept - 0.8) / math.sqrt(i + 4))
+            out[i] = self.scale @ self.w
+        return out
 
 
-def widths(scores, slope):
-    """Posterior widths (n_quantity,)."""
-    return np.sqrt(np.einsum("qi,ij,qj->q", slope, covariance(scores), slope))
+def sample(nptf, seed, n_draw, n_chain=2, warmup=(20, 30, 10)):
+    """Draws of z (n_chain, n_draw, n_dim), and Laplace's approximation."""
+    about = Laplace.about(nptf.target, n_chain, seed, n_trial=32)
+    starts = about.starts(nptf.target, n_chain, seed)
+    density, covariance = NormalDensity(nptf.target), about.covariance
+    scale = np.linalg.cholesky(covariance)
+    rngs = [np.random.default_rng([seed, 7, chain]) for chain in range(n_chain)]
+    steps = [0.5] * n_chain
+    for i, n in enumerate((*warmup, n_draw)):
+        walks = [
+            Walk(density, scale, np.linalg.solve(scale, z), step, rng)
+            for z, step, rng in zip(starts, steps, rngs, strict=True)
+        ]
+        drawn = np.array([walk.draws(n, i < len(warmup)) for walk in walks])
+        starts, steps = drawn[:, -1], [walk.step for walk in walks]
+        if i < len(warmup) - 1:
+            flat = drawn.reshape(-1, drawn.shape[-1])
+            trust = len(flat) / (len(flat) + 4 * flat.shape[1])
+            covariance = trust * np.cov(flat.T) + (1 - trust) * covariance
+            scale = np.linalg.cholesky(covariance)
+    return drawn, about
 
 
-def jackknife(values, of, n_group=20):
-    """A function of maps, corrected, and its error."""
-    groups = np.arange(len(values[0])) % n_group
-    left = np.array([of(*(each[groups != i] for each in values)) for i in range(n_group)])
-    bias = (n_group - 1) * (left.mean(axis=0) - of(*values))
-    return of(*values) - bias, np.sqrt((n_group - 1) * left.var(axis=0))
+def laplace_widths(nptf, about):
+    """Widths (n_quantity,) to first order about the highest point."""
+    z, step = about.ends[0], 0.03
+    ends = z + step * np.concatenate([np.eye(len(z)), -np.eye(len(z))])
+    found = quantities(nptf, nptf.from_cube(ndtr(ends)))
+    slope = (found[: len(z)] - found[len(z) :]) / (2 * step)
+    return np.sqrt(np.einsum("iq,ij,jq->q", slope, about.covariance, slope))
+
+
+def posterior(nptf, truth, seed, n_draw):
+    """What a file keeps of one posterior."""
+    start, before = time.perf_counter(), time.process_time()
+    drawn, about = sample(nptf, seed, n_draw)
+    n_chain, n, n_dim = drawn.shape
+    found = quantities(nptf, nptf.from_cube(ndtr(drawn.reshape(-1, n_dim))))
+    r_hat, ess = rank_diagnostics(found.reshape(n_chain, n, -1))
+    return {
+        "truth": quantities(nptf, truth[None])[0],
+        "draws": found.astype(np.float32),
+        "r_hat": r_hat,
+        "ess": ess,
+        "laplace": laplace_widths(nptf, about),
+        "seconds": np.array([time.process_time() - before, time.perf_counter() - start]),
+    }
+
+
+# -- mocks ------------------------------------------------------------------------------------------------------------
+
+
+class Sky:
+    """A model of the study, and how its maps are drawn."""
+
+    def __init__(self, n_energy, psf):
+        self.model = sky(n_energy, **SKY)
+        self.names, self.psf = self.model.prior().names, None if psf else NO_PSF
+        self.simulator = gcesbi.Simulator(self.model)
+        self.seen = self.simulator.observe(self.draw(0), seed=0)[0]
+
+    def draw(self, seed):
+        return self.model.prior().draw(1, np.random.default_rng([18, seed]))[0]
+
+    def fit(self, counts, energies):
+        seen = replace(self.seen, counts=counts)
+        return NPTF(self.model, seen, ModelPriors(), energies=energies, psf=self.psf, workers=1)
+
+    def own(self, nptf, theta):
+        return theta[[self.names.index(name) for name in nptf.names]]
+
+    def counts(self, theta, seed):
+        """A map, by the simulator or from the law of the likelihood."""
+        if self.psf is None:
+            return self.simulator.observe(theta, seed=seed)[0].counts
+        counts = self.seen.counts.copy()
+        counts[0, 0] = MOST
+        nptf = self.fit(counts, "joint")
+        joint, own, rng = nptf.joint, self.own(nptf, theta), np.random.default_rng([19, seed])
+        shares = joint.spectra.shares(own[None])
+        smooth, norms = joint.norms(own[None], shares)
+        c = joint.norm_shares(shares[0])
+        at = joint._sources(own, shares[0], c, norms[0])
+        drawn = rng.poisson(joint._mean(smooth[0], c))
+        photons = np.arange(1, at.vectors.shape[1])
+        for template, vector, splits in zip(at.templates, at.vectors, at.splits, strict=True):
+            n = (rng.poisson(template[:, None] * np.maximum(vector[1:], 0.0)) * photons).sum(axis=1)
+            drawn += rng.multinomial(n, splits)
+        return drawn.T
+
+
+def make_mocks(folder, psf, first, maps, n_draw):
+    """A file for every map."""
+    ten, one = Sky(10, psf), Sky(1, psf)
+    for seed in range(first, first + maps):
+        path = folder / f"{'psf' if psf else 'law'}-{seed:04d}.npz"
+        if path.exists():
+            continue
+        theta = ten.draw(seed + 1)
+        single = theta[[ten.names.index(name) for name in one.names]]
+        counts = ten.counts(theta, seed + 1)
+        fits = (ten.fit(counts, "joint"), ten.fit(counts, "sum"), one.fit(one.counts(single, seed + 1), "sum"))
+        kept = {}
+        for kind, nptf in zip(KINDS, fits, strict=True):
+            own = (one.own(nptf, single) if kind == "one bin" else ten.own(nptf, theta)).copy()
+            kept |= {f"{kind}/{key}": value for key, value in posterior(nptf, own, seed, n_draw).items()}
+        kept["photons"] = np.array([counts.sum(), counts.sum(axis=0).max()])
+        _write(path, kept)
+        told = ", ".join(
+            f"{k}: {kept[f'{k}/seconds'][0]:.1f} s, R-hat {kept[f'{k}/r_hat'].max():.2f}, ESS "
+            f"{kept[f'{k}/ess'].min():.0f}"
+            for k in KINDS
+        )
+        print(f"{path.name} {counts.sum()} photons; {told}", flush=True)
+
+
+# -- one large map, and the networks' own sky --------------------------------------------------------------------------
+
+
+def make_large(folder):
+    """Posterior of a map of 8,292 pixels; a run that was killed goes on."""
+    model = sky(10, nside=128, weeks=400, gce_populations=1)
+    theta = model.prior().draw(1, np.random.default_rng(181))[0]
+    seen = gcesbi.Simulator(model).observe(theta, seed=181)[0]
+    nptf = NPTF(model, seen, ModelPriors(), energies="joint", workers=1)
+    own, before = theta[[model.prior().names.index(name) for name in nptf.names]], time.process_time()
+    settings = Nuts(n_samples=200, n_warmup=150, n_chains=2, max_depth=5)
+    found = nptf.run(settings, seed=1, checkpoint=folder / "large.h5")
+    told = found.convergence
+    print(
+        f"{seen.counts.sum(axis=0).mean():.1f} photons a pixel, {time.process_time() - before:.0f} s here, "
+        f"{found.n_evaluation} gradients, R-hat {told.r_hat.max():.3f}, ESS {told.ess.min():.0f}; {told.problems}"
+    )
+    names = ("scd_cdf", "spectrum_fraction", "flux_fraction", "n_sources")
+    before, samples = nptf.quantities(own[None]), {name: found.samples[name] for name in names}
+    kept = {f"truth/{name}": before[name][0] for name in names} | samples
+    _write(
+        folder / "large.npz",
+        kept
+        | {
+            "theta": found.theta,
+            "own": own,
+            "r_hat": told.r_hat,
+            "ess": told.ess,
+            "names": np.array(nptf.names),
+            "edges": np.asarray(model.energy_edges),
+        },
+    )
+
+
+def make_networks(folder, first, maps, n_draw):
+    """The shipped networks' answer to maps of their own sky, and the likelihood's."""
+    model = gcesbi.SkyModel.preset()
+    run = RunFolder.shipped(model)
+    network, simulator, prior = load_networks(run)[1], gcesbi.Simulator(model), model.prior()
+    for seed in range(first, first + maps):
+        path = folder / f"network-{seed:04d}.npz"
+        if path.exists():
+            continue
+        theta = prior.draw(1, np.random.default_rng([20, seed]))[0]
+        seen = simulator.observe(theta, seed=seed)[0]
+        kept = {"network/curves": network.sample(seen.counts[None], 400, seed)[:, 0].astype(np.float32)}
+        for kind, energies in zip(KINDS[:2], ("joint", "sum"), strict=True):
+            nptf = NPTF(model, seen, ModelPriors(), energies=energies, workers=1)
+            own = theta[[prior.names.index(name) for name in nptf.names]]
+            told = posterior(nptf, own, seed, n_draw if energies == "sum" else n_draw // 2)
+            kept |= {f"{kind}/{key}": value for key, value in told.items()}
+        _write(path, kept)
+        print(path.name, {k: kept[f"{k}/seconds"].round() for k in KINDS[:2]}, flush=True)
+
+
+def _write(path, kept):
+    """All or nothing."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, **kept)
+    part.replace(path)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--maps", type=int, default=400)
-    parser.add_argument("--photons", type=float, default=10.0)
+    parser.add_argument("command", choices=("mocks", "large", "networks"))
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--psf", action="store_true")
-    parser.add_argument("--nside", type=int, default=128)
-    parser.add_argument("--radius", type=float, default=8.0)
-    parser.add_argument("--bins", type=int, default=10)
+    parser.add_argument("--maps", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--draws", type=int, default=100)
     given = parser.parse_args()
-    sky = {"gce_populations": 1, "gce_poisson_share": True, "radius": given.radius}
-    model = gcesbi.SkyModel.preset(nside=given.nside, n_energy=given.bins, **sky)
-    simulator, theta = gcesbi.Simulator(model), truth(model, given.photons)
-    seen = simulator.observe(theta, seed=0)[0]
-    long = seen.counts.copy()
-    long[0, 0] += 1000  # vectors from which maps are drawn reach so many photons
-    psf, names = None if given.psf else NO_PSF, model.prior().names
-    kinds = {"bins": 200, "sum": 0}
-    law = NPTF(model, replace(seen, counts=long), ModelPriors(), energies="joint", psf=psf)
-    own = theta[[names.index(name) for name in law.names]]
-    z = to_z(law, own)
-    slope, rng, start = slopes(law, z), np.random.default_rng(1), time.time()
-    scores = {kind: [] for kind in kinds}
-    for i in range(given.maps):
-        counts = simulator.observe(theta, seed=i + 1)[0].counts if given.psf else drawn(law, own, rng)
-        for kind, limit in kinds.items():
-            options = {"energies": "joint", "coarse_above": limit, "psf": psf, "workers": 1}
-            nptf = NPTF(model, replace(seen, counts=counts), ModelPriors(), **options)
-            scores[kind].append(score(nptf, z))
-    per_pixel = counts.sum() / counts.shape[1]
-    seen_in = f"{counts.shape[1]} pixels of {per_pixel:.1f} photons, {given.bins} bins"
-    print(f"{given.maps} maps, nside {given.nside}, {seen_in},")
-    print(f"sources of {given.photons:g} photons, {'true PSF' if given.psf else 'no PSF'}, {time.time() - start:.0f} s")
-    bins, summed = (np.array(scores[kind]) for kind in kinds)
-    prior = np.sqrt(np.sum(slope**2, axis=1))
-    columns = [
-        jackknife([bins], lambda a: widths(a, slope)),
-        jackknife([summed], lambda a: widths(a, slope)),
-        jackknife([bins, summed], lambda a, b: widths(a, slope) / widths(b, slope)),
-    ]
-    print(f"{'width of':16s} {'prior':>8s} {'bins':>18s} {'sum':>18s} {'bins / sum':>18s}")
-    for q, name in enumerate(QUANTITIES):
-        cells = "".join(f"{value[q]:9.4f} ± {error[q]:<7.4f}" for value, error in columns)
-        print(f"{name:16s} {prior[q]:8.3f} {cells}")
-    for kind, values in zip(kinds, (bins, summed), strict=True):
-        moved = values @ covariance(values) @ slope.T / widths(values, slope)
-        error = moved.std(axis=0) / np.sqrt(len(moved))
-        told = zip(QUANTITIES, moved.mean(axis=0), error, strict=True)
-        print(f"shift by {kind}, posterior widths: " + ", ".join(f"{n} {m:+.2f} ± {e:.2f}" for n, m, e in told))
+    warnings.simplefilter("ignore")
+    given.folder.mkdir(parents=True, exist_ok=True)
+    if given.command == "mocks":
+        make_mocks(given.folder, given.psf, given.first, given.maps, given.draws)
+    elif given.command == "large":
+        make_large(given.folder)
+    else:
+        make_networks(given.folder, given.first, given.maps, given.draws)
 
 
 if __name__ == "__main__":

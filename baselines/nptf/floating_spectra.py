@@ -13,6 +13,7 @@ numbers, and any family will do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,25 +62,21 @@ class FloatingSpectrum:
             out[:, i] = marginal.value if isinstance(marginal, Fixed) else theta[:, next(columns)]
         return out
 
-    def slopes(self, theta: Array, energy_edges: Array) -> Array:
-        """Derivatives (n_column, n_energy) of the shares by the fit's parameters, at one vector (n_dim,)."""
+    @cached_property
+    def _limits(self) -> list[tuple[int, float, float, float]]:
+        """Of what floats: place among the family's parameters, ends of its prior, a hundredth of its width."""
+        free = [(i, each) for i, each in enumerate(self.marginals) if not isinstance(each, Fixed)]
+        return [(i, *each.range, 0.01 * float(np.sqrt(each.moments[1]))) for i, each in free]
+
+    def stencil(self, theta: Array) -> tuple[Array, Array]:
+        """Steps (n_column,) of differences, and the family's parameters at their ends (n_column, 4, n_value)."""
         values = self.values(theta[None])[0]
-        free = [i for i, marginal in enumerate(self.marginals) if not isinstance(marginal, Fixed)]
-        if not free:
-            return np.zeros((0, len(energy_edges) - 1))
-        steps = np.array([_step(values[i], self.marginals[i]) for i in free])
-        points = np.tile(values, (len(free), 4, 1))
-        for row, (i, step) in enumerate(zip(free, steps, strict=True)):
-            ends = self.marginals[i].range
-            points[row, :, i] = np.clip(values[i] + step * np.array([-2.0, -1.0, 1.0, 2.0]), *ends)
-        found = self.family.shares(energy_edges, points.reshape(-1, len(values))).reshape(len(free), 4, -1)
-        return np.asarray(np.array([1.0, -8.0, 8.0, -1.0]) @ found / (12.0 * steps[:, None]))
-
-
-def _step(value: float, marginal: Marginal) -> float:
-    low, high = marginal.range
-    width = 0.01 * float(np.sqrt(marginal.moments[1]))
-    return max(min(_STEP * max(abs(value), width), _ROOM * (value - low), _ROOM * (high - value)), 1e-12)
+        steps, points = np.empty(len(self._limits)), np.tile(values, (len(self._limits), 4, 1))
+        for row, (i, low, high, width) in enumerate(self._limits):
+            room = _ROOM * min(values[i] - low, high - values[i])
+            steps[row] = max(min(_STEP * max(abs(values[i]), width), room), 1e-12)
+            points[row, :, i] = np.clip(values[i] + steps[row] * np.array([-2.0, -1.0, 1.0, 2.0]), low, high)
+        return steps, points
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,16 +116,36 @@ class FloatingSpectra:
             members.append(FloatingSpectrum(row, template.spectrum, tuple(marginals.values()), columns))
         return cls(model, tuple(members), tuple(parameters))
 
+    @cached_property
+    def _kinds(self) -> list[tuple[SpectrumPrior, list[FloatingSpectrum]]]:
+        """Spectra by their families, each of which is asked once."""
+        kinds: list[tuple[SpectrumPrior, list[FloatingSpectrum]]] = []
+        for member in self.members:
+            known = next((members for family, members in kinds if family == member.family), None)
+            if known is None:
+                kinds.append((member.family, [member]))
+            else:
+                known.append(member)
+        return kinds
+
     def shares(self, theta: Array) -> Array:
         """Share of each template's flux in each energy bin, (n, n_template, n_energy), even where none is fitted."""
         out = np.full((len(theta), len(self.model.names), self.model.n_energy), 1.0 / self.model.n_energy)
-        for member in self.members:
-            out[:, member.row] = member.family.shares(self.model.energy_edges, member.values(theta))
+        for family, members in self._kinds:
+            found = family.shares(self.model.energy_edges, np.concatenate([each.values(theta) for each in members]))
+            out[:, [each.row for each in members]] = found.reshape(len(members), len(theta), -1).transpose(1, 0, 2)
         return out
 
     def pull_back(self, theta: Array, by_shares: Array) -> Array:
         """Gradient (n_dim,) at one vector (n_dim,), from derivatives by the shares (n_template, n_energy)."""
         out = np.zeros(len(theta))
-        for member in self.members:
-            out[list(member.columns)] = member.slopes(theta, self.model.energy_edges) @ by_shares[member.row]
+        for family, members in self._kinds:
+            columns = [i for each in members for i in each.columns]
+            if not columns:
+                continue
+            rows = [each.row for each in members for _ in each.columns]
+            steps, points = (np.concatenate(part) for part in zip(*(m.stencil(theta) for m in members), strict=True))
+            ends = family.shares(self.model.energy_edges, points.reshape(-1, points.shape[-1]))
+            slopes = np.array([1.0, -8.0, 8.0, -1.0]) @ ends.reshape(*points.shape[:2], -1) / (12.0 * steps[:, None])
+            out[columns] = np.sum(slopes * by_shares[rows], axis=1)
         return out

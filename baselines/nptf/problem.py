@@ -26,6 +26,7 @@ from gcesbi.baselines.nptf.scd_family import BoundFamily
 from gcesbi.baselines.nptf.sky import MapBasis, NptfSky
 from gcesbi.baselines.samplers.target import Target
 from gcesbi.errors import InputError
+from gcesbi.simulation.marginals import Marginal
 from gcesbi.simulation.prior import Prior
 from gcesbi.sky.observation import Observation
 
@@ -339,10 +340,19 @@ class NptfProblem:
         value, gradient = self.log_likelihood_gradient(theta)
         return value, self.to_cube_slope(theta, gradient)
 
+    @cached_property
+    def _alike(self) -> list[tuple[Marginal, list[int]]]:
+        """The priors that differ, each with the columns that have it."""
+        kinds: dict[Marginal, list[int]] = {}
+        for i, marginal in enumerate(self.prior.marginals):
+            kinds.setdefault(marginal, []).append(i)
+        return list(kinds.items())
+
     def to_cube_slope(self, theta: FloatArray, gradient: FloatArray) -> FloatArray:
         """Derivatives in the unit cube of those by parameters, both (n_dim,), at a parameter vector (n_dim,)."""
-        columns = zip(self.prior.marginals, torch.as_tensor(theta), strict=True)
-        density = np.array([float(marginal.log_prob(value)) for marginal, value in columns])
+        density = np.empty(len(theta))
+        for marginal, columns in self._alike:
+            density[columns] = marginal.log_prob(torch.as_tensor(theta[columns])).numpy()
         return np.asarray(gradient * np.exp(-density))
 
     @property

@@ -92,7 +92,7 @@ class BoundSkewNormals:
         weights = np.zeros((4, *self.kernel.nodes.shape))
         _fill_weights(shape, self.family.cut, self.kernel.edges, self.kernel.nodes, weights)
         total = weights.sum(axis=(1, 2))
-        sums = np.einsum("sq,gqm->gsm", weights.reshape(4, -1), self.kernel.table)
+        sums = weights.reshape(4, -1) @ self.kernel.table
         out = sums / total[0]
         out[:, 1:] -= out[:, :1] * (total[1:] / total[0])[:, None]
         return out

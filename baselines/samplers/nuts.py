@@ -1,10 +1,10 @@
 r"""Hamiltonian sampling: NUTS (Hoffman & Gelman 2014, arXiv:1111.4246) by pyro, along the closed-form gradient.
 
-The unit cube is opened to all numbers by u = 1 / (1 + e^-v), whose Jacobian joins the potential. Chains start about
-the maxima of the likelihood and take as mass matrix the inverse of a covariance Σ = C Cᵀ of v: they walk in w = C⁻¹ v
-with masses 1. Σ is at first that of points about the maxima, then that of all chains' draws in each round of the
-warm-up but the last, in which only step sizes are adapted. NUTS is for posteriors of one mode: chains in different
-modes stay there, and R-hat says so.
+The unit cube is opened to all numbers by u = Φ(z), in which the prior is a standard normal. Chains start about
+the maxima of the posterior density (:mod:`gcesbi.baselines.samplers.laplace`) and take as mass matrix the inverse of a
+covariance Σ = C Cᵀ of z: they walk in w = C⁻¹ z with masses 1. Σ is at first that of Laplace's approximation, then that
+of all chains' draws in each round of the warm-up but the last, in which only step sizes are adapted. NUTS is for
+posteriors of one mode: chains in different modes stay there, and R-hat says so.
 
 A round, a few draws of every chain, depends on nothing but the state before it and the seed; the state is written
 after every round. A run that was killed goes on from there and ends in the same draws.
@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
+from scipy.special import ndtr
 from tqdm import tqdm
 
-from gcesbi.baselines.samplers.maximum import start_points
+from gcesbi.baselines.samplers.laplace import Laplace, NormalDensity
 from gcesbi.baselines.samplers.sampling import Diagnosis, rank_diagnostics, rank_problems
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
 from gcesbi.errors import InputError
@@ -31,9 +32,6 @@ __all__ = ["ChainConvergence", "Nuts"]
 FloatArray = NDArray[np.float64]
 
 _SLICE = 25  # draws of every chain between two looks at the clock
-_INSIDE = 1e-6  # closest to the cube's walls that a chain begins
-_NARROWEST = 1e-3  # standard deviation of v added where points may all be one
-_POINTS = 100  # about the maxima, whose covariance is the first
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,13 +116,10 @@ class Nuts:
         return self._result(target, chains)
 
     def _begin(self, target: Target, seed: int) -> _Chains:
-        start, spent = start_points(target, max(self.n_chains, _POINTS), seed)
-        inside = np.clip(start, _INSIDE, 1 - _INSIDE)
-        v = np.log(inside / (1 - inside))
-        begin = v[: self.n_chains]
-        scale = _scale(v, np.diag(v.std(axis=0) + _NARROWEST))
-        steps = np.ones(self.n_chains)
-        return _Chains(begin, scale, steps, begin[:, None], 0, 0, spent)
+        about = Laplace.about(target, self.n_chains, seed)
+        begin = about.starts(target, self.n_chains, seed)
+        scale = cholesky(about.covariance, lower=True)
+        return _Chains(begin, scale, np.ones(self.n_chains), begin[:, None], 0, 0, about.n_evaluation)
 
     def _round(self, target: Target, seed: int, chains: _Chains) -> _Chains:
         """The state one round later."""
@@ -146,7 +141,7 @@ class Nuts:
         )
 
     def _result(self, target: Target, chains: _Chains) -> Sampled:
-        u = 1 / (1 + np.exp(-chains.draws))
+        u = ndtr(chains.draws)
         kept = chains.n_kept(self)
         convergence = ChainConvergence(
             target.names, *rank_diagnostics(u), chains.divergent, self.n_samples - kept, kept > 0
@@ -163,13 +158,13 @@ class _Chains:
     Attributes
     ----------
     position : array (n_chain, n_dim)
-        v of every chain.
+        z of every chain.
     scale : array (n_dim, n_dim)
         C, lower triangular.
     steps : array (n_chain,)
         Step sizes in w.
     draws : array (n_chain, n_draw, n_dim)
-        v of the latest round of the warm-up, later of all rounds after it.
+        z of the latest round of the warm-up, later of all rounds after it.
     round, divergent, spent : int
         Rounds done, steps that diverged after the warm-up, evaluations.
     """
@@ -255,27 +250,24 @@ class _Calls:
     """Potential in w of a target, and how often it was asked."""
 
     def __init__(self, target: Target, scale: torch.Tensor) -> None:
-        self.target = target
+        self.density = NormalDensity(target)
         self.scale = scale
         self.n = 0
 
     def __call__(self, parameters: dict[str, torch.Tensor]) -> torch.Tensor:
         """Minus the log-density at w, differentiable."""
         self.n += 1
-        return _Potential.apply(self.scale @ parameters["w"], self.target)
+        return _Potential.apply(self.scale @ parameters["w"], self.density)
 
 
 class _Potential(torch.autograd.Function):
-    """Minus ln L + Σ ln u (1 - u), with its gradient in closed form."""
+    """Minus the log-density at z, with its gradient in closed form."""
 
     @staticmethod
-    def forward(ctx: Any, v: torch.Tensor, target: Target) -> torch.Tensor:
-        u = torch.sigmoid(v)
-        value, gradient = target.gradient(u.detach().numpy())  # type: ignore[misc]
-        slope = u * (1 - u) * torch.as_tensor(gradient) + 1 - 2 * u
-        ctx.save_for_backward(torch.nan_to_num(-slope, posinf=0.0, neginf=0.0))
-        jacobian = torch.nn.functional.logsigmoid(v) + torch.nn.functional.logsigmoid(-v)
-        return torch.nan_to_num(-(value + jacobian.sum()), nan=1e300, posinf=1e300)
+    def forward(ctx: Any, z: torch.Tensor, density: NormalDensity) -> torch.Tensor:
+        value, slope = density(z.detach().numpy())
+        ctx.save_for_backward(torch.nan_to_num(torch.as_tensor(-slope), posinf=0.0, neginf=0.0))
+        return torch.nan_to_num(torch.tensor(-value, dtype=z.dtype), nan=1e300, posinf=1e300)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

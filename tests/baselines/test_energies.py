@@ -6,7 +6,8 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.stats import multinomial
+from scipy.special import gammaln, xlogy
+from scipy.stats import multinomial, poisson
 
 from gcesbi import InputError
 from gcesbi.baselines import nptf_energy_log_likelihood, nptf_log_likelihood
@@ -81,6 +82,64 @@ def test_a_recursion_over_vectors_of_counts():
         p[k] = sum(m[axis] * x * p[tuple(np.subtract(k, m))] for m, x in ((m, given[m]) for m in below)) / k[axis]
     for k in cells[::7]:
         assert log_probability(k) == pytest.approx(np.log(p[k]), abs=1e-11, rel=0)
+
+
+def by_force(counts, mean, templates, thetas, splits, shares, density_of_shares):
+    """ln p of a pixel with photons: dN/dS integrated numerically, a recursion over all vectors of counts."""
+    seen = np.flatnonzero(counts)
+    lost, top = mean.sum(), int(counts.sum())
+    cells = np.array(list(itertools.product(*(range(k + 1) for k in counts[seen]))))
+    total, given = cells.sum(axis=1), np.zeros(len(cells))
+    nodes, weights = np.polynomial.legendre.leggauss(20)
+    for template, theta, a in zip(templates, thetas, splits, strict=True):
+        n_break = len(theta) // 2 - 1
+        edges = np.log([1e-14, *theta[:-n_break:-1], *theta[-n_break:][:1], theta[-n_break] * 1e9])
+        edges = np.concatenate([np.arange(low, high, 0.5) for low, high in itertools.pairwise(edges)] + [edges[-1:]])
+        s = np.exp(((edges[1:] + edges[:-1])[:, None] + np.diff(edges)[:, None] * nodes).ravel() / 2)
+        n = density(theta, s) * s * (np.diff(edges)[:, None] * weights).ravel() / 2 * template
+        m = np.arange(1, top + 1)
+        x = sum(rho * poisson.pmf(m[:, None], f * s) @ n for f, rho in zip(shares, density_of_shares, strict=True))
+        lost += sum(rho * -np.expm1(-f * s) @ n for f, rho in zip(shares, density_of_shares, strict=True))
+        inside = total > 0
+        log_split = xlogy(cells[inside], a[seen]).sum(axis=1) - gammaln(cells[inside] + 1).sum(axis=1)
+        given[inside] += x[total[inside] - 1] * np.exp(log_split + gammaln(total[inside] + 1))
+    for i, e in enumerate(seen):
+        given[np.all(cells == np.eye(len(seen), dtype=int)[i], axis=1)] += mean[e]
+    p = np.zeros(len(cells))
+    p[0] = 1.0
+    for row in range(1, len(cells)):
+        k = cells[row]
+        axis = np.flatnonzero(k)[0]
+        below = np.all(cells <= k, axis=1) & (cells[:, axis] > 0)
+        before = np.ravel_multi_index((k - cells[below]).T, counts[seen] + 1)
+        p[row] = (cells[below, axis] * given[below]) @ p[before] / k[axis]
+    return np.log(p[-1]) - lost
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_number_of_bins_breaks_and_shares_by_force(seed):
+    """Random pixels of 1 to 10 bins, one to three templates of one or two breaks, a PSF table, splits by pixel."""
+    rng = np.random.default_rng(seed)
+    n_energy, n_ps, n_pix = rng.integers(1, 11), rng.integers(1, 4), 3
+    counts = rng.multinomial(rng.integers(1, 11, n_pix), rng.dirichlet(np.ones(n_energy)))
+    mean, templates = rng.exponential(0.5, (n_pix, n_energy)), rng.exponential(1.0, (n_ps, n_pix))
+    thetas = []
+    for _ in range(n_ps):
+        top, two = rng.uniform(3.0, 20.0), rng.random() < 0.5
+        middle = [rng.uniform(-1.0, 1.9)] if two else []
+        low = [top * rng.uniform(0.1, 0.6)] if two else []
+        indices = [rng.uniform(2.2, 8.0), *middle, rng.uniform(-5.0, 1.9)]
+        thetas.append(np.array([10 ** rng.uniform(-3, 0), *indices, top, *low]))
+    n_share = rng.integers(1, 6)
+    table = rng.uniform(0.02, 1.0, n_share), rng.exponential(1.0, n_share)
+    by_pixel = rng.random() < 0.5
+    splits = rng.dirichlet(np.ones(n_energy), (n_ps, n_pix) if by_pixel else n_ps)
+    expected = sum(
+        by_force(counts[p], mean[p], templates[:, p], thetas, splits[:, p] if by_pixel else splits, *table)
+        for p in range(n_pix)
+    )
+    found = nptf_energy_log_likelihood(counts, mean, templates, thetas, splits, *table)
+    assert found == pytest.approx(expected, abs=1e-8, rel=0)
 
 
 def test_inversion_of_the_generating_function():

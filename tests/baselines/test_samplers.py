@@ -10,11 +10,12 @@ import time
 
 import numpy as np
 import pytest
-from scipy.special import erf
+from scipy.special import erf, ndtri
 from scipy.stats import truncnorm
 
 from gcesbi.baselines import Ensemble, NestedConvergence, NestedSampling, Nuts, SamplingWarning, maximise
 from gcesbi.baselines.samplers.block_move import BlockMove
+from gcesbi.baselines.samplers.laplace import Laplace
 from gcesbi.baselines.samplers.maximum import start_points
 from gcesbi.baselines.samplers.target import Limits, Target
 from gcesbi.errors import InputError
@@ -119,7 +120,7 @@ def test_nuts_takes_the_scale_of_its_target():
     settings = Nuts(n_samples=200, n_warmup=120, n_chains=2)
     found = settings.sample(target, seed=1)
     assert found.convergence.converged, found.convergence.problems
-    assert (found.n_evaluation - start_points(target, 100, 1)[1]) / (2 * 320) < 12
+    assert (found.n_evaluation - Laplace.about(target, 2, 1).n_evaluation) / (2 * 320) < 12
     np.testing.assert_allclose(found.u.std(axis=0), [0.02, 0.0199, 0.1], rtol=5 / np.sqrt(found.convergence.ess.min()))
 
 
@@ -131,6 +132,24 @@ def test_nuts_out_of_time_after_the_warm_up():
     assert found.convergence.warm
     assert found.convergence.missing == 100_000 - len(found.u) // 2 > 0
     assert any("draws before the end of every chain" in problem for problem in found.convergence.problems)
+
+
+def test_laplace_is_exact_for_a_normal_posterior():
+    """A likelihood normal in z, in a plane of three axes: mean and covariance known; a free axis has the prior's."""
+    root = np.array([[10.0, 6.0, 0.0], [0.0, 4.0, 0.0]])
+    precision, centre = root.T @ root, np.array([0.4, -0.7, 0.0])
+
+    def gradient(u):
+        off = ndtri(u) - centre
+        return -0.5 * off @ precision @ off, -precision @ off * np.sqrt(2 * np.pi) * np.exp(0.5 * ndtri(u) ** 2)
+
+    target = Target(TARGET.names, lambda u: np.array([gradient(each)[0] for each in u]), MOVES, gradient)
+    found = Laplace.about(target, 3, seed=1)
+    covariance = np.linalg.inv(precision + np.eye(3))
+    np.testing.assert_allclose(found.ends, np.tile(covariance @ precision @ centre, (3, 1)), atol=2e-3)
+    np.testing.assert_allclose(found.covariance, covariance, rtol=1e-3, atol=1e-6)
+    starts = found.starts(target, 2000, seed=1)
+    np.testing.assert_allclose(starts.std(axis=0), np.sqrt(np.diag(covariance)), rtol=0.1)
 
 
 def test_chains_in_different_modes_are_told():

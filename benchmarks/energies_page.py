@@ -1,0 +1,268 @@
+"""Tables in Markdown and figures of what `energies.py` left in a folder.
+
+    python benchmarks/energies_page.py DIR [--figures docs/figures]
+
+Widths are half of the central 68 % of a posterior. Ratios of widths are medians over maps, their errors and those of
+means the bootstrap's over maps; coverage has binomial errors, the p of ranks is Kolmogorov's and Smirnov's.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from energies import KINDS, QUANTITIES, moments
+from scipy.stats import kstest
+
+import gcesbi
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+SKIES = {"law": "without PSF", "psf": "with PSF"}
+EXCESS = range(3)
+COLOURS = dict(zip(KINDS, ("C0", "C1", "C2"), strict=True))
+
+
+def load(folder, prefix, kinds=KINDS):
+    """By kind and key, arrays whose first axis are maps."""
+    files = [np.load(path) for path in sorted(folder.glob(f"{prefix}-*.npz"))]
+    keys = ("truth", "draws", "r_hat", "ess", "laplace", "seconds")
+    return {kind: {key: np.array([file[f"{kind}/{key}"] for file in files]) for key in keys} for kind in kinds}
+
+
+def width(draws, axis=1):
+    low, high = np.quantile(draws, [0.16, 0.84], axis=axis)
+    return (high - low) / 2
+
+
+def told(values, statistic=np.median, repeats=400):
+    """A statistic of maps and its bootstrap error, as text."""
+    rng, n = np.random.default_rng(0), len(values)
+    drawn = [statistic(values[rng.integers(n, size=n)]) for _ in range(repeats)]
+    return f"{statistic(values):.2f} ± {np.std(drawn):.2f}"
+
+
+def levels(found):
+    """Rank of the truth in each posterior, in (0, 1): (n_map, n_quantity)."""
+    draws = found["draws"]
+    below = np.sum(draws < found["truth"][:, None], axis=1)
+    return (below + 0.5) / (draws.shape[1] + 1)
+
+
+def covered(rank, level):
+    inside = np.abs(rank - 0.5) <= level / 2
+    share = inside.mean()
+    return f"{share:.2f} ± {np.sqrt(level * (1 - level) / len(rank)):.2f}"
+
+
+def table(head, rows):
+    print("\n| " + " | ".join(head) + " |\n|" + "---|" * len(head))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+def show_widths(found, sky):
+    widths = {kind: width(found[kind]["draws"]) for kind in KINDS}
+    rows = []
+    for q, name in enumerate(QUANTITIES):
+        ten, summed, one = (widths[kind][:, q] for kind in KINDS)
+        error = {
+            kind: np.abs(np.median(found[kind]["draws"][:, :, q], axis=1) - found[kind]["truth"][:, q])
+            for kind in KINDS[:2]
+        }
+        saved = np.stack([error[kind] for kind in KINDS[:2]], axis=1)
+        rows.append(
+            [
+                name,
+                *(f"{np.median(w):.3f}" for w in (ten, summed, one)),
+                told(ten / summed),
+                told(saved, lambda s: s[:, 0].mean() / s[:, 1].mean()),
+                told(np.stack([summed, one], axis=1), lambda s: np.median(s[:, 0]) / np.median(s[:, 1])),
+                told(found[KINDS[0]]["laplace"][:, q] / ten),
+            ]
+        )
+    print(f"\nWidths, {SKIES[sky]}, {len(ten)} maps")
+    table(
+        ["", *KINDS, "ten / sum, map by map", "mean error, ten / sum", "sum / one bin", "Laplace's / sampled, ten"],
+        rows,
+    )
+
+
+def show_calibration(found, sky):
+    rows = []
+    for q, name in enumerate(QUANTITIES):
+        for kind in KINDS:
+            rank = levels(found[kind])[:, q]
+            off = (np.median(found[kind]["draws"][:, :, q], axis=1) - found[kind]["truth"][:, q]) / width(
+                found[kind]["draws"]
+            )[:, q]
+            rows.append(
+                [
+                    name,
+                    kind,
+                    covered(rank, 0.68),
+                    covered(rank, 0.95),
+                    f"{kstest(rank, 'uniform').pvalue:.2f}",
+                    told(rank, np.mean),
+                    told(np.clip(off, -10, 10), np.mean),
+                ]
+            )
+    print(f"\nCalibration, {SKIES[sky]}")
+    table(["", "from", "68 % hold", "95 % hold", "p of ranks", "mean rank", "mean of error / width"], rows)
+
+
+def show_brightness(found, sky):
+    predicted = np.median(found["their sum"]["draws"][:, :, 0], axis=1)
+    edges = np.quantile(predicted, [0, 1 / 3, 2 / 3, 1])
+    rows = []
+    for low, high in pairwise(edges):
+        chosen = (predicted >= low) & (predicted <= high)
+        for q in EXCESS:
+            ten, summed = (width(found[kind]["draws"][chosen])[:, q] for kind in KINDS[:2])
+            rank = levels(found[KINDS[0]])[chosen, q]
+            rows.append(
+                [
+                    f"{low:.1f} to {high:.1f}",
+                    f"{chosen.sum()}",
+                    QUANTITIES[q],
+                    f"{np.median(ten):.3f}",
+                    f"{np.median(summed):.3f}",
+                    told(ten / summed),
+                    covered(rank, 0.68),
+                    covered(rank, 0.95),
+                ]
+            )
+    print(f"\nBy predicted brightness (median mean log F of the excess from the sum), {SKIES[sky]}")
+    table(["predicted", "maps", "", "ten bins", "their sum", "ten / sum", "68 % hold", "95 % hold"], rows)
+
+
+def show_cost(found, sky):
+    for kind in KINDS:
+        each = found[kind]
+        print(
+            f"{SKIES[sky]}, {kind}: {np.median(each['seconds'][:, 0]):.1f} s of the processor, median worst R-hat "
+            f"{np.median(each['r_hat'].max(axis=1)):.3f} (above 1.1 in {np.mean(each['r_hat'].max(axis=1) > 1.1):.0%}),"
+            f" median least ESS {np.median(each['ess'].min(axis=1)):.0f}"
+        )
+
+
+def draw_widths(skies, out):
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")
+    for axis, q in zip(axes, EXCESS, strict=True):
+        top = 0.0
+        for sky, found in skies.items():
+            ten, summed = (width(found[kind]["draws"])[:, q] for kind in KINDS[:2])
+            axis.plot(summed, ten, ".", label=SKIES[sky], alpha=0.7)
+            top = max(top, ten.max(), summed.max())
+        axis.plot([0, top], [0, top], color="0.5", lw=0.8)
+        axis.set(title=QUANTITIES[q], xlabel="posterior width from the sum", ylabel="from ten bins", aspect="equal")
+    axes[0].legend()
+    figure.savefig(out, dpi=110)
+
+
+def draw_ranks(skies, out):
+    figure, axes = plt.subplots(
+        len(skies), 3, figsize=(11, 3.3 * len(skies)), layout="constrained", squeeze=False, sharey=True
+    )
+    for row, (sky, found) in zip(axes, skies.items(), strict=True):
+        for axis, q in zip(row, EXCESS, strict=True):
+            for kind in KINDS:
+                rank = np.sort(levels(found[kind])[:, q])
+                axis.step(rank, (np.arange(len(rank)) + 0.5) / len(rank) - rank, color=COLOURS[kind], label=kind)
+            u = np.linspace(0, 1, 100)
+            band = 1.36 / np.sqrt(len(rank)) + 0 * u  # of Kolmogorov and Smirnov, 95 %
+            axis.fill_between(u, -band, band, color="0.9", zorder=0)
+            axis.axhline(0, color="0.5", lw=0.8)
+            axis.set(title=f"{QUANTITIES[q]}, {SKIES[sky]}", xlabel="rank of the truth")
+        row[0].set_ylabel("distribution of ranks − uniform")
+    axes[0, 0].legend()
+    figure.savefig(out, dpi=110)
+
+
+def draw_large(kept, model, out):
+    """The joint posterior of the large map: source counts, spectra, and how they go together."""
+    log_flux, energy = np.asarray(model.coordinates.flux_bin), np.sqrt(kept["edges"][1:] * kept["edges"][:-1])
+    figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="constrained")
+    for axis, row, name in zip(axes[0], range(2), ("excess", "disk"), strict=False):
+        for low, high, alpha in ((0.025, 0.975, 0.25), (0.16, 0.84, 0.5)):
+            band = np.quantile(kept["scd_cdf"][:, row], [low, high], axis=0)
+            axis.fill_between(log_flux, *band, color="C0", alpha=alpha, lw=0)
+        axis.plot(log_flux, kept["truth/scd_cdf"][row], "k--")
+        axis.set(title=f"{name}: flux of dimmer sources", xlabel="log10 F [cm$^{-2}$ s$^{-1}$]", ylabel="share")
+    gce, disk = model.names.index("gce"), model.names.index("disk")
+    for axis, row, name in zip((axes[0, 2], axes[1, 0]), (gce, disk), ("excess", "disk"), strict=True):
+        for low, high, alpha in ((0.025, 0.975, 0.25), (0.16, 0.84, 0.5)):
+            band = np.quantile(kept["spectrum_fraction"][:, row], [low, high], axis=0)
+            axis.fill_between(energy, *band, color="C0", alpha=alpha, lw=0)
+        axis.plot(energy, kept["truth/spectrum_fraction"][row], "k--")
+        axis.set(title=f"{name}: share of the flux", xlabel="E [GeV]", ylabel="share", xscale="log")
+    photon, edges = -np.log10(float(model.exposure.mean())), np.asarray(model.scd_edges)
+    mean = moments(kept["scd_cdf"][:, 0], log_flux, edges, photon)
+    true = moments(kept["truth/scd_cdf"][None, 0], log_flux, edges, photon)[0]
+    axes[1, 1].plot(mean[:, 0], mean[:, 1], ".", ms=3)
+    axes[1, 1].plot(*true[:2], "k+", ms=14, mew=2)
+    axes[1, 1].set(title="excess", xlabel=QUANTITIES[0], ylabel=QUANTITIES[1])
+    share = kept["flux_fraction"]
+    axes[1, 2].plot(share[:, gce], share[:, disk], ".", ms=3)
+    axes[1, 2].plot(*kept["truth/flux_fraction"][[gce, disk]], "k+", ms=14, mew=2)
+    axes[1, 2].set(title="shares of the flux", xlabel="excess", ylabel="disk")
+    figure.savefig(out, dpi=110)
+
+
+def show_networks(folder):
+    files = [np.load(path) for path in sorted(folder.glob("network-*.npz"))]
+    found, model = load(folder, "network", KINDS[:2]), gcesbi.SkyModel.preset()
+    arguments = (
+        np.asarray(model.coordinates.flux_bin),
+        np.asarray(model.scd_edges),
+        -np.log10(float(model.exposure.mean())),
+    )
+    curves = np.array([file["network/curves"] for file in files])
+    of = np.array([np.concatenate([moments(each[:, row], *arguments) for row in range(2)], axis=1) for each in curves])
+    answers = {"networks": of} | {kind: found[kind]["draws"][..., :6] for kind in KINDS[:2]}
+    truth, rows = found[KINDS[0]]["truth"][:, :6], []
+    for q in range(6):
+        summed = width(answers["their sum"])[:, q]
+        for kind, draws in answers.items():
+            middle = np.median(draws[..., q], axis=1)
+            away = (middle - np.median(answers["their sum"][..., q], axis=1)) / summed
+            rows.append(
+                [
+                    QUANTITIES[q],
+                    kind,
+                    f"{np.median(width(draws)[:, q]):.3f}",
+                    told(width(draws)[:, q] / summed),
+                    told(np.abs(middle - truth[:, q]), np.mean),
+                    told(away, np.mean),
+                    told(np.abs(away)),
+                ]
+            )
+    print(f"\nThe networks' own sky, {len(files)} maps")
+    table(["", "from", "width", "width / sum's", "mean error", "mean shift, sum's widths", "median size of it"], rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--figures", type=Path, default=Path("docs/figures"))
+    given = parser.parse_args()
+    skies = {sky: load(given.folder, sky) for sky in SKIES if list(given.folder.glob(f"{sky}-*.npz"))}
+    for sky, found in skies.items():
+        show_cost(found, sky)
+        for show in (show_widths, show_calibration, show_brightness):
+            show(found, sky)
+    draw_widths(skies, given.figures / "energies_widths.png")
+    draw_ranks(skies, given.figures / "energies_ranks.png")
+    if (given.folder / "large.npz").exists():
+        model = gcesbi.SkyModel.preset(n_energy=10, nside=128, weeks=400, gce_populations=1)
+        draw_large(np.load(given.folder / "large.npz"), model, given.figures / "energies_joint.png")
+    if list(given.folder.glob("network-*.npz")):
+        show_networks(given.folder)
+
+
+if __name__ == "__main__":
+    main()
