@@ -17,9 +17,8 @@ networks about maps of their own sky, and the likelihood of the sum and of ten b
 Every map has a file of its own in DIR, and one that exists is not made again: the script may be killed, and run beside
 itself on other maps (``--first``).
 
-Posteriors are sampled in coordinates z in which the prior is a standard normal, by Hamiltonian steps (Duane et al.
-1987) whose masses are those of Laplace's approximation, then of the warm-up; widths of that approximation are kept
-beside.
+Posteriors of one bin and of the sum are sampled by an ensemble of walkers; that of ten bins by importance sampling from
+that of the sum, with Laplace's approximation for spectra. Widths of that approximation are kept beside.
 """
 
 from __future__ import annotations
@@ -33,15 +32,16 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import arviz
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import logsumexp, ndtr, ndtri
+from scipy.stats import multivariate_t
 
 import gcesbi
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.infer import load_networks
-from gcesbi.baselines import NPTF, ModelPriors, Nuts, PsfCorrection
-from gcesbi.baselines.samplers.laplace import Laplace, NormalDensity
-from gcesbi.baselines.samplers.sampling import rank_diagnostics
+from gcesbi.baselines import NPTF, Ensemble, ModelPriors, Nuts, PsfCorrection
+from gcesbi.baselines.samplers.laplace import Laplace
 
 SKY = {"nside": 128, "radius": 8.0, "weeks": 100.0, "gce_populations": 1}
 KINDS = ("ten bins", "their sum", "one bin")
@@ -90,71 +90,47 @@ def moments(cdf, log_flux, edges, photon):
     return np.stack([mean, width, np.array([np.interp(photon, edges[1:], each) for each in cdf])], axis=1)
 
 
-# -- the sampler ------------------------------------------------------------------------------------------------------
+# -- the samplers -----------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Walk:
-    """One chain: place, density and slope in w, z = scale @ w; step size and what it cost."""
+class Draws:
+    """Draws of equal weight in the unit cube, their log-likelihoods, and what is known of them."""
 
-    density: NormalDensity
-    scale: np.ndarray
-    w: np.ndarray
-    step: float
-    rng: np.random.Generator
-
-    def __post_init__(self):
-        self.value, self.slope = self.at(self.w)
-
-    def at(self, w):
-        value, slope = self.density(self.scale @ w)
-        return (value, slope @ self.scale) if np.isfinite(value) and np.isfinite(slope).all() else (-np.inf, 0 * w)
-
-    def draws(self, n, adapt):
-        out = np.empty((n, len(self.w)))
-        for i in range(n):
-            step = self.step * self.rng.uniform(0.8, 1.2)
-            n_step = max(1, round(self.rng.uniform(0.3, 1.0) * math.pi / 2 / step))
-            momentum = self.rng.standard_normal(len(self.w))
-            w, value, slope = self.w, self.value, self.slope
-            start = value - 0.5 * momentum @ momentum
-            for _ in range(n_step):
-                momentum = momentum + 0.5 * step * slope
-                w = w + step * momentum
-                value, slope = self.at(w)
-                momentum = momentum + 0.5 * step * slope
-                if not np.isfinite(value):
-                    break
-            accept = min(1.0, math.exp(min(0.0, value - 0.5 * momentum @ momentum - start)))
-            if self.rng.random() < accept:
-                self.w, self.value, self.slope = w, value, slope
-            if adapt:
-                self.step *= math.exp((accept - 0.8) / math.sqrt(i + 4))
-            out[i] = self.scale @ self.w
-        return out
+    u: np.ndarray
+    value: np.ndarray
+    told: dict[str, float]
 
 
-def sample(nptf, seed, n_draw, n_chain=2, warmup=(20, 30, 10)):
-    """Draws of z (n_chain, n_draw, n_dim), and Laplace's approximation."""
-    about = Laplace.about(nptf.target, n_chain, seed, n_trial=32)
-    starts = about.starts(nptf.target, n_chain, seed)
-    density, covariance = NormalDensity(nptf.target), about.covariance
-    scale = np.linalg.cholesky(covariance)
-    rngs = [np.random.default_rng([seed, 7, chain]) for chain in range(n_chain)]
-    steps = [0.5] * n_chain
-    for i, n in enumerate((*warmup, n_draw)):
-        walks = [
-            Walk(density, scale, np.linalg.solve(scale, z), step, rng)
-            for z, step, rng in zip(starts, steps, rngs, strict=True)
-        ]
-        drawn = np.array([walk.draws(n, i < len(warmup)) for walk in walks])
-        starts, steps = drawn[:, -1], [walk.step for walk in walks]
-        if i < len(warmup) - 1:
-            flat = drawn.reshape(-1, drawn.shape[-1])
-            trust = len(flat) / (len(flat) + 4 * flat.shape[1])
-            covariance = trust * np.cov(flat.T) + (1 - trust) * covariance
-            scale = np.linalg.cholesky(covariance)
-    return drawn, about
+def ensemble(nptf, seed, n_steps=800):
+    """Posterior of a fit of few parameters and cheap values."""
+    found = Ensemble(n_steps=n_steps, burn_in=0.25).sample(nptf.target, seed)
+    return Draws(
+        found.u, found.log_likelihood, {"ess": found.convergence.ess.min(), "trust": found.convergence.r_hat.max()}
+    )
+
+
+def from_the_sum(nptf, given, about, seed, n, freedom=8.0):
+    """Posterior of ten bins by importance sampling from that of their sum.
+
+    Parameters of spectra, which the sum does not have, are proposed about their mean given the others in Laplace's
+    approximation, as Student's t. Weights of a heavy tail are smoothed (Vehtari et al. 2024, arXiv:1507.02646).
+    """
+    rng, few = np.random.default_rng([seed, 3]), given.u.shape[1]
+    rows = np.linspace(0, len(given.u) - 1, n).astype(int)
+    z = ndtri(np.clip(given.u[rows], 1e-12, 1 - 1e-12))
+    c, centre = about.covariance, about.ends[0]
+    lead = np.linalg.solve(c[:few, :few], c[:few, few:]).T
+    law = multivariate_t(np.zeros(len(centre) - few), 1.2 * (c[few:, few:] - lead @ c[:few, few:]), df=freedom)
+    off = law.rvs(n, random_state=rng)
+    more = centre[few:] + (z - centre[:few]) @ lead.T + off
+    u = np.concatenate([given.u[rows], ndtr(more)], axis=1)
+    value = nptf.target.finite(u)
+    log_weights = value - 0.5 * np.sum(more**2, axis=1) - given.value[rows] - law.logpdf(off)
+    smoothed, shape = arviz.psislw(log_weights)
+    weights = np.exp(smoothed - logsumexp(smoothed))
+    chosen = np.searchsorted(np.cumsum(weights), (rng.random() + np.arange(n)) / n).clip(max=n - 1)
+    return Draws(u[chosen], value[chosen], {"ess": 1 / np.sum(weights**2), "trust": float(shape)})
 
 
 def laplace_widths(nptf, about):
@@ -166,27 +142,39 @@ def laplace_widths(nptf, about):
     return np.sqrt(np.einsum("iq,ij,jq->q", slope, about.covariance, slope))
 
 
-def posterior(nptf, truth, seed, n_draw):
+def kept(nptf, truth, draws, about, since, n_kept=400):
     """What a file keeps of one posterior."""
-    start, before = time.perf_counter(), time.process_time()
-    drawn, about = sample(nptf, seed, n_draw)
-    n_chain, n, n_dim = drawn.shape
-    found = quantities(nptf, nptf.from_cube(ndtr(drawn.reshape(-1, n_dim))))
-    r_hat, ess = rank_diagnostics(found.reshape(n_chain, n, -1))
+    rows = np.linspace(0, len(draws.u) - 1, n_kept).astype(int)
     return {
         "truth": quantities(nptf, truth[None])[0],
-        "draws": found.astype(np.float32),
-        "r_hat": r_hat,
-        "ess": ess,
+        "draws": quantities(nptf, nptf.from_cube(draws.u[rows])).astype(np.float32),
+        "ess": draws.told["ess"],
+        "trust": draws.told["trust"],
         "laplace": laplace_widths(nptf, about),
-        "seconds": np.array([time.process_time() - before, time.perf_counter() - start]),
+        "seconds": time.process_time() - since,
     }
+
+
+def three(ten, summed, one, truths, seed):
+    """Posteriors from ten bins and their sum, and of one bin where there is such a fit, by kind."""
+    found, given = {}, None
+    for kind, nptf in (("their sum", summed), ("one bin", one)):
+        if nptf is None:
+            continue
+        since = time.process_time()
+        draws = ensemble(nptf, seed)
+        given = given or draws
+        found[kind] = kept(nptf, truths[kind], draws, Laplace.about(nptf.target, 1, seed), since)
+    since = time.process_time()
+    about = Laplace.about(ten.target, 2, seed, n_trial=32)
+    found["ten bins"] = kept(ten, truths["ten bins"], from_the_sum(ten, given, about, seed, 2000), about, since)
+    return {f"{kind}/{key}": value for kind, each in found.items() for key, value in each.items()}
 
 
 # -- mocks ------------------------------------------------------------------------------------------------------------
 
 
-class Sky:
+class StudySky:
     """A model of the study, and how its maps are drawn."""
 
     def __init__(self, n_energy, psf):
@@ -225,9 +213,9 @@ class Sky:
         return drawn.T
 
 
-def make_mocks(folder, psf, first, maps, n_draw):
+def make_mocks(folder, psf, first, maps):
     """A file for every map."""
-    ten, one = Sky(10, psf), Sky(1, psf)
+    ten, one = StudySky(10, psf), StudySky(1, psf)
     for seed in range(first, first + maps):
         path = folder / f"{'psf' if psf else 'law'}-{seed:04d}.npz"
         if path.exists():
@@ -235,19 +223,20 @@ def make_mocks(folder, psf, first, maps, n_draw):
         theta = ten.draw(seed + 1)
         single = theta[[ten.names.index(name) for name in one.names]]
         counts = ten.counts(theta, seed + 1)
-        fits = (ten.fit(counts, "joint"), ten.fit(counts, "sum"), one.fit(one.counts(single, seed + 1), "sum"))
-        kept = {}
-        for kind, nptf in zip(KINDS, fits, strict=True):
-            own = (one.own(nptf, single) if kind == "one bin" else ten.own(nptf, theta)).copy()
-            kept |= {f"{kind}/{key}": value for key, value in posterior(nptf, own, seed, n_draw).items()}
-        kept["photons"] = np.array([counts.sum(), counts.sum(axis=0).max()])
-        _write(path, kept)
-        told = ", ".join(
-            f"{k}: {kept[f'{k}/seconds'][0]:.1f} s, R-hat {kept[f'{k}/r_hat'].max():.2f}, ESS "
-            f"{kept[f'{k}/ess'].min():.0f}"
-            for k in KINDS
-        )
-        print(f"{path.name} {counts.sum()} photons; {told}", flush=True)
+        fits = ten.fit(counts, "joint"), ten.fit(counts, "sum"), one.fit(one.counts(single, seed + 1), "sum")
+        owners = zip(KINDS, fits, ((ten, theta), (ten, theta), (one, single)), strict=True)
+        truths = {kind: of.own(nptf, values) for kind, nptf, (of, values) in owners}
+        found = three(*fits, truths, seed) | {"photons": np.array([counts.sum(), counts.sum(axis=0).max()])}
+        _write(path, found)
+        print(path.name, counts.sum(), "photons; " + _told(found), flush=True)
+
+
+def _told(found):
+    return ", ".join(
+        f"{kind}: {found[f'{kind}/seconds']:.1f} s, {found[f'{kind}/trust']:.2f}, ESS {found[f'{kind}/ess']:.0f}"
+        for kind in KINDS
+        if f"{kind}/ess" in found
+    )
 
 
 # -- one large map, and the networks' own sky --------------------------------------------------------------------------
@@ -284,7 +273,7 @@ def make_large(folder):
     )
 
 
-def make_networks(folder, first, maps, n_draw):
+def make_networks(folder, first, maps):
     """The shipped networks' answer to maps of their own sky, and the likelihood's."""
     model = gcesbi.SkyModel.preset()
     run = RunFolder.shipped(model)
@@ -295,14 +284,12 @@ def make_networks(folder, first, maps, n_draw):
             continue
         theta = prior.draw(1, np.random.default_rng([20, seed]))[0]
         seen = simulator.observe(theta, seed=seed)[0]
-        kept = {"network/curves": network.sample(seen.counts[None], 400, seed)[:, 0].astype(np.float32)}
-        for kind, energies in zip(KINDS[:2], ("joint", "sum"), strict=True):
-            nptf = NPTF(model, seen, ModelPriors(), energies=energies, workers=1)
-            own = theta[[prior.names.index(name) for name in nptf.names]]
-            told = posterior(nptf, own, seed, n_draw if energies == "sum" else n_draw // 2)
-            kept |= {f"{kind}/{key}": value for key, value in told.items()}
-        _write(path, kept)
-        print(path.name, {k: kept[f"{k}/seconds"].round() for k in KINDS[:2]}, flush=True)
+        fits = [NPTF(model, seen, ModelPriors(), energies=kind, workers=1) for kind in ("joint", "sum")]
+        own = {kind: theta[[prior.names.index(n) for n in nptf.names]] for kind, nptf in zip(KINDS, fits, strict=False)}
+        curves = network.sample(seen.counts[None], 400, seed)[:, 0].astype(np.float32)
+        found = {"network/curves": curves} | three(*fits, None, own, seed)
+        _write(path, found)
+        print(path.name, _told(found), flush=True)
 
 
 def _write(path, kept):
@@ -320,16 +307,15 @@ def main():
     parser.add_argument("--psf", action="store_true")
     parser.add_argument("--maps", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--draws", type=int, default=100)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     given.folder.mkdir(parents=True, exist_ok=True)
     if given.command == "mocks":
-        make_mocks(given.folder, given.psf, given.first, given.maps, given.draws)
+        make_mocks(given.folder, given.psf, given.first, given.maps)
     elif given.command == "large":
         make_large(given.folder)
     else:
-        make_networks(given.folder, given.first, given.maps, given.draws)
+        make_networks(given.folder, given.first, given.maps)
 
 
 if __name__ == "__main__":

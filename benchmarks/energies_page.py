@@ -14,7 +14,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from energies import KINDS, QUANTITIES, moments
+from energies import KINDS, QUANTITIES, moments, sky
 from scipy.stats import kstest
 
 import gcesbi
@@ -30,7 +30,7 @@ COLOURS = dict(zip(KINDS, ("C0", "C1", "C2"), strict=True))
 def load(folder, prefix, kinds=KINDS):
     """By kind and key, arrays whose first axis are maps."""
     files = [np.load(path) for path in sorted(folder.glob(f"{prefix}-*.npz"))]
-    keys = ("truth", "draws", "r_hat", "ess", "laplace", "seconds")
+    keys = ("truth", "draws", "trust", "ess", "laplace", "seconds")
     return {kind: {key: np.array([file[f"{kind}/{key}"] for file in files]) for key in keys} for kind in kinds}
 
 
@@ -65,7 +65,7 @@ def table(head, rows):
         print("| " + " | ".join(row) + " |")
 
 
-def show_widths(found, sky):
+def show_widths(found, seen):
     widths = {kind: width(found[kind]["draws"]) for kind in KINDS}
     rows = []
     for q, name in enumerate(QUANTITIES):
@@ -85,14 +85,14 @@ def show_widths(found, sky):
                 told(found[KINDS[0]]["laplace"][:, q] / ten),
             ]
         )
-    print(f"\nWidths, {SKIES[sky]}, {len(ten)} maps")
+    print(f"\nWidths, {SKIES[seen]}, {len(ten)} maps")
     table(
         ["", *KINDS, "ten / sum, map by map", "mean error, ten / sum", "sum / one bin", "Laplace's / sampled, ten"],
         rows,
     )
 
 
-def show_calibration(found, sky):
+def show_calibration(found, seen):
     rows = []
     for q, name in enumerate(QUANTITIES):
         for kind in KINDS:
@@ -111,11 +111,11 @@ def show_calibration(found, sky):
                     told(np.clip(off, -10, 10), np.mean),
                 ]
             )
-    print(f"\nCalibration, {SKIES[sky]}")
+    print(f"\nCalibration, {SKIES[seen]}")
     table(["", "from", "68 % hold", "95 % hold", "p of ranks", "mean rank", "mean of error / width"], rows)
 
 
-def show_brightness(found, sky):
+def show_brightness(found, seen):
     predicted = np.median(found["their sum"]["draws"][:, :, 0], axis=1)
     edges = np.quantile(predicted, [0, 1 / 3, 2 / 3, 1])
     rows = []
@@ -136,17 +136,17 @@ def show_brightness(found, sky):
                     covered(rank, 0.95),
                 ]
             )
-    print(f"\nBy predicted brightness (median mean log F of the excess from the sum), {SKIES[sky]}")
+    print(f"\nBy predicted brightness (median mean log F of the excess from the sum), {SKIES[seen]}")
     table(["predicted", "maps", "", "ten bins", "their sum", "ten / sum", "68 % hold", "95 % hold"], rows)
 
 
-def show_cost(found, sky):
-    for kind in KINDS:
-        each = found[kind]
+def show_cost(found, seen):
+    for kind, each in found.items():
+        low, middle, high = np.quantile(each["ess"], [0.05, 0.5, 0.95])
+        limit, name = (0.7, "Pareto k") if kind == "ten bins" else (1.05, "R-hat")
         print(
-            f"{SKIES[sky]}, {kind}: {np.median(each['seconds'][:, 0]):.1f} s of the processor, median worst R-hat "
-            f"{np.median(each['r_hat'].max(axis=1)):.3f} (above 1.1 in {np.mean(each['r_hat'].max(axis=1) > 1.1):.0%}),"
-            f" median least ESS {np.median(each['ess'].min(axis=1)):.0f}"
+            f"{SKIES[seen]}, {kind}: {np.median(each['seconds']):.1f} s of the processor, ESS {middle:.0f} "
+            f"({low:.0f} to {high:.0f}), {name} above {limit} in {np.mean(each['trust'] > limit):.0%} of maps"
         )
 
 
@@ -154,9 +154,9 @@ def draw_widths(skies, out):
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")
     for axis, q in zip(axes, EXCESS, strict=True):
         top = 0.0
-        for sky, found in skies.items():
+        for seen, found in skies.items():
             ten, summed = (width(found[kind]["draws"])[:, q] for kind in KINDS[:2])
-            axis.plot(summed, ten, ".", label=SKIES[sky], alpha=0.7)
+            axis.plot(summed, ten, ".", label=SKIES[seen], alpha=0.7)
             top = max(top, ten.max(), summed.max())
         axis.plot([0, top], [0, top], color="0.5", lw=0.8)
         axis.set(title=QUANTITIES[q], xlabel="posterior width from the sum", ylabel="from ten bins", aspect="equal")
@@ -168,7 +168,7 @@ def draw_ranks(skies, out):
     figure, axes = plt.subplots(
         len(skies), 3, figsize=(11, 3.3 * len(skies)), layout="constrained", squeeze=False, sharey=True
     )
-    for row, (sky, found) in zip(axes, skies.items(), strict=True):
+    for row, (seen, found) in zip(axes, skies.items(), strict=True):
         for axis, q in zip(row, EXCESS, strict=True):
             for kind in KINDS:
                 rank = np.sort(levels(found[kind])[:, q])
@@ -177,7 +177,7 @@ def draw_ranks(skies, out):
             band = 1.36 / np.sqrt(len(rank)) + 0 * u  # of Kolmogorov and Smirnov, 95 %
             axis.fill_between(u, -band, band, color="0.9", zorder=0)
             axis.axhline(0, color="0.5", lw=0.8)
-            axis.set(title=f"{QUANTITIES[q]}, {SKIES[sky]}", xlabel="rank of the truth")
+            axis.set(title=f"{QUANTITIES[q]}, {SKIES[seen]}", xlabel="rank of the truth")
         row[0].set_ylabel("distribution of ranks − uniform")
     axes[0, 0].legend()
     figure.savefig(out, dpi=110)
@@ -250,15 +250,15 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--figures", type=Path, default=Path("docs/figures"))
     given = parser.parse_args()
-    skies = {sky: load(given.folder, sky) for sky in SKIES if list(given.folder.glob(f"{sky}-*.npz"))}
-    for sky, found in skies.items():
-        show_cost(found, sky)
+    skies = {seen: load(given.folder, seen) for seen in SKIES if list(given.folder.glob(f"{seen}-*.npz"))}
+    for seen, found in skies.items():
+        show_cost(found, seen)
         for show in (show_widths, show_calibration, show_brightness):
-            show(found, sky)
+            show(found, seen)
     draw_widths(skies, given.figures / "energies_widths.png")
     draw_ranks(skies, given.figures / "energies_ranks.png")
     if (given.folder / "large.npz").exists():
-        model = gcesbi.SkyModel.preset(n_energy=10, nside=128, weeks=400, gce_populations=1)
+        model = sky(10, nside=128, weeks=400, gce_populations=1)
         draw_large(np.load(given.folder / "large.npz"), model, given.figures / "energies_joint.png")
     if list(given.folder.glob("network-*.npz")):
         show_networks(given.folder)
