@@ -93,7 +93,7 @@ def by_force(counts, mean, templates, thetas, splits, shares, density_of_shares)
     nodes, weights = np.polynomial.legendre.leggauss(20)
     for template, theta, a in zip(templates, thetas, splits, strict=True):
         n_break = len(theta) // 2 - 1
-        edges = np.log([1e-14, *theta[:-n_break:-1], *theta[-n_break:][:1], theta[-n_break] * 1e9])
+        edges = np.log([1e-30, *theta[:-n_break:-1], *theta[-n_break:][:1], theta[-n_break] * 1e9])
         edges = np.concatenate([np.arange(low, high, 0.5) for low, high in itertools.pairwise(edges)] + [edges[-1:]])
         s = np.exp(((edges[1:] + edges[:-1])[:, None] + np.diff(edges)[:, None] * nodes).ravel() / 2)
         n = density(theta, s) * s * (np.diff(edges)[:, None] * weights).ravel() / 2 * template
@@ -128,7 +128,7 @@ def test_any_number_of_bins_breaks_and_shares_by_force(seed):
         top, two = rng.uniform(3.0, 20.0), rng.random() < 0.5
         middle = [rng.uniform(-1.0, 1.9)] if two else []
         low = [top * rng.uniform(0.1, 0.6)] if two else []
-        indices = [rng.uniform(2.2, 8.0), *middle, rng.uniform(-5.0, 1.9)]
+        indices = [rng.uniform(2.2, 8.0), *middle, rng.uniform(-5.0, 1.5)]
         thetas.append(np.array([10 ** rng.uniform(-3, 0), *indices, top, *low]))
     n_share = rng.integers(1, 6)
     table = rng.uniform(0.02, 1.0, n_share), rng.exponential(1.0, n_share)
