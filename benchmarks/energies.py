@@ -17,8 +17,8 @@ networks about maps of their own sky, and the likelihood of the sum and of ten b
 Every map has a file of its own in DIR, and one that exists is not made again: the script may be killed, and run beside
 itself on other maps (``--first``).
 
-Posteriors of one bin and of the sum are sampled by an ensemble of walkers; that of ten bins by importance sampling from
-that of the sum, with Laplace's approximation for spectra. Widths of that approximation are kept beside.
+Posteriors are sampled by adaptive importance sampling, that of ten bins beginning at that of the sum, with Laplace's
+approximation for spectra. Widths of that approximation are kept beside.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from pathlib import Path
 
 import arviz
 import numpy as np
-from scipy.special import logsumexp, ndtr, ndtri
+from scipy.special import logsumexp, ndtr
 from scipy.stats import multivariate_t
 
 import gcesbi
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.infer import load_networks
-from gcesbi.baselines import NPTF, Ensemble, ModelPriors, Nuts, PsfCorrection
+from gcesbi.baselines import NPTF, ModelPriors, Nuts, PsfCorrection
 from gcesbi.baselines.samplers.laplace import Laplace
 
 SKY = {"nside": 128, "radius": 8.0, "weeks": 100.0, "gce_populations": 1}
@@ -95,42 +95,61 @@ def moments(cdf, log_flux, edges, photon):
 
 @dataclass
 class Draws:
-    """Draws of equal weight in the unit cube, their log-likelihoods, and what is known of them."""
+    """Weighted draws z (n, n_dim), and the shape of the largest weights' law, above 0.7 of no use."""
 
-    u: np.ndarray
-    value: np.ndarray
-    told: dict[str, float]
+    z: np.ndarray
+    weights: np.ndarray
+    shape: float
+
+    @property
+    def ess(self):
+        return 1 / np.sum(self.weights**2)
+
+    @property
+    def moments(self):
+        mean = self.weights @ self.z
+        return mean, (self.z - mean).T * self.weights @ (self.z - mean)
+
+    def equal(self, n):
+        """Draws of equal weight (n, n_dim)."""
+        return self.z[np.searchsorted(np.cumsum(self.weights), (np.arange(n) + 0.5) / n).clip(max=len(self.z) - 1)]
 
 
-def ensemble(nptf, seed, n_steps=800):
-    """Posterior of a fit of few parameters and cheap values."""
-    found = Ensemble(n_steps=n_steps, burn_in=0.25).sample(nptf.target, seed)
-    return Draws(
-        found.u, found.log_likelihood, {"ess": found.convergence.ess.min(), "trust": found.convergence.r_hat.max()}
-    )
+def importance(target, mean, covariance, seed, batch, rounds, wanted, freedom=6.0):
+    """Adaptive multiple importance sampling (Cornuet et al. 2012, arXiv:0907.1254) by Student's t.
 
-
-def from_the_sum(nptf, given, about, seed, n, freedom=8.0):
-    """Posterior of ten bins by importance sampling from that of their sum.
-
-    Parameters of spectra, which the sum does not have, are proposed about their mean given the others in Laplace's
-    approximation, as Student's t. Weights of a heavy tail are smoothed (Vehtari et al. 2024, arXiv:1507.02646).
+    Draws of all rounds are weighed against the mixture of all proposals; each is of the weighted moments so far, weights
+    flattened while few draws have most of them. The largest are smoothed (Vehtari et al. 2024, arXiv:1507.02646).
     """
-    rng, few = np.random.default_rng([seed, 3]), given.u.shape[1]
-    rows = np.linspace(0, len(given.u) - 1, n).astype(int)
-    z = ndtri(np.clip(given.u[rows], 1e-12, 1 - 1e-12))
-    c, centre = about.covariance, about.ends[0]
+    rng, n_dim, laws = np.random.default_rng([seed, 3]), len(mean), []
+    z, height = np.empty((0, n_dim)), np.empty(0)
+    for _ in range(rounds):
+        laws.append(multivariate_t(mean, covariance * (freedom - 2) / freedom, df=freedom))
+        new = laws[-1].rvs(batch, random_state=rng)
+        z = np.concatenate([z, new])
+        height = np.concatenate([height, target.finite(ndtr(new)) - 0.5 * np.sum(new**2, axis=1)])
+        mixture = logsumexp([law.logpdf(z) for law in laws], axis=0)
+        smoothed, shape = arviz.psislw(height - mixture)
+        found = Draws(z, np.exp(smoothed - logsumexp(smoothed)), float(shape))
+        if found.ess > wanted and shape < 0.7:
+            break
+        for power in np.linspace(1.0, 0.05, 20):
+            flat = power * (height - mixture)
+            flat = Draws(z, np.exp(flat - logsumexp(flat)), 0.0)
+            if flat.ess > 4 * n_dim:
+                break
+        trust = flat.ess / (flat.ess + n_dim)
+        mean, covariance = flat.moments[0], trust * flat.moments[1] + (1 - trust) * covariance
+    return found
+
+
+def beside(given, about):
+    """Mean and covariance of all parameters: some from draws, the others given those in Laplace's approximation."""
+    (mean, own), c, few = given.moments, about.covariance, given.z.shape[1]
     lead = np.linalg.solve(c[:few, :few], c[:few, few:]).T
-    law = multivariate_t(np.zeros(len(centre) - few), 1.2 * (c[few:, few:] - lead @ c[:few, few:]), df=freedom)
-    off = law.rvs(n, random_state=rng)
-    more = centre[few:] + (z - centre[:few]) @ lead.T + off
-    u = np.concatenate([given.u[rows], ndtr(more)], axis=1)
-    value = nptf.target.finite(u)
-    log_weights = value - 0.5 * np.sum(more**2, axis=1) - given.value[rows] - law.logpdf(off)
-    smoothed, shape = arviz.psislw(log_weights)
-    weights = np.exp(smoothed - logsumexp(smoothed))
-    chosen = np.searchsorted(np.cumsum(weights), (rng.random() + np.arange(n)) / n).clip(max=n - 1)
-    return Draws(u[chosen], value[chosen], {"ess": 1 / np.sum(weights**2), "trust": float(shape)})
+    rest = c[few:, few:] - lead @ c[:few, few:]
+    whole = np.block([[own, own @ lead.T], [lead @ own, rest + lead @ own @ lead.T]])
+    return np.concatenate([mean, about.ends[0][few:] + lead @ (mean - about.ends[0][:few])]), whole
 
 
 def laplace_widths(nptf, about):
@@ -142,14 +161,13 @@ def laplace_widths(nptf, about):
     return np.sqrt(np.einsum("iq,ij,jq->q", slope, about.covariance, slope))
 
 
-def kept(nptf, truth, draws, about, since, n_kept=400):
+def kept(nptf, truth, draws, about, since):
     """What a file keeps of one posterior."""
-    rows = np.linspace(0, len(draws.u) - 1, n_kept).astype(int)
     return {
         "truth": quantities(nptf, truth[None])[0],
-        "draws": quantities(nptf, nptf.from_cube(draws.u[rows])).astype(np.float32),
-        "ess": draws.told["ess"],
-        "trust": draws.told["trust"],
+        "draws": quantities(nptf, nptf.from_cube(ndtr(draws.equal(400)))).astype(np.float32),
+        "ess": draws.ess,
+        "trust": draws.shape,
         "laplace": laplace_widths(nptf, about),
         "seconds": time.process_time() - since,
     }
@@ -161,13 +179,13 @@ def three(ten, summed, one, truths, seed):
     for kind, nptf in (("their sum", summed), ("one bin", one)):
         if nptf is None:
             continue
-        since = time.process_time()
-        draws = ensemble(nptf, seed)
+        since, about = time.process_time(), Laplace.about(nptf.target, 2, seed)
+        draws = importance(nptf.target, about.ends[0], about.covariance, seed, 1500, 6, 400)
         given = given or draws
-        found[kind] = kept(nptf, truths[kind], draws, Laplace.about(nptf.target, 1, seed), since)
-    since = time.process_time()
-    about = Laplace.about(ten.target, 2, seed, n_trial=32)
-    found["ten bins"] = kept(ten, truths["ten bins"], from_the_sum(ten, given, about, seed, 2000), about, since)
+        found[kind] = kept(nptf, truths[kind], draws, about, since)
+    since, about = time.process_time(), Laplace.about(ten.target, 1, seed, n_trial=32)
+    draws = importance(ten.target, *beside(given, about), seed, 500, 5, 120)
+    found["ten bins"] = kept(ten, truths["ten bins"], draws, about, since)
     return {f"{kind}/{key}": value for kind, each in found.items() for key, value in each.items()}
 
 
