@@ -118,8 +118,8 @@ class Draws:
 def importance(target, mean, covariance, seed, batch, rounds, wanted, freedom=6.0):
     """Adaptive multiple importance sampling (Cornuet et al. 2012, arXiv:0907.1254) by Student's t.
 
-    Draws of all rounds are weighed against the mixture of all proposals; each is of the weighted moments so far, weights
-    flattened while few draws have most of them. The largest are smoothed (Vehtari et al. 2024, arXiv:1507.02646).
+    Draws of all rounds are weighed against the mixture of all proposals, each of the weighted moments so far, weights
+    flattened while few draws have most. The largest are smoothed (Vehtari et al. 2024, arXiv:1507.02646).
     """
     rng, n_dim, laws = np.random.default_rng([seed, 3]), len(mean), []
     z, height = np.empty((0, n_dim)), np.empty(0)
