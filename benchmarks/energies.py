@@ -115,15 +115,16 @@ class Draws:
         return self.z[np.searchsorted(np.cumsum(self.weights), (np.arange(n) + 0.5) / n).clip(max=len(self.z) - 1)]
 
 
-def importance(target, mean, covariance, seed, batch, rounds, wanted, freedom=6.0):
+def importance(target, proposals, seed, batch, rounds, wanted, freedom=6.0):
     """Adaptive multiple importance sampling (Cornuet et al. 2012, arXiv:0907.1254) by Student's t.
 
     Draws of all rounds are weighed against the mixture of all proposals, each of the weighted moments so far, weights
     flattened while few draws have most. The largest are smoothed (Vehtari et al. 2024, arXiv:1507.02646).
     """
-    rng, n_dim, laws = np.random.default_rng([seed, 3]), len(mean), []
+    rng, n_dim, laws = np.random.default_rng([seed, 3]), target.n_dim, []
     z, height = np.empty((0, n_dim)), np.empty(0)
-    for _ in range(rounds):
+    for i in range(rounds):
+        mean, covariance = proposals[i] if i < len(proposals) else (mean, covariance)
         laws.append(multivariate_t(mean, covariance * (freedom - 2) / freedom, df=freedom))
         new = laws[-1].rvs(batch, random_state=rng)
         z = np.concatenate([z, new])
@@ -180,11 +181,12 @@ def three(ten, summed, one, truths, seed):
         if nptf is None:
             continue
         since, about = time.process_time(), Laplace.about(nptf.target, 2, seed)
-        draws = importance(nptf.target, about.ends[0], about.covariance, seed, 1500, 6, 400)
+        draws = importance(nptf.target, [(about.ends[0], about.covariance)], seed, 1500, 6, 400)
         given = given or draws
         found[kind] = kept(nptf, truths[kind], draws, about, since)
     since, about = time.process_time(), Laplace.about(ten.target, 1, seed, n_trial=32)
-    draws = importance(ten.target, *beside(given, about), seed, 500, 5, 120)
+    first = [beside(given, about), (about.ends[0], about.covariance)]
+    draws = importance(ten.target, first, seed, 500, 9, 100)
     found["ten bins"] = kept(ten, truths["ten bins"], draws, about, since)
     return {f"{kind}/{key}": value for kind, each in found.items() for key, value in each.items()}
 
