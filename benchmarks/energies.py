@@ -17,8 +17,8 @@ networks about maps of their own sky, and the likelihood of the sum and of ten b
 Every map has a file of its own in DIR, and one that exists is not made again: the script may be killed, and run beside
 itself on other maps (``--first``).
 
-Posteriors are sampled by adaptive importance sampling, that of ten bins beginning at that of the sum, with Laplace's
-approximation for spectra. Widths of that approximation are kept beside.
+Posteriors are sampled by adaptive importance sampling, which begins at Laplace's approximation. Widths of that are kept
+beside.
 """
 
 from __future__ import annotations
@@ -115,16 +115,15 @@ class Draws:
         return self.z[np.searchsorted(np.cumsum(self.weights), (np.arange(n) + 0.5) / n).clip(max=len(self.z) - 1)]
 
 
-def importance(target, proposals, seed, batch, rounds, wanted, freedom=6.0):
+def importance(target, about, seed, batch, rounds, wanted, freedom=6.0):
     """Adaptive multiple importance sampling (Cornuet et al. 2012, arXiv:0907.1254) by Student's t.
 
     Draws of all rounds are weighed against the mixture of all proposals, each of the weighted moments so far, weights
     flattened while few draws have most. The largest are smoothed (Vehtari et al. 2024, arXiv:1507.02646).
     """
     rng, n_dim, laws = np.random.default_rng([seed, 3]), target.n_dim, []
-    z, height = np.empty((0, n_dim)), np.empty(0)
-    for i in range(rounds):
-        mean, covariance = proposals[i] if i < len(proposals) else (mean, covariance)
+    z, height, mean, covariance = np.empty((0, n_dim)), np.empty(0), about.ends[0], about.covariance
+    for _ in range(rounds):
         laws.append(multivariate_t(mean, covariance * (freedom - 2) / freedom, df=freedom))
         new = laws[-1].rvs(batch, random_state=rng)
         z = np.concatenate([z, new])
@@ -142,15 +141,6 @@ def importance(target, proposals, seed, batch, rounds, wanted, freedom=6.0):
         trust = flat.ess / (flat.ess + n_dim)
         mean, covariance = flat.moments[0], trust * flat.moments[1] + (1 - trust) * covariance
     return found
-
-
-def beside(given, about):
-    """Mean and covariance of all parameters: some from draws, the others given those in Laplace's approximation."""
-    (mean, own), c, few = given.moments, about.covariance, given.z.shape[1]
-    lead = np.linalg.solve(c[:few, :few], c[:few, few:]).T
-    rest = c[few:, few:] - lead @ c[:few, few:]
-    whole = np.block([[own, own @ lead.T], [lead @ own, rest + lead @ own @ lead.T]])
-    return np.concatenate([mean, about.ends[0][few:] + lead @ (mean - about.ends[0][:few])]), whole
 
 
 def laplace_widths(nptf, about):
@@ -174,21 +164,15 @@ def kept(nptf, truth, draws, about, since):
     }
 
 
-def three(ten, summed, one, truths, seed):
-    """Posteriors from ten bins and their sum, and of one bin where there is such a fit, by kind."""
-    found, given = {}, None
-    for kind, nptf in (("their sum", summed), ("one bin", one)):
-        if nptf is None:
-            continue
+def three(fits, truths, seed):
+    """Posteriors of fits by kind: one of ten bins is dearer, and its draws fewer."""
+    found = {}
+    for kind, nptf in fits.items():
         since, about = time.process_time(), Laplace.about(nptf.target, 2, seed)
-        draws = importance(nptf.target, [(about.ends[0], about.covariance)], seed, 1500, 6, 400)
-        given = given or draws
-        found[kind] = kept(nptf, truths[kind], draws, about, since)
-    since, about = time.process_time(), Laplace.about(ten.target, 1, seed, n_trial=32)
-    first = [beside(given, about), (about.ends[0], about.covariance)]
-    draws = importance(ten.target, first, seed, 500, 9, 100)
-    found["ten bins"] = kept(ten, truths["ten bins"], draws, about, since)
-    return {f"{kind}/{key}": value for kind, each in found.items() for key, value in each.items()}
+        settings = (500, 9, 100) if kind == KINDS[0] else (1500, 6, 400)
+        draws = importance(nptf.target, about, seed, *settings)
+        found |= {f"{kind}/{k}": v for k, v in kept(nptf, truths[kind], draws, about, since).items()}
+    return found
 
 
 # -- mocks ------------------------------------------------------------------------------------------------------------
@@ -246,7 +230,9 @@ def make_mocks(folder, psf, first, maps):
         fits = ten.fit(counts, "joint"), ten.fit(counts, "sum"), one.fit(one.counts(single, seed + 1), "sum")
         owners = zip(KINDS, fits, ((ten, theta), (ten, theta), (one, single)), strict=True)
         truths = {kind: of.own(nptf, values) for kind, nptf, (of, values) in owners}
-        found = three(*fits, truths, seed) | {"photons": np.array([counts.sum(), counts.sum(axis=0).max()])}
+        found = three(dict(zip(KINDS, fits, strict=True)), truths, seed) | {
+            "photons": np.array([counts.sum(), counts.sum(axis=0).max()])
+        }
         _write(path, found)
         print(path.name, counts.sum(), "photons; " + _told(found), flush=True)
 
@@ -304,10 +290,11 @@ def make_networks(folder, first, maps):
             continue
         theta = prior.draw(1, np.random.default_rng([20, seed]))[0]
         seen = simulator.observe(theta, seed=seed)[0]
-        fits = [NPTF(model, seen, ModelPriors(), energies=kind, workers=1) for kind in ("joint", "sum")]
-        own = {kind: theta[[prior.names.index(n) for n in nptf.names]] for kind, nptf in zip(KINDS, fits, strict=False)}
+        kinds = dict(zip(KINDS, ("joint", "sum"), strict=False))
+        fits = {kind: NPTF(model, seen, ModelPriors(), energies=e, workers=1) for kind, e in kinds.items()}
+        own = {kind: theta[[prior.names.index(n) for n in nptf.names]] for kind, nptf in fits.items()}
         curves = network.sample(seen.counts[None], 400, seed)[:, 0].astype(np.float32)
-        found = {"network/curves": curves} | three(*fits, None, own, seed)
+        found = {"network/curves": curves} | three(fits, own, seed)
         _write(path, found)
         print(path.name, _told(found), flush=True)
 
