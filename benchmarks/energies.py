@@ -12,7 +12,8 @@ in ten bins of one decade the three parameters of the default skew normals lie o
 Hamiltonian steps are ten times shorter. Parameters are drawn from the model's prior;
 maps from the law of the likelihood (without PSF, where it is exact), or, with ``--psf``, by the simulator. *Large* is
 one map of the whole region at nside 128, 20 photons a pixel, by the library's NUTS. *Networks* asks the shipped
-networks about maps of their own sky, and the likelihood of the sum and of ten bins beside them.
+networks about maps of their own sky, and the likelihood of the sum beside them; of the first few (``--ten``) Laplace's
+approximation from ten bins too.
 
 Every map has a file of its own in DIR, and one that exists is not made again: the script may be killed, and run beside
 itself on other maps (``--first``).
@@ -279,7 +280,7 @@ def make_large(folder):
     )
 
 
-def make_networks(folder, first, maps):
+def make_networks(folder, first, maps, ten):
     """The shipped networks' answer to maps of their own sky, and the likelihood's."""
     model = gcesbi.SkyModel.preset()
     run = RunFolder.shipped(model)
@@ -290,11 +291,13 @@ def make_networks(folder, first, maps):
             continue
         theta = prior.draw(1, np.random.default_rng([20, seed]))[0]
         seen = simulator.observe(theta, seed=seed)[0]
-        kinds = dict(zip(KINDS, ("joint", "sum"), strict=False))
-        fits = {kind: NPTF(model, seen, ModelPriors(), energies=e, workers=1) for kind, e in kinds.items()}
-        own = {kind: theta[[prior.names.index(n) for n in nptf.names]] for kind, nptf in fits.items()}
+        fit = NPTF(model, seen, ModelPriors(), workers=1)
+        own = {"their sum": theta[[prior.names.index(n) for n in fit.names]]}
         curves = network.sample(seen.counts[None], 400, seed)[:, 0].astype(np.float32)
-        found = {"network/curves": curves} | three(fits, own, seed)
+        found = {"network/curves": curves} | three({"their sum": fit}, own, seed)
+        if seed < first + ten:
+            fit = NPTF(model, seen, ModelPriors(), energies="joint", workers=1)
+            found["ten bins/laplace"] = laplace_widths(fit, Laplace.about(fit.target, 1, seed, n_trial=32))
         _write(path, found)
         print(path.name, _told(found), flush=True)
 
@@ -314,6 +317,7 @@ def main():
     parser.add_argument("--psf", action="store_true")
     parser.add_argument("--maps", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--ten", type=int, default=0)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     given.folder.mkdir(parents=True, exist_ok=True)
@@ -322,7 +326,7 @@ def main():
     elif given.command == "large":
         make_large(given.folder)
     else:
-        make_networks(given.folder, given.first, given.maps)
+        make_networks(given.folder, given.first, given.maps, given.ten)
 
 
 if __name__ == "__main__":

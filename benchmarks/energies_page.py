@@ -34,6 +34,12 @@ def load(folder, prefix, kinds=KINDS):
     return {kind: {key: np.array([file[f"{kind}/{key}"] for file in files]) for key in keys} for kind in kinds}
 
 
+def trusted(found):
+    """Maps of whose every posterior the largest weights have a law of shape below 0.7: a choice by data alone."""
+    good = np.all([each["trust"] < 0.7 for each in found.values()], axis=0)
+    return {kind: {key: values[good] for key, values in each.items()} for kind, each in found.items()}
+
+
 def width(draws, axis=1):
     low, high = np.quantile(draws, [0.16, 0.84], axis=axis)
     return (high - low) / 2
@@ -214,34 +220,40 @@ def draw_large(kept, model, out):
 
 def show_networks(folder):
     files = [np.load(path) for path in sorted(folder.glob("network-*.npz"))]
-    found, model = load(folder, "network", KINDS[:2]), gcesbi.SkyModel.preset()
-    arguments = (
-        np.asarray(model.coordinates.flux_bin),
-        np.asarray(model.scd_edges),
-        -np.log10(float(model.exposure.mean())),
-    )
+    found, model = load(folder, "network", KINDS[1:2])["their sum"], gcesbi.SkyModel.preset()
+    photon = -np.log10(float(model.exposure.mean()))
+    arguments = np.asarray(model.coordinates.flux_bin), np.asarray(model.scd_edges), photon
     curves = np.array([file["network/curves"] for file in files])
     of = np.array([np.concatenate([moments(each[:, row], *arguments) for row in range(2)], axis=1) for each in curves])
-    answers = {"networks": of} | {kind: found[kind]["draws"][..., :6] for kind in KINDS[:2]}
-    truth, rows = found[KINDS[0]]["truth"][:, :6], []
+    good = found["trust"] < 0.7
+    answers = {"networks": of[good], "likelihood of the sum": found["draws"][good, :, :6]}
+    truth, rows = found["truth"][good, :6], []
+    draws = answers["likelihood of the sum"]
+    summed, centre = width(draws), np.median(draws, axis=1)
     for q in range(6):
-        summed = width(answers["their sum"])[:, q]
-        for kind, draws in answers.items():
-            middle = np.median(draws[..., q], axis=1)
-            away = (middle - np.median(answers["their sum"][..., q], axis=1)) / summed
-            rows.append(
-                [
-                    QUANTITIES[q],
-                    kind,
-                    f"{np.median(width(draws)[:, q]):.3f}",
-                    told(width(draws)[:, q] / summed),
-                    told(np.abs(middle - truth[:, q]), np.mean),
-                    told(away, np.mean),
-                    told(np.abs(away)),
-                ]
+        for kind, each in answers.items():
+            middle, own = np.median(each[..., q], axis=1), width(each)[:, q]
+            away = (middle - centre[:, q]) / summed[:, q]
+            cells = (
+                told(own / summed[:, q]),
+                told(np.abs(middle - truth[:, q]), np.mean),
+                told(away),
+                told(np.abs(away)),
             )
-    print(f"\nThe networks' own sky, {len(files)} maps")
-    table(["", "from", "width", "width / sum's", "mean error", "mean shift, sum's widths", "median size of it"], rows)
+            rows.append([QUANTITIES[q], kind, f"{np.median(own):.3f}", *cells])
+    print(f"\nThe networks' own sky, {good.sum()} maps of {len(good)} (Pareto k below 0.7)")
+    table(["", "from", "width", "width / sum's", "mean error", "median shift, sum's widths", "its median size"], rows)
+    ten = [(file["ten bins/laplace"], file["their sum/laplace"]) for file in files if "ten bins/laplace" in file]
+    if ten:
+        ratio = np.array([a / b for a, b in ten])
+        print(f"\nLaplace's widths, ten bins / sum, {len(ratio)} maps")
+        table(
+            ["", "median", "all"],
+            [
+                [name, f"{np.median(r):.2f}", " ".join(f"{v:.2f}" for v in r)]
+                for name, r in zip(QUANTITIES, ratio.T, strict=True)
+            ],
+        )
 
 
 def main():
@@ -252,6 +264,7 @@ def main():
     skies = {seen: load(given.folder, seen) for seen in SKIES if list(given.folder.glob(f"{seen}-*.npz"))}
     for seen, found in skies.items():
         show_cost(found, seen)
+        skies[seen] = found = trusted(found)
         for show in (show_widths, show_calibration, show_brightness):
             show(found, seen)
     draw_widths(skies, given.figures / "energies_widths.png")
