@@ -31,6 +31,7 @@ Ints = NDArray[np.int64]
 LANES = 8  # one AVX-512 register
 _MARGIN = 3  # columns of a row beyond its largest number of photons
 _DIRECT = 120  # up to so many photons n! P(n) is computed as it stands
+_LEAST = 0.01  # photons of a kind of sources, in whose units they are measured: its powers stay within range
 _SAFE = 1e-250
 _FORBIDDEN = 1e280  # products of weights above belong to numbers of photons that the other factors forbid
 _FACTORIALS = np.array([math.factorial(n) for n in range(_DIRECT + 1)], dtype=np.float64)
@@ -280,7 +281,7 @@ def _scales(mean: Array, block: _Block) -> None:
         more = block.photons[w] - mean[block.pixel[w]].sum()
         stretch = max(1.0, more / total) if total > 0 else 1.0
         for j in range(n_kind):
-            block.sigma[j, w] = block.sigma[j, w] * stretch if block.sigma[j, w] > 0 else 1.0
+            block.sigma[j, w] = max(block.sigma[j, w] * stretch, _LEAST) if block.sigma[j, w] > 0 else 1.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -288,6 +288,23 @@ def test_gradient_by_finite_differences(cases):
         assert found.by_splits[j, :, 0].sum() - found.by_splits[j, :, 1].sum() == pytest.approx(expected, rel=1e-5)
 
 
+def test_gradient_of_hardly_any_sources():
+    """A population of 10⁻²⁵ sources: its slope is that of one of 10⁻¹², by a difference, and nothing overflows."""
+    counts = np.array([[30, 25, 20], [12, 40, 30]])
+    mean, templates = np.tile([20.0, 18.0, 15.0], (2, 1)), np.ones((2, 2))
+    likelihood = NptfEnergyLikelihood.build(counts, templates, SHARES, DENSITY)
+
+    def thetas(norm):
+        return THETAS[0], np.array([norm, 3.0, 1.2, 40.0])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = likelihood.gradient(mean, thetas(1e-25), SPLITS)
+    ends = [likelihood(mean, thetas(norm), SPLITS) for norm in (1e-12, 3e-12)]
+    assert found.by_theta[1][0] == pytest.approx((ends[1] - ends[0]) / 2e-12, rel=1e-4)
+    assert np.isfinite(found.by_splits).all()
+
+
 def test_splits_of_every_pixel_and_any_number_of_threads():
     rng = np.random.default_rng(6)
     counts, mean, templates = rng.poisson(3.0, (9, 3)), rng.gamma(2, 1, (9, 3)), rng.gamma(2, 0.5, (2, 9))
