@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.io import files
 from paper.library import FOLDER
 
 __all__ = ["Answer", "Array", "RunView", "read_arrays"]
@@ -181,11 +182,7 @@ def read_arrays(folder: Path, name: str) -> dict[str, Array]:
     path = folder / FOLDER / f"{name}.npz"
     if not path.is_file():
         raise InputError(f"run: {str(folder)!r} is unfinished, it holds no {FOLDER}/{path.name}")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"run: {path} is damaged ({' '.join(str(error).split())})") from None
+    return files.read_arrays(path)
 
 
 def _place(levels: Array, level: float) -> int:

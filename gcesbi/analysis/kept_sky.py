@@ -26,6 +26,7 @@ __all__ = [
     "keep_sky",
     "kept_model",
     "package_folder",
+    "package_shelf",
     "plain_settings",
     "shipped_names",
     "with_kept_sky",
@@ -104,23 +105,28 @@ def kept_region(folder: Path, card: Mapping[str, Any]) -> Grid | None:
         raise InputError(f"run: {folder / 'run.json'} is damaged (region: {error})") from None
 
 
+def package_shelf() -> Path:
+    """Where the runs lie that ship with the package."""
+    return Path(str(files("gcesbi") / "pretrained")).resolve()
+
+
 def shipped_names() -> list[str]:
     """Runs that ship with the package."""
-    return sorted(folder.name for folder in package_folder("").iterdir() if (folder / "run.json").is_file())
+    return sorted(folder.name for folder in package_shelf().iterdir() if (folder / "run.json").is_file())
 
 
 def package_folder(name: str) -> Path:
-    """Where a run lies that ships with the package; of an empty name, where all of them lie. InputError for others."""
-    shelf = Path(str(files("gcesbi") / "pretrained")).resolve()
+    """Where a run lies that ships with the package. InputError for other names."""
+    shelf = package_shelf()
     there = sorted(each.name for each in shelf.iterdir())
-    if name and name not in there:
+    if name not in there:
         raise InputError(f"networks: must be one of {', '.join(there)}, got {name!r}")
     return shelf / name
 
 
 def _keep_maps(folder: Path, settings: RunSettings, model: SkyModel) -> None:
     """Store what the next command need not compute again."""
-    if model.resolved is not None or package_folder("") in folder.resolve().parents:
+    if model.resolved is not None or package_shelf() in folder.resolve().parents:
         return
     with suppress(InputError):  # a folder that cannot be written is read all the same
         model.maps.save(folder / KEPT_MAPS, settings.sky_of_maps.law())

@@ -63,7 +63,8 @@ def infer(
     mask_deviant: MaskDeviant = False,
     force: Annotated[bool, typer.Option("--force", help="Take a map of another exposure too.")] = False,
     rounds: Annotated[
-        int, typer.Option(help="Train on, in so many rounds, on maps like this one; takes minutes each.", min=0)
+        int,
+        typer.Option(help="Train on, in so many rounds, on maps like this one; takes minutes each.", min=0, max=100),
     ] = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -133,7 +134,7 @@ def _asked(
     given = None
     if observation is not None and networks is None:
         networks, given = networks_for(read)
-    name = networks or DEFAULT
+    name = DEFAULT if networks is None else networks
     found = RunFolder.pretrained(run or (PRETRAINED if name == DEFAULT else Path(f"{PRETRAINED}-{name}")), name)
     return found.folder, read(found) if given is None and observation is not None else given
 

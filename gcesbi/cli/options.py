@@ -308,7 +308,12 @@ def settings_and_map(
         raise InputError(f"diffuse: is for the sky of a data folder, not for a composed one, got {diffuse!r}")
     if place is not None and place.is_dir() and not composed:
         settings = load_settings(base, changes, seed, _folder_sky(place, diffuse, mask, held))
-    return settings, None if place is None else _read_for(settings, place, _folder_mask(settings, mask), told)
+    if place is None:
+        return settings, None
+    seen = _read_for(settings, place, _folder_mask(settings, mask), told)
+    if not seen.counts.any():
+        raise InputError(f"observation: {str(place)!r} must hold photons, holds none")
+    return settings, seen
 
 
 def _folder_sky(place: Path, diffuse: str | None, mask: str | None, held: RunSettings | None) -> dict[str, Any]:

@@ -39,7 +39,7 @@ COMMON_IDENTITY = frozenset(
 )
 """What every estimator's identity says; what a kind adds to it are arguments of its own."""
 
-MEASURED_LATER = ("error_correlation", "recalibration", "tails")
+MEASURED_LATER = ("error_correlation", "recalibration", "tails", "sample_covariance")
 """Numbers that are measured on fresh maps after training, and that no network sees; older files lack some."""
 
 

@@ -8,10 +8,8 @@ each class.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
@@ -27,15 +25,11 @@ from gcesbi.simulation.simulations import Simulations
 from gcesbi.validation import ScoreMap
 from gcesbi.validation.recalibration import KNOTS
 
-__all__ = ["SourceCountPosterior", "SpectralPosterior", "fit_tails", "flux_correlation"]
+__all__ = ["SourceCountPosterior", "SpectralPosterior", "flux_correlation"]
 
 Array = NDArray[np.float64]
 
 _N_QUANTILE = 4096
-_N_TAILS = 256
-_TRIED_TAIL, _LONGEST_TAIL = 1 / 6, 1 / 4
-_WILD = 10.0
-_LEAST_STD = 1e-6
 
 
 class SpectralPosterior(Posterior):
@@ -62,8 +56,9 @@ class SpectralPosterior(Posterior):
     total_flux_error : array (n_energy,), optional, photons / cm² / s
         Its Poisson error; neglected if not given.
     scale : array (n_template, n_energy, m), optional
-        A of the joint Gaussian, mean + A ε with ε ~ N(0, 1) of m components; its norms over m are `std`. Made by
-        :func:`gcesbi.estimators.simplex.simplex_scale` if not given, of `std` and `total_std`.
+        A of the joint Gaussian of samples, mean + A ε with ε ~ N(0, 1) of m components; its norms over m may differ
+        from `std`, which quantiles have. Made by :func:`gcesbi.estimators.simplex.simplex_scale` if not given, of `std`
+        and `total_std`.
     total_scale : array (n_template, m), optional
         The same of all energies together, with `scale`; the weighted errors of the bins if not given.
     tails : array (n_energy,) or (n_energy + 1,), optional
@@ -150,15 +145,19 @@ class SpectralPosterior(Posterior):
         """Posteriors of an estimator on the counts (n, n_energy, n_pix) of many observations: see :meth:`of`."""
         counts = np.asarray(counts)
         exposure = estimator.exposure if exposure is None else np.asarray(exposure)
-        mean, scale = estimator.joint(counts, exposure)
-        total, n_energy = estimator.predict_total(counts, exposure), estimator.n_energy
+        mean, std, scale = estimator.joint(counts, exposure)
+        n_energy = estimator.n_energy
+        if estimator.covariance == "diagonal":
+            total_mean, total_std = mean[..., -1], std[..., -1]
+        else:
+            total_mean, total_std = estimator.predict_total(counts, exposure)
         for i, seen in enumerate(counts):
             yield cls(
                 coordinates,
                 mean[i, :, :n_energy],
-                np.linalg.norm(scale[i, :, :n_energy], axis=-1),
-                total.mean[i],
-                total.std[i],
+                std[i, :, :n_energy],
+                total_mean[i],
+                total_std[i],
                 total_flux(seen, exposure),
                 method,
                 total_flux_error=flux_error(seen, exposure),
@@ -203,12 +202,22 @@ class SpectralPosterior(Posterior):
         deviate = ndtri(check_levels(levels)).reshape(-1, *(1,) * mean.ndim)
         return np.clip(mean + _asked(std * deviate, std, self._maps[mean.ndim == 1]), 0, largest)
 
+    def scatter_as(self, covariance: Array) -> None:
+        """Let errors of samples have a covariance (T C, T C), in units of the deviations that quantiles have.
+
+        Columns are the energy bins, and all energies together if samples draw these by themselves.
+        """
+        self.scale, self.total_scale = self._scattered(covariance, len(covariance) > self.std.size)
+
+    def _scattered(self, covariance: Array, together: bool) -> tuple[Array, Array | None]:
+        std = np.column_stack([self.std, self.total_std]) if together else self.std
+        made = simplex_scale(std, covariance, flux_shares(self.total_flux[None])[0])
+        return (made[:, :-1], made[:, -1]) if together else (made, None)
+
     def _scales(self, scale: ArrayLike | None, total_scale: ArrayLike | None) -> tuple[Array, Array | None]:
         """A of the bins and of all energies together, as given or of errors that go together as little as can be."""
         if scale is None:
-            std = np.column_stack([self.std, self.total_std])
-            made = simplex_scale(std, np.eye(std.size), flux_shares(self.total_flux[None])[0])
-            return made[:, :-1], made[:, -1]
+            return self._scattered(np.eye(self.std.size + self.total_std.size), together=True)
         checked = _checked_scale(scale, self.std)
         if total_scale is None:
             return checked, None
@@ -378,49 +387,6 @@ def flux_correlation(spectra: SpectralEstimator, source_counts: SourceCountEstim
     return np.diagonal(found, len(rows)).copy()
 
 
-def fit_tails(spectra: SpectralEstimator, maps: Simulations, coordinates: Coordinates) -> None:
-    """Let samples of shares err as much as they claim, in the root mean square of all shares and sums of two.
-
-    In every energy bin, and in all together, by the tails of Student's t. They are taken to widen samples in proportion
-    to what they add to the variance of t, as found at ν = 6; ν is 4 at least. Errors beyond ten deviations count as
-    ten, that no single map decides.
-
-    Parameters
-    ----------
-    spectra : SpectralEstimator
-        As it is recalibrated; its tails are set.
-    maps : Simulations
-        Of known truth, that the network was not trained on.
-    coordinates : Coordinates
-    """
-    truth, posteriors = spectra.targets(maps), list(SpectralPosterior.each(spectra, maps.counts, coordinates))
-    tried = [_excess(truth.double().numpy(), posteriors, tail) for tail in (0.0, _TRIED_TAIL)]
-    own = 2 * _TRIED_TAIL / (1 - 2 * _TRIED_TAIL)  # excess variance of Student's t
-    growth = np.maximum(tried[0] / np.maximum(tried[1], 1e-9) - 1, 1e-3) / own
-    excess = np.maximum(tried[0] - 1, 0) / growth
-    spectra.tails.copy_(torch.from_numpy(np.minimum(excess / (1 + excess) / 2, _LONGEST_TAIL)))
-
-
-def _excess(truth: Array, posteriors: Sequence[SpectralPosterior], tail: float) -> Array:
-    """Mean square, over maps, shares and sums of two, of errors in units of the samples' deviation, (n_column,).
-
-    `truth` is (n_map, n_template, n_column), all tails are `tail`.
-    """
-    one, n_column = np.eye(truth.shape[1]), truth.shape[2]
-    sums = np.array([*one, *(a + b for a, b in combinations(one, 2))])
-    square, used = np.zeros((2, len(sums), n_column))
-    for i, (true, posterior) in enumerate(zip(truth, posteriors, strict=True)):
-        posterior.tails = np.full(n_column, tail)
-        drawn = posterior.sample(_N_TAILS, seed=i)
-        shares = np.dstack([drawn["spectrum_fraction"], drawn["flux_fraction"]])[..., :n_column]
-        claimed = np.einsum("st,ntc->nsc", sums, shares)
-        error, std = sums @ true - claimed.mean(axis=0), claimed.std(axis=0)
-        known = std > _LEAST_STD
-        square += np.minimum(np.abs(np.divide(error, std, out=np.zeros_like(std), where=known)), _WILD) ** 2
-        used += known
-    return np.asarray(square.sum(axis=0) / np.maximum(used.sum(axis=0), 1))
-
-
 def _bins(coordinates: Coordinates) -> ScdBins:
     """Flux bins of which the coordinates name the centres."""
     centres = np.asarray(coordinates.flux_bin)
@@ -432,8 +398,8 @@ def _checked_scale(scale: ArrayLike, std: NDArray[np.float64]) -> NDArray[np.flo
     array = np.asarray(scale, dtype=np.float64)
     if array.ndim != 3 or array.shape[:2] != std.shape:
         raise InputError(f"scale: must have shape {(*std.shape, 'm')}, got {array.shape}")
-    if not np.allclose(np.linalg.norm(array, axis=-1), std, rtol=1e-6, atol=1e-12):
-        raise InputError("scale: its norms over m must be the standard deviations")
+    if not np.isfinite(array).all():
+        raise InputError("scale: must be finite")
     return array
 
 

@@ -17,7 +17,8 @@ zero; the nearest that do are taken.
 
 **Tails.** Errors of some maps are far larger than the network says, those of a bin's templates together. So the errors
 of a column are A ε (ν / χ²_ν)^½, with one draw of χ²_ν for all templates: multivariate t, which leaves sums at zero
-(:func:`student_factors`).
+(:func:`student_factors`). Tails, and how large errors of a column and its sums of two are, are then measured on samples
+themselves (:mod:`gcesbi.estimators.sample_errors`).
 
 **In the simplex.** What a draw has below zero is set to zero. The bins of a template are then scaled to its share of
 all energies, and the templates of a bin to the sum one, by turns: iterative proportional fitting (Deming & Stephan
@@ -62,21 +63,22 @@ def error_correlation(errors: ArrayLike) -> Array:
     return found
 
 
-def simplex_scale(std: Array, correlation: Array, weight: Array) -> Array:
-    """A (T, C, m) of errors A ε, ε ~ N(0, 1), that sum to zero over templates, of deviations `std` or the nearest.
+def simplex_scale(std: Array, covariance: Array, weight: Array) -> Array:
+    """A (T, C, m) of errors A ε, ε ~ N(0, 1), that sum to zero over templates, of deviations as asked or the nearest.
 
     Parameters
     ----------
     std : array (T, C)
         In energy bins; and in one more column, if there is one, of all energies together.
-    correlation : array (T C, T C)
-        Of the errors, template by template.
+    covariance : array (T C, T C)
+        Of the errors in units of `std`, template by template: a correlation matrix where they are as large as that.
     weight : array (n_energy,)
         Share of every bin in the flux.
     """
     n_energy = len(weight)
-    values, vectors = np.linalg.eigh(correlation)
+    values, vectors = np.linalg.eigh(covariance)
     scale = std[..., None] * (vectors * np.sqrt(np.maximum(values, 0))).reshape(*std.shape, -1)
+    std = np.linalg.norm(scale, axis=-1)
     over_templates = _shares_of(np.square(std)[None], 1 / len(std))[0, ..., None]
     over_bins = np.square(std[:, :n_energy]) * weight
     over_bins = (over_bins / np.maximum(over_bins @ weight, 1e-300)[:, None])[..., None]

@@ -166,11 +166,11 @@ class SourceCountEstimator(Estimator):
 def network_digest(estimator: Estimator) -> str:
     """Hash of a network's weights at 16 bits, so that storing them at 16 bits does not change it.
 
-    How its answers are recalibrated afterwards, and what tails samples then have, is left out.
+    How its answers are recalibrated afterwards, and how its samples scatter, is left out.
     """
     found = hashlib.sha256()
     for name, value in sorted(estimator.state_dict().items()):
-        if name in ("recalibration", "tails"):
+        if name in ("recalibration", "tails", "sample_covariance"):
             continue
         found.update(name.encode())
         found.update((value.half() if value.is_floating_point() else value).cpu().contiguous().numpy().tobytes())

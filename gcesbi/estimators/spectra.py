@@ -78,6 +78,7 @@ class SpectralEstimator(Estimator):
     kind = "spectra"
     head: GaussianHead | ContrastHead
     error_correlation: Tensor
+    sample_covariance: Tensor
     recalibration: Tensor
     tails: Tensor
 
@@ -96,7 +97,9 @@ class SpectralEstimator(Estimator):
         self.covariance, self.rank = covariance, rank
         super().__init__(region, exposure, names, **common)
         if covariance == "diagonal":
-            self.register_buffer("error_correlation", torch.eye(len(self.names) * self.n_column))
+            size = len(self.names) * self.n_column
+            self.register_buffer("error_correlation", torch.eye(size))
+            self.register_buffer("sample_covariance", torch.zeros(size, size))
         self.register_buffer("tails", torch.zeros(self.n_column))
         self.register_buffer("recalibration", torch.from_numpy(np.tile(KNOTS, (2, len(self.names), 1))))
 
@@ -163,8 +166,7 @@ class SpectralEstimator(Estimator):
         if self.covariance == "diagonal":
             mean, std = self._columns(counts)
             return SpectralPrediction(mean[..., : self.n_energy], std[..., : self.n_energy])
-        mean, scale = self.joint(counts)
-        return SpectralPrediction(mean, np.linalg.norm(scale, axis=-1))
+        return SpectralPrediction(*self.joint(counts)[:2])
 
     def predict_total(self, counts: ArrayLike, exposure: ArrayLike | None = None) -> SpectralPrediction:
         """Mean and standard deviation (n, n_template) of the flux fractions of all energies together.
@@ -179,7 +181,7 @@ class SpectralEstimator(Estimator):
             mean, std = self._columns(counts)
             return SpectralPrediction(mean[..., -1], std[..., -1])
         exposure = self.exposure if exposure is None else exposure
-        mean, scale = self.joint(counts)
+        mean, _, scale = self.joint(counts)
         return all_energies(mean, scale, total_flux(counts, exposure), flux_error(counts, exposure))
 
     def fit_errors(self, maps: Simulations) -> None:
@@ -200,6 +202,7 @@ class SpectralEstimator(Estimator):
         mean, std = self._columns(maps.counts)
         errors = (self.targets(maps).double().numpy() - mean) / std
         self.error_correlation.copy_(torch.from_numpy(error_correlation(errors.reshape(len(errors), -1))))
+        self.sample_covariance.zero_()
 
     def recalibrate(self, maps: Simulations) -> None:
         """Let quantiles hold what they claim on maps of known truth: pooled over energy bins, and for all together.
@@ -225,7 +228,7 @@ class SpectralEstimator(Estimator):
 
     @torch.no_grad()
     def joint(self, counts: ArrayLike, exposure: ArrayLike | None = None) -> tuple[NDArray[np.float64], ...]:
-        """Joint Gaussian of all fractions of a map: y = ȳ + A ε with ε ~ N(0, 1) of m components.
+        """Every fraction of a map by itself, ȳ ± σ, and all together: y = ȳ + A ε with ε ~ N(0, 1) of m components.
 
         Parameters
         ----------
@@ -235,21 +238,22 @@ class SpectralEstimator(Estimator):
 
         Returns
         -------
-        mean : array (n, n_template, n_column)
+        mean, std : array (n, n_template, n_column)
         scale : array (n, n_template, n_column, m)
-            A; its covariances are A Aᵀ, and its errors sum to zero over templates. With a diagonal covariance its
-            correlations are those of :meth:`fit_errors`, and its deviations those predicted, but where such errors
-            could not sum to zero.
+            A; its covariances are A Aᵀ, and its errors sum to zero over templates. With a diagonal covariance they are,
+            in units of σ, those of :func:`gcesbi.estimators.sample_errors.fit_samples`, before it the correlations of
+            :meth:`fit_errors`; or the nearest that sum to zero.
         """
         if self.covariance == "diagonal":
             mean, std = self._columns(counts)
-            correlation = self.error_correlation.double().numpy()
+            known = self.sample_covariance if self.sample_covariance.any() else self.error_correlation
+            covariance = known.double().numpy()
             shares = flux_shares(total_flux(counts, self.exposure if exposure is None else exposure))
-            each = [simplex_scale(s, correlation, weight) for s, weight in zip(std, shares, strict=True)]
-            return mean, np.stack(each)
+            each = [simplex_scale(s, covariance, weight) for s, weight in zip(std, shares, strict=True)]
+            return mean, std, np.stack(each)
         parts = [(output.mean.double(), self._contrasts.scale(output)) for output in self.outputs(counts)]
-        means, scales = zip(*parts, strict=True)
-        return torch.cat(means).numpy(), torch.cat(scales).numpy()
+        means, scales = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
+        return means, np.linalg.norm(scales, axis=-1), scales
 
     def _columns(self, counts: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         outputs = list(self.outputs(counts))

@@ -10,6 +10,7 @@ import shutil
 import socket
 import struct
 import time
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -68,7 +69,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             return dict(archive)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from None
-    except (*damaged, AttributeError, TypeError, SyntaxError) as error:
+    except (*damaged, AttributeError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise InputError(f"{path}: must be a whole NumPy archive ({' '.join(str(error).split())})") from None
 
 

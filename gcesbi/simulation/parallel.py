@@ -35,6 +35,7 @@ __all__ = ["Backend", "ShardJob", "draw_shards", "shard_name"]
 PATIENCE = 30.0
 """Seconds to wait for a scheduler."""
 _ATTEMPTS = 3  # deaths in a row, with nothing finished between them, that end a job
+_MOST_WORKERS = 1024
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _ADDRESS = re.compile(r"(\w+://)?[^\s/:]+:\d{1,5}|(inproc|ucx)://\S+")
 _AHEAD = 4  # tasks handed to a cluster for each thread of it
@@ -119,8 +120,8 @@ def check_backend(backend: str, workers: int, scheduler: str | None, place: Plac
     """Raise InputError unless the arguments go together."""
     if backend not in list(Backend):
         raise InputError(f"backend: must be one of {', '.join(Backend)}, got {backend!r}")
-    if workers < 1:
-        raise InputError(f"workers: must be at least 1, got {workers}")
+    if not 1 <= workers <= _MOST_WORKERS:
+        raise InputError(f"workers: must be 1 to {_MOST_WORKERS}, got {workers}")
     if (backend == Backend.dask) != (scheduler is not None):
         raise InputError(f"scheduler: the dask backend, and no other, needs one (tcp://...), got {scheduler!r}")
     if scheduler is not None and not _ADDRESS.fullmatch(scheduler):

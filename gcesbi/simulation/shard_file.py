@@ -74,7 +74,9 @@ def encode_shard(part: Simulations, stamp: Stamp) -> bytes:
     for name in _FIELDS:
         values = np.ascontiguousarray(getattr(part, name))
         rows = max(1, min(len(values), _LARGEST_CHUNK // max(1, values[:1].nbytes)))
-        group.create_array(name, data=values, chunks=(rows, *values.shape[1:]), compressors=compressor)
+        chunks = (rows, *values.shape[1:])
+        array = group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=chunks, compressors=compressor)
+        array[...] = values
     return _archive({name: entries[name].to_bytes() for name in sorted(entries)})
 
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from gcesbi.analysis.run import Run
 from gcesbi.errors import InputError
 from gcesbi.estimators.images import ShareEstimator, activations
 from gcesbi.evaluation.images import SHARES
-from gcesbi.io.files import write_arrays
+from gcesbi.io.files import read_arrays, write_arrays
 from gcesbi.simulation.image_settings import TESTING, TRAINING
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky.image import ImageGeometry
@@ -135,10 +134,9 @@ class Collected:
         if not path.is_file():
             raise InputError(f"run: {str(folder)!r} is unfinished, it holds no {ARCHIVE}")
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return cls._from(dict(stored))
-        except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
-            raise InputError(f"run: {path} is damaged ({' '.join(str(error).split())})") from None
+            return cls._from(read_arrays(path))
+        except KeyError as error:
+            raise InputError(f"run: {path} is damaged (it lacks {error})") from None
 
     @classmethod
     def _from(cls, stored: Mapping[str, Any]) -> Self:

@@ -71,15 +71,15 @@ def test_training_measures_how_errors_of_the_spectra_go_together(run):
     assert -0.35 < others.mean() < -0.05
 
 
-def test_tails_of_samples_are_measured_behind_the_recalibration_and_once(run, monkeypatch):
+def test_scatter_of_samples_is_measured_behind_the_recalibration_and_once(run, monkeypatch):
     """Those of networks of earlier versions too, which know none."""
-    assert read_notes(run.weights("spectra"))["tails_measured_with"] == run.settings.simulation.n_calibration
+    assert read_notes(run.weights("spectra"))["samples_measured_with"] == run.settings.simulation.n_calibration
     measured = []
-    monkeypatch.setattr("gcesbi.analysis.recalibrate.fit_tails", lambda network, *_: measured.append(network.kind))
+    monkeypatch.setattr("gcesbi.analysis.recalibrate.fit_samples", lambda network, *_: measured.append(network.kind))
     measure_errors(run)
     assert not measured
     card = run.weights("spectra").with_suffix(".json").read_bytes()
-    add_notes(run.weights("spectra"), {"tails_measured_with": None})
+    add_notes(run.weights("spectra"), {"samples_measured_with": None})
     measure_errors(run)
     assert measured == ["spectra"]
     assert run.weights("spectra").with_suffix(".json").read_bytes() == card

@@ -200,8 +200,8 @@ def test_scales_and_edges_are_checked(toy):
     arguments = (toy.coordinates, MEAN, STD, [0.5, 0.5], [0.1, 0.1], FLUX)
     with pytest.raises(InputError, match=r"scale: must have shape \(2, 3, 'm'\), got \(2, 3\)"):
         SpectralPosterior(*arguments, scale=STD)
-    with pytest.raises(InputError, match="scale: its norms over m must be the standard deviations"):
-        SpectralPosterior(*arguments, scale=_joint_scale())
+    with pytest.raises(InputError, match="scale: must be finite"):
+        SpectralPosterior(*arguments, scale=np.full_like(_joint_scale(), np.nan))
     one = {"scale": _joint_scale(), "total_scale": np.ones(2)}
     with pytest.raises(InputError, match=r"total_scale: must have shape \(2, 3\), got \(2,\)"):
         SpectralPosterior(toy.coordinates, MEAN, np.linalg.norm(_joint_scale(), axis=-1), *arguments[3:], **one)

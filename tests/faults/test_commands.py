@@ -210,6 +210,21 @@ def test_a_map_of_another_sky_is_refused_first_and_with_status_3(call, folder, t
     assert "must hold photons" in err
 
 
+def test_a_map_without_photons_is_fitted_by_nothing(call, folder, tmp_path):
+    seen = Run.open(folder).observation()
+    write_observation(tmp_path / "dark.fits", replace(seen, counts=0 * seen.counts))
+    for words in (("fit", "poisson"), ("fit", "nptf"), ("quickstart",)):
+        status, _, err = call(*words, *TINY, "--observation", tmp_path / "dark.fits", "--out", tmp_path / "out")
+        assert (status, err.count("\n")) == (2, 1)
+        assert "dark.fits' must hold photons, holds none" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_networks_and_rounds_that_cannot_be_are_refused(call, folder):
+    assert "networks: must be one of default, robust, got ''" in call("infer", "--networks", "")[2]
+    assert call("infer", folder, "--rounds", 10**12)[0] == 2
+
+
 @pytest.mark.parametrize("most", [10**6, 10**9, 2**53 - 1])
 def test_one_pixel_of_very_many_photons_is_fitted_or_refused_by_name(call, folder, tmp_path, most):
     seen = Run.open(folder).observation()
@@ -335,3 +350,9 @@ def test_torchs_forms_of_a_prior_work_or_are_refused_by_name(folder):
     ):
         with pytest.raises(ValueError, match=told):
             wrong()
+
+
+def test_more_processes_than_a_machine_can_have_are_refused(call, tmp_path):
+    status, _, err = call("simulate", *TINY, "--workers", 10**6, "--out", tmp_path / "out", "--quiet")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "workers: must be 1 to 1024, got 1000000" in err

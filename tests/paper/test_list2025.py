@@ -432,7 +432,7 @@ def test_unfinished_and_damaged_runs_are_named(several, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(several, copy, ignore=shutil.ignore_patterns("simulations"))
     (copy / "paper" / "evaluation.npz").write_bytes(b"no archive")
-    with pytest.raises(InputError, match=r"evaluation\.npz is damaged"):
+    with pytest.raises(InputError, match=r"evaluation\.npz: must be a whole NumPy archive"):
         PAPER.figures["S5"].draw(copy)
     (copy / "paper" / "evaluation.npz").unlink()
     with pytest.raises(InputError, match=r"unfinished, it holds no paper/evaluation\.npz"):
