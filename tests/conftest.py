@@ -124,7 +124,7 @@ def few_fresh_maps():
     with pytest.MonkeyPatch.context() as patch:
         for calibrate in (calibrate_gate, calibrate_image_gate):
             patch.setattr(calibrate, "__defaults__", (1200, *calibrate.__defaults__[1:]))
-        patch.setattr(recalibrate, "_N_TAILS", 64)
+        patch.setattr(recalibrate, "_N_SAMPLES", 64)
         yield
 
 
