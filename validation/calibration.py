@@ -240,7 +240,8 @@ class Calibration:
         if self.coverage_68 is not None:
             share = self.coverage_68
             spread = f"{100 * share.low:.0f} to {100 * share.high:.0f}"
-            parts.append(f"68 % intervals hold {100 * share.value:.0f} % of truths ({spread})")
+            right = "" if share.side(0.68) else ", as they claim"
+            parts.append(f"68 % intervals hold {100 * share.value:.0f} % of truths ({spread}){right}")
         return f"{opening}: {'; '.join(parts)}."
 
     def to_dict(self) -> dict[str, Any]:

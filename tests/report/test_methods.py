@@ -74,6 +74,8 @@ def test_verdict_names_each_and_the_best(found):
     assert found.verdict.endswith("prior: calibrated. mine scores better than every other.")
     assert found.mood == "caution"
     assert isinstance(found, CalibrationReport)
+    assert found["mine"].verdict.endswith("), as they claim.")
+    assert not found["narrow"].verdict.endswith("as they claim.")
     assert repr(found) == f"<CalibrationReport: {found.verdict}>"
     with pytest.raises(InputError, match="method: must be one of mine, narrow, prior, got 'yours'"):
         found["yours"]
