@@ -89,7 +89,9 @@ def _right(reports: Mapping[str, Calibration]) -> str:
 
 def _share(reports: Mapping[str, Calibration], held: str) -> str:
     right = [each.judgement == "calibrated" for each in reports.values()]
-    return held if all(right) else "no" if held == "no" else "mostly" if 2 * sum(right) >= len(right) else "no"
+    if held == "no" or not any(right):
+        return "no"
+    return "yes" if all(right) else "mostly" if 2 * sum(right) > len(right) else "in part"
 
 
 def training_section(histories: Mapping[str, TrainingHistory], started: Mapping[str, str] | None = None) -> Section:

@@ -7,11 +7,13 @@ import pytest
 
 from gcesbi.physics.spectra import e2dnde
 from gcesbi.posterior import Coordinates, SamplePosterior
+from gcesbi.report.calibration import trust_table
 from gcesbi.report.explained import Explained
 from gcesbi.report.findings import Findings
 from gcesbi.report.html import render_report
 from gcesbi.report.sections import spectra_section
 from gcesbi.report.tables import comparison_table
+from gcesbi.validation import Calibration
 from gcesbi.validation.misspecification import GateVerdict
 
 EDGES = np.array([2.0, 4.0, 20.0])
@@ -88,3 +90,25 @@ def test_page_of_an_inference_opens_with_the_gates_verdict():
     assert page.sections[0].blocks[0].rows[0] == ("deviance", "1.5", "+4.2", "0.001")
     assert page.sections[-1].blocks[-1].columns[1:] == ("π⁰ + bremsstrahlung", "excess")
     assert "north-south" in render_report(page)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "refused", "told"),
+    [
+        ((), False, ("yes", "yes", "no")),
+        (("a",), False, ("mostly", "yes", "no")),
+        (("a", "b", "c"), False, ("no", "yes", "no")),
+        ((), True, ("no", "no", "no")),
+    ],
+)
+def test_what_to_trust_goes_by_the_sets_that_are_calibrated(wrong, refused, told):
+    z = np.random.default_rng(1).normal(size=(400, 2))
+    judged = {w: Calibration.from_gaussian(z if w else 2 * z, 0 * z, 1 + 0 * z) for w in (True, False)}
+    spectra = {name: judged[name not in wrong] for name in ("a", "b", "c")}
+    counts = {"x": SimpleNamespace(report=judged[True])}
+    evaluation = SimpleNamespace(spectra=spectra, source_counts=counts, shapes={}, details=None)
+    assert tuple(row[1] for row in trust_table(evaluation, refused=refused).rows) == told
+    one_of_two = SimpleNamespace(
+        spectra={"a": judged[True], "b": judged[False]}, source_counts=counts, shapes={}, details=None
+    )
+    assert trust_table(one_of_two, refused=False).rows[0][1] == "in part"
