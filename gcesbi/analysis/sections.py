@@ -107,10 +107,12 @@ class NptfSettings(Section):
     )
     max_seconds: float | None = Field(None, gt=0, description="when these are over, keep what there is")
     n_walkers: int = Field(64, ge=36, multiple_of=2, description="of the ensemble; more where a fit needs them")
-    n_steps: int = Field(1_500, ge=20, description="of the ensemble")
-    n_live: int = Field(NestedSampling.n_live, ge=20, description="live points of nested sampling")
-    n_eff: int = Field(NestedSampling.n_eff, ge=20, description="effective posterior points wanted of nested sampling")
-    n_samples: int = Field(Nuts.n_samples, ge=4, description="of each of four chains of nuts")
+    n_steps: int = Field(1_500, ge=20, le=10**6, description="of the ensemble")
+    n_live: int = Field(NestedSampling.n_live, ge=20, le=10**5, description="live points of nested sampling")
+    n_eff: int = Field(
+        NestedSampling.n_eff, ge=20, le=10**7, description="effective posterior points wanted of nested sampling"
+    )
+    n_samples: int = Field(Nuts.n_samples, ge=4, le=10**6, description="of each of four chains of nuts")
 
     @model_validator(mode="before")
     @classmethod

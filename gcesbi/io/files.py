@@ -133,10 +133,11 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, overwrite: 
     except OSError as error:
         raise unwritten(str(path), error) from None
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        else:
-            partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system that is read-only refuses to remove even what is not there
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:

@@ -26,6 +26,7 @@ from gcesbi.analysis.settings import load_settings
 from gcesbi.analysis.simulate import mock_observation
 from gcesbi.baselines import NPTF, PoissonFit, goodness_of_fit
 from gcesbi.cli import main as cli
+from gcesbi.errors import InputError
 from gcesbi.estimators.training.devices import is_main_process, launch
 from gcesbi.networks.defaults import own_defaults
 
@@ -223,6 +224,12 @@ def test_a_map_without_photons_is_fitted_by_nothing(call, folder, tmp_path):
 def test_networks_and_rounds_that_cannot_be_are_refused(call, folder):
     assert "networks: must be one of default, robust, got ''" in call("infer", "--networks", "")[2]
     assert call("infer", folder, "--rounds", 10**12)[0] == 2
+
+
+@pytest.mark.parametrize("name", ["n_steps", "n_live", "n_eff", "n_samples"])
+def test_lengths_of_samplers_that_nobody_lives_to_see_are_refused(name):
+    with pytest.raises(InputError, match=rf"nptf: {name}: input should be less than or equal to 10+, got 10+"):
+        load_settings("test", [f"nptf.{name}={10**12}"])
 
 
 @pytest.mark.parametrize("most", [10**6, 10**9, 2**53 - 1])

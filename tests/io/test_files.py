@@ -1,13 +1,16 @@
-"""Archives of arrays that a disk has spoilt are refused in one line."""
+"""Archives of arrays that a disk has spoilt, and file systems that refuse to write, in one line."""
 
+import errno
 import io
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gcesbi.errors import InputError
-from gcesbi.io.files import read_arrays
+from gcesbi.io.files import read_arrays, write_arrays
 
 
 @pytest.mark.parametrize("wrong", [b"\xa9", b"(", b"'", b"\n"])
@@ -19,3 +22,15 @@ def test_a_header_that_is_no_python_is_refused(tmp_path, wrong):
         archive.writestr("a.npy", whole.getvalue().replace(b"5", wrong, 1))
     with pytest.raises(InputError, match=r"a\.npz: must be a whole NumPy archive"):
         read_arrays(tmp_path / "a.npz")
+
+
+def test_a_file_system_that_is_read_only_is_one_line(tmp_path, monkeypatch):
+    """It refuses to remove what is not there before it looks whether that is there."""
+
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(InputError, match=r"a\.npz: cannot be written \(Read-only file system\)"):
+        write_arrays(tmp_path / "a.npz", {"a": np.arange(5)})
