@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gcesbi.baselines.poisson.spectral_fit import SpectralFit, SpectralFitResult
     from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
     from gcesbi.baselines.samplers.ensemble import Ensemble
+    from gcesbi.baselines.samplers.importance import ImportanceConvergence, ImportanceSampling
     from gcesbi.baselines.samplers.maximum import Maximum, maximise
     from gcesbi.baselines.samplers.nested import NestedConvergence, NestedSampling
     from gcesbi.baselines.samplers.nuts import ChainConvergence, Nuts
@@ -62,6 +63,7 @@ _HOMES = {
     "samplers.ensemble": ("Ensemble",),
     "samplers.maximum": ("Maximum", "maximise"),
     "samplers.nested": ("NestedConvergence", "NestedSampling"),
+    "samplers.importance": ("ImportanceConvergence", "ImportanceSampling"),
     "samplers.nuts": ("ChainConvergence", "Nuts"),
     "samplers.sampling": ("Chain", "Convergence", "SamplingWarning", "run_emcee"),
     "samplers.target": ("Limits", "Sampled", "Target"),
@@ -79,6 +81,8 @@ __all__ = [
     "Ensemble",
     "Fixed",
     "GoodnessOfFit",
+    "ImportanceConvergence",
+    "ImportanceSampling",
     "Limits",
     "Maximum",
     "ModelPriors",

@@ -11,7 +11,7 @@ nside 128, some 15 photons in each), so that a posterior takes seconds. Spectra 
 in ten bins of one decade the three parameters of the default skew normals lie on thin curved ridges, along which
 Hamiltonian steps are ten times shorter. Parameters are drawn from the model's prior;
 maps from the law of the likelihood (without PSF, where it is exact), or, with ``--psf``, by the simulator. *Large* is
-one map of the whole region at nside 128, 20 photons a pixel, by the library's NUTS. *Networks* asks the shipped
+one map of the whole region at nside 128, 20 photons a pixel. *Networks* asks the shipped
 networks about maps of their own sky, and the likelihood of the sum beside them; of the first few (``--ten``) Laplace's
 approximation from ten bins too.
 
@@ -30,18 +30,16 @@ import re
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import arviz
 import numpy as np
-from scipy.special import logsumexp, ndtr
-from scipy.stats import multivariate_t
+from scipy.special import ndtr
 
 import gcesbi
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.infer import load_networks
-from gcesbi.baselines import NPTF, ModelPriors, Nuts, PsfCorrection
+from gcesbi.baselines import NPTF, ImportanceSampling, ModelPriors, PsfCorrection
 from gcesbi.baselines.samplers.laplace import Laplace
 
 SKY = {"nside": 128, "radius": 8.0, "weeks": 100.0, "gce_populations": 1}
@@ -91,59 +89,6 @@ def moments(cdf, log_flux, edges, photon):
     return np.stack([mean, width, np.array([np.interp(photon, edges[1:], each) for each in cdf])], axis=1)
 
 
-# -- the samplers -----------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Draws:
-    """Weighted draws z (n, n_dim), and the shape of the largest weights' law, above 0.7 of no use."""
-
-    z: np.ndarray
-    weights: np.ndarray
-    shape: float
-
-    @property
-    def ess(self):
-        return 1 / np.sum(self.weights**2)
-
-    @property
-    def moments(self):
-        mean = self.weights @ self.z
-        return mean, (self.z - mean).T * self.weights @ (self.z - mean)
-
-    def equal(self, n):
-        """Draws of equal weight (n, n_dim)."""
-        return self.z[np.searchsorted(np.cumsum(self.weights), (np.arange(n) + 0.5) / n).clip(max=len(self.z) - 1)]
-
-
-def importance(target, about, seed, batch, rounds, wanted, freedom=6.0):
-    """Adaptive multiple importance sampling (Cornuet et al. 2012, arXiv:0907.1254) by Student's t.
-
-    Draws of all rounds are weighed against the mixture of all proposals, each of the weighted moments so far, weights
-    flattened while few draws have most. The largest are smoothed (Vehtari et al. 2024, arXiv:1507.02646).
-    """
-    rng, n_dim, laws = np.random.default_rng([seed, 3]), target.n_dim, []
-    z, height, mean, covariance = np.empty((0, n_dim)), np.empty(0), about.ends[0], about.covariance
-    for _ in range(rounds):
-        laws.append(multivariate_t(mean, covariance * (freedom - 2) / freedom, df=freedom))
-        new = laws[-1].rvs(batch, random_state=rng)
-        z = np.concatenate([z, new])
-        height = np.concatenate([height, target.finite(ndtr(new)) - 0.5 * np.sum(new**2, axis=1)])
-        mixture = logsumexp([law.logpdf(z) for law in laws], axis=0)
-        smoothed, shape = arviz.psislw(height - mixture)
-        found = Draws(z, np.exp(smoothed - logsumexp(smoothed)), float(shape))
-        if found.ess > wanted and shape < 0.7:
-            break
-        for power in np.linspace(1.0, 0.05, 20):
-            flat = power * (height - mixture)
-            flat = Draws(z, np.exp(flat - logsumexp(flat)), 0.0)
-            if flat.ess > 4 * n_dim:
-                break
-        trust = flat.ess / (flat.ess + n_dim)
-        mean, covariance = flat.moments[0], trust * flat.moments[1] + (1 - trust) * covariance
-    return found
-
-
 def laplace_widths(nptf, about):
     """Widths (n_quantity,) to first order about the highest point."""
     z, step = about.ends[0], 0.03
@@ -153,26 +98,24 @@ def laplace_widths(nptf, about):
     return np.sqrt(np.einsum("iq,ij,jq->q", slope, about.covariance, slope))
 
 
-def kept(nptf, truth, draws, about, since):
-    """What a file keeps of one posterior."""
-    return {
-        "truth": quantities(nptf, truth[None])[0],
-        "draws": quantities(nptf, nptf.from_cube(ndtr(draws.equal(400)))).astype(np.float32),
-        "ess": draws.ess,
-        "trust": draws.shape,
-        "laplace": laplace_widths(nptf, about),
-        "seconds": time.process_time() - since,
-    }
-
-
 def three(fits, truths, seed):
-    """Posteriors of fits by kind: one of ten bins is dearer, and its draws fewer."""
+    """What a file keeps of the posteriors of fits, by kind: one of ten bins is dearer, and its draws fewer."""
     found = {}
     for kind, nptf in fits.items():
-        since, about = time.process_time(), Laplace.about(nptf.target, 2, seed)
-        settings = (500, 9, 100) if kind == KINDS[0] else (1500, 6, 400)
-        draws = importance(nptf.target, about, seed, *settings)
-        found |= {f"{kind}/{k}": v for k, v in kept(nptf, truths[kind], draws, about, since).items()}
+        since = time.process_time()
+        few = kind == KINDS[0]
+        settings = {"n_eff": 100, "batch": 500, "n_rounds": 9} if few else {"batch": 1500, "n_rounds": 6}
+        draws = ImportanceSampling(**settings).sample(nptf.target, seed)
+        rows = np.linspace(0, len(draws.u) - 1, 400).astype(int)
+        told = {
+            "truth": quantities(nptf, truths[kind][None])[0],
+            "draws": quantities(nptf, nptf.from_cube(draws.u[rows])).astype(np.float32),
+            "ess": draws.convergence.ess,
+            "trust": draws.convergence.pareto_k,
+            "laplace": laplace_widths(nptf, Laplace.about(nptf.target, 2, seed)),
+            "seconds": time.process_time() - since,
+        }
+        found |= {f"{kind}/{key}": value for key, value in told.items()}
     return found
 
 
@@ -256,12 +199,12 @@ def make_large(folder):
     seen = gcesbi.Simulator(model).observe(theta, seed=181)[0]
     nptf = NPTF(model, seen, ModelPriors(), energies="joint", workers=1)
     own, before = theta[[model.prior().names.index(name) for name in nptf.names]], time.process_time()
-    settings = Nuts(n_samples=200, n_warmup=150, n_chains=2, max_depth=5)
-    found = nptf.run(settings, seed=1, checkpoint=folder / "large.h5")
+    found = nptf.run(ImportanceSampling(), seed=1, checkpoint=folder / "large.h5")
     told = found.convergence
     print(
-        f"{seen.counts.sum(axis=0).mean():.1f} photons a pixel, {time.process_time() - before:.0f} s here, "
-        f"{found.n_evaluation} gradients, R-hat {told.r_hat.max():.3f}, ESS {told.ess.min():.0f}; {told.problems}"
+        f"{seen.counts.shape[1]} pixels, {seen.counts.sum(axis=0).mean():.1f} photons each, at most "
+        f"{seen.counts.sum(axis=0).max()}; {time.process_time() - before:.0f} s of the processor here, "
+        f"{found.n_evaluation} values, Pareto k {told.pareto_k:.2f}, ESS {told.ess:.0f}; {told.problems}"
     )
     names = ("scd_cdf", "spectrum_fraction", "flux_fraction", "n_sources")
     before, samples = nptf.quantities(own[None]), {name: found.samples[name] for name in names}
@@ -272,7 +215,7 @@ def make_large(folder):
         | {
             "theta": found.theta,
             "own": own,
-            "r_hat": told.r_hat,
+            "trust": told.pareto_k,
             "ess": told.ess,
             "names": np.array(nptf.names),
             "edges": np.asarray(model.energy_edges),

@@ -38,7 +38,7 @@ class NormalDensity:
     def __call__(self, z: FloatArray) -> tuple[float, FloatArray]:
         """Value and gradient (n_dim,) at z (n_dim,)."""
         if self.target.gradient is None:
-            raise InputError("target: has no gradient for NUTS to follow")
+            raise InputError("target: has no gradient to climb by")
         value, slope = self.target.gradient(ndtr(z))
         return value - 0.5 * float(z @ z), slope * np.exp(-0.5 * z**2) / _ROOT_2PI - z
 

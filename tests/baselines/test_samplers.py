@@ -13,7 +13,15 @@ import pytest
 from scipy.special import erf, ndtri
 from scipy.stats import truncnorm
 
-from gcesbi.baselines import Ensemble, NestedConvergence, NestedSampling, Nuts, SamplingWarning, maximise
+from gcesbi.baselines import (
+    Ensemble,
+    ImportanceSampling,
+    NestedConvergence,
+    NestedSampling,
+    Nuts,
+    SamplingWarning,
+    maximise,
+)
 from gcesbi.baselines.samplers.block_move import BlockMove
 from gcesbi.baselines.samplers.laplace import Laplace
 from gcesbi.baselines.samplers.maximum import start_points
@@ -57,6 +65,7 @@ TRUTH = float(np.log(np.prod(WIDTHS) * (2 * np.pi) ** 1.5 * INSIDE))
 FAST = {
     "nested": NestedSampling(n_live=100, n_update=100, n_eff=600, n_networks=0, batch=50, slice_size=500),
     "ensemble": Ensemble(n_walkers=20, n_steps=400),
+    "importance": ImportanceSampling(n_eff=1000, batch=200, n_rounds=4),
     "nuts": Nuts(n_samples=30, n_warmup=18, n_chains=2, max_depth=3),
 }
 NEEDS_PYRO = pytest.mark.skipif(importlib.util.find_spec("pyro") is None, reason="needs pyro-ppl")
@@ -94,6 +103,19 @@ def test_ensemble_keeps_the_target():
     error = 5 / np.sqrt(found.convergence.ess.min())
     np.testing.assert_allclose(found.u[:, :2].mean(axis=0), 0.3, atol=error * 0.03)
     np.testing.assert_allclose(found.u[:, :2].std(axis=0), 0.03, rtol=error)
+
+
+def test_importance_sampling_keeps_the_target_and_finds_the_evidence():
+    """Mean, width and ln Z within 5 Monte Carlo errors, cut at the wall of the wide parameter."""
+    found = ImportanceSampling(n_eff=2000, batch=2000).sample(SIMPLE, seed=3)
+    assert found.convergence.converged, found.convergence.problems
+    error = 5 / np.sqrt(found.convergence.ess)
+    assert found.log_evidence == pytest.approx(TRUTH, abs=error)
+    np.testing.assert_allclose(found.u[:, :2].mean(axis=0), 0.3, atol=error * 0.03)
+    np.testing.assert_allclose(found.u[:, :2].std(axis=0), 0.03, rtol=error)
+    assert found.u[:, 2].std() == pytest.approx(truncnorm.std(-0.5 / 0.3, 0.5 / 0.3, scale=0.3), rel=error)
+    few = ImportanceSampling(n_eff=2000, batch=200, n_rounds=1).sample(SIMPLE, seed=3)
+    assert any(problem.startswith("effective sample size is") for problem in few.convergence.problems)
 
 
 def test_nuts_keeps_the_target():
@@ -254,6 +276,7 @@ def test_a_killed_run_goes_on_where_it_was(name, tmp_path):
     [
         ("nested", "time ran out before the bounds reached the peak"),
         ("ensemble", "time ran out"),
+        ("importance", "effective sample size is"),
         pytest.param("nuts", "time ran out within the warm-up", marks=NEEDS_PYRO),
     ],
 )
@@ -306,6 +329,8 @@ def test_impossible_points_do_no_harm():
         (lambda: Ensemble(burn_in=1.0), "burn_in: must lie in"),
         (lambda: Ensemble(n_walkers=5).sample(TARGET, 1), "n_walkers: must be even and at least 8"),
         (lambda: Nuts(n_chains=1), "n_chains: must be at least 2"),
+        (lambda: ImportanceSampling(batch=10), "batch: must be at least 50, got 10"),
+        (lambda: ImportanceSampling().sample(Target(("x",), one_mode, MOVES), 1), "target: has no gradient"),
         (lambda: Nuts(n_warmup=2), "n_warmup: must be at least 3"),
         (lambda: Nuts().sample(Target(("x",), one_mode, MOVES), 1), "target: has no gradient for NUTS"),
         (lambda: maximise(Target(("x",), one_mode, MOVES)), "target: has no gradient to climb by"),

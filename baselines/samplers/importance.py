@@ -1,0 +1,214 @@
+r"""Adaptive importance sampling: evidence and posterior from few values of a dear likelihood.
+
+Coordinates z, in which the prior is a standard normal (u = Φ(z)), bring every posterior near one. Proposals are
+multivariate Student t: the first of Laplace's approximation (:mod:`gcesbi.baselines.samplers.laplace`); each later one
+of the weighted mean and covariance of all draws so far. All draws of all rounds are weighed against the mixture of all
+proposals (Cornuet et al. 2012, arXiv:0907.1254), and the largest weights are smoothed by a Pareto law, whose shape k̂
+says whether their mean can be trusted (Vehtari et al. 2024, arXiv:1507.02646). Proposals have one mode: it is for
+posteriors of one, in few tens of dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp, ndtr
+from scipy.stats import multivariate_t
+from tqdm import tqdm
+
+from gcesbi.baselines.samplers.laplace import Laplace
+from gcesbi.baselines.samplers.sampling import Diagnosis
+from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
+from gcesbi.errors import InputError
+
+__all__ = ["ImportanceConvergence", "ImportanceSampling"]
+
+FloatArray = NDArray[np.float64]
+
+_FREEDOM = 6.0  # degrees of freedom of proposals: tails heavier than those of a posterior
+_TRUSTED = 0.7  # largest shape k̂ at which a mean of weights is useful
+
+
+@dataclass(frozen=True)
+class ImportanceConvergence(Diagnosis):
+    """How well proposals cover the posterior.
+
+    Attributes
+    ----------
+    pareto_k : float
+        Shape of the largest weights' law.
+    ess, wanted : float
+        Effective number of draws, (Σ w)² / Σ w², and the number asked for.
+    """
+
+    pareto_k: float
+    ess: float
+    wanted: float
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What speaks against convergence: heavy tails of weights, too few effective draws."""
+        found = []
+        if not self.pareto_k <= _TRUSTED:
+            found.append(f"weights have a heavy tail (Pareto k = {self.pareto_k:.2f}, above {_TRUSTED}): use Nuts")
+        if not self.ess >= self.wanted:
+            found.append(f"effective sample size is {self.ess:.0f}, {self.wanted:.0f} were wanted")
+        return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportanceSampling:
+    """Settings of adaptive importance sampling.
+
+    Parameters
+    ----------
+    n_eff : int
+        Effective draws wanted.
+    batch : int
+        Draws of a round.
+    n_rounds : int
+        Rounds at most.
+    n_start : int
+        Climbs to the maximum.
+    """
+
+    n_eff: int = 400
+    batch: int = 500
+    n_rounds: int = 30
+    n_start: int = 2
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_eff", 20), ("batch", 50), ("n_rounds", 1), ("n_start", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name}: must be at least {least}, got {getattr(self, name)}")
+
+    def sample(self, target: Target, seed: int, limits: Limits | None = None) -> Sampled:
+        """Draw from the posterior; ln Z with its error."""
+        limits = limits or Limits()
+        identity = target.identity(self, seed) if limits.checkpoint else ""
+        draws = _Draws.load(load_arrays(limits.checkpoint, identity)) or _Draws.begin(target, self.n_start, seed)
+        with tqdm(total=self.n_eff, disable=not limits.progress, desc="importance sampling") as bar:
+            while draws.n_round < self.n_rounds and (draws.n_round == 0 or limits.left > 0):
+                draws = draws.on(target, self.batch, seed)
+                if limits.checkpoint is not None:
+                    save_arrays(limits.checkpoint, identity, draws.arrays())
+                weights, shape = draws.weighed()
+                bar.update(int(1 / np.sum(weights**2)) - bar.n)
+                if 1 / np.sum(weights**2) >= self.n_eff and shape <= _TRUSTED:
+                    break
+        return self._result(draws, seed)
+
+    def _result(self, draws: _Draws, seed: int) -> Sampled:
+        weights, shape = draws.weighed()
+        ess = 1 / np.sum(weights**2)
+        n = max(4 * int(ess), 1)
+        points = (np.random.default_rng([seed, 1]).random() + np.arange(n)) / n
+        rows = np.minimum(np.searchsorted(np.cumsum(weights), points), len(weights) - 1)
+        log_z = float(logsumexp(draws.log_weights) - math.log(len(draws.z)))
+        return Sampled(
+            ndtr(draws.z[rows]),
+            draws.value[rows],
+            ImportanceConvergence(shape, ess, self.n_eff),
+            log_z,
+            1 / math.sqrt(ess),
+            draws.spent,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """All draws so far, and what they were proposed by: what a checkpoint holds.
+
+    Attributes
+    ----------
+    z : array (n, n_dim)
+    value : array (n,)
+        Log-likelihoods.
+    mean : array (n_round + 1, n_dim)
+        Of the proposals, the next one's included.
+    shape : array (n_round + 1, n_dim, n_dim)
+    spent : int
+        Evaluations.
+    """
+
+    z: FloatArray
+    value: FloatArray
+    mean: FloatArray
+    shape: FloatArray
+    spent: int
+
+    @classmethod
+    def begin(cls, target: Target, n_start: int, seed: int) -> _Draws:
+        """No draws, and a proposal about the highest of some maxima."""
+        about, none = Laplace.about(target, n_start, seed), np.empty((0, target.n_dim))
+        shape = about.covariance * (_FREEDOM - 2) / _FREEDOM
+        return cls(none, np.empty(0), about.ends[:1], shape[None], about.n_evaluation)
+
+    @property
+    def n_round(self) -> int:
+        """Rounds done."""
+        return len(self.mean) - 1
+
+    def on(self, target: Target, batch: int, seed: int) -> _Draws:
+        """Draws of one more round, and the next proposal."""
+        rng = np.random.default_rng([seed, 2, self.n_round])
+        new = _law(self.mean[-1], self.shape[-1]).rvs(batch, random_state=rng).reshape(batch, -1)
+        value = target.finite(ndtr(new))
+        more = _Draws(
+            np.concatenate([self.z, new]),
+            np.concatenate([self.value, value]),
+            np.concatenate([self.mean, self.mean[-1:]]),
+            np.concatenate([self.shape, self.shape[-1:]]),
+            self.spent + batch,
+        )
+        more.mean[-1], more.shape[-1] = more.moments()
+        return more
+
+    @property
+    def log_weights(self) -> FloatArray:
+        """Posterior density, not normalised, over that of the mixture of proposals, (n,)."""
+        laws = [_law(*each).logpdf(self.z) for each in zip(self.mean[:-1], self.shape[:-1], strict=True)]
+        mixture = logsumexp(np.atleast_2d(laws), axis=0) - math.log(len(laws))
+        prior = -0.5 * np.sum(self.z**2, axis=1) - 0.5 * self.z.shape[1] * math.log(2 * math.pi)
+        return np.asarray(self.value + prior - mixture)
+
+    def weighed(self) -> tuple[FloatArray, float]:
+        """Smoothed weights (n,), which add up to 1, and the shape k̂ of their law."""
+        import arviz
+
+        smoothed, shape = arviz.psislw(self.log_weights)
+        return np.exp(smoothed - logsumexp(smoothed)), float(shape)
+
+    def moments(self) -> tuple[FloatArray, FloatArray]:
+        """Weighted mean and shape of a next proposal; weights are flattened while few draws have most of them."""
+        n_dim, log_w = self.z.shape[1], self.log_weights
+        for power in np.linspace(1.0, 0.05, 20):
+            weights = np.exp(power * log_w - logsumexp(power * log_w))
+            ess = 1 / np.sum(weights**2)
+            if ess > 4 * n_dim:
+                break
+        mean = weights @ self.z
+        away = self.z - mean
+        trust = ess / (ess + n_dim)
+        shape = trust * (away.T * weights) @ away / (1 - 1 / ess) + (1 - trust) * self.shape[-1]
+        return mean, shape * (_FREEDOM - 2) / _FREEDOM
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """The state as arrays."""
+        return {"z": self.z, "value": self.value, "mean": self.mean, "shape": self.shape, "spent": np.array(self.spent)}
+
+    @classmethod
+    def load(cls, arrays: dict[str, NDArray[Any]] | None) -> _Draws | None:
+        """The state of arrays; None of none."""
+        if arrays is None:
+            return None
+        spent = int(arrays.pop("spent"))
+        return cls(**arrays, spent=spent)
+
+
+def _law(mean: FloatArray, shape: FloatArray) -> Any:
+    return multivariate_t(mean, shape, df=_FREEDOM)
