@@ -104,7 +104,7 @@ def three(fits, truths, seed):
     for kind, nptf in fits.items():
         since = time.process_time()
         few = kind == KINDS[0]
-        settings = {"n_eff": 100, "batch": 500, "n_rounds": 9} if few else {"batch": 1500, "n_rounds": 6}
+        settings = {"n_eff": 100, "batch": 500, "n_rounds": 9} if few else {"batch": 1500, "n_rounds": 6, "n_start": 8}
         draws = ImportanceSampling(**settings).sample(nptf.target, seed)
         rows = np.linspace(0, len(draws.u) - 1, 400).astype(int)
         told = {

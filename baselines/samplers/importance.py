@@ -1,17 +1,18 @@
 r"""Adaptive importance sampling: evidence and posterior from few values of a dear likelihood.
 
 Coordinates z, in which the prior is a standard normal (u = Φ(z)), bring every posterior near one. Proposals are
-multivariate Student t: the first of Laplace's approximation (:mod:`gcesbi.baselines.samplers.laplace`); each later one
-of the weighted mean and covariance of all draws so far. All draws of all rounds are weighed against the mixture of all
-proposals (Cornuet et al. 2012, arXiv:0907.1254), and the largest weights are smoothed by a Pareto law, whose shape k̂
-says whether their mean can be trusted (Vehtari et al. 2024, arXiv:1507.02646). Proposals have one mode: it is for
-posteriors of one, in few tens of dimensions.
+multivariate Student t: the first of Laplace's approximation (:mod:`gcesbi.baselines.samplers.laplace`), one about
+each maximum that counts; each later one of the weighted mean and covariance of all draws so far. All draws of all
+rounds are weighed against the mixture of all proposals (Cornuet et al. 2012, arXiv:0907.1254), and the largest
+weights are smoothed by a Pareto law, whose shape k̂ says whether their mean can be trusted (Vehtari et al. 2024,
+arXiv:1507.02646). It is for posteriors of few tens of dimensions, and of modes that some of `n_start` climbs find: k̂
+knows nothing of others.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class ImportanceSampling:
     n_eff: int = 400
     batch: int = 500
     n_rounds: int = 30
-    n_start: int = 2
+    n_start: int = 4
 
     def __post_init__(self) -> None:
         for name, least in (("n_eff", 20), ("batch", 50), ("n_rounds", 1), ("n_start", 1)):
@@ -128,51 +129,63 @@ class _Draws:
     z : array (n, n_dim)
     value : array (n,)
         Log-likelihoods.
-    mean : array (n_round + 1, n_dim)
-        Of the proposals, the next one's included.
-    shape : array (n_round + 1, n_dim, n_dim)
-    spent : int
-        Evaluations.
+    mean : array (n_law, n_dim)
+        Of the proposals, the next round's included.
+    shape : array (n_law, n_dim, n_dim)
+    number : array (n_law,)
+        Draws of each, 0 for those of the next round.
+    n_round, spent : int
+        Rounds and evaluations.
     """
 
     z: FloatArray
     value: FloatArray
     mean: FloatArray
     shape: FloatArray
+    number: NDArray[np.int64]
+    n_round: int
     spent: int
 
     @classmethod
     def begin(cls, target: Target, n_start: int, seed: int) -> _Draws:
-        """No draws, and a proposal about the highest of some maxima."""
+        """No draws, and a proposal about every maximum that counts."""
         about, none = Laplace.about(target, n_start, seed), np.empty((0, target.n_dim))
         shape = about.covariance * (_FREEDOM - 2) / _FREEDOM
-        return cls(none, np.empty(0), about.ends[:1], shape[None], about.n_evaluation)
-
-    @property
-    def n_round(self) -> int:
-        """Rounds done."""
-        return len(self.mean) - 1
+        tops = about.distinct
+        return cls(
+            none,
+            np.empty(0),
+            tops,
+            np.tile(shape, (len(tops), 1, 1)),
+            np.zeros(len(tops), np.int64),
+            0,
+            about.n_evaluation,
+        )
 
     def on(self, target: Target, batch: int, seed: int) -> _Draws:
         """Draws of one more round, and the next proposal."""
-        rng = np.random.default_rng([seed, 2, self.n_round])
-        new = _law(self.mean[-1], self.shape[-1]).rvs(batch, random_state=rng).reshape(batch, -1)
-        value = target.finite(ndtr(new))
-        more = _Draws(
-            np.concatenate([self.z, new]),
-            np.concatenate([self.value, value]),
-            np.concatenate([self.mean, self.mean[-1:]]),
-            np.concatenate([self.shape, self.shape[-1:]]),
-            self.spent + batch,
+        rng, due = np.random.default_rng([seed, 2, self.n_round]), np.flatnonzero(self.number == 0)
+        n = -(-batch // len(due))
+        new = [_law(self.mean[i], self.shape[i]).rvs(n, random_state=rng).reshape(n, -1) for i in due]
+        z = np.concatenate([self.z, *new])
+        value = np.concatenate([self.value, target.finite(ndtr(np.concatenate(new)))])
+        number = np.where(self.number == 0, n, self.number)
+        more = _Draws(z, value, self.mean, self.shape, number, self.n_round + 1, self.spent + n * len(due))
+        mean, shape = more.moments()
+        return replace(
+            more,
+            mean=np.concatenate([self.mean, mean[None]]),
+            shape=np.concatenate([self.shape, shape[None]]),
+            number=np.append(number, 0),
         )
-        more.mean[-1], more.shape[-1] = more.moments()
-        return more
 
     @property
     def log_weights(self) -> FloatArray:
         """Posterior density, not normalised, over that of the mixture of proposals, (n,)."""
-        laws = [_law(*each).logpdf(self.z) for each in zip(self.mean[:-1], self.shape[:-1], strict=True)]
-        mixture = logsumexp(np.atleast_2d(laws), axis=0) - math.log(len(laws))
+        used = self.number > 0
+        laws = [_law(*each).logpdf(self.z) for each in zip(self.mean[used], self.shape[used], strict=True)]
+        share = np.log(self.number[used] / self.number.sum())
+        mixture = logsumexp(np.atleast_2d(laws) + share[:, None], axis=0)
         prior = -0.5 * np.sum(self.z**2, axis=1) - 0.5 * self.z.shape[1] * math.log(2 * math.pi)
         return np.asarray(self.value + prior - mixture)
 
@@ -199,15 +212,16 @@ class _Draws:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The state as arrays."""
-        return {"z": self.z, "value": self.value, "mean": self.mean, "shape": self.shape, "spent": np.array(self.spent)}
+        names = ("z", "value", "mean", "shape", "number", "n_round", "spent")
+        return {name: np.asarray(getattr(self, name)) for name in names}
 
     @classmethod
     def load(cls, arrays: dict[str, NDArray[Any]] | None) -> _Draws | None:
         """The state of arrays; None of none."""
         if arrays is None:
             return None
-        spent = int(arrays.pop("spent"))
-        return cls(**arrays, spent=spent)
+        n_round, spent = (int(arrays.pop(name)) for name in ("n_round", "spent"))
+        return cls(**arrays, n_round=n_round, spent=spent)
 
 
 def _law(mean: FloatArray, shape: FloatArray) -> Any:

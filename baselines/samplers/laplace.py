@@ -90,6 +90,17 @@ class Laplace:
         ends, heights = np.array([climb.x for climb in climbs]), -np.array([climb.fun for climb in climbs])
         return cls(ends, heights, covariance, spent + len(trials))
 
+    @property
+    def distinct(self) -> FloatArray:
+        """Ends (n, n_dim) that are more than a width apart, of densities not lower than the highest by n_dim."""
+        n_dim, inverse = self.ends.shape[1], np.linalg.inv(self.covariance)
+        kept: list[FloatArray] = []
+        for end in self.ends[self.values >= self.values[0] - n_dim]:
+            away = np.array([end - other for other in kept]).reshape(-1, n_dim)
+            if np.all(np.einsum("ni,ij,nj->n", away, inverse, away) > 1):
+                kept.append(end)
+        return np.array(kept)
+
     def starts(self, target: Target, n: int, seed: int) -> FloatArray:
         """Points z (n, n_dim), drawn about those ends whose density is not lower than the highest by n_dim."""
         high = self.ends[self.values >= self.values[0] - target.n_dim]

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from gcesbi.baselines import Ensemble, ModelPriors, NestedSampling, NptfPriors, Nuts
+from gcesbi.baselines import Ensemble, ImportanceSampling, ModelPriors, NestedSampling, NptfPriors, Nuts
 from gcesbi.baselines.nptf.priors import PriorChoice
 from gcesbi.baselines.samplers.target import Sampler
 from gcesbi.errors import InputError
@@ -102,8 +102,8 @@ class NptfSettings(Section):
     energies: Literal["sum", "bands", "joint"] = Field(
         "sum", description="their sum, one likelihood for each, or one of vectors of counts in which spectra float"
     )
-    sampler: Literal["nested", "ensemble", "nuts"] = Field(
-        "nested", description="nuts, along the gradient, for joint fits of more than small maps"
+    sampler: Literal["nested", "ensemble", "nuts", "importance"] = Field(
+        "nested", description="nuts and importance, by the gradient, for joint fits of more than small maps"
     )
     max_seconds: float | None = Field(None, gt=0, description="when these are over, keep what there is")
     n_walkers: int = Field(64, ge=36, multiple_of=2, description="of the ensemble; more where a fit needs them")
@@ -133,6 +133,8 @@ class NptfSettings(Section):
             return NestedSampling(n_live=self.n_live, n_eff=self.n_eff)
         if self.sampler == "nuts":
             return Nuts(n_samples=self.n_samples)
+        if self.sampler == "importance":
+            return ImportanceSampling()
         return Ensemble(n_walkers=max(self.n_walkers, 2 * n_dim + 2), n_steps=self.n_steps)
 
 

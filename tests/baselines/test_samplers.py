@@ -118,6 +118,14 @@ def test_importance_sampling_keeps_the_target_and_finds_the_evidence():
     assert any(problem.startswith("effective sample size is") for problem in few.convergence.problems)
 
 
+def test_importance_sampling_weighs_the_modes_that_climbs_find():
+    """Two modes, 3 : 1, 13 widths apart: shares within 5 Monte Carlo errors, ln Z too."""
+    found = ImportanceSampling(n_eff=1000, batch=2000, n_start=12).sample(TARGET, seed=2)
+    error = 5 / np.sqrt(found.convergence.ess)
+    assert np.mean(found.u[:, 0] < 0.5) == pytest.approx(0.75, abs=error / 2)
+    assert found.log_evidence == pytest.approx(TRUTH, abs=error)
+
+
 def test_nuts_keeps_the_target():
     """Mean and width within 5 Monte Carlo errors; the wall at 1 of the wide parameter is no trouble."""
     pytest.importorskip("pyro")
