@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from joblib import cpu_count
 from numpy.typing import ArrayLike, NDArray
 
@@ -26,7 +25,6 @@ from gcesbi.baselines.nptf.scd_family import BoundFamily
 from gcesbi.baselines.nptf.sky import MapBasis, NptfSky
 from gcesbi.baselines.samplers.target import Target
 from gcesbi.errors import InputError
-from gcesbi.simulation.marginals import Marginal
 from gcesbi.simulation.prior import Prior
 from gcesbi.sky.observation import Observation
 
@@ -340,20 +338,9 @@ class NptfProblem:
         value, gradient = self.log_likelihood_gradient(theta)
         return value, self.to_cube_slope(theta, gradient)
 
-    @cached_property
-    def _alike(self) -> list[tuple[Marginal, list[int]]]:
-        """The priors that differ, each with the columns that have it."""
-        kinds: dict[Marginal, list[int]] = {}
-        for i, marginal in enumerate(self.prior.marginals):
-            kinds.setdefault(marginal, []).append(i)
-        return list(kinds.items())
-
     def to_cube_slope(self, theta: FloatArray, gradient: FloatArray) -> FloatArray:
         """Derivatives in the unit cube of those by parameters, both (n_dim,), at a parameter vector (n_dim,)."""
-        density = np.empty(len(theta))
-        for marginal, columns in self._alike:
-            density[columns] = marginal.log_prob(torch.as_tensor(theta[columns])).numpy()
-        return np.asarray(gradient * np.exp(-density))
+        return np.asarray(gradient * np.exp(-self.prior.log_densities(theta)))
 
     @property
     def target(self) -> Target:

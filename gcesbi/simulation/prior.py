@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -157,6 +158,21 @@ class Prior(Distribution):
         if u.shape[-1:] != (len(self.names),):
             raise InputError(f"u: last axis must have {len(self.names)} entries, got shape {u.shape}")
         return np.stack([m.from_uniform(u[..., i]) for i, m in enumerate(self.marginals)], axis=-1)
+
+    @cached_property
+    def _alike(self) -> list[tuple[Marginal, list[int]]]:
+        """The marginals that differ, each with the parameters that have it."""
+        kinds: dict[Marginal, list[int]] = {}
+        for i, marginal in enumerate(self.marginals):
+            kinds.setdefault(marginal, []).append(i)
+        return list(kinds.items())
+
+    def log_densities(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log density of every parameter (n_parameter,) at one vector (n_parameter,)."""
+        out = np.empty(len(self.names))
+        for marginal, columns in self._alike:
+            out[columns] = marginal.log_prob(torch.as_tensor(values[columns])).numpy()
+        return out
 
     def draw(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw (n, n_parameter) with a NumPy generator."""
