@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, ndtr
-from scipy.stats import multivariate_t
 from tqdm import tqdm
 
 from gcesbi.baselines.samplers.laplace import Laplace
@@ -225,4 +224,6 @@ class _Draws:
 
 
 def _law(mean: FloatArray, shape: FloatArray) -> Any:
+    from scipy.stats import multivariate_t
+
     return multivariate_t(mean, shape, df=_FREEDOM)
