@@ -55,6 +55,10 @@ def without(left_out: str, nside: int = 128) -> Composition:
     """
     sky = load_settings("robust").sky
     sky = sky.replace(region=sky.region.model_copy(update={"nside": nside}))
+    for each in sky.components:
+        if isinstance(each, Smooth):  # a norm is counts a pixel
+            low, high = each.norm.range
+            sky = sky.change(each.name, norm=[low * (128 / nside) ** 2, high * (128 / nside) ** 2])
     if left_out == "thick":
         return sky.change("disk", template={"formula": "disk", "z_s": [0.2, 0.8]})
     if left_out == "slope":
