@@ -167,7 +167,7 @@ def data_folder() -> Path:
     folder = _shared("data")
     if not (folder / "fermi-573w").is_dir():
         pytest.skip(f"real data not found: set GCESBI_DATA to the data folder (looked in {folder})")
-    return folder
+    return folder.resolve()
 
 
 @pytest.fixture(scope="session")

@@ -331,7 +331,7 @@ def test_a_catalogue_without_the_needed_columns_is_refused(tmp_path):
         ImageSets(tmp_path, settings).model("snr-10-150")
 
 
-def test_a_folder_of_real_images_makes_the_sky(data_folder):
+def test_a_folder_of_real_images_makes_the_sky(data_folder, tmp_path):
     settings = load_settings("images-4gev", images=data_folder / "fermi-gc-4gev")
     assert settings.interstellar.training[-1].endswith("gll_iem_v07_gc.fits.gz")
     seen = settings.observation.read()
@@ -339,8 +339,8 @@ def test_a_folder_of_real_images_makes_the_sky(data_folder):
     assert (
         ImageSets(data_folder, settings).sky_of("gll_iem_v07_gc").interstellar_map == settings.interstellar.training[-1]
     )
-    with pytest.raises(InputError, match="observation: must be an existing file or folder, got '/nowhere'"):
-        load_settings("images", images="/nowhere")
+    with pytest.raises(InputError, match="observation: must be an existing file or folder, got '.*/nowhere'"):
+        load_settings("images", images=tmp_path / "nowhere")
 
 
 def test_an_exposure_cube_of_the_folder_takes_the_place_of_one_number(data_folder, tmp_path):

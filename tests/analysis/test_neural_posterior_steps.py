@@ -83,7 +83,7 @@ def test_neural_posteriors_are_judged_and_the_figures_noted(trained):
     assert notes["quantities"]["scd_mean of gce"]["n_map"] == 100
     section = neural_posterior_section(judged)
     assert len(section.blocks[0].rows) == 2 * len(names)
-    assert "NPE: p = " in section.text
+    assert "NPE: p = " in section.parts[0]
 
 
 class Exact(NpeEstimator):
