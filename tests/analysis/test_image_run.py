@@ -339,7 +339,7 @@ def test_a_folder_of_real_images_makes_the_sky(data_folder, tmp_path):
     assert (
         ImageSets(data_folder, settings).sky_of("gll_iem_v07_gc").interstellar_map == settings.interstellar.training[-1]
     )
-    with pytest.raises(InputError, match="observation: must be an existing file or folder, got '.*/nowhere'"):
+    with pytest.raises(InputError, match=r"observation: must be an existing file or folder, got '.*/nowhere'"):
         load_settings("images", images=tmp_path / "nowhere")
 
 
