@@ -91,20 +91,24 @@ class Laplace:
         return cls(ends, heights, covariance, spent + len(trials))
 
     @property
+    def _high(self) -> FloatArray:
+        """Ends that count: of densities not lower than the highest by n_dim."""
+        return np.asarray(self.ends[self.values >= self.values[0] - self.ends.shape[1]])
+
+    @property
     def distinct(self) -> FloatArray:
-        """Ends (n, n_dim) that are more than a width apart, of densities not lower than the highest by n_dim."""
+        """Ends (n, n_dim) that count and are more than a width apart."""
         n_dim, inverse = self.ends.shape[1], np.linalg.inv(self.covariance)
         kept: list[FloatArray] = []
-        for end in self.ends[self.values >= self.values[0] - n_dim]:
+        for end in self._high:
             away = np.array([end - other for other in kept]).reshape(-1, n_dim)
             if np.all(np.einsum("ni,ij,nj->n", away, inverse, away) > 1):
                 kept.append(end)
         return np.array(kept)
 
     def starts(self, target: Target, n: int, seed: int) -> FloatArray:
-        """Points z (n, n_dim), drawn about those ends whose density is not lower than the highest by n_dim."""
-        high = self.ends[self.values >= self.values[0] - target.n_dim]
-        centres = high[np.arange(n) % len(high)]
+        """Points z (n, n_dim), drawn about those ends that count."""
+        centres = self._high[np.arange(n) % len(self._high)]
         normal = np.random.default_rng([seed, 1]).standard_normal((n, target.n_dim))
         steps, far = normal @ np.linalg.cholesky(self.covariance).T, np.arange(n)
         for _ in range(_MAX_HALVINGS):
