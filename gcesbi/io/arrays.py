@@ -28,7 +28,8 @@ from gcesbi.io.healpix_fits import counts_to_galactic_maps, read_mask_table
 from gcesbi.io.healpix_table import HealpixMaps, frame_of, map_nside, nested_pixels, order_of
 from gcesbi.io.reading import load_array, reading
 from gcesbi.io.skymaps import SkyMaps, check_mask
-from gcesbi.sky.quantity import Values, in_unit
+from gcesbi.sky.observation import photons
+from gcesbi.sky.quantity import Values, in_unit, plain
 
 __all__ = ["FITS_ENDINGS", "array_mask", "read_exposure_maps", "read_listing", "read_whole_sky", "whole_sky"]
 
@@ -152,6 +153,13 @@ def _beside(path: Path, key: str, name: object) -> Path:
     return found
 
 
+def _without_unit(values: Any, what: str) -> NDArray[Any]:
+    """An array of counts, of exposure in cm² s, or of a map, whose unit is no matter."""
+    if what == "counts":
+        return photons(values)
+    return in_unit(values, "cm2 s", what) if what == "exposure" else plain(values, what)
+
+
 def whole_sky(source: Source, argument: str, order: str | None, frame: str | None = None) -> HealpixMaps:
     """Maps over the whole sky in a stated order and frame, Galactic unless stated: an array or a `.npy` file.
 
@@ -163,8 +171,7 @@ def whole_sky(source: Source, argument: str, order: str | None, frame: str | Non
     if isinstance(source, (str, os.PathLike)):
         values, where = load_array(Path(source)), str(source)
     else:
-        unit = "cm2 s" if argument == "exposure" else ""
-        values, where = np.asarray(in_unit(source, unit, argument) if unit else source), argument
+        values, where = _without_unit(source, argument), argument
     if values.ndim not in (1, 2) or 0 in values.shape or values.dtype.kind not in "biuf":
         shape = "(12 nside²,) or (n_energy, 12 nside²)"
         raise InputError(f"{where}: must be numbers of shape {shape}, got {values.shape} {values.dtype}")

@@ -4,8 +4,9 @@ Read are tables with one column per energy (:mod:`gcesbi.io.healpix_table`), suc
 `gtbin` and `gtexpcube2` write; maps in equatorial or ecliptic frames are rotated to Galactic
 (:mod:`gcesbi.io.rotation`). The energy bins come from an EBOUNDS table (E_MIN, E_MAX; keV unless a unit is given), or
 the edges from an ENERGIES table (MeV unless a unit is given). Exposure (:mod:`gcesbi.io.exposure`) is in the columns of
-the same table whose names begin with EXPOSURE, or in a table EXPOSURE or HPXEXPOSURES of the same file, whose energies
-are those of the counts; or in a second file, which has its own.
+the same table whose names begin with EXPOSURE, or in a table EXPOSURE or HPXEXPOSURES of the same file, or in a second
+file. Several maps of it are at the energies of their file's table ENERGIES, if there is one, else at those of the
+counts.
 
 Written is an explicit table of the region's pixels (SKYMAP), one of the exposure (EXPOSURE) and EBOUNDS in GeV, which
 read back exactly. Pixels that a file does not hold, or marks as missing, are not observed.
@@ -79,7 +80,9 @@ def read_fits(
         counts = counts_to_galactic_maps(maps, seed)
         if exposure is None:
             own = table if inline else _exposure_table(hdus)
-            exposure = exposure_of_table(own, str(path), inline, order=order, frame=frame)
+            several = "ENERGIES" in hdus and len(inline or map_columns(own)) > 1
+            axis = (None, axis_table(hdus)[1] if several else None)
+            exposure = exposure_of_table(own, str(path), inline, axis, order, frame)
     return SkyMaps(counts, exposure, edges)
 
 

@@ -15,7 +15,7 @@ from gcesbi.io.healpix_table import HealpixMaps, map_nside
 from gcesbi.io.rotation import places_of
 from gcesbi.sky.energy import bins_within, check_energy_edges
 from gcesbi.sky.observation import Observation, check_counts, check_exposure
-from gcesbi.sky.quantity import Direction, Scalar, Values, direction
+from gcesbi.sky.quantity import Direction, Scalar, Values, direction, plain
 from gcesbi.sky.region import Region, check_band, check_nside, check_radius, glon_glat, in_disc
 
 __all__ = ["SkyMaps", "check_mask", "check_photons", "degrade"]
@@ -49,7 +49,7 @@ def degrade(values: ArrayLike, nside: int, how: str = "sum") -> NDArray[Any]:
 
 def check_mask(mask: ArrayLike, where: str = "mask") -> NDArray[np.bool_]:
     """Return a full-sky mask as booleans; InputError unless it holds only 0 and 1, or booleans, in a HEALPix size."""
-    values = np.asarray(mask)
+    values = plain(mask, where)
     if values.ndim != 1:
         raise InputError(f"{where}: must have shape (12 nside²,), got {values.shape}")
     map_nside(values.size, where)

@@ -126,7 +126,10 @@ class Grid(ABC):
 
     def _keep(self, pixels: NDArray[np.integer], n_all: int) -> None:
         """Check the pixels' numbers, below `n_all`, and hold them read-only."""
-        pixels = np.asarray(pixels, dtype=np.int64)
+        numbers = np.asarray(pixels)
+        pixels = numbers.astype(np.int64)
+        if not np.array_equal(numbers, pixels):
+            raise InputError("region: pixels must be whole numbers")
         if pixels.ndim != 1 or pixels.size == 0:
             raise InputError(f"region: must hold at least one pixel, got shape {pixels.shape}")
         if np.any(np.diff(pixels) <= 0):

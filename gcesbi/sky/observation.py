@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from astropy import units
@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from gcesbi.errors import InputError
 from gcesbi.sky.energy import EnergyBins, check_energy_edges
 from gcesbi.sky.grid import Grid
-from gcesbi.sky.quantity import Values, in_unit
+from gcesbi.sky.quantity import Values, in_unit, plain
 
-__all__ = ["Observation", "ObservationSet", "RadialPSF", "check_counts", "check_exposure"]
+__all__ = ["Observation", "ObservationSet", "RadialPSF", "check_counts", "check_exposure", "photons"]
 
 Array = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ MAX_COUNTS = 2**53
 
 def check_counts(counts: Values, name: str = "counts") -> NDArray[np.int64]:
     """Counts as 64-bit integers; raise InputError if any is NaN, negative, fractional or beyond `MAX_COUNTS`."""
-    values = np.asarray(_plain(counts, name))
+    values = photons(counts, name)
     if values.dtype.kind not in "biuf":
         raise InputError(f"{name}: must be numbers, got {values.dtype}")
     if values.dtype.kind == "f":
@@ -65,13 +65,13 @@ def check_counts(counts: Values, name: str = "counts") -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _plain(counts: Values, name: str) -> ArrayLike:
-    """Counts without their unit, which may be photons, counts or none."""
+def photons(counts: Values, name: str = "counts") -> NDArray[Any]:
+    """Counts without their unit, which may be photons, counts or none; raises as :func:`gcesbi.sky.quantity.plain`."""
     if not isinstance(counts, units.Quantity):
-        return counts
+        return plain(counts, name)
     if counts.unit not in (units.photon, units.count, units.dimensionless_unscaled):
         raise InputError(f"{name}: must be in photons or counts, or without a unit, got {str(counts.unit)!r}")
-    return counts.value
+    return np.asarray(counts.value)
 
 
 def check_exposure(exposure: Values, name: str = "exposure") -> Array:

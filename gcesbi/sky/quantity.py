@@ -11,11 +11,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
-__all__ = ["Direction", "Scalar", "Values", "direction", "in_unit", "number_in"]
+__all__ = ["Direction", "Scalar", "Values", "direction", "in_unit", "number_in", "plain"]
 
 Values: TypeAlias = ArrayLike | units.Quantity
 Scalar: TypeAlias = float | units.Quantity
 Direction: TypeAlias = tuple[Scalar, Scalar] | SkyCoord
+
+
+def plain(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Values as an array.
+
+    Raises
+    ------
+    InputError
+        If rows have unequal lengths, or some values are masked, which an array cannot tell.
+    """
+    if masked := np.count_nonzero(np.ma.getmaskarray(values) if np.ma.isMaskedArray(values) else 0):
+        raise InputError(f"{name}: must be an array without masked values, has {masked}; give the mask as a mask")
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise InputError(f"{name}: must be an array, with rows of one length, got {_short(values)}") from None
 
 
 def in_unit(values: Values, unit: str, name: str) -> NDArray[np.float64]:
@@ -35,13 +51,15 @@ def in_unit(values: Values, unit: str, name: str) -> NDArray[np.float64]:
     try:
         if several or isinstance(getattr(values, "unit", None), units.UnitBase):
             return np.asarray(units.Quantity(values).to_value(unit), dtype=np.float64)
-        plain = np.asarray(values)
-        if plain.dtype.kind not in "biuf":
-            raise TypeError(plain.dtype)
-        return plain.astype(np.float64)
+        numbers = plain(values, name)
+        if numbers.dtype.kind not in "biuf":
+            raise TypeError(numbers.dtype)
+        return numbers.astype(np.float64)
     except units.UnitConversionError:
         told = str(units.Quantity(values).unit) or "none"
         raise InputError(f"{name}: must have a unit of {unit}, got {told!r}") from None
+    except InputError:
+        raise
     except (TypeError, ValueError):
         raise InputError(f"{name}: must be numbers in {unit}, or a Quantity, got {_short(values)}") from None
 

@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 
 from gcesbi.errors import InputError
 from gcesbi.sky.grid import Grid
-from gcesbi.sky.quantity import Direction, Scalar, direction, number_in
+from gcesbi.sky.quantity import Direction, Scalar, direction, number_in, plain
 
 __all__ = ["Region", "check_band", "check_nside", "check_radius", "glon_glat", "in_disc", "norm_disc"]
 
@@ -130,7 +130,7 @@ class Region(Grid):
         radius, min_latitude = check_radius(radius), check_band(min_latitude, "min_latitude")
         inside = in_disc(nside, radius, min_latitude, direction(centre))
         if mask is not None:
-            mask = np.asarray(mask)
+            mask = plain(mask, "mask")
             if mask.shape != inside.shape:
                 raise InputError(f"mask: must have shape {inside.shape} at nside {nside}, got {mask.shape}")
             inside &= ~mask.astype(bool)

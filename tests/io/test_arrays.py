@@ -48,6 +48,10 @@ def test_arrays_in_a_stated_order(tmp_path, order, places):
         ({"path": COUNTS[None]}, r"counts: must be numbers of shape \(12 nside²,\) or"),
         ({"path": COUNTS - 5}, "counts: must not be negative"),
         ({"mask": "3fgl"}, "mask: must be None, an array or a file for the map"),
+        ({"path": COUNTS * u.s}, "counts: must be in photons or counts, or without a unit, got 's'"),
+        ({"path": np.ma.masked_less(COUNTS, 1)}, "counts: must be an array without masked values, has"),
+        ({"exposure": np.ma.masked_less(EXPOSURE, 1.1e10)}, "exposure: must be an array without masked values, has"),
+        ({"mask": [[1, [2]]]}, r"mask: must be an array, with rows of one length, got \[\[1, \[2\]\]\]"),
     ],
 )
 def test_what_an_array_does_not_state_is_asked_for(changes, message):

@@ -204,6 +204,11 @@ def test_unknown_names(server, small, name, told):
     assert server.asked == []
 
 
+def test_a_name_that_is_too_long_is_no_path():
+    with pytest.raises(InputError, match="path: must be an existing file or folder, got .aaa"):
+        located("a" * 5000)
+
+
 def test_a_path_that_exists_comes_before_a_name(server, small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert located("small") == gcesbi.data.where("small")

@@ -635,3 +635,21 @@ def test_centre_and_energy_range_of_a_map(tmp_path):
         read_observation(path, energy_range=(6, 7))
     with pytest.raises(InputError, match=r"energy_range: must be \(low, high\) in GeV"):
         read_observation(path, energy_range=(1, 2, 3))
+
+
+def test_energies_in_the_counts_own_file_are_those_of_its_exposure(tmp_path):
+    """Maps at other energies than the counts' edges are integrated, or refused where they do not cover the bins."""
+    maps = np.array([1e10, 2e10, 4e10])[:, None] * np.ones(N_PIX)
+    for i, (nodes, rule) in enumerate(
+        [([1.0, 10.0, 100.0], None), ([3.0, 10.0, 100.0], "must cover the bins"), ([1.0, 2, 3, 4, 5], "ENERGIES: must")]
+    ):
+        path = tmp_path / f"{i}.fits"
+        exposure = table("HPXEXPOSURES", maps, header(), unit="cm2 s")
+        write(path, table("SKYMAP", COUNTS, header()), ebounds(), exposure, energies(np.array(nodes)))
+        if rule is None:
+            obs = read_observation(path)
+            wanted = by_quadrature(np.array(nodes), maps[:, 0], EDGES, 2.4)
+            np.testing.assert_allclose(obs.exposure, wanted[:, None] * np.ones(obs.region.n_pix))
+        else:
+            with pytest.raises(InputError, match=rule):
+                read_observation(path)

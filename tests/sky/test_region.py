@@ -48,6 +48,7 @@ def test_masked_pixels_are_left_out():
         (lambda: Region(12, np.arange(3)), "nside: must be a power of two, got 12"),
         (lambda: Region(8, np.array([], int)), "at least one pixel"),
         (lambda: Region(8, np.array([3, 2])), "ascending and distinct"),
+        (lambda: Region(8, np.array([1.5])), "pixels must be whole numbers"),
         (lambda: Region(8, np.array([3, 768])), r"must lie in \[0, 768\)"),
         (lambda: Region.disc(8, radius=0), r"radius: must lie in \(0, 180\] degrees, got 0"),
         (lambda: Region.disc(8, mask=np.zeros(5)), r"mask: must have shape \(768,\)"),
