@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import betaincinv, ndtri, stdtrit
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, checked_seed
 
 from .checks import Array, check_finite
 
@@ -27,7 +27,7 @@ def map_weights(n_map: int, n_bootstrap: int = 1000, seed: int = 0) -> Array:
 
     The last result is kept, read-only: a report resamples the same maps several times.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(checked_seed(seed))
     weights = rng.multinomial(n_map, np.full(n_map, 1 / n_map), size=n_bootstrap).astype(np.float64)
     weights.setflags(write=False)
     return weights

@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 CDF_TOLERANCE = 1e-3
 #: Slack in the order of quantile curves, relative to their largest value: rounding in single precision stays below.
 CROSSING_TOLERANCE = 1e-6
+#: What takes samples as they are.
+SAMPLES = "gcesbi.validation.report"
 #: What to do with values that are no CDFs.
 NO_CDFS = "; values that are no CDFs go to gcesbi.validation.interval_coverage, or with cdf=False"
 
@@ -31,7 +33,10 @@ NO_CDFS = "; values that are no CDFs go to gcesbi.validation.interval_coverage, 
 def check_finite(name: str, values: ArrayLike) -> Array:
     """Values as a float array; raise InputError if they are no numbers, any is NaN or infinite, or none is there."""
     try:
-        array = np.asarray(values, dtype=np.float64)
+        array = np.asarray(values)
+        if np.iscomplexobj(array):
+            raise TypeError("complex numbers")
+        array = array.astype(np.float64, copy=False)
     except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: tensors with gradients
         told = " ".join(f"{values!r:.60}".split())
         raise InputError(f"{name}: must be an array of numbers, got {told}: {error}") from None
@@ -105,6 +110,8 @@ def _transposed(truth: tuple[int, ...], got: tuple[int, ...], name: str, first: 
         return f"; the axes of truth are in reverse: pass numpy.transpose({name}, {(0, *range(len(truth), 0, -1))})"
     if got[::-1][1:] == truth and n in (None, got[-1]):
         return f"; the axes are in reverse: pass {name}.T"
+    if n is not None and got[1:] == truth:
+        return f"; if these are samples, pass numpy.quantile({name}, taus, axis=0), or them as they are to {SAMPLES}"
     if n is None and got[2:] == truth:
         return f"; join chains into one axis of draws: pass {name}.reshape(-1, *{truth})"
     return ""

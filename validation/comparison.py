@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, checked_seed
 
 from .bootstrap import binomial_band, divide, map_weights
 from .calibration import Calibration, plain
@@ -137,6 +137,7 @@ class Comparison:
         cls, truth: Array, predictions: Sequence[Prediction], cdf: bool = False, epsilon: float = 1e-5, seed: int = 0
     ) -> Comparison:
         """Compare what was read before; truth (n_map, ..., n_bin)."""
+        seed = checked_seed(seed)
         reports = tuple(each.calibration(truth, cdf, epsilon, seed) for each in predictions)
         if len(reports) < 2:
             return cls(reports, ())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -123,18 +124,25 @@ def read_predictions(
 
 def _read(name: str, given: Given, truth: ArrayLike, taus: ArrayLike | None) -> Prediction:
     try:
-        if isinstance(given, tuple):
+        if isinstance(given, tuple) or _is_pair(given):
             if len(given) != 2:
                 raise InputError(f"quantiles: a tuple must be (quantiles, taus), got {len(given)} entries")
             _, curves, levels = check_pair(truth, *given)
             return Prediction(name, curves, levels)
         values, draws = check_draws(truth, given, first="n_sample or n_tau")
+        if len(draws) < 2:
+            raise InputError(f"samples: must be at least 2 along the first axis, got shape {draws.shape}")
         if not _ordered(draws):
             return Prediction(name, draws)
         _, curves, levels = check_pair(values, draws, _levels(len(draws)) if taus is None else taus)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     return Prediction(name, curves, levels)
+
+
+def _is_pair(given: object) -> TypeGuard[tuple[ArrayLike, ArrayLike]]:
+    """Whether a list is one of curves and their levels, and not one of draws."""
+    return isinstance(given, list) and len(given) == 2 and np.ndim(given[1]) == 1 < np.ndim(given[0])
 
 
 def _ordered(draws: Array) -> bool:

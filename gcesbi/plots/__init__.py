@@ -3,7 +3,7 @@
 Save one with ``figure.savefig(path)``, or hand it to :class:`gcesbi.report.html.FigureBlock`.
 """
 
-from .calibration import coverage_curves, distance_histogram, sharpness_histogram
+from .calibration import coverage_curves
 from .corner import corner
 from .residuals import counts_histogram, residual_maps
 from .sky import counts_and_residuals, sky_image
@@ -23,7 +23,6 @@ __all__ = [
     "counts_histogram",
     "coverage_curves",
     "cumulative_source_counts",
-    "distance_histogram",
     "estimates",
     "flux_fractions",
     "group_means",
@@ -31,7 +30,6 @@ __all__ = [
     "pit_bands",
     "recovered_fluxes",
     "residual_maps",
-    "sharpness_histogram",
     "sky_image",
     "source_counts",
     "spectra",

@@ -1,4 +1,4 @@
-"""Whether predictions may be believed: coverage, sharpness, distances, PIT."""
+"""Whether predictions may be believed: coverage, and histograms of any measure."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -16,10 +16,8 @@ from .style import PALETTE, blank, legend
 
 __all__ = [
     "coverage_curves",
-    "distance_histogram",
     "draw_coverage",
     "draw_histograms",
-    "sharpness_histogram",
 ]
 
 T = TypeVar("T")
@@ -53,28 +51,6 @@ def draw_coverage(axes: Axes, curves: Mapping[str, Curve]) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(color="0.93")
-
-
-def sharpness_histogram(
-    widths: Mapping[str, ArrayLike], unit: str = "width of the 95 % interval of the CDF", title: str = ""
-) -> Figure:
-    """Distribution of interval widths by method, medians marked; narrower is better, if calibrated."""
-    return _histograms(widths, unit, title, None)
-
-
-def distance_histogram(
-    distances: Mapping[str, ArrayLike], unit: str = "signed Earth mover's distance [flux bins]", title: str = ""
-) -> Figure:
-    """Distribution of signed distances by method, medians marked; left of zero is too dim, right too bright."""
-    return _histograms(distances, unit, title, 0.0)
-
-
-def _histograms(samples: Mapping[str, ArrayLike], unit: str, title: str, origin: float | None) -> Figure:
-    figure, axes = blank(6.4, 4.2)
-    draw_histograms(axes, samples, unit, origin)
-    axes.set_title(title)
-    legend(axes)
-    return figure
 
 
 def draw_histograms(

@@ -10,22 +10,24 @@ from gcesbi.errors import InputError
 from gcesbi.sky import Grid
 
 from .sky import draw_sky
-from .style import blank, check_shape, legend, method_styles
+from .style import blank, check_shape, decades, legend, method_styles
 
 __all__ = ["counts_histogram", "residual_maps"]
 
 
 def residual_maps(
     region: Grid,
+    counts: ArrayLike,
     significance: ArrayLike,
     smoothed: ArrayLike,
     deviant: Sequence[tuple[float, float]] = (),
     sigma: float = 1.0,
 ) -> Figure:
-    """Significance (n_pix,) of single pixels and of neighbourhoods.
+    """Counts (n_pix,), and how significantly single pixels and neighbourhoods depart from a fit.
 
     Parameters
     ----------
+    counts : array (n_pix,)
     significance, smoothed : array (n_pix,)
         Standard deviations.
     deviant : sequence of (glon, glat)
@@ -33,17 +35,17 @@ def residual_maps(
     sigma : float
         Of the smoothing, degrees.
     """
-    single, wide = (
-        check_shape(name, values, (region.n_pix,))
-        for name, values in (("significance", significance), ("smoothed", smoothed))
-    )
-    figure = Figure(figsize=(7.0, 4.6), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for panel, values, title in zip(axes, (single, wide), ("Pixels", f"Smoothed, {sigma:g}°"), strict=True):
+    given = {"counts": counts, "significance": significance, "smoothed": smoothed}
+    seen, single, wide = (check_shape(name, values, (region.n_pix,)) for name, values in given.items())
+    figure = Figure(figsize=(10.5, 5.0), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
+    draw_sky(axes[0], region, seen, "photons per pixel", "Counts", "log", bar="bottom")
+    titles = ("Residuals of pixels", f"Residuals smoothed, {sigma:g}°")
+    for panel, values, title in zip(axes[1:], (single, wide), titles, strict=True):
         draw_sky(panel, region, values, "standard deviations", title, "signed", (-6, 6), "bottom")
         for glon, glat in deviant:
             panel.plot(glon, glat, "o", markersize=10, fillstyle="none", color="black")
-    axes[1].set_ylabel("")
+        panel.set_ylabel("")
     return figure
 
 
@@ -71,6 +73,7 @@ def counts_histogram(
     axes.set_xscale("symlog", linthresh=10)
     ticks = [n * 10**k for k in range(7) for n in (1, 2, 5) if edges[0] < n * 10**k < edges[-1]]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    decades(axes.yaxis)
     axes.grid(color="0.93")
     legend(axes)
     return figure

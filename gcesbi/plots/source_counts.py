@@ -12,7 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 
-from .style import Array, Summary, blank, check_shape, legend, method_styles, panels, shared_legend, summary_arrays
+from .style import (
+    Array,
+    Summary,
+    blank,
+    check_shape,
+    decades,
+    legend,
+    method_styles,
+    panels,
+    shared_legend,
+    summary_arrays,
+)
 
 __all__ = [
     "THRESHOLD_3FGL",
@@ -26,6 +37,7 @@ __all__ = [
 ]
 
 TRUTH = "#CC3311"
+NONE: Mapping[str, str] = {}
 BAND_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9")
 #: Photon fluxes at which the 3FGL catalogue becomes complete in the inner Galaxy, photons / cm² / s, 2–20 GeV.
 THRESHOLD_3FGL = (4e-10, 5e-10)
@@ -86,7 +98,9 @@ def draw_source_counts(
     highest = max(float(np.max(line)) for line in (lines, 0 if truth is None else truth, *_tops(bands or {})))
     if highest > 0:
         axes.set(yscale="log", ylim=(highest * 1e-3, highest * 3))
+        decades(axes.yaxis)
     axes.set(xscale="log", xlim=10 ** log_edges[[0, -1]], ylabel=unit)
+    decades(axes.xaxis)
     axes.set_xlabel("source flux F [photons / cm² / s]")
     axes.grid(color="0.93")
 
@@ -127,6 +141,7 @@ def draw_cumulative_source_counts(
     _draw_truth(axes, log_edges, truth)
     _mark_fluxes(axes, photon_flux, threshold)
     axes.set(xscale="log", xlim=10 ** log_edges[[0, -1]], ylim=(-0.03, 1.03))
+    decades(axes.xaxis)
     axes.set(xlabel="source flux F [photons / cm² / s]", ylabel="share of flux from sources below F")
     axes.grid(color="0.93")
 
@@ -138,6 +153,7 @@ def number_densities(
     photon_flux: float | None = None,
     threshold: tuple[float, float] | None = THRESHOLD_3FGL,
     order: Sequence[str] | None = None,
+    told: Mapping[str, str] = NONE,
 ) -> Figure:
     """Number of sources by their flux, dN/dlog₁₀F, one panel a method: median, 68 % and 95 % bands, bin by bin.
 
@@ -152,6 +168,8 @@ def number_densities(
         As in :func:`source_counts`.
     order : sequence of str, optional
         All methods of the page, so that each has one colour in all figures; by default those given.
+    told : mapping of str to str
+        A line below the name of a method.
     """
     if not methods:
         raise InputError("methods: needs at least one method, got none")
@@ -169,7 +187,9 @@ def number_densities(
         if truth is not None:
             panel.stairs(truth, fluxes, color="black", lw=1.4, ls="--", baseline=None, label="truth")
         _mark_fluxes(panel, photon_flux, threshold)
-        panel.set(xscale="log", yscale="log", xlim=fluxes[[0, -1]], ylim=(0.1, max(top, 1.0)), title=name)
+        panel.set(xscale="log", yscale="log", xlim=fluxes[[0, -1]], ylim=(0.1, max(top, 1.0)))
+        panel.set_title(f"{name}\n{told[name]}" if name in told else name)
+        decades(panel.xaxis, panel.yaxis)
         panel.grid(color="0.93")
     figure.supxlabel("source flux F [photons / cm² / s]")
     figure.supylabel("dN / dlog₁₀F")

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from gcesbi.errors import InputError
 from gcesbi.sky import check_energy_edges
 
-from .style import Array, Summary, blank, check_shape, method_styles, panels, shared_legend, summary_arrays
+from .style import Array, Summary, check_shape, method_styles, panels, shared_legend, summary_arrays
 
 __all__ = ["flux_fractions", "spectra"]
 
@@ -89,7 +90,7 @@ def flux_fractions(
     unit: str = "flux fraction",
     order: Sequence[str] | None = None,
 ) -> Figure:
-    """One row per template: median and error bar of every method, the truth as a black bar.
+    """One panel per template, with a scale of its own: median and error bar of every method, the truth a black line.
 
     Parameters
     ----------
@@ -99,21 +100,22 @@ def flux_fractions(
     order : sequence of str, optional
         See :func:`spectra`.
     """
-    figure, axes = blank(7.0, 0.55 * len(names) + 1.7)
-    rows = np.arange(len(names))
-    if truth is not None:
-        values = check_shape("truth", truth, (len(names),))
-        axes.vlines(values, rows - 0.42, rows + 0.42, color="black", lw=2, label="truth", zorder=1)
+    figure, axes = panels(len(names), height=0.22 * len(methods) + 0.9, share=False)
     for method, (summary, (colour, marker), shift) in _side_by_side(methods, order).items():
         median, below, above = summary_arrays(method, summary, (len(names),))
-        bars = [below, above]
-        axes.errorbar(median, rows + shift, xerr=bars, fmt=" ", color=colour, marker=marker, ms=5, label=method)
-    axes.set_yticks(rows, list(names))
-    axes.set(xlabel=unit, ylim=(len(names) - 0.5, -0.5))
-    axes.hlines(rows[1:] - 0.5, 0, 1, transform=axes.get_yaxis_transform(), color="0.88", lw=0.8, zorder=0)
-    axes.grid(axis="x", color="0.92")
-    axes.set_axisbelow(True)
-    shared_legend(figure, axes)
+        for i, panel in enumerate(axes):
+            bars = [[below[i]], [above[i]]]
+            panel.errorbar(median[i], shift, xerr=bars, fmt=" ", color=colour, marker=marker, ms=5, label=method)
+    true = None if truth is None else check_shape("truth", truth, (len(names),))
+    for i, panel in enumerate(axes):
+        if true is not None:
+            panel.axvline(true[i], color="black", lw=1.4, label="truth", zorder=1)
+        panel.set(title=names[i], ylim=(0.5, -0.5), yticks=[])
+        panel.xaxis.set_major_locator(MaxNLocator(4))
+        panel.grid(axis="x", color="0.92")
+        panel.set_axisbelow(True)
+    figure.supxlabel(unit)
+    shared_legend(figure, axes[0])
     return figure
 
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
@@ -15,6 +17,7 @@ __all__ = [
     "Summary",
     "blank",
     "check_shape",
+    "decades",
     "legend",
     "method_styles",
     "panels",
@@ -24,6 +27,7 @@ __all__ = [
 
 #: Colours that colour-blind readers tell apart (Okabe & Ito 2008), darkest first, without black: that is the truth's.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 Array = NDArray[np.float64]
@@ -42,12 +46,14 @@ def blank(width: float = 7.0, height: float = 4.6) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def panels(n: int, columns: int = 3, width: float = 3.0, height: float = 2.7) -> tuple[Figure, list[Axes]]:
-    """Figure of `n` panels in rows of at most `columns`, each of the given size in inches; they share the x axis."""
+def panels(
+    n: int, columns: int = 3, width: float = 3.0, height: float = 2.7, *, share: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Figure of `n` panels, at most `columns` a row, each of the given size in inches; they may share the x axis."""
     columns = min(n, columns)
     rows = -(-n // columns)
     figure = Figure(figsize=(width * columns + 0.6, height * rows + 0.6), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel().tolist()
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=share).ravel().tolist()
     for spare in axes[n:]:
         spare.remove()
     return figure, axes[:n]
@@ -65,6 +71,13 @@ def shared_legend(figure: Figure, axes: Axes) -> None:
     room = figure.get_figwidth() / (0.52 + 0.08 * max(map(len, labels), default=1))
     columns = max(1, min(len(labels), 4, int(room)))
     figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False)
+
+
+def decades(*axes: Axis) -> None:
+    """Powers of ten beside logarithmic axes, in letters of full size: those of mathematical text are too small."""
+    for axis in axes:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: "10" + f"{np.log10(value):.0f}".translate(_RAISED)))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def check_shape(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Array:

@@ -21,7 +21,18 @@ from gcesbi.report.tables import cumulative_at, interval
 from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
 
-__all__ = ["Answer", "answer", "answer_lines", "answers_of", "headline", "title", "true_answer", "verdict_of"]
+__all__ = [
+    "Answer",
+    "above_one_photon",
+    "answer",
+    "answer_lines",
+    "answers_of",
+    "headline",
+    "source_flux",
+    "title",
+    "true_answer",
+    "verdict_of",
+]
 
 Array = NDArray[np.float64]
 Decision = Literal["sources", "smooth emission", "undecided", "not to be trusted", "cannot tell"]
@@ -45,8 +56,7 @@ def answer(model: SkyModel, posterior: Posterior, odds: tuple[float, float] | No
     drawn = posterior.sample(_N_SAMPLE, seed=0)
     row, j = model.names.index(model.subject), model.point_sources.index(model.subject)
     smooth = _smooth_share(drawn, row, j)
-    flux = drawn["flux"][:, row] if "flux" in drawn else np.full(_N_SAMPLE, np.nan)
-    above, number = _above_one_photon(model, drawn["scd_cdf"][:, j], flux * (1 - smooth))
+    above, number = above_one_photon(model, drawn["scd_cdf"][:, j], source_flux(model, drawn, model.subject))
     above = np.clip(above * (1 - smooth), 0, 1)
     low, high = np.quantile(above, [0.025, 0.975])
     reason = (
@@ -83,7 +93,7 @@ def true_answer(model: SkyModel, truth: Posterior) -> str:
     """The same numbers of what is true of a mock map."""
     row, j = model.names.index(model.subject), model.point_sources.index(model.subject)
     flux, share = (truth.quantiles(name, 0.5)[:, row] for name in ("flux", "flux_fraction"))
-    above, number = _above_one_photon(model, truth.quantiles("scd_cdf", 0.5)[:, j], flux)
+    above, number = above_one_photon(model, truth.quantiles("scd_cdf", 0.5)[:, j], flux)
     return (
         f"In truth {100 * above[0]:.0f} % of the flux of the {label(model.subject)}, {100 * share[0]:.1f} % of all "
         f"flux, is from sources above one photon, which are {number[0]:,.0f} in number."
@@ -114,10 +124,17 @@ def answer_lines(answers: Mapping[str, Answer]) -> str:
     return "\n".join(lines)
 
 
+def source_flux(model: SkyModel, drawn: Mapping[str, Array], name: str) -> Array:
+    """Flux (n,) of the sources of a template, of samples; NaN where a method knows none."""
+    row, j = model.names.index(name), model.point_sources.index(name)
+    flux = drawn["flux"][:, row] if "flux" in drawn else np.full(len(drawn["scd_cdf"]), np.nan)
+    return flux * (1 - _smooth_share(drawn, row, j))
+
+
 def _smooth_share(drawn: Mapping[str, Array], row: int, j: int) -> Array:
     """Share of the subject's flux that is exactly smooth, where a method has such a part beside its sources."""
     if "point_source_flux_fraction" not in drawn:
-        return np.zeros(_N_SAMPLE)
+        return np.zeros(len(drawn["scd_cdf"]))
     total = drawn["flux_fraction"][:, row]
     sources = drawn["point_source_flux_fraction"][:, j]
     return 1 - np.divide(sources, total, out=np.zeros_like(total), where=total > 0)
@@ -131,11 +148,11 @@ def _smooth_limit(posterior: Posterior, smooth: Array) -> str:
     limit = posterior.quantiles("poisson_fraction", 0.95)[0] if asked else np.quantile(smooth, 0.95)
     parts = posterior.parts if isinstance(posterior, JointPosterior) else (posterior,)
     beyond = any(each.extrapolates for each in parts if isinstance(each, PoissonFractionPosterior))
-    told = f"; at most {100 * limit:.0f} % of it is exactly smooth (95 %"
+    told = f"; at most {100 * limit:.0f} % of it is exactly smooth (95 % limit of its Poisson share"
     return f"{told}; extrapolated beyond the dimmest sources of training: do not quote it)" if beyond else f"{told})"
 
 
-def _above_one_photon(model: SkyModel, cdf: Array, flux: Array) -> tuple[Array, Array]:
+def above_one_photon(model: SkyModel, cdf: Array, flux: Array) -> tuple[Array, Array]:
     """Share of the flux (n,) from sources above one photon and their number, from CDFs (n, n_bin) and fluxes (n,)."""
     photon = -np.log10(model.exposure.mean())
     edges = model.bins.edges

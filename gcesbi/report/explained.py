@@ -11,7 +11,6 @@ from gcesbi.baselines import GoodnessOfFit, PoissonFitResult
 from gcesbi.report.html import Section
 from gcesbi.report.parts import gate_section
 from gcesbi.report.poisson import goodness_section
-from gcesbi.report.sections import sky_section
 from gcesbi.sky import Observation
 from gcesbi.validation.misspecification import GateVerdict
 
@@ -57,16 +56,16 @@ class Explained:
         if self.gate is None:
             return " ".join((*told, "Whether the model with sources explains it was not asked."))
         found = dict(zip(self.gate.names, self.gate.z, strict=True))
-        sides = (f"{n}: {found[n]:+.1f} standard deviations." for n in ("north-south", "left-right") if n in found)
-        return " ".join((*told, *(() if self.refused else (str(self.gate),)), *sides))
+        sides = [f"{n}: {found[n]:+.1f} standard deviations" for n in ("north-south", "left-right") if n in found]
+        halves = (f"Halves of the residuals against those of like maps, {', '.join(sides)}.",) if sides else ()
+        return " ".join((*told, *(() if self.refused else (str(self.gate),)), *halves))
 
     def sections(self, order: Sequence[str]) -> tuple[Section, ...]:
         """The map, what the Poisson fit leaves of it, and the gate's statistics; `order` names all methods."""
         found = [] if self.gate is None else [gate_section(self.gate)]
         methods = tuple(dict.fromkeys((*order, "Poisson fit")))  # each has one colour
         if self.fit is not None and self.goodness is not None:
-            sky = sky_section(self.observation, self.fit.mean.sum(axis=0))
-            found = [sky, goodness_section(self.goodness, None, self.predicted, methods), *found]
+            found = [goodness_section(self.goodness, None, self.predicted, methods), *found]
         return tuple(found)
 
     def to_dict(self, sources: Sequence[str]) -> dict[str, Any]:

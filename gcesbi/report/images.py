@@ -26,8 +26,7 @@ def answer_table(answer: ImageAnswer) -> TableBlock:
     for name, each in answer.f_src.items():
         one, two, three, largest = (f"± {error:.2f}" for error in each.errors)
         rows.append((name, f"{each.prediction:.3f}", one, two, three, largest))
-    told = {"quantiles": answer.quantiles, "NPE": answer.posterior["f_src"], "NPE, γ known": answer.at_slope}
-    rows += [_interval_row(name, values, answer.prior["f_src"]) for name, values in told.items() if values]
+    rows += [_interval_row(name, values, answer.prior["f_src"]) for name, values in _intervals(answer).items()]
     rows += [
         _interval_row(f"NPE: {name}", values, answer.prior[name])
         for name, values in answer.posterior.items()
@@ -39,6 +38,12 @@ def answer_table(answer: ImageAnswer) -> TableBlock:
         "What each network says of the image: a number with the errors of held-out images of like predictions, or a "
         f"median with intervals. Last the joint posterior's other parameters. {PRIOR_NOTE}",
     )
+
+
+def _intervals(answer: ImageAnswer) -> dict[str, Sequence[float]]:
+    """Quantiles of f_src by every method that tells more than a number with an error."""
+    told = {"quantiles": answer.quantiles, "NPE": answer.posterior["f_src"], "NPE, γ known": answer.at_slope}
+    return {name: values for name, values in told.items() if values}
 
 
 def _interval_row(name: str, values: Sequence[float], prior: Sequence[float]) -> tuple[str, ...]:
@@ -80,20 +85,12 @@ def image_report(
 
 
 def _answers_section(answer: ImageAnswer) -> Section:
-    methods = {
-        name: {
-            "low": each.prediction - each.errors[0],
-            "median": each.prediction,
-            "high": each.prediction + each.errors[0],
-        }
-        for name, each in answer.f_src.items()
-    }
-    told = {"quantiles": answer.quantiles, "NPE": answer.posterior["f_src"], "NPE, γ known": answer.at_slope}
-    methods |= {n: {"low": v[1], "median": v[2], "high": v[3]} for n, v in told.items() if v}
+    ends = {n: each.prediction + each.errors[0] * np.array([-1, 0, 1]) for n, each in answer.f_src.items()}
+    ends |= {name: np.array(values[1:4]) for name, values in _intervals(answer).items()}
     drawn = {
-        name: {end: np.clip([value], 0, 1) for end, value in each.items()}
-        for name, each in methods.items()
-        if np.isfinite(list(each.values())).all()
+        name: dict(zip(("low", "median", "high"), np.clip(each[:, None], 0, 1), strict=True))
+        for name, each in ends.items()
+        if np.isfinite(each).all()
     }
     figure = FigureBlock(
         plots.flux_fractions(("f_src",), drawn, unit="share of sources in the excess"),

@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, checked_seed
 from gcesbi.plots.validation import pit_bands
 from gcesbi.report.html import FigureBlock, Mood, Report, Section, TableBlock
 from gcesbi.report.parts import calibration_mood, calibration_table, coverage_figure, pairs_table
@@ -91,6 +91,7 @@ def report(
         are not finite, curves cross, or fewer than 9 curves come without levels.
     """
     values, predictions = read_predictions(truth, methods, taus)
+    seed = checked_seed(seed)
     names = tuple(map(str, range(values.shape[-1]) if labels is None else labels))
     if len(names) != values.shape[-1]:
         raise InputError(f"labels: must name the {values.shape[-1]} entries of the last axis, got {len(names)}")

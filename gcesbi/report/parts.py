@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["calibration_mood", "calibration_table", "coverage_figure", "distance_table", "gate_section", "pairs_table"]
 
+_STATISTICS = {
+    "embedding": "Embedding: what the networks condense the map into before they answer; how far it is from those of "
+    "the model's maps (MMD²), how improbable among them (−ln p), how much of it is of no kind that they have "
+    "(remainder).",
+    "kurtosis": "Kurtosis: more strong residuals than chance makes.",
+    "power": "Angular power: residuals of neighbouring pixels together.",
+    "north-south": "North-south, left-right: the difference of the residuals of two halves.",
+    "towards": "Towards another sky: whether residuals look like its difference from the model.",
+}
 _WIDTHS = (
     " Median widths of the central intervals, and the score, in the unit of the truth; smaller is better, for widths "
     "only among calibrated methods."
@@ -127,7 +136,7 @@ def gate_section(verdict: GateVerdict) -> Section:
     caption = (
         "Each statistic against maps of the model to which the networks give the same answers, in standard deviations, "
         f"the most unusual first. With {len(found)} statistics the smallest p-value is small by chance; the verdict "
-        "allows for it."
+        f"allows for it.{''.join(f' {told}' for word, told in _STATISTICS.items() if word in ' '.join(verdict.names))}"
     )
     return Section("Could the model have produced the map?", str(verdict), TableBlock.of(found, columns, caption))
 

@@ -83,24 +83,29 @@ def goodness_section(
     predicted: Mapping[str, NDArray[np.integer]] = EMPTY,
     order: Sequence[str] | None = None,
 ) -> Section:
-    """What speaks against the fit, for a page; beside its own stand maps (n_map, n_pix) that others `predicted`."""
+    """The map, and what speaks against the fit; beside its own stand maps (n_map, n_pix) that others `predicted`."""
     places = [(pixel.glon, pixel.glat) for pixel in judged.deviant]
-    region = judged.result.fit.observation.region
+    seen, counts = judged.result.fit.observation, judged.result.observed.sum(axis=0)
+    region, edges = seen.region, seen.energy_edges
     maps = FigureBlock(
-        plots.residual_maps(region, judged.significance, judged.smoothed, places, judged.sigma),
-        "Two maps of residual significance, of single pixels and smoothed, deviant pixels circled.",
-        "A right model leaves even speckle. Circled are pixels whose counts the fit does not explain.",
+        plots.residual_maps(region, counts, judged.significance, judged.smoothed, places, judged.sigma),
+        "Three maps in Galactic coordinates: the observed counts, and how significant residuals of the best sum of "
+        "smooth templates are, of single pixels and smoothed, deviant pixels circled.",
+        "A right model leaves even speckle; red spots are more photons than smooth templates give, as from point "
+        "sources. Circled are pixels whose counts the fit does not explain.",
     )
     histogram = FigureBlock(
-        plots.counts_histogram(
-            judged.result.observed.sum(axis=0), {"Poisson fit": _drawn(judged)} | dict(predicted), order
-        ),
+        plots.counts_histogram(counts, {"Poisson fit": _drawn(judged)} | dict(predicted), order),
         "Histogram of the photons in a pixel, observed and as each method predicts it.",
         "Within the bands a method explains how often how many photons come together. Where the observed line leaves "
         "the Poisson fit's band at the bright end, photons come in bunches, as point sources make them.",
     )
     blocks = (maps, histogram, deviant_table(judged)) if judged.deviant else (maps, histogram)
-    return Section("Does the Poisson fit explain the map?", goodness_lines(judged, again), *blocks)
+    told = (
+        f"{region.n_pix:,} pixels of {region.pixel_size:.2f}°, {region.solid_angle:.2f} sr, {counts.sum():,} photons "
+        f"in {seen.n_energy} energy bin{'s' * (seen.n_energy > 1)}, {edges[0]:g} to {edges[-1]:g} GeV."
+    )
+    return Section("Does the Poisson fit explain the map?", told, goodness_lines(judged, again), *blocks)
 
 
 def _drawn(judged: GoodnessOfFit) -> NDArray[np.integer]:

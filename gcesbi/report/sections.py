@@ -10,12 +10,13 @@ from gcesbi import plots
 from gcesbi.estimators.neural_posterior_quantities import scd_moments
 from gcesbi.physics.scd import cdf_to_pdf
 from gcesbi.posterior import Posterior
+from gcesbi.report.answers import above_one_photon, source_flux
 from gcesbi.report.html import FigureBlock, Section
+from gcesbi.report.tables import interval
 from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
-from gcesbi.sky import Observation
 
-__all__ = ["joint_section", "sky_section", "source_count_section", "spectra_section", "subject_spectrum"]
+__all__ = ["joint_section", "source_count_section", "spectra_section", "subject_spectrum"]
 
 Array = NDArray[np.float64]
 
@@ -24,24 +25,6 @@ _BANDS = (0.025, *_TAILS, 0.975)
 _N_SAMPLE = 2000
 _TRUTH = "truth"
 _ONE_PHOTON = "Left of the line for one photon a source is seen only through its neighbours, and the prior speaks."
-
-
-def sky_section(observation: Observation, mean: Array) -> Section:
-    """The map, and what a fit with expected counts `mean` (n_pix,) leaves of it."""
-    region, counts = observation.region, observation.counts.sum(axis=0)
-    edges = observation.energy_edges
-    return Section(
-        "The sky",
-        f"{region.n_pix:,} pixels of {region.pixel_size:.2f}°, {region.solid_angle:.2f} sr, {counts.sum():,} photons "
-        f"in {observation.n_energy} energy bin{'s' * (observation.n_energy > 1)}, {edges[0]:g} to {edges[-1]:g} GeV.",
-        FigureBlock(
-            plots.counts_and_residuals(region, counts, mean),
-            "Three maps in Galactic coordinates: the observed counts, the best sum of smooth templates, and "
-            "their difference in units of the expected scatter.",
-            "Where the last map is evenly speckled, smooth templates explain the counts; red spots are more "
-            "photons than they do, as from point sources.",
-        ),
-    )
 
 
 def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None) -> Section:
@@ -68,8 +51,8 @@ def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth:
     blocks = [
         FigureBlock(
             plots.flux_fractions(names, totals, _true(truth, "flux_fraction")),
-            "Share of every template in the flux of the region, with error bars, one colour a method.",
-            "Points of different colours should agree within their bars"
+            "One panel a template: its share in the flux of the region, with error bars, one colour a method.",
+            "Each panel has a scale of its own. Points of different colours should agree within their bars"
             + ("." if truth is None else ", and bars hold the black truth two times in three."),
         )
     ]
@@ -106,19 +89,19 @@ def source_count_section(
     photon = float(1 / model.exposure.mean())
     blocks = []
     for j, name in enumerate(model.point_sources):
-        row = model.names.index(name)
-        densities = {
-            method: _density(model, cdf_to_pdf(drawn["scd_cdf"][:, j]), drawn["flux"][:, row])
-            for method, drawn in known.items()
-        }
+        flux = {method: source_flux(model, drawn, name) for method, drawn in known.items()}
+        densities = {m: _density(model, cdf_to_pdf(drawn["scd_cdf"][:, j]), flux[m]) for m, drawn in known.items()}
+        number = {m: above_one_photon(model, drawn["scd_cdf"][:, j], flux[m])[1] for m, drawn in known.items()}
+        told = {m: f"{interval(np.quantile(n, _TAILS), 0)} above one photon" for m, n in number.items()}
         bands = {method: np.quantile(each, _BANDS, axis=0) for method, each in densities.items()}
         true = bands.pop(_TRUTH)[2] if truth is not None else None
-        figure = plots.number_densities(model.scd_edges, bands, true, photon, order=tuple(posteriors))
+        figure = plots.number_densities(model.scd_edges, bands, true, photon, order=tuple(posteriors), told=told)
         blocks.append(
             FigureBlock(
                 figure,
                 f"Number of sources of {label(name)} by their flux, median with 68 % and 95 % bands, a panel a method.",
-                f"{label(name)}: sources in the region for each decade of their flux. {_ONE_PHOTON} "
+                f"{label(name)}: sources in the region for each decade of their flux; above each panel how many give "
+                f"more than one photon, with the 68 % interval. {_ONE_PHOTON} "
                 "Bands hold each bin by itself, not the whole curve.",
             )
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gcesbi.evaluation.prior_quantities import prior_quantities
 from gcesbi.physics.scd import ScdBins
-from gcesbi.posterior import QUANTITIES, Coordinates, Posterior
+from gcesbi.posterior import QUANTITIES, Coordinates, Posterior, Quantity
 from gcesbi.report.html import TableBlock
 from gcesbi.report.prior_mark import PRIOR_NOTE, marked
 from gcesbi.report.words import label
@@ -213,25 +213,16 @@ def spectra_table(posterior: Posterior) -> TableBlock:
 def posterior_figures(posterior: Posterior, levels: Sequence[float] = FIGURE_LEVELS) -> dict[str, Any]:
     """Quantiles of every named quantity as plain numbers, with units and the labels of axes, ready for JSON."""
     coordinates = posterior.coordinates
+    known = QUANTITIES | dict.fromkeys(coordinates.shape, Quantity((), "", "shape of a template"))
     quantities = {
         name: {
-            "meaning": QUANTITIES[name].meaning,
-            "unit": QUANTITIES[name].unit,
-            "axes": {axis: list(getattr(coordinates, axis)) for axis in QUANTITIES[name].axes},
+            "meaning": known[name].meaning,
+            "unit": known[name].unit,
+            "axes": {axis: list(getattr(coordinates, axis)) for axis in known[name].axes},
             "quantiles": posterior.quantiles(name, levels).tolist(),
         }
         for name in posterior.names
-        if name in QUANTITIES
-    }
-    quantities |= {
-        name: {
-            "meaning": "shape of a template",
-            "unit": "",
-            "axes": {},
-            "quantiles": posterior.quantiles(name, levels).tolist(),
-        }
-        for name in coordinates.shape
-        if name in posterior.names
+        if name in known
     }
     return {"version": version("gcesbi"), "method": posterior.method, "levels": list(levels), "quantities": quantities}
 

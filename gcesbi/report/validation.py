@@ -36,43 +36,32 @@ def four_questions(evaluation: Evaluation, gate: GateVerdict | None = None) -> T
     worst = max(reports, key=lambda report: abs(np.log(report.dispersion.value)))
     biased = [report for report in reports if report.bias.side(0.0)]
     most = max(reports, key=lambda report: abs(report.bias.value))
-    rows = [
-        (
-            "Calibrated?",
+    answers = {
+        "Calibrated?": (
             "yes" if right == len(reports) else f"{right} of {len(reports)}",
             f"{worst.name}: errors {worst.dispersion} times the claimed ones",
         )
-    ]
+    }
     if details is not None and details.skill_poisson:
         name, low = min(details.skill_poisson.items(), key=lambda item: item[1].value)
         sharp = sum(each.low > 0 for each in details.skill_poisson.values())
-        rows.append(
-            (
-                "Sharper than the Poisson fit?",
-                f"{sharp} of {len(details.skill_poisson)} spectra",
-                f"least gained over it, {name}: {100 * low.value:.0f} % of its score",
-            )
+        answers["Sharper than the Poisson fit?"] = (
+            f"{sharp} of {len(details.skill_poisson)} spectra",
+            f"least gained over it, {name}: {100 * low.value:.0f} % of its score",
         )
-    rows.append(
-        (
-            "Biased?",
-            f"{len(biased)} of {len(reports)}" if biased else "no",
-            f"{most.name}: mean z {most.bias.value:+.2f}",
+    share = f"{len(biased)} of {len(reports)}" if biased else "no"
+    answers["Biased?"] = (share, f"{most.name}: mean z {most.bias.value:+.2f}")
+    answers["Trustworthy on this observation?"] = (
+        ("not asked", "no observation was given")
+        if gate is None
+        else (
+            "not refused" if gate.accepted else "no",
+            f"p = {gate.p_value:.2g} that a map of the model is as unusual; strangest: {gate.worst}",
         )
     )
-    if gate is None:
-        rows.append(("Trustworthy on this observation?", "not asked", "no observation was given"))
-    else:
-        rows.append(
-            (
-                "Trustworthy on this observation?",
-                "not refused" if gate.accepted else "no",
-                f"p = {gate.p_value:.2g} that a map of the model is as unusual; strangest: {gate.worst}",
-            )
-        )
     return TableBlock(
         ("question", "answer", "the worst of it"),
-        tuple(rows),
+        tuple((asked, *told) for asked, told in answers.items()),
         "Sets of error bars: one for each template's spectrum and source counts. Sharp: better than the Poisson "
         "fit, the best classical method made for every map, by the continuous ranked probability score (CRPS), which "
         "rewards calibrated and narrow answers. Mean z: the mean error in units of the claimed one.",

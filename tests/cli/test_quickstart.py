@@ -122,7 +122,6 @@ def test_the_report_is_one_file_with_every_section(run):
         "What to trust",
         "How many sources, and how bright",
         "What goes together",
-        "The sky",
         "Does the Poisson fit explain the map?",
         "Who misses the truth, and why",
         "Are the error bars true?",

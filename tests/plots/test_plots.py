@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm, to_hex
 
 from gcesbi import plots
 from gcesbi.errors import InputError
+from gcesbi.plots.calibration import draw_histograms
 from gcesbi.plots.sky import draw_sky
 from gcesbi.plots.style import blank
 from gcesbi.sky import Region
@@ -157,13 +158,9 @@ def test_spectra_show_each_methods_numbers_in_each_templates_panel(tmp_path):
 def test_spectrum_of_one_energy_bin_is_a_dot_plot(tmp_path):
     median = np.linspace(0.05, 0.3, 6)
     figure = plots.spectra(NAMES, [2, 20], {"fit": summary(median[:, None])}, median[:, None])
-    (axes,) = figure.axes
-    x, y = axes.containers[0].lines[0].get_data()
-    np.testing.assert_allclose(x, median)
-    np.testing.assert_allclose(y, np.arange(6))
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == list(NAMES)
-    assert axes.get_ylim()[0] > axes.get_ylim()[1]
-    assert axes.get_xlabel() == "flux fraction"
+    np.testing.assert_allclose([panel.containers[0].lines[0].get_xdata()[0] for panel in figure.axes], median)
+    assert [panel.get_title() for panel in figure.axes] == list(NAMES)
+    assert figure.get_supxlabel() == "flux fraction"
     assert drawn(figure, tmp_path)
 
 
@@ -183,12 +180,31 @@ def test_spectra_per_steradian_are_divided_by_the_solid_angle():
 def test_methods_do_not_hide_each_other():
     median = np.full(6, 0.2)
     figure = plots.flux_fractions(NAMES, {name: summary(median) for name in "abcd"})
-    heights = np.array([container.lines[0].get_ydata() for container in figure.axes[0].containers])
-    assert np.all(np.diff(heights, axis=0) > 0.1)
-    assert np.all(np.abs(heights - np.arange(6)) < 0.5)
+    heights = np.ravel([container.lines[0].get_ydata() for container in figure.axes[0].containers])
+    assert np.all(np.diff(heights) > 0.1)
+    assert np.all(np.abs(heights) < 0.5)
     colours = {container.lines[0].get_color() for container in figure.axes[0].containers}
     markers = {container.lines[0].get_marker() for container in figure.axes[0].containers}
     assert len(colours) == len(markers) == 4
+
+
+def test_every_template_has_axes_of_its_own():
+    median = np.array([0.6, 0.3, 0.02, 0.05, 0.07, 0.05])
+    figure = plots.flux_fractions(NAMES, {"fit": summary(median, 0.1 * median)}, median)
+    assert [panel.get_title() for panel in figure.axes] == list(NAMES)
+    assert figure.axes[4].get_xlim()[1] < 0.1 < 0.6 < figure.axes[0].get_xlim()[1]
+
+
+def test_powers_of_ten_are_as_large_as_other_text():
+    bands = np.sort(np.random.default_rng(0).uniform(1, 1e4, (5, 26)), axis=0)
+    counts = np.random.default_rng(0).poisson(30, 500)
+    for figure in (plots.number_densities(EDGES, {"a": bands}), plots.counts_histogram(counts, {"a": counts[None]})):
+        FigureCanvasAgg(figure).draw()
+        ticks = [each for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for each in axis.get_ticklabels()]
+        told = [each.get_text() for each in ticks]
+        assert "10²" in told
+        assert not any("$" in each for each in told)
+        assert min(each.get_fontsize() for each in ticks) >= 10  # points: 11 pixels where a phone shrinks figures
 
 
 # --- source counts
@@ -255,12 +271,12 @@ def test_coverage_curves(tmp_path):
     assert drawn(figure, tmp_path)
 
 
-@pytest.mark.parametrize("draw", [plots.sharpness_histogram, plots.distance_histogram])
-def test_histograms_share_bins_and_mark_medians(tmp_path, draw):
+@pytest.mark.parametrize("origin", [None, 0.0])
+def test_histograms_share_bins_and_mark_medians(tmp_path, origin):
     rng = np.random.default_rng(2)
     samples = {"excess": rng.normal(0.5, 0.1, (500, 26)), "disk": rng.normal(0.8, 0.2, 700)}
-    figure = draw(samples)
-    axes = figure.axes[0]
+    figure, axes = blank()
+    draw_histograms(axes, samples, "width", origin)
     outlines = {patch.get_label().split(" (")[0]: patch.get_data() for patch in axes.patches if not patch.get_fill()}
     for name, sample in samples.items():
         heights = np.histogram(sample, outlines[name].edges)[0] / np.size(sample)
@@ -268,7 +284,7 @@ def test_histograms_share_bins_and_mark_medians(tmp_path, draw):
         assert outlines[name].values.sum() == pytest.approx(1.0)
         assert any(np.isclose(line.get_xdata()[0], np.median(sample)) for line in axes.lines)
     np.testing.assert_array_equal(outlines["excess"].edges, outlines["disk"].edges)
-    assert (draw is plots.distance_histogram) == any(line.get_xdata()[0] == 0 for line in axes.lines)
+    assert (origin is not None) == any(line.get_xdata()[0] == 0 for line in axes.lines)
     assert drawn(figure, tmp_path)
 
 
@@ -341,6 +357,8 @@ def test_number_densities_have_a_panel_a_method_in_its_colour(tmp_path):
     bands = np.sort(np.random.default_rng(0).uniform(1, 1e4, (5, 26)), axis=0)
     figure = plots.number_densities(EDGES, {"b": bands, "c": bands}, bands[2], 8.8e-12, order=("a", "b", "c"))
     assert [axes.get_title() for axes in figure.axes] == ["b", "c"]
+    told = plots.number_densities(EDGES, {"b": bands}, told={"b": "three sources"})
+    assert told.axes[0].get_title() == "b\nthree sources"
     assert drawn(figure, tmp_path)
     with pytest.raises(InputError, match="methods: needs at least one"):
         plots.number_densities(EDGES, {})

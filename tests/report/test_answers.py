@@ -54,7 +54,7 @@ def test_a_limit_that_is_extrapolated_says_so():
     asked.extrapolates = lambda cdf: np.array([True])
     share = PoissonFractionPosterior(asked, np.ones(26), COORDINATES)
     told = answer(MODEL, JointPosterior("networks", [posterior(np.full(50, -9.5)), share])).reason
-    assert "at most 80 % of it is exactly smooth (95 %; extrapolated" in told
+    assert "at most 80 % of it is exactly smooth (95 % limit of its Poisson share; extrapolated" in told
 
 
 def test_a_method_without_source_counts_cannot_tell():

@@ -191,6 +191,14 @@ def test_draws_and_curves_of_cdfs_are_judged_alike():
         ({"mine": (np.zeros((3, N, D)),) * 3}, {}, r"mine: quantiles: a tuple must be \(quantiles, taus\), got 3"),
         ({"mine": np.random.default_rng(0).random((9, N, D))}, {"labels": ("a",)}, "labels: must name the 3 entries"),
         ({"mine": np.random.default_rng(0).random((9, N, D))}, {"cdf": True}, "truth: CDF values must lie in"),
+        ({"mine": np.random.default_rng(0).random((9, N, D))}, {"seed": -1}, "seed: must be"),
+        ({"mine": np.zeros((1, N, D))}, {}, "mine: samples: must be at least 2 along the first axis"),
+        ({"mine": np.zeros((9, N, D)) + 1j}, {}, "mine: samples: must be an array of numbers.*: complex numbers"),
+        (
+            {"mine": (np.zeros((9, N, D)), [0.1, 0.5])},
+            {},
+            r"mine: quantiles: .*if these are samples, pass numpy.quantile\(quantiles, taus, axis=0\)",
+        ),
     ],
 )
 def test_bad_input_is_named(known, methods, options, message):

@@ -56,7 +56,7 @@ def test_the_page_says_it(judged):
 def test_residual_maps_check_their_shapes():
     region = SkyModel.preset(nside=16, n_energy=1, weeks=30).region
     values = np.zeros(region.n_pix)
-    figure = residual_maps(region, values, values, [(3.0, 4.0)], 2.0)
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["Pixels", "Smoothed, 2°"]
+    figure = residual_maps(region, values + 1, values, values, [(3.0, 4.0)], 2.0)
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["Counts", "Residuals of pixels", "Residuals smoothed, 2°"]
     with pytest.raises(InputError, match="smoothed: must have shape"):
-        residual_maps(region, values, values[1:])
+        residual_maps(region, values + 1, values, values[1:])
