@@ -109,7 +109,7 @@ def main():
     data = Path(sys.argv[1]) if len(sys.argv) > 1 else shared / "data"
     reference = Path(sys.argv[2]) if len(sys.argv) > 2 else shared / "reference"
     counts, exposure, templates = load(data)
-    record = json.loads((reference / "nptf_log_likelihood.json").read_text())
+    record = json.loads((reference / "nptf_log_likelihood.json").read_bytes())
     shares, density = (np.array(record["psf_correction"][key]) for key in ("f", "df_rho"))
     point = next(p for p in record["points"] if p["n_break"] == 2)
     mean, sources = np.array(point["poisson_norms"]) @ templates, templates[4:6] / exposure

@@ -152,7 +152,7 @@ def main(arguments=None, path=FIGURES):
     data = os.environ.get("GCESBI_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--data", type=Path, default=Path(data))
     given = parser.parse_args(arguments)
-    kept = json.loads(path.read_text()) if path.is_file() else []
+    kept = json.loads(path.read_bytes()) if path.is_file() else []
     before = {name: value for run in kept for name, value in run["ms"].items()}
     now = measured(given.only, given.data)
     lines, slower = table(now, before)

@@ -34,7 +34,7 @@ MILLISECONDS = 0.65
 
 
 def build():
-    table = json.loads((SHARED / "reference" / "nptf_log_likelihood.json").read_text())["psf_correction"]
+    table = json.loads((SHARED / "reference" / "nptf_log_likelihood.json").read_bytes())["psf_correction"]
     f, df_rho = (np.array(table[key]) for key in ("f", "df_rho"))
     folder = SHARED / "data" / "fermi-573w"
     model = gcesbi.SkyModel.from_folder(folder, diffuse="O")

@@ -125,7 +125,7 @@ def _attempt(do: Callable[[], object], report: Path) -> str | None:
         return _one_line(error)
     except Exception as error:  # a step of one run or figure: the others must still be made
         report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(traceback.format_exc())
+        report.write_text(traceback.format_exc(), encoding="utf-8")
         return f"{type(error).__name__}: {_one_line(error)} ({report})"
     return None
 
@@ -156,7 +156,7 @@ def caption(paper: Paper, label: str, script: FigureScript, scale: Scale, folder
 
 
 def _entry(folder: Path) -> str:
-    plan = json.loads((folder / "plan.json").read_text())
+    plan = json.loads((folder / "plan.json").read_bytes())
     settings: Mapping[str, Any] = plan["settings"]
     facts = [f"seed {settings['seed']}"] if "seed" in settings else []
     sky, maps = settings.get("sky", {}), settings.get("simulation", {})

@@ -184,7 +184,7 @@ def make(plan: Plan, folder: Path, tell: Callable[[str], None] = lambda _: None)
 
 def _check_law(plan: Plan, folder: Path) -> None:
     try:
-        stored = json.loads((folder / "plan.json").read_text())
+        stored = json.loads((folder / "plan.json").read_bytes())
         known = {"settings": plan.completed(stored["settings"]), "steps": stored["steps"]}
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"run {plan.name}: {folder / 'plan.json'} is damaged ({error})") from None

@@ -270,7 +270,7 @@ def observe_summed(folder: Path) -> Step:
 
 
 def _observation_of(folder: Path) -> tuple[Observation, Mapping[str, Any] | None]:
-    known = json.loads((folder / FOLDER / "sky.json").read_text())
+    known = json.loads((folder / FOLDER / "sky.json").read_bytes())
     return Run.open(folder).observation(), known.get("truth")
 
 

@@ -196,6 +196,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"run: {str(path.parent)!r} is unfinished, it holds no {path.name}")
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
         raise InputError(f"run: {path} is damaged ({error})") from None

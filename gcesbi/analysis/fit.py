@@ -3,6 +3,7 @@
 import json
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,13 @@ def fit_nptf(
         )
 
 
-def fit_images(run: RunFolder, n_image: int = N_IMAGE, gammas: tuple[float, ...] = GAMMAS) -> TemplateFits:
+def fit_images(
+    run: RunFolder,
+    n_image: int = N_IMAGE,
+    gammas: tuple[float, ...] = GAMMAS,
+    *,
+    told: Callable[[TemplateFits], object] | None = None,
+) -> TemplateFits:
     """Fit held-out images of a run, and its real image if it has one, and store the fits in its folder.
 
     Parameters
@@ -87,6 +94,8 @@ def fit_images(run: RunFolder, n_image: int = N_IMAGE, gammas: tuple[float, ...]
         Of each interstellar model; fewer if fewer are held out.
     gammas : tuple of float
         Slopes, as for :func:`gcesbi.baselines.poisson.halo_slope.fit_slope`.
+    told : callable, optional
+        Is given the fits before they are stored.
     """
     if n_image < 1:
         raise InputError(f"n_image: must be at least 1, got {n_image}")
@@ -105,6 +114,8 @@ def fit_images(run: RunFolder, n_image: int = N_IMAGE, gammas: tuple[float, ...]
     real = run.settings.observation.read()
     observed = {} if real is None else {name: fit(real.counts, name) for name in held}
     fits = TemplateFits({name: each.theta[:n_image] for name, each in held.items()}, own, drawn_from, other, observed)
+    if told is not None:
+        told(fits)
     run.write_json(TEMPLATE_FITS, fits.to_dict())
     return fits
 
@@ -121,6 +132,6 @@ def read_template_fits(folder: str | Path) -> TemplateFits:
     if not path.is_file():
         raise InputError(f"run: {str(folder)!r} holds no {TEMPLATE_FITS}; its images are not fitted yet")
     try:
-        return TemplateFits.from_dict(json.loads(path.read_text()))
+        return TemplateFits.from_dict(json.loads(path.read_bytes()))
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"run: {path} is damaged ({type(error).__name__}: {error})") from None

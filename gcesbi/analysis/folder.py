@@ -39,7 +39,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -94,6 +94,7 @@ class RunFolder:
         *,
         sky: str | Path | SkyModel | Composition | None = None,
         overwrite: bool = False,
+        check: Callable[[Self], object] | None = None,
     ) -> Self:
         """Make the folder of a new run.
 
@@ -109,6 +110,8 @@ class RunFolder:
             copy of what is stated.
         overwrite : bool
             Replace a run that is there.
+        check : callable, optional
+            Is given the run before anything is written, and raises where it cannot be.
 
         Raises
         ------
@@ -124,11 +127,13 @@ class RunFolder:
         if not chosen.of_images:
             model = SkyModel.build(chosen.sky_of_maps) if model is None else model
             chosen.neural_posterior.check(model.prior().names)
+        run = cls(folder, chosen, model)
+        if check is not None:
+            check(run)
         make_folder(folder)
         with keeping.only_writer(folder):
             cls.check_free(folder, overwrite=overwrite)
             keeping.clear(folder)
-            run = cls(folder, chosen, model)
             card = {"version": version("gcesbi"), "settings": plain_settings(chosen)}
             if model is not None:
                 card |= card_of(model)
@@ -145,8 +150,11 @@ class RunFolder:
         model: SkyModel | None = None,
         *,
         overwrite: bool = False,
+        check: Callable[[Self], object] | None = None,
     ) -> Self:
         """The run of these settings in a folder: made, or opened to go on with it, with as many maps as now wanted.
+
+        `check` is given it before anything is written, and raises where it cannot be.
 
         Raises
         ------
@@ -154,11 +162,15 @@ class RunFolder:
             If the folder holds something else, or a run whose maps are of other settings, and `overwrite` is false.
         """
         if overwrite or not cls.exists(folder):
-            return cls.create(folder, settings, model, overwrite=overwrite)
+            return cls.create(folder, settings, model, overwrite=overwrite, check=check)
         found = cls.open(folder, model)
         if model is not None and found._card.get("model") != model.fingerprint:
             raise InputError(f"out: {str(folder)!r} holds a run of another model; choose another folder")
-        found.adopt(found.settings.continued(settings, f"out: {str(folder)!r}"))
+        chosen = found.settings.continued(settings, f"out: {str(folder)!r}")
+        model = found.model if model is None and check is not None and not chosen.of_images else model
+        if check is not None:
+            check(cls(found.folder, chosen, model))
+        found.adopt(chosen)
         return cls.open(folder, model)
 
     def adopt(self, settings: RunSettings) -> None:

@@ -181,9 +181,10 @@ class ImageSets:
         """Folder of a store."""
         return self.folder / f"{name}-{'free' if free else 'fixed'}"
 
-    def new_store(self, name: str, free: bool = False) -> SimulationStore:
+    def new_store(self, name: str, free: bool = False, write: bool = True) -> SimulationStore:
         """The store of an interstellar model's images, to be filled."""
-        return SimulationStore.create(self.place(name, free), self.simulator(name, free), self.seed(name, free))
+        simulator, seed = self.simulator(name, free), self.seed(name, free)
+        return SimulationStore.create(self.place(name, free), simulator, seed, write=write)
 
     def store(self, name: str, free: bool = False) -> SimulationStore:
         """The store of an interstellar model's images that are there.

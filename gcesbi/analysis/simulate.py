@@ -13,7 +13,7 @@ from gcesbi.errors import InputError
 from gcesbi.simulation import Simulations, SimulationStore, Simulator
 from gcesbi.sky import Observation
 
-__all__ = ["mock_image", "mock_observation", "simulate"]
+__all__ = ["check_room", "mock_image", "mock_observation", "simulate"]
 
 
 def mock_observation(run: RunFolder, draw: str = "typical") -> tuple[Observation, Simulations]:
@@ -82,14 +82,20 @@ def simulate(
     return tuple(repaired)
 
 
-def _wanted(run: RunFolder) -> Iterator[tuple[SimulationStore, Simulator, int]]:
+def check_room(run: RunFolder) -> None:
+    """Raise InputError where the disk cannot hold the maps that a run's settings ask for; nothing is written."""
+    for store, simulator, n in _wanted(run, write=False):
+        store.check_room(simulator, n)
+
+
+def _wanted(run: RunFolder, write: bool = True) -> Iterator[tuple[SimulationStore, Simulator, int]]:
     """Stores of a run, who draws their maps, and how many they are to hold."""
     if run.settings.of_images:
         for free in (False, True):
             for name, n in run.images.n_images(free).items():
-                yield run.images.new_store(name, free), run.images.simulator(name, free), n
+                yield run.images.new_store(name, free, write), run.images.simulator(name, free), n
         return
     wanted = run.settings.simulation
     learns = run.settings.training.source == "store" and shipped_with(run) is None
     n = wanted.n_test + (wanted.n_train if learns else 0)
-    yield run.make_store(), run.simulator, n
+    yield run.make_store() if write else run.store, run.simulator, n

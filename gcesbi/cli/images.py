@@ -66,6 +66,7 @@ def simulate(
     """
     from gcesbi.analysis.run import Run
     from gcesbi.analysis.settings import IMAGES, load_settings
+    from gcesbi.analysis.simulate import check_room
 
     made = Run.exists(out) and not overwrite
     base = preset or (Run.open(out).settings if made else "images")
@@ -74,7 +75,7 @@ def simulate(
     settings = load_settings(base, set_, seed, images=observation, kind=IMAGES)
     if fit and not made:
         settings = _fitted(settings, quiet)
-    run = Run.begin(out, settings, overwrite=overwrite)
+    run = Run.begin(out, settings, overwrite=overwrite, check=check_room)
     claim(run)
     draw_maps(run, workers, quiet, (backend or (Draw.threads if scheduler is None else Draw.dask)), scheduler, repair)
     sets = run.images
@@ -184,8 +185,9 @@ def fit(
     opened, timer = Run.open(run), _timer(quiet)
     claim(opened)
     with timer.step("Fit templates"):
-        fits = fit_images(opened, images)
-    print_table(Terminal(), fits_table(fits), "Excess in template fits")
+        fit_images(
+            opened, images, told=lambda fits: print_table(Terminal(), fits_table(fits), "Excess in template fits")
+        )
 
 
 @images_app.command(

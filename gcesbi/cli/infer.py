@@ -20,8 +20,8 @@ from gcesbi.cli.options import (
     map_for,
     opened,
     states_a_map,
+    store_page,
     without_deviant,
-    write_page,
 )
 from gcesbi.cli.process import CORES
 from gcesbi.errors import InputError
@@ -103,13 +103,14 @@ def infer(
     result = Findings(found.model, posteriors, explained)
     for name, table in result.tables.items():
         print_table(Terminal(), table, name)
+    Terminal().print(result.verdict, highlight=False)
     figures, kept = result.figures(), found.about(seen)
     with steps.step("Store the posteriors"):
         for name, posterior in posteriors.items():
             kept.write_posterior(_stem(name), posterior, refused=explained.refused)
             kept.write_json(f"posteriors/{_stem(name)}.json", figures["posteriors"][name])
         kept.write_json("gate.json", figures["gate"])
-    write_page(kept, "infer", result.report(str(kept.folder), figures), steps)
+    store_page(kept, "infer", result.report(str(kept.folder), figures), steps)
     if kept is not found:
         Terminal().print(f"another map than the run's own, whose answers stay: kept in {kept.folder}")
     if explained.refused:

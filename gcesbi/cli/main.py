@@ -1,6 +1,6 @@
 """The command line: thin wrappers of :mod:`gcesbi.analysis` and :mod:`gcesbi.cli.quickstart`.
 
-Bad input ends with exit status 2 and one line on standard error; so does an option that click itself refuses.
+Bad input ends with exit status 2 and one line on standard error; so does an option that typer itself refuses.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from gcesbi.cli.data import data_app
 from gcesbi.cli.fit import fit
@@ -125,7 +126,11 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a console that knows no Greek letters shows other ones
             stream.reconfigure(errors="replace")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except TyperException as error:
+        if told := error.format_message():  # else no command was given, and the help has been shown
+            _end(f"{told.rstrip('.')}; see --help", error.exit_code)
+        sys.exit(error.exit_code)
     except InputError as error:
         _end(str(error), 2)
     except ArithmeticError as error:

@@ -58,6 +58,7 @@ def simulate(
 ) -> None:
     """Draw maps and their labels into a run folder."""
     from gcesbi.analysis.run import Run
+    from gcesbi.analysis.simulate import check_room
     from gcesbi.simulation import SkyModel
 
     changes = [*set_, *([] if n is None else [f"simulation.n_train={n}"])]
@@ -66,7 +67,7 @@ def simulate(
     settings, seen = settings_and_map(preset, changes, seed, observation, diffuse, mask, held, sky=sky)
     with nullcontext() if made else timer(quiet).step("Build the sky model"):
         model = None if made or seen is None else SkyModel.build(settings.sky_of_maps).for_observation(seen)
-        run = Run.begin(out, settings, model, overwrite=overwrite)
+        run = Run.begin(out, settings, model, overwrite=overwrite, check=check_room)
     claim(run)
     draw_maps(run, workers, quiet, backend or (Draw.loky if scheduler is None else Draw.dask), scheduler, repair)
     Terminal().print(f"{len(run.store)} maps in {run.store.url}")

@@ -57,6 +57,7 @@ __all__ = [
     "opened",
     "settings_and_map",
     "states_a_map",
+    "store_page",
     "timer",
     "without_deviant",
     "write_page",
@@ -408,10 +409,15 @@ def without_deviant(model: SkyModel, seen: Observation, *, fill: bool) -> Observ
 
 
 def write_page(run: Run, name: str, report: Report, steps: Timer) -> None:
-    """Write a page and its numbers, and say what it says."""
+    """Say what a page says, and write it and its numbers."""
+    Terminal().print(report.verdict, highlight=False)
+    store_page(run, name, report, steps)
+
+
+def store_page(run: Run, name: str, report: Report, steps: Timer) -> None:
+    """Write a page and its numbers, and say where."""
     from gcesbi.report.html import write_report
 
-    Terminal().print(report.verdict, highlight=False)
     run.write_json(f"{name}.json", report.data or {})
     with steps.step("Write the report"):
         path = write_report(run.folder / f"{name}.html", report)

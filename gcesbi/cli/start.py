@@ -6,6 +6,7 @@ Ctrl-C and SIGTERM end it with one line, whatever it was about to do, and the cu
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -57,8 +58,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _leave(number: int, program: str) -> None:
     """Say how to go on, and end at once: threads that still work on something have nothing half-written to lose."""
-    words = sys.argv[1:]
     name = "interrupted" if number == signal.SIGINT else "terminated"
-    line = f"\ngcesbi: {name}; what was written is whole, the same command goes on: {' '.join([program, *words])}\n"
+    command = f"{program} {shlex.join(sys.argv[1:])}".rstrip()
+    line = f"\ngcesbi: {name}; what was written is whole, the same command goes on: {command}\n"
     os.write(2, line.encode(errors="replace"))
     os._exit(128 + number)

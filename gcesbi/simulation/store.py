@@ -165,9 +165,9 @@ class SimulationStore:
         self._check_model(simulator)
         check_backend(backend, workers, scheduler, self.place)
         self.place.sweep()
+        self.check_room(simulator, n)
         n_shard = -(-n // SHARD)
         there = self._numbers()
-        self._check_room(simulator, n_shard - len(there))
         missing = [k for k in range(n_shard) if k not in there]
         if missing:
             self._check_draws(simulator)
@@ -227,14 +227,13 @@ class SimulationStore:
                 f"{simulator.model.fingerprint} ({_difference(self.recipe, Recipe.of(simulator.model))})"
             )
 
-    def _check_room(self, simulator: Simulator, n_shard: int) -> None:
-        """Raise InputError where the disk cannot hold so many more shards, each of this least size."""
-        labels = 8 * len(simulator.model.prior().names)
-        needed, free = max(n_shard, 0) * SHARD * (labels + simulator.model.exposure.size // 20), self.place.room
+    def check_room(self, simulator: Simulator, n: int) -> None:
+        """Raise InputError where the disk cannot hold `n` maps, each of its least size."""
+        labels, more = 8 * len(simulator.model.prior().names), max(-(-n // SHARD) - len(self._numbers()), 0) * SHARD
+        needed, free = more * (labels + simulator.model.exposure.size // 20), self.place.room
         if free is not None and needed > free:
             raise InputError(
-                f"n: {n_shard * SHARD} more maps take at least {needed // 10**6} MB, {self.url!r} has "
-                f"{free // 10**6} MB left"
+                f"n: {more} more maps take at least {needed // 10**6} MB, {self.url!r} has {free // 10**6} MB left"
             )
 
     def _check_draws(self, simulator: Simulator) -> None:

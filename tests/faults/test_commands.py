@@ -102,7 +102,7 @@ def test_the_answer_comes_first_then_one_line_where_nothing_can_be_written(call,
     assert status == 2
     assert err.count("\n") == 1
     assert os.strerror(number) in err
-    answers = {"infer": "networks", "validate": "maps that training never saw", "fit": "ln L", "train": ""}
+    answers = {"infer": "what is the excess?", "validate": "maps that training never saw", "fit": "ln L", "train": ""}
     assert answers[command] in out
     assert not [path for path in folder.rglob("*") if "partial" in path.name]
 
@@ -141,7 +141,7 @@ def test_a_reader_who_leaves_a_pipe_stops_no_fit(tmp_path):
 
 def test_a_stopped_command_says_so_in_one_line_from_its_first_moment():
     for after, number, status in ((0.4, signal.SIGINT, 130), (1.0, signal.SIGTERM, 143)):
-        process = subprocess.Popen([*GCESBI, "simulate", *TINY, "--out", "/nowhere/at/all"], stderr=subprocess.PIPE)
+        process = subprocess.Popen([*GCESBI, "simulate", *TINY, "--out", "/nowhere/at all"], stderr=subprocess.PIPE)
         time.sleep(after)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
@@ -150,6 +150,7 @@ def test_a_stopped_command_says_so_in_one_line_from_its_first_moment():
         assert process.returncode == status, err
         assert b"Traceback" not in err
         assert b"the same command goes on: gcesbi simulate" in err
+        assert err.endswith(b"--out '/nowhere/at all'\n")
 
 
 def test_a_batch_system_that_ends_a_training_leaves_a_checkpoint(folder, tmp_path):
@@ -223,7 +224,9 @@ def test_a_map_without_photons_is_fitted_by_nothing(call, folder, tmp_path):
 
 def test_networks_and_rounds_that_cannot_be_are_refused(call, folder):
     assert "networks: must be one of default, robust, got ''" in call("infer", "--networks", "")[2]
-    assert call("infer", folder, "--rounds", 10**12)[0] == 2
+    status, _, err = call("infer", folder, "--rounds", 10**12)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "gcesbi: error: Invalid value for '--rounds'" in err
 
 
 @pytest.mark.parametrize("name", ["n_steps", "n_live", "n_eff", "n_samples"])
@@ -306,6 +309,18 @@ def test_what_the_disk_cannot_hold_and_nonsense_are_refused_at_once(call, tmp_pa
         status, _, err = call(*words, *more, "--overwrite")
         assert (status, err.count("\n")) == (2, 1)
         assert told in err
+
+
+def test_a_run_forgets_what_the_disk_could_not_hold(call, tmp_path):
+    words = ["simulate", *TINY, "--out", tmp_path / "run", "--backend", "threads", "--quiet"]
+    assert call(*words, "--n", 10**12)[0] == 2
+    assert not (tmp_path / "run").exists()
+    assert call(*words)[0] == 0
+    assert call(*words, "--n", 10**12)[0] == 2
+    assert Run.open(tmp_path / "run").settings.simulation.n_train == 128
+    images = ["images", "simulate", "--preset", "images-test", "--set", f"simulation.n_train={10**12}"]
+    assert "maps take at least" in call(*images, "--out", tmp_path / "images")[2]
+    assert not (tmp_path / "images").exists()
 
 
 def test_numpys_whole_numbers_are_seeds(folder):

@@ -205,7 +205,7 @@ def test_unknown_names(server, small, name, told):
 
 
 def test_a_name_that_is_too_long_is_no_path():
-    with pytest.raises(InputError, match="path: must be an existing file or folder, got .aaa"):
+    with pytest.raises(InputError, match="path: must be an existing file or folder, got"):
         located("a" * 5000)
 
 

@@ -107,7 +107,7 @@ def describe(name: str) -> DataEntry:
 
 @cache
 def _entries() -> MappingProxyType[str, DataEntry]:
-    content = tomllib.loads(files(__package__).joinpath("registry.toml").read_text())
+    content = tomllib.loads(files(__package__).joinpath("registry.toml").read_text("utf-8"))
     return MappingProxyType({name: _entry(name, **values) for name, values in content.items()})
 
 
