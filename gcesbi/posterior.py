@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from textwrap import wrap
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,9 +31,14 @@ __all__ = [
     "Posterior",
     "Quantity",
     "SamplePosterior",
+    "Variable",
     "asked",
     "check_levels",
 ]
+
+
+Variable = tuple[Sequence[str], NDArray[np.float64], Mapping[str, str]]
+"""Names of axes, values, and facts about them: what xarray.Dataset takes, and netCDF files hold."""
 
 
 @dataclass(frozen=True)
@@ -149,17 +154,24 @@ class Posterior(ABC):
         """
         import xarray
 
-        chains, variables = self._chains(n, seed), {}
+        return xarray.Dataset(*self.labelled(n, seed))
+
+    def labelled(
+        self, n: int | None = None, seed: int = 0
+    ) -> tuple[dict[str, Variable], dict[str, list[Any]], dict[str, str | float]]:
+        """What :meth:`to_xarray` makes a data set of: variables, labels along axes and attributes."""
+        chains = self._chains(n, seed)
+        variables: dict[str, Variable] = {}
         for name, values in chains.items():
             known = QUANTITIES.get(name)
-            axes = [f"{name}_dim_{i}" for i in range(values.ndim - 2)] if known is None else known.axes
+            axes = tuple(f"{name}_dim_{i}" for i in range(values.ndim - 2)) if known is None else known.axes
             facts = {} if known is None else {"long_name": known.meaning, "units": known.unit}
             variables[name] = (("chain", "draw", *axes), values, {key: fact for key, fact in facts.items() if fact})
         used = {axis for dims, _, _ in variables.values() for axis in dims} & set(vars(self.coordinates))
-        coords = {axis: list(getattr(self.coordinates, axis)) for axis in sorted(used)}
+        coords: dict[str, list[Any]] = {axis: list(getattr(self.coordinates, axis)) for axis in sorted(used)}
         n_chain, n_draw = next(iter(chains.values())).shape[:2]
         coords |= {"chain": list(range(n_chain)), "draw": list(range(n_draw))}
-        return xarray.Dataset(variables, coords, self.attributes)
+        return variables, coords, self.attributes
 
     def to_dataframe(self, n: int | None = None, seed: int = 0) -> pandas.DataFrame:
         """Samples of :meth:`to_xarray`, one row a draw and one column a number, as ``flux_fraction[gce]``."""

@@ -24,6 +24,14 @@ HEAVY = (
     "zarr",
 )
 ASKED = "from gcesbi.analysis import gate, run\nfrom gcesbi.report import findings"
+STORED = """
+from pathlib import Path
+from tempfile import TemporaryDirectory
+import numpy as np
+from gcesbi.io import write_netcdf
+with TemporaryDirectory() as folder:
+    write_netcdf(Path(folder) / "a.nc", "posterior", {"flux": (("chain",), np.ones(1), {})}, {"chain": [0]}, {})
+"""
 NEEDED = {"torch", "numba", "healpy", "astropy", "matplotlib", "pydantic"}
 
 
@@ -39,9 +47,10 @@ def imported(code):
         ("import gcesbi", set()),
         ("import gcesbi.validation", set()),
         (ASKED, NEEDED),
+        (STORED, {"healpy", "astropy", "numba", "matplotlib"}),
         ("from typer.main import get_command\nfrom gcesbi.cli.main import app\nget_command(app)", set()),
     ],
-    ids=["front door", "validation", "asking networks", "command line"],
+    ids=["front door", "validation", "asking networks", "storing draws", "command line"],
 )
 def test_heavy_modules_wait_until_they_are_used(code, allowed):
     assert imported(code) & set(HEAVY) <= allowed

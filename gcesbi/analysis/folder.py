@@ -404,9 +404,9 @@ class RunFolder:
 
     def write_posterior(self, name: str, posterior: Posterior, *, refused: str = "") -> None:
         """Store samples of a posterior as netCDF; those of a map that was `refused`, and why, say so."""
-        data = posterior.to_xarray(seed=self.settings.seed)
-        data.attrs |= {"refused": refused} if refused else {}
-        write_netcdf(self.folder / "posteriors" / f"{name}.nc", {"posterior": data})
+        variables, coords, attributes = posterior.labelled(seed=self.settings.seed)
+        attributes |= {"refused": refused} if refused else {}
+        write_netcdf(self.folder / "posteriors" / f"{name}.nc", "posterior", variables, coords, attributes)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Content of a JSON file.

@@ -31,7 +31,8 @@ from gcesbi.sky import Grid, ImageGeometry, ImageRegion, Region
 __all__ = ["COMMON_IDENTITY", "MEASURED_LATER", "Estimator", "NetworkSettings", "digest"]
 
 _ENCODERS: dict[str, type[FaceEncoder | ChebyshevEncoder]] = {"face": FaceEncoder, "chebyshev": ChebyshevEncoder}
-_PIXELS_AT_ONCE = 2**24
+_PIXELS_AT_ONCE = 2**22
+_MAPS_AT_ONCE = 64  # what layers pass on stays in the cache: 1.4 times faster than 256, the same bits
 _LATER = ("means", "channels", "totals", "dense")
 
 COMMON_IDENTITY = frozenset(
@@ -249,7 +250,7 @@ class Estimator(Trainable):
         counts = np.asarray(counts)
         self.check_counts(counts)
         self.eval()
-        batch_size = min(256, 1 + _PIXELS_AT_ONCE // self.exposure.size)
+        batch_size = min(_MAPS_AT_ONCE, 1 + _PIXELS_AT_ONCE // self.exposure.size)
         for start in range(0, len(counts), batch_size):
             with own_defaults():
                 found = self(torch.from_numpy(counts[start : start + batch_size].astype(np.float32)))

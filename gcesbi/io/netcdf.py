@@ -1,33 +1,65 @@
 """Labelled arrays as netCDF, made in memory: HDF5 ends badly on a full disk, or where there are no locks."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
 
 from gcesbi.io.files import write_bytes
-
-if TYPE_CHECKING:
-    import xarray
+from gcesbi.posterior import Variable
 
 __all__ = ["write_netcdf"]
 
 
-def write_netcdf(path: Path, groups: Mapping[str, xarray.Dataset]) -> None:
-    """Write data sets by group, whole or not at all, in place of what is there; every array has a checksum.
+def write_netcdf(
+    path: Path,
+    group: str,
+    variables: Mapping[str, Variable],
+    coords: Mapping[str, Sequence[Any]],
+    attributes: Mapping[str, str | float],
+) -> None:
+    """Write a group of arrays, whole or not at all, in place of what is there; every array has a checksum.
 
-    ArviZ reads the file.
+    xarray and ArviZ read the file; to write it takes neither, since xarray brings pandas and takes seconds to import.
+
+    Parameters
+    ----------
+    path : Path
+    group : str
+    variables : mapping of str to Variable
+    coords : mapping of str to sequence
+        Labels along each axis that has some.
+    attributes : mapping
+        Facts about the group.
     """
-    import xarray
+    from h5netcdf import File
 
-    encoding = {
-        f"/{group}": {
-            str(name): {"fletcher32": True, "chunksizes": values.shape}
-            for name, values in data.data_vars.items()
-            if values.size and values.ndim
-        }
-        for group, data in groups.items()
-    }
-    tree = xarray.DataTree.from_dict(dict(groups))
-    write_bytes(path, bytes(tree.to_netcdf(engine="h5netcdf", encoding=encoding)))
+    buffer = BytesIO()
+    with File(buffer, "w") as file:
+        stored = file.create_group(group)
+        sizes = {axis: n for axes, values, _ in variables.values() for axis, n in zip(axes, values.shape, strict=True)}
+        stored.dimensions = sizes
+        stored.attrs.update(attributes)
+        for name, labels in coords.items():
+            _write(stored, name, ((name,), np.asarray(labels), {}))
+        for name, variable in variables.items():
+            _write(stored, name, variable)
+    write_bytes(path, buffer.getvalue())
+
+
+def _write(group: Any, name: str, variable: Variable) -> None:
+    from h5py import string_dtype
+
+    axes, values, facts = variable
+    checked = {"fletcher32": True, "chunks": values.shape} if values.size and values.ndim else {}
+    text = values.dtype.kind == "U"
+    made = group.create_variable(
+        name,
+        axes,
+        string_dtype() if text else values.dtype,
+        values.astype(object) if text else values,
+        **({} if text else checked),
+    )
+    made.attrs.update(facts)

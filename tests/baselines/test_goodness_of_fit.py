@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from scipy.stats import binom, kstest, norm, poisson
 
 from gcesbi.baselines import PoissonFit, deviance, deviant_pixels, goodness_of_fit, poisson_deviance
-from gcesbi.baselines.poisson.goodness_of_fit import count_pit, pixel_significance, smoothed_significance
+from gcesbi.baselines.poisson.goodness_of_fit import (
+    _uniform_p_value,
+    count_pit,
+    pixel_significance,
+    smoothed_significance,
+)
 from gcesbi.errors import InputError
 from gcesbi.sky.region import Region
 
@@ -90,6 +95,13 @@ def test_pit_is_uniform_for_the_right_mean_and_heaped_for_a_wider_law():
     lower, point = poisson.cdf([3, 0], [2.0, 1.0]), poisson.pmf([3, 0], [2.0, 1.0])
     v = np.random.default_rng(7).random(2)
     np.testing.assert_allclose(count_pit([3, 0], [2.0, 1.0], 7), lower - v * point, rtol=1e-12)
+
+
+def test_the_test_of_uniform_ranks_is_kolmogorovs_and_smirnovs():
+    for n in (100, 5000):
+        for power in (1.0, 1.03, 1.1):
+            values = np.random.default_rng(n).random(n) ** power
+            assert _uniform_p_value(values) == pytest.approx(kstest(values, "uniform").pvalue, abs=2e-4)
 
 
 def test_smoothed_significance_by_brute_force():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm, rankdata
 
 from gcesbi.errors import InputError
 from gcesbi.estimators import load_estimator, save_estimator
@@ -16,6 +17,13 @@ def known_scale(seed: int = 0) -> np.ndarray:
     scale = np.random.default_rng(seed).normal(size=(T, E, 9)) * np.linspace(0.01, 0.03, T)[:, None, None]
     scale -= scale.mean(axis=0)
     return np.concatenate([scale, np.einsum("tem,e->tm", scale, WEIGHT)[:, None]], axis=1)
+
+
+def test_ranks_of_equal_errors_are_their_mean():
+    errors = np.random.default_rng(0).integers(0, 6, (40, 3))
+    scores = norm.ppf(rankdata(errors, axis=0) / 41)
+    scores /= np.linalg.norm(scores, axis=0)
+    np.testing.assert_allclose(error_correlation(errors), scores.T @ scores, atol=1e-12)
 
 
 def covariance(scale: np.ndarray) -> np.ndarray:
