@@ -27,6 +27,7 @@ __all__ = ["inject", "poisson_excess", "smooth_excess"]
 Array = NDArray[np.float64]
 
 _THREE = (0.16, 0.5, 0.84)
+_MOST_PHOTONS = 1e8
 
 
 def inject(
@@ -101,9 +102,13 @@ def _checked_grid(
     if template not in model.point_sources:
         raise InputError(f"template: must be one of {', '.join(model.point_sources)}, got {template!r}")
     grid = np.asarray(fluxes, dtype=np.float64)
-    if grid.ndim != 1 or grid.size == 0 or np.any(grid <= 0) or n_repeat < 1:
+    if grid.ndim != 1 or grid.size == 0 or not np.all((grid > 0) & np.isfinite(grid)) or n_repeat < 1:
         raise InputError(
-            f"fluxes: must be numbers above zero, with n_repeat at least 1, got {grid.tolist()}, {n_repeat}"
+            f"fluxes: must be finite numbers above zero, with n_repeat at least 1, got {grid.tolist()}, {n_repeat}"
+        )
+    if (photons := grid.max() * model.exposure.max()) > _MOST_PHOTONS:
+        raise InputError(
+            f"fluxes: must give at most {_MOST_PHOTONS:g} photons, got {grid.max():g}, {photons:.3g} of them"
         )
     if not 0 <= n_nptf <= n_repeat:
         raise InputError(f"n_nptf: must lie between 0 and n_repeat, {n_repeat}, got {n_nptf}")

@@ -85,7 +85,10 @@ def kept_model(folder: Path, settings: RunSettings, card: Mapping[str, Any]) -> 
     if region is not None and region != model.region:
         model = model.with_region(region)
     if (folder / _EXPOSURE).is_file():
-        model = model.with_exposure_ratio(read_arrays(folder / _EXPOSURE)["ratio"])
+        kept_exposure = read_arrays(folder / _EXPOSURE)
+        if "ratio" not in kept_exposure:
+            raise InputError(f"run: {folder / _EXPOSURE} is damaged (it holds no ratio)")
+        model = model.with_exposure_ratio(kept_exposure["ratio"])
     if card.get("known_shapes"):
         model = model.at(**card["known_shapes"])
     if model.fingerprint != card.get("model"):

@@ -96,7 +96,7 @@ def train(
 
 def poisson_fraction(
     run: RunFolder,
-    n: Annotated[int, typer.Option(help="Maps of known Poisson share to draw.", min=128)] = 16_384,
+    n: Annotated[int, typer.Option(help="Maps of known Poisson share to draw.", min=128, max=10**7)] = 16_384,
     workers: Workers = CORES,
     quiet: Quiet = False,
 ) -> None:

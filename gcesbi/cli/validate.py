@@ -84,7 +84,7 @@ def gate(
     run: RunFolder,
     observation: Map = None,
     mask: Mask = None,
-    n: Annotated[int, typer.Option(help="Fresh maps of the model to calibrate on.", min=1200)] = 3072,
+    n: Annotated[int, typer.Option(help="Fresh maps of the model to calibrate on.", min=1200, max=10**6)] = 3072,
     false_alarm: Annotated[float, typer.Option(help="Share of the model's own maps that are turned away.")] = 0.01,
     workers: Workers = 1,
     quiet: Quiet = False,
@@ -111,7 +111,7 @@ def misspecification(
     run: RunFolder,
     observation: Map = None,
     mask: Mask = None,
-    n: Annotated[int, typer.Option(help="Maps of each sky.", min=100)] = 512,
+    n: Annotated[int, typer.Option(help="Maps of each sky.", min=100, max=10**6)] = 512,
     twin: Annotated[
         Path | None, typer.Option(help="A run of the same sky, as with network.energy=summed, on the same maps.")
     ] = None,
@@ -150,12 +150,12 @@ def inject(
     xi: Annotated[float, typer.Option(help="Location of the skew normal dN/dlog F, log₁₀ of flux.")] = -10.0,
     omega2: Annotated[float, typer.Option(help="Its squared width.", min=0.0)] = 0.1,
     skew: Annotated[float, typer.Option(help="Its skewness.")] = 0.0,
-    repeat: Annotated[int, typer.Option(help="Populations for each flux.", min=1)] = 5,
+    repeat: Annotated[int, typer.Option(help="Populations for each flux.", min=1, max=10**4)] = 5,
     nptf: Annotated[
         int, typer.Option(help="Populations of each flux that the NPTF is fitted to: about a minute each.", min=0)
     ] = 0,
-    nptf_live: Annotated[int, typer.Option(help="Live points of those fits.", min=20)] = 100,
-    poisson_maps: Annotated[int, typer.Option(help="Maps with an exactly Poisson excess.", min=1)] = 100,
+    nptf_live: Annotated[int, typer.Option(help="Live points of those fits.", min=20, max=10**5)] = 100,
+    poisson_maps: Annotated[int, typer.Option(help="Maps with an exactly Poisson excess.", min=1, max=10**6)] = 100,
     quiet: Quiet = False,
 ) -> None:
     """Add populations of known flux to an observation, the run's own if none is given, and recover them."""

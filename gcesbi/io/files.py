@@ -42,6 +42,8 @@ __all__ = [
 
 _STALE = 86_400.0  # seconds after which another machine's half-written file counts as left behind
 _SEAL = 64  # digits of a SHA-256
+_CHECKSUM = "sha256"
+"""Member of an archive."""
 
 
 @contextmanager
@@ -54,23 +56,35 @@ def naming(where: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Arrays of a NumPy archive; the zip format's own checksums tell whether they are as they were written.
+    """Arrays of a NumPy archive, as they were written: the zip format has checksums, and so has :func:`write_arrays`.
 
     Raises
     ------
     InputError
-        If it cannot be read, or is no whole archive of plain arrays.
+        If it cannot be read, is no whole archive of plain arrays, or does not hold what its checksum is of.
     """
     damaged = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, KeyError, RuntimeError, MemoryError)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if isinstance(archive, np.ndarray):
                 raise ValueError("is a single array")
-            return dict(archive)
+            arrays = dict(archive)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from None
     except (*damaged, AttributeError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise InputError(f"{path}: must be a whole NumPy archive ({' '.join(str(error).split())})") from None
+    if (stated := arrays.pop(_CHECKSUM, None)) is not None and str(stated) != _digest(arrays):
+        raise InputError(f"{path}: is damaged (altered: checksum differs)")
+    return arrays
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of arrays, their names, types and shapes."""
+    found = hashlib.sha256()
+    for name, values in sorted(arrays.items()):
+        found.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -203,11 +217,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any], save: Callable[..., None] = np.savez_compressed) -> None:
-    """Write a NumPy archive as :func:`write_bytes` does."""
+    """Write a NumPy archive with a checksum of all that it holds, as :func:`write_bytes` does."""
+    held = {name: np.asarray(values) for name, values in arrays.items()}
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:
-            save(file, **{name: np.asarray(values) for name, values in arrays.items()})
+            save(file, **held, **{_CHECKSUM: _digest(held)})
 
     make_folder(path.parent)
     write_atomically(path, write, overwrite=True)

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gcesbi.errors import InputError
-from gcesbi.simulation.marginals import Fixed, Marginal, Uniform
+from gcesbi.simulation.marginals import Fixed, Marginal, Uniform, check_mean
 from gcesbi.simulation.nuisances import NuisanceField
 from gcesbi.simulation.population_families import PopulationField, SkewNormalPopulation
 from gcesbi.simulation.spectral_families import SkewNormalSpectrum, SpectrumField, as_spectrum
@@ -80,7 +80,7 @@ class PointSources(Component):
     @model_validator(mode="after")
     def _check(self) -> Self:
         for population in self.populations:
-            _check_norm(self.name, "flux", population.flux)
+            _check_norm(self.name, "flux", population.flux, _MOST_FLUX)
         if self.poisson_share is not None:
             low, high = self.poisson_share.range
             if not 0 <= low <= high <= 1:
@@ -105,11 +105,16 @@ ComponentField = Annotated[Smooth | PointSources | Catalogue, Field(discriminato
 """A component as a field of a statement."""
 
 
-def _check_norm(name: str, what: str, marginal: Marginal) -> None:
+_MOST_NORM, _MOST_FLUX = 1e6, 1.0
+"""Means that no sky reaches."""
+
+
+def _check_norm(name: str, what: str, marginal: Marginal, most: float = _MOST_NORM) -> None:
     low, high = marginal.range
     if not (low >= 0 and high > 0):
         hint = "; truncate it" if low == -np.inf else ""
         raise InputError(f"component {name}: {what} must not be negative nor nil, its prior reaches {low}{hint}")
+    check_mean(f"component {name}: {what}", marginal, 0, most)
 
 
 def flat_share() -> Uniform:

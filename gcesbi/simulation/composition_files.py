@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import tomli_w
 
 from gcesbi.errors import InputError
 from gcesbi.io.data import names
-from gcesbi.io.files import write_arrays, write_atomically
+from gcesbi.io.files import write_atomically
 from gcesbi.simulation.composition import FILES, Composition
 from gcesbi.simulation.stated_data import array_of, is_array
 from gcesbi.simulation.statement import make_settings
@@ -110,8 +111,8 @@ def write_toml(sky: Composition, path: str | Path | None = None, *, overwrite: b
         if Path(path).exists() and not overwrite:
             raise InputError(f"path: {str(path)!r} exists, and overwrite is False")
         for name, values in arrays.items():
-            write_arrays(folder / name, {"values": values}, lambda file, values: np.save(file, values))
-        write_atomically(Path(path), lambda partial: partial.write_text(text, encoding="utf-8"), overwrite=overwrite)
+            write_atomically(folder / name, partial(np.save, arr=values), overwrite=True)
+        write_atomically(Path(path), lambda half: half.write_text(text, encoding="utf-8"), overwrite=overwrite)
     return text
 
 

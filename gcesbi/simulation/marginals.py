@@ -29,6 +29,7 @@ __all__ = [
     "Scaled",
     "Truncated",
     "Uniform",
+    "check_mean",
 ]
 
 Array = NDArray[np.float64]
@@ -79,6 +80,14 @@ class Marginal:
     def scaled(self, factor: float) -> Marginal:
         """The prior of `factor` times the parameter."""
         return Scaled(self, factor) if factor != 1.0 else self
+
+
+def check_mean(name: str, marginal: Marginal, low: float, high: float) -> None:
+    """Raise InputError unless the mean of a prior lies between two numbers."""
+    with np.errstate(all="ignore"):
+        mean = float(np.mean(marginal.from_uniform(_INSIDE)))
+    if not low <= mean <= high:
+        raise InputError(f"{name}: must have a mean within [{low:g}, {high:g}], has {mean:.3g}")
 
 
 @dataclass(frozen=True)

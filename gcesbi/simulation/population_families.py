@@ -21,7 +21,7 @@ from gcesbi.physics.broken_power_law import BrokenPowerLaw
 from gcesbi.physics.scd import ScdBins, SkewNormalScd
 from gcesbi.physics.skew_normal import SMALLEST_OMEGA2
 from gcesbi.simulation.kernels import N_NODE, skew_normal_nodes
-from gcesbi.simulation.marginals import ChiSquared, Marginal, Normal
+from gcesbi.simulation.marginals import ChiSquared, Marginal, Normal, check_mean
 from gcesbi.simulation.stated_marginals import MarginalField
 from gcesbi.simulation.statement import Statement
 
@@ -40,6 +40,7 @@ Nodes = tuple[float, float, Array]
 _FINER = 8  # steps, between two nodes, over which a density with breaks is averaged
 _NEGLECTED = 1e-4  # share of the flux in sources dimmer than any that are drawn, where there is no dimmest one
 _DIMMEST = -25.0
+_LOG_FLUXES = -30.0, 0.0
 
 
 class ExpectedScd(Protocol):
@@ -86,6 +87,12 @@ class SkewNormalPopulation(Population):
     omega2: MarginalField = Field(ChiSquared(0.25), description="squared width")
     a: MarginalField = Field(Normal(0.0, 3.0), description="skewness")
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_mean("xi", self.xi, *_LOG_FLUXES)
+        check_mean("omega2", self.omega2, 0, 100)
+        return self
+
     def units(self) -> Mapping[str, str]:
         """ξ is the logarithm of a flux."""
         return {"xi": "log10 cm-2 s-1", **super().units()}
@@ -114,6 +121,10 @@ class BrokenPowerLawPopulation(Population):
             raise InputError(
                 f"indices: must be one more than the {len(self.breaks)} breaks, got {len(self.indices)} of them"
             )
+        for i, index in enumerate(self.indices, 1):
+            check_mean(f"n{i}", index, -100, 100)
+        for i, place in enumerate(self.breaks, 1):
+            check_mean(f"break{i}", place, *_LOG_FLUXES)
         for i, (upper, lower) in enumerate(pairwise(self.breaks)):
             if not lower.range[1] <= upper.range[0]:
                 raise InputError(
@@ -172,6 +183,7 @@ class PowerLawPopulation(Population):
             raise InputError(f"low: must be below the threshold {self.threshold}, got {self.low}")
         if not np.isfinite(self.low):
             raise InputError(f"population: its flux may diverge without a lowest flux, got low {self.low}")
+        check_mean("alpha", self.alpha, -100, 100)
         return self
 
     def nodes(self, shape: Array, cut: float) -> Nodes:

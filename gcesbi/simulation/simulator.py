@@ -96,6 +96,7 @@ class Simulator:
         if self._resolved is not None:
             return _sum_energies(self._resolved.draw(theta, rng))
         model = self.model
+        _check_memory(len(theta), model)
         emission = model.emission(theta, rng)
         n, n_source = len(theta), len(model.point_sources)
         counts = np.zeros((n, model.n_energy, model.region.n_pix), dtype=np.uint8)

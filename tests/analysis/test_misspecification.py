@@ -401,8 +401,12 @@ def test_bad_input_is_named(run):
     seen = run.observation()
     with pytest.raises(InputError, match="template: must be one of gce, disk, got 'pi'"):
         injection_steps.inject(run, seen, [1e-7], template="pi")
-    with pytest.raises(InputError, match="fluxes: must be numbers above zero"):
+    with pytest.raises(InputError, match="fluxes: must be finite numbers above zero"):
         injection_steps.inject(run, seen, [0.0])
+    with pytest.raises(InputError, match="fluxes: must be finite numbers above zero"):
+        injection_steps.inject(run, seen, [np.nan])
+    with pytest.raises(InputError, match=r"fluxes: must give at most 1e\+08 photons, 1e\+300 gives"):
+        injection_steps.inject(run, seen, [1e300])
     with pytest.raises(InputError, match="n_nptf: must lie between 0 and n_repeat, 5, got 6"):
         injection_steps.inject(run, seen, [1e-7], n_nptf=6)
     with pytest.raises(InputError, match="n_maps: must be at least 1, got 0"):

@@ -34,3 +34,19 @@ def test_a_file_system_that_is_read_only_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(InputError, match=r"a\.npz: cannot be written \(Read-only file system\)"):
         write_arrays(tmp_path / "a.npz", {"a": np.arange(5)})
+
+
+def test_an_archive_that_holds_other_than_it_states_is_refused(tmp_path):
+    """A zip file's own checksums tell of its bytes; they cannot tell that whole arrays were exchanged."""
+    held = {"a": np.arange(5), "b": np.array("word"), "c": np.zeros((2, 0))}
+    write_arrays(tmp_path / "a.npz", held)
+    read = read_arrays(tmp_path / "a.npz")
+    assert read.keys() == held.keys()
+    assert all(np.array_equal(read[name], held[name]) for name in held)
+    with np.load(tmp_path / "a.npz") as stored:
+        spoilt = dict(stored) | {"a": np.zeros((5, 1), dtype=np.int64)}
+    np.savez(tmp_path / "a.npz", **spoilt)
+    with pytest.raises(InputError, match=r"a\.npz: is damaged \(altered: checksum differs\)"):
+        read_arrays(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", **held)  # by others, who state none
+    assert read_arrays(tmp_path / "a.npz").keys() == held.keys()

@@ -203,7 +203,7 @@ def test_python_tells_where_a_relative_path_is_looked_for(tmp_path, monkeypatch)
         (lambda: PointSources(name="d", template="nfw", populations=[]), "populations: .*at least 1 item"),
         (
             lambda: PointSources(
-                name="d", template="nfw", populations=[{"xi": 1, "flux": (0, 1)}], poisson_share=(0, 2)
+                name="d", template="nfw", populations=[{"xi": -10, "flux": 1e-7}], poisson_share=(0, 2)
             ),
             "component d: poisson_share must lie in",
         ),

@@ -202,6 +202,9 @@ DIVERGES = "population: its flux diverges: the last index must stay below 2"
         ({"xi": (-12, -10)}, "flux: is missing"),
         ({"xi": (-12, -10), "flux": (-1, 1)}, "component dots: flux must not be negative nor nil"),
         ({"xi": (-12, -10), "flux": 0.0}, "component dots: flux must not be negative nor nil"),
+        ({"xi": 1e300, "flux": 1e-7}, r"xi: must have a mean within \[-30, 0\], has 1e\+300"),
+        ({"xi": (-12, -10), "omega2": 1e300, "flux": 1e-7}, r"omega2: must have a mean within \[0, 100\]"),
+        ({"xi": (-12, -10), "flux": (0, 1e300)}, r"component dots: flux: must have a mean within \[0, 1\], has 5e"),
         ({"family": "skw-normal", "xi": 1, "flux": 1}, "skew-normal"),
     ],
 )
