@@ -106,10 +106,8 @@ def _checked_grid(
         raise InputError(
             f"fluxes: must be finite numbers above zero, with n_repeat at least 1, got {grid.tolist()}, {n_repeat}"
         )
-    if (photons := grid.max() * model.exposure.max()) > _MOST_PHOTONS:
-        raise InputError(
-            f"fluxes: must give at most {_MOST_PHOTONS:g} photons, got {grid.max():g}, {photons:.3g} of them"
-        )
+    if grid.max() > (most := _MOST_PHOTONS / model.exposure.max()):
+        raise InputError(f"fluxes: must be at most {most:.3g}, {_MOST_PHOTONS:g} photons, got {grid.max():g}")
     if not 0 <= n_nptf <= n_repeat:
         raise InputError(f"n_nptf: must lie between 0 and n_repeat, {n_repeat}, got {n_nptf}")
     if observation.counts.shape != model.exposure.shape:

@@ -405,7 +405,7 @@ def test_bad_input_is_named(run):
         injection_steps.inject(run, seen, [0.0])
     with pytest.raises(InputError, match="fluxes: must be finite numbers above zero"):
         injection_steps.inject(run, seen, [np.nan])
-    with pytest.raises(InputError, match=r"fluxes: must give at most 1e\+08 photons, 1e\+300 gives"):
+    with pytest.raises(InputError, match=r"fluxes: must be at most .*, 1e\+08 photons, got 1e\+300"):
         injection_steps.inject(run, seen, [1e300])
     with pytest.raises(InputError, match="n_nptf: must lie between 0 and n_repeat, 5, got 6"):
         injection_steps.inject(run, seen, [1e-7], n_nptf=6)
