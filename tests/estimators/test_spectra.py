@@ -128,14 +128,10 @@ def correlated(request, toy, maps):
 
 def test_a_correlated_gaussian_beats_independent_entries(correlated, spectra, maps):
     """The toy's fractions are the same in all bins, so their errors go together: joint likelihood of fresh maps."""
-    targets = correlated.targets(maps.fresh)
+    outputs = list(correlated.outputs(maps.fresh.counts))
+    targets = correlated.targets(maps.fresh).split([len(out.mean) for out in outputs])
     with torch.no_grad():
-        joint = torch.cat(
-            [
-                correlated.joint_nll(out, y)
-                for out, y in zip(correlated.outputs(maps.fresh.counts), targets.split(256), strict=True)
-            ]
-        )
+        joint = torch.cat([correlated.joint_nll(out, y) for out, y in zip(outputs, targets, strict=True)])
     mean, std = spectra.predict(maps.fresh.counts)
     contrast = (maps.fresh.flux_fractions - mean)[:, 0] * np.sqrt(2)
     alone = _nll(contrast, np.zeros_like(contrast), std[:, 0] * np.sqrt(2)) * 3

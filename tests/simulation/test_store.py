@@ -140,6 +140,7 @@ def test_kill_9_in_the_middle_of_a_write(tmp_path):
     assert len(content(tmp_path / "whole")) == 9
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_command_line_at_any_moment(tmp_path):
     """Of one process; tests/faults/test_kill.py has several."""
     n_shard = 24
