@@ -31,7 +31,9 @@ NO_CDFS = "; values that are no CDFs go to gcesbi.validation.interval_coverage, 
 
 
 def check_finite(name: str, values: ArrayLike) -> Array:
-    """Values as a float array; raise InputError if they are no numbers, any is NaN or infinite, or none is there."""
+    """Values as a float array; raise InputError if there are none, or any is no number, NaN, infinite or masked."""
+    if np.ma.is_masked(values):
+        raise InputError(f"{name}: must be an array without masked values, has {np.ma.count_masked(values)}")
     try:
         array = np.asarray(values)
         if np.iscomplexobj(array):

@@ -93,7 +93,7 @@ class EnergyMap:
         InputError
             If counts are none, or a number is out of range.
         """
-        k = check_counts(np.asarray(counts))
+        k = check_counts(counts)
         if k.ndim != 2 or k.size == 0:
             raise InputError(f"counts: must have shape (n_pix, n_energy), got {k.shape}")
         threads = len(os.sched_getaffinity(0)) if workers is None else workers

@@ -86,7 +86,7 @@ def _check_psf_table(f: ArrayLike, df_rho: ArrayLike) -> tuple[NDArray[np.float6
 
 
 def _check_maps(counts: ArrayLike, templates: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    k = check_counts(np.asarray(counts))
+    k = check_counts(counts)
     maps = np.asarray(templates, dtype=np.float64)
     if k.ndim != 1 or k.size == 0:
         raise InputError(f"counts: must have shape (n_pix,), got {k.shape}")

@@ -16,6 +16,7 @@ from scipy.special import gammaln, xlogy
 
 from gcesbi.errors import InputError
 from gcesbi.sky.observation import check_counts
+from gcesbi.sky.quantity import plain
 
 __all__ = [
     "check_covered",
@@ -62,8 +63,7 @@ def poisson_deviance(counts: ArrayLike, mean: ArrayLike) -> float:
 
 
 def _check_pair(counts: ArrayLike, mean: ArrayLike) -> tuple[NDArray[np.int64], Array]:
-    k = check_counts(np.asarray(counts))
-    mu = np.asarray(mean, dtype=np.float64)
+    k, mu = check_counts(counts), plain(mean, "mean").astype(np.float64)
     if k.shape != mu.shape:
         raise InputError(f"mean: must have the shape of counts, {k.shape}, got {mu.shape}")
     if not np.all(mu >= 0):

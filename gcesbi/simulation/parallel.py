@@ -151,7 +151,7 @@ def _in_processes(job: ShardJob, shards: Sequence[int], workers: int) -> Iterato
             if deaths == _ATTEMPTS:
                 raise _dying(f"processes died {deaths} times in a row") from None
         except BaseException:  # a signal, a full disk: nobody waits for what is still being drawn
-            pool.shutdown(wait=False, kill_workers=True)
+            pool.terminate(kill_workers=True)  # at once: nothing outlives this process
             raise
 
 

@@ -27,7 +27,7 @@ def plain(values: ArrayLike, name: str) -> NDArray[Any]:
         If rows have unequal lengths, or some values are masked, which an array cannot tell.
     """
     if masked := np.count_nonzero(np.ma.getmaskarray(values) if np.ma.isMaskedArray(values) else 0):
-        raise InputError(f"{name}: must be an array without masked values, has {masked}; give the mask as a mask")
+        raise InputError(f"{name}: must be an array without masked values, has {masked}")
     try:
         return np.asarray(values)
     except ValueError:

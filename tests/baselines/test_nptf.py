@@ -252,6 +252,7 @@ def test_batches_do_not_depend_on_the_number_of_workers():
         ({"thetas": [[0.4, 6.0, 1.0]]}, "theta: must hold"),
         ({"thetas": [THETA, THETA]}, "thetas: need one for each of 1"),
         ({"counts": [1, -2]}, "counts: must not be negative"),
+        ({"counts": np.ma.masked_equal([1, 2], 2)}, "counts: must be an array without masked values, has 1"),
         ({"mean": [1.0, -2.0]}, "mean: must be finite and not negative, got -2.0"),
         ({"mean": [1.0, np.inf]}, "mean: must be finite and not negative, got inf"),
         ({"mean": [1.0]}, r"mean: must have shape \(2,\), got \(1,\)"),

@@ -84,7 +84,7 @@ def run(words, after=None, number=signal.SIGKILL):
             if after is not None and worked >= after:
                 os.killpg(process.pid, number)
                 process.wait(60)
-            time.sleep(0.02)
+            time.sleep(0.1)
         told.seek(0)
         return process.returncode, told.read(), worked
 

@@ -187,6 +187,7 @@ CURVES = np.stack([CDF - STEP, CDF, CDF + STEP])
         ({"alphas": [0.95]}, "alphas: needs the quantile at level 0.025, but taus reach only from 0.1 to 0.9"),
         ({"alphas": [1.2]}, r"alphas: must be a vector of numbers in \[0, 1\], got \[1.2\]"),
         ({"truth": np.where(CDF == 0.6, np.nan, CDF)}, "truth: must be finite, got 1 NaN or infinite of 6 values"),
+        ({"truth": np.ma.masked_equal(CDF, 0.6)}, "truth: must be an array without masked values, has 1"),
         ({"quantiles": CURVES * np.nan}, "quantiles: must be finite, got 18 NaN or infinite of 18 values"),
         ({"truth": CDF * 0.9}, "truth: every CDF must end at 1, got one that ends at 0.9"),
         ({"quantiles": CURVES * 0.5}, "quantiles: every CDF must end at 1, got one that ends at 0.5"),
