@@ -50,11 +50,12 @@ def panels(
     n: int, columns: int = 3, width: float = 3.0, height: float = 2.7, *, share: bool = True
 ) -> tuple[Figure, list[Axes]]:
     """Figure of `n` panels, at most `columns` a row, each of the given size in inches; they may share the x axis."""
-    columns = min(n, columns)
     rows = -(-n // columns)
+    columns = -(-n // rows)
     figure = Figure(figsize=(width * columns + 0.6, height * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=share).ravel().tolist()
-    for spare in axes[n:]:
+    for i, spare in enumerate(axes[n:], n):
+        axes[i - columns].tick_params(labelbottom=True)
         spare.remove()
     return figure, axes[:n]
 

@@ -17,7 +17,7 @@ from gcesbi.baselines import NptfPosterior
 from gcesbi.estimators import PoissonFractionPosterior
 from gcesbi.physics.scd import cdf_to_pdf
 from gcesbi.posterior import JointPosterior, Posterior
-from gcesbi.report.tables import cumulative_at, interval
+from gcesbi.report.tables import N_SAMPLE, cumulative_at, interval, smooth_share
 from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
 
@@ -26,19 +26,13 @@ __all__ = [
     "above_one_photon",
     "answer",
     "answer_lines",
-    "answers_of",
     "headline",
     "source_flux",
-    "title",
     "true_answer",
-    "verdict_of",
 ]
 
 Array = NDArray[np.float64]
 Decision = Literal["sources", "smooth emission", "undecided", "not to be trusted", "cannot tell"]
-
-_N_SAMPLE = 2000
-NONE: Mapping[str, tuple[float, float]] = {}
 
 
 @dataclass(frozen=True)
@@ -53,9 +47,9 @@ def answer(model: SkyModel, posterior: Posterior, odds: tuple[float, float] | No
     """What a posterior says of the model's subject; `odds`, ln of the Bayes factor for sources in it and its error."""
     if "scd_cdf" not in posterior.names or model.subject not in model.point_sources:
         return Answer("cannot tell", "it takes all emission for smooth")
-    drawn = posterior.sample(_N_SAMPLE, seed=0)
+    drawn = posterior.sample(N_SAMPLE, seed=0)
     row, j = model.names.index(model.subject), model.point_sources.index(model.subject)
-    smooth = _smooth_share(drawn, row, j)
+    smooth = smooth_share(drawn, row, j)
     above, number = above_one_photon(model, drawn["scd_cdf"][:, j], source_flux(model, drawn, model.subject))
     above = np.clip(above * (1 - smooth), 0, 1)
     low, high = np.quantile(above, [0.025, 0.975])
@@ -72,23 +66,6 @@ def answer(model: SkyModel, posterior: Posterior, odds: tuple[float, float] | No
     return Answer("sources" if low > 0.5 else "smooth emission" if high < 0.5 else "undecided", reason)
 
 
-def answers_of(
-    model: SkyModel,
-    posteriors: Mapping[str, Posterior],
-    refused: str = "",
-    odds: Mapping[str, tuple[float, float]] = NONE,
-) -> dict[str, Answer]:
-    """What each method says; all of them not to be trusted where the map was `refused`."""
-    found = {name: answer(model, each, odds.get(name)) for name, each in posteriors.items()}
-    return {n: Answer("not to be trusted", a.reason) for n, a in found.items()} if refused else found
-
-
-def verdict_of(model: SkyModel, answers: Mapping[str, Answer], refused: str, *more: str) -> str:
-    """A refusal before all else; the answer in one sentence, and by method; then what `more` there is."""
-    first = (f"REFUSED. {refused}",) if refused else ()
-    return "\n".join((*first, headline(model, answers), answer_lines(answers), *more))
-
-
 def true_answer(model: SkyModel, truth: Posterior) -> str:
     """The same numbers of what is true of a mock map."""
     row, j = model.names.index(model.subject), model.point_sources.index(model.subject)
@@ -98,11 +75,6 @@ def true_answer(model: SkyModel, truth: Posterior) -> str:
         f"In truth {100 * above[0]:.0f} % of the flux of the {label(model.subject)}, {100 * share[0]:.1f} % of all "
         f"flux, is from sources above one photon, which are {number[0]:,.0f} in number."
     )
-
-
-def title(model: SkyModel) -> str:
-    """What a page asks."""
-    return f"What is the {label(model.subject)} made of?"
 
 
 def headline(model: SkyModel, answers: Mapping[str, Answer]) -> str:
@@ -128,16 +100,7 @@ def source_flux(model: SkyModel, drawn: Mapping[str, Array], name: str) -> Array
     """Flux (n,) of the sources of a template, of samples; NaN where a method knows none."""
     row, j = model.names.index(name), model.point_sources.index(name)
     flux = drawn["flux"][:, row] if "flux" in drawn else np.full(len(drawn["scd_cdf"]), np.nan)
-    return flux * (1 - _smooth_share(drawn, row, j))
-
-
-def _smooth_share(drawn: Mapping[str, Array], row: int, j: int) -> Array:
-    """Share of the subject's flux that is exactly smooth, where a method has such a part beside its sources."""
-    if "point_source_flux_fraction" not in drawn:
-        return np.zeros(len(drawn["scd_cdf"]))
-    total = drawn["flux_fraction"][:, row]
-    sources = drawn["point_source_flux_fraction"][:, j]
-    return 1 - np.divide(sources, total, out=np.zeros_like(total), where=total > 0)
+    return flux * (1 - smooth_share(drawn, row, j))
 
 
 def _smooth_limit(posterior: Posterior, smooth: Array) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gcesbi.baselines import GoodnessOfFit, PoissonFitResult
 from gcesbi.report.html import Section
 from gcesbi.report.parts import gate_section
-from gcesbi.report.poisson import goodness_section
+from gcesbi.report.poisson import chance, goodness_section
 from gcesbi.sky import Observation
 from gcesbi.validation.misspecification import GateVerdict
 
@@ -51,7 +51,7 @@ class Explained:
             lies = "explain" if judged.p_value >= 0.01 and not judged.deviant else "do not explain"
             told.append(
                 f"Smooth templates alone {lies} the map: deviance {judged.z:+.1f} standard deviations from what they "
-                f"give (p = {judged.p_value:.2g}), {len(judged.deviant)} pixels too bright or too dim for them."
+                f"give ({chance(judged, judged.p_value)}), {len(judged.deviant)} pixels too bright or too dim for them."
             )
         if self.gate is None:
             return " ".join((*told, "Whether the model with sources explains it was not asked."))

@@ -6,12 +6,13 @@ from functools import cached_property
 from typing import Any
 
 from gcesbi.posterior import Posterior
-from gcesbi.report.answers import Answer, answers_of, title, true_answer, verdict_of
+from gcesbi.report.answers import Answer, answer, answer_lines, headline, true_answer
 from gcesbi.report.explained import Explained
 from gcesbi.report.html import Mood, Report, Section, TableBlock
 from gcesbi.report.misses import misses_section
 from gcesbi.report.sections import joint_section, source_count_section, spectra_section, subject_spectrum
 from gcesbi.report.tables import methods_table, posterior_figures, spectra_table
+from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
 
 __all__ = ["Findings"]
@@ -60,18 +61,25 @@ class Findings:
     @cached_property
     def answers(self) -> dict[str, Answer]:
         """What each method says; all of them not to be trusted where the gate refuses the map."""
-        return answers_of(self.model, self.posteriors, self.explained.refused, self.odds)
+        found = {name: answer(self.model, each, self.odds.get(name)) for name, each in self.posteriors.items()}
+        if not self.explained.refused:
+            return found
+        return {name: Answer("not to be trusted", each.reason) for name, each in found.items()}
 
     @cached_property
     def verdict(self) -> str:
         """The answer first, or why there is none; then what explains the map, and what to trust."""
+        first = (f"REFUSED. {self.explained.refused}",) if self.explained.refused else ()
         known = () if self.truth is None else (true_answer(self.model, self.truth),)
-        return verdict_of(
-            self.model, self.answers, self.explained.refused, *known, str(self.explained), *self._to_trust()
-        )
+        told = (*first, headline(self.model, self.answers), answer_lines(self.answers), *known, str(self.explained))
+        return "\n".join((*told, *self._told_of_trust()))
 
-    def _to_trust(self) -> tuple[str, ...]:
+    def _told_of_trust(self) -> tuple[str, ...]:
         """What to trust, in sentences, where that was asked."""
+        return ()
+
+    def _trust(self) -> tuple[Section, ...]:
+        """What to trust, in a table, where that was asked."""
         return ()
 
     @property
@@ -97,8 +105,9 @@ class Findings:
         spectra = Section(spectra.title, *spectra.parts, *tuple(self.tables.values())[1:])
         return (
             *(checks if truth is None else ()),
+            *self._trust(),
             *((source_count_section(model, posteriors, truth),) if "scd_cdf" in known else ()),
-            subject_spectrum(model, posteriors, truth),
+            *((subject_spectrum(model, posteriors, truth),) if model.n_energy > 1 and "spectrum" in known else ()),
             *((joint_section(model, posteriors, truth),) if "scd_cdf" in known else ()),
             spectra,
             *(() if truth is None else (*checks, misses_section(model, posteriors, truth))),
@@ -107,7 +116,7 @@ class Findings:
     def report(self, subtitle: str = "", data: Mapping[str, Any] | None = None) -> Report:
         """The page, with numbers to download."""
         return Report(
-            title=title(self.model),
+            title=f"What is the {label(self.model.subject)} made of?",
             subtitle=subtitle,
             verdict=self.verdict,
             mood=self.mood,

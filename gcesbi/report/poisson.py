@@ -10,7 +10,15 @@ from gcesbi import plots
 from gcesbi.baselines import GoodnessOfFit, PoissonFitResult
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
 
-__all__ = ["deviant_table", "goodness_lines", "goodness_section", "norm_table", "poisson_figures", "poisson_report"]
+__all__ = [
+    "chance",
+    "deviant_table",
+    "goodness_lines",
+    "goodness_section",
+    "norm_table",
+    "poisson_figures",
+    "poisson_report",
+]
 
 _MOST_ROWS = 20
 _N_DRAWN = 100
@@ -54,14 +62,21 @@ def deviant_table(judged: GoodnessOfFit) -> TableBlock:
     )
 
 
+def chance(judged: GoodnessOfFit, p_value: float) -> str:
+    """A p-value by simulated maps; where none of them goes so far it is smaller than their number tells."""
+    return f"p {'≤' if p_value * (1 + len(judged.simulated_deviance)) <= 1 else '='} {p_value:.2g}"
+
+
 def goodness_lines(judged: GoodnessOfFit, again: PoissonFitResult | None) -> str:
     """Goodness of fit in words; `again` is the fit without the deviant pixels, if there is one."""
     simulated = judged.simulated_log_likelihood
     lines = [
         f"ln L = {judged.log_likelihood:.3f}; maps of the best fit have {simulated.mean():.1f} ± {simulated.std():.1f}",
-        f"deviance {judged.deviance:.0f}, {judged.z:.1f} standard deviations above theirs (p = {judged.p_value:.3g})",
-        f"largest smoothed residual {np.abs(judged.smoothed).max():.1f} sigma (p = {judged.smoothed_p_value:.3g} over "
-        f"the map); scatter of the counts as of Poisson, p = {judged.pit_p_value:.2g}",
+        f"deviance {judged.deviance:.0f}, {judged.z:.1f} standard deviations above theirs "
+        f"({chance(judged, judged.p_value)})",
+        f"largest smoothed residual {np.abs(judged.smoothed).max():.1f} sigma "
+        f"({chance(judged, judged.smoothed_p_value)} over the map)",
+        f"scatter of the counts as of Poisson, p = {judged.pit_p_value:.2g}",
     ]
     if not judged.deviant:
         lines.append("no pixel is improbable after trials")

@@ -51,8 +51,11 @@ class QuickstartResult(Findings):
         if self.labels is not None:
             object.__setattr__(self, "truth", true_quantities(self.model, self.labels))
 
-    def _to_trust(self) -> tuple[str, ...]:
+    def _told_of_trust(self) -> tuple[str, ...]:
         return (calibration_verdict(self.evaluation),)
+
+    def _trust(self) -> tuple[Section, ...]:
+        return (Section("What to trust", trust_table(self.evaluation, refused=bool(self.explained.refused))),)
 
     @property
     def mood(self) -> Mood:
@@ -89,17 +92,15 @@ class QuickstartResult(Findings):
         )
 
     def page(self, seconds: Mapping[str, float], results: Mapping[str, Any]) -> Report:
-        """The page, with its numbers to download: also what of the networks' answers holds, and how all was made."""
+        """The page, with its numbers to download: also whether error bars hold, and how all was made."""
         model, settings = self.model, self.settings
         what = "observed map" if self.truth is None else "mock map"
         page = self.report(
             f"{what}, {settings['sky']['kind']} sky, {model.region.n_pix:,} pixels, seed {settings['seed']}", results
         )
-        trust = trust_table(self.evaluation, refused=bool(self.explained.refused))
         return replace(
             page,
             sections=(
-                Section("What to trust", trust),
                 *page.sections,
                 calibration_section(self.evaluation, self.before),
                 training_section(self.histories, self.started),
@@ -144,9 +145,8 @@ def _how(
 ) -> Section:
     rows = tuple((name, f"{value:.1f} s") for name, value in seconds.items())
     flat = tuple(
-        (f"{section}.{key}" if isinstance(value, dict) else section, str(item))
-        for section, value in settings.items()
-        for key, item in (value.items() if isinstance(value, dict) else [("", value)])
+        (name, ", ".join(f"{key} = {each}" for key, each in value.items()) if isinstance(value, dict) else str(value))
+        for name, value in settings.items()
     )
     chains = " ".join(
         f"{name}: {'converged' if each.converged else 'NOT converged, ' + '; '.join(each.convergence.problems)}."
@@ -161,5 +161,5 @@ def _how(
         "How this was made",
         f"gcesbi {version('gcesbi')}, model {fingerprint}. {chains}",
         TableBlock(("step", "time"), rows, "Wall-clock time of every step."),
-        TableBlock(("setting", "value"), flat, f"All settings. {again}."),
+        TableBlock(("settings", "values"), flat, f"All settings. {again}."),
     )

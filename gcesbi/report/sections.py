@@ -12,7 +12,7 @@ from gcesbi.physics.scd import cdf_to_pdf
 from gcesbi.posterior import Posterior
 from gcesbi.report.answers import above_one_photon, source_flux
 from gcesbi.report.html import FigureBlock, Section
-from gcesbi.report.tables import interval
+from gcesbi.report.tables import N_SAMPLE, interval
 from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
 
@@ -22,17 +22,13 @@ Array = NDArray[np.float64]
 
 _TAILS = (0.16, 0.5, 0.84)
 _BANDS = (0.025, *_TAILS, 0.975)
-_N_SAMPLE = 2000
 _TRUTH = "truth"
 _ONE_PHOTON = "Left of the line for one photon a source is seen only through its neighbours, and the prior speaks."
 
 
 def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None) -> Section:
     """Spectrum of the subject alone, by every method that knows it."""
-    name, known = label(model.subject), [method for method, p in posteriors.items() if "spectrum" in p.names]
-    if model.n_energy == 1 or not known:
-        return Section(f"Spectrum of {name}", "There is one energy bin, or no method knows spectra.")
-    silent = [method for method in posteriors if method not in known]
+    name, silent = label(model.subject), [method for method, p in posteriors.items() if "spectrum" not in p.names]
     return Section(
         f"Spectrum of {name}",
         f"Not known by: {', '.join(silent)}, which sum over energies." if silent else "",
@@ -46,11 +42,12 @@ def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth
 
 def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None = None) -> Section:
     """Flux fractions and E² dN/dE of every template, by method."""
-    totals = _known(posteriors, "flux_fraction")
+    totals = _known(posteriors, "flux_fraction", 100)
+    true = _true(truth, "flux_fraction")
     names = tuple(map(label, model.names))
     blocks = [
         FigureBlock(
-            plots.flux_fractions(names, totals, _true(truth, "flux_fraction")),
+            plots.flux_fractions(names, totals, None if true is None else 100 * true, "flux fraction [%]"),
             "One panel a template: its share in the flux of the region, with error bars, one colour a method.",
             "Each panel has a scale of its own. Points of different colours should agree within their bars"
             + ("." if truth is None else ", and bars hold the black truth two times in three."),
@@ -85,14 +82,14 @@ def source_count_section(
 ) -> Section:
     """Number of sources by their flux, one figure a point-source template, one panel a method."""
     asked = posteriors if truth is None else {**posteriors, _TRUTH: truth}
-    known = {method: p.sample(_N_SAMPLE, seed=0) for method, p in asked.items() if "scd_cdf" in p.names}
+    known = {method: p.sample(N_SAMPLE, seed=0) for method, p in asked.items() if "scd_cdf" in p.names}
     photon = float(1 / model.exposure.mean())
     blocks = []
     for j, name in enumerate(model.point_sources):
         flux = {method: source_flux(model, drawn, name) for method, drawn in known.items()}
         densities = {m: _density(model, cdf_to_pdf(drawn["scd_cdf"][:, j]), flux[m]) for m, drawn in known.items()}
         number = {m: above_one_photon(model, drawn["scd_cdf"][:, j], flux[m])[1] for m, drawn in known.items()}
-        told = {m: f"{interval(np.quantile(n, _TAILS), 0)} above one photon" for m, n in number.items()}
+        told = {m: f"N = {interval(np.quantile(n, _TAILS), 0)}" for m, n in number.items()}
         bands = {method: np.quantile(each, _BANDS, axis=0) for method, each in densities.items()}
         true = bands.pop(_TRUTH)[2] if truth is not None else None
         figure = plots.number_densities(model.scd_edges, bands, true, photon, order=tuple(posteriors), told=told)
@@ -100,8 +97,8 @@ def source_count_section(
             FigureBlock(
                 figure,
                 f"Number of sources of {label(name)} by their flux, median with 68 % and 95 % bands, a panel a method.",
-                f"{label(name)}: sources in the region for each decade of their flux; above each panel how many give "
-                f"more than one photon, with the 68 % interval. {_ONE_PHOTON} "
+                f"{label(name)}: sources in the region for each decade of their flux; N, above each panel, is how many "
+                f"give more than one photon, with the 68 % interval. {_ONE_PHOTON} "
                 "Bands hold each bin by itself, not the whole curve.",
             )
         )
@@ -115,7 +112,7 @@ def joint_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: P
     samples = {}
     for method, posterior in (posteriors if truth is None else {**posteriors, _TRUTH: truth}).items():
         if {"flux_fraction", "scd_cdf"} <= set(posterior.names):
-            drawn = posterior.sample(_N_SAMPLE, seed=0)
+            drawn = posterior.sample(N_SAMPLE, seed=0)
             samples[method] = _joint(model, drawn["flux_fraction"][:, rows], cdf_to_pdf(drawn["scd_cdf"]), j)
     true = samples.pop(_TRUTH)[0] if truth is not None else None
     subject = label(model.subject)
@@ -142,12 +139,10 @@ def _true(truth: Posterior | None, name: str) -> Array | None:
     return None if truth is None or name not in truth.names else truth.quantiles(name, 0.5)[0]
 
 
-def _known(posteriors: Mapping[str, Posterior], name: str) -> dict[str, dict[str, Array]]:
-    """Median and central 68 % interval of a quantity, by the methods that know it."""
-    ends = ("low", "median", "high")
-    return {
-        m: dict(zip(ends, p.quantiles(name, _TAILS), strict=True)) for m, p in posteriors.items() if name in p.names
-    }
+def _known(posteriors: Mapping[str, Posterior], name: str, scale: float = 1) -> dict[str, dict[str, Array]]:
+    """Median and central 68 % interval of a quantity times a scale, by the methods that know it."""
+    known = {method: scale * p.quantiles(name, _TAILS) for method, p in posteriors.items() if name in p.names}
+    return {method: dict(zip(("low", "median", "high"), values, strict=True)) for method, values in known.items()}
 
 
 def _density(model: SkyModel, pdf: Array, flux: Array) -> Array:

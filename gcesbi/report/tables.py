@@ -19,12 +19,14 @@ from gcesbi.simulation import SkyModel
 __all__ = [
     "DECADES",
     "FIGURE_LEVELS",
+    "N_SAMPLE",
     "comparison_table",
     "cumulative_at",
     "interval",
     "methods_table",
     "missed",
     "posterior_figures",
+    "smooth_share",
     "spectra_table",
 ]
 
@@ -34,6 +36,8 @@ DECADES = (-12.0, -11.0, -10.0, -9.0)
 FIGURE_LEVELS = (0.025, 0.05, 0.16, 0.5, 0.84, 0.95, 0.975)
 """Levels of the quantiles that are stored as JSON."""
 
+N_SAMPLE = 2000
+"""Samples of a posterior that tables and figures draw."""
 _LEVELS = (0.16, 0.5, 0.84)
 
 _OTHER = "the model's"
@@ -180,11 +184,30 @@ def _column(posterior: Posterior, bins: ScdBins) -> dict[str, _Interval]:
     cells |= _cells(posterior, "n_sources", [_NUMBER.format(name) for name in source], 1)
     for quantity, words in _MOMENTS.items():
         cells |= _cells(posterior, quantity, [words.format(name) for name in source], 1, 2)
-    if "poisson_fraction" in posterior.names:
-        values = 100 * posterior.quantiles("poisson_fraction", [*_LEVELS, 0.95])
+    if (values := _poisson_share(posterior)) is not None:
         told = (_Interval(tuple(values[:3])), _Interval((float(values[3]),)))
         cells |= dict(zip(_poisson_labels(coordinates), told, strict=True))
     return cells
+
+
+def _poisson_share(posterior: Posterior) -> NDArray[np.float64] | None:
+    """Quantiles [%] of the share of the subject that is exactly smooth: asked for, or beside its sources in a fit."""
+    names, axes, levels = posterior.names, posterior.coordinates, [*_LEVELS, 0.95]
+    if "poisson_fraction" in names:
+        return 100 * posterior.quantiles("poisson_fraction", levels)
+    if "point_source_flux_fraction" not in names or axes.subject not in axes.point_source:
+        return None
+    drawn = posterior.sample(N_SAMPLE, seed=0)
+    share = smooth_share(drawn, axes.template.index(axes.subject), axes.point_source.index(axes.subject))
+    return 100 * np.quantile(share, levels) if share.any() else None
+
+
+def smooth_share(drawn: Mapping[str, NDArray[np.float64]], row: int, j: int) -> NDArray[np.float64]:
+    """Share (n,) of a template's flux that is exactly smooth, where a method has such a part beside its sources."""
+    if "point_source_flux_fraction" not in drawn:
+        return np.zeros(len(next(iter(drawn.values()))))
+    total, sources = drawn["flux_fraction"][:, row], drawn["point_source_flux_fraction"][:, j]
+    return 1 - np.divide(sources, total, out=np.zeros_like(total), where=total > 0)
 
 
 def spectra_table(posterior: Posterior) -> TableBlock:
