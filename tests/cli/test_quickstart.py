@@ -83,7 +83,9 @@ def test_the_table_sets_methods_side_by_side(run):
     table = json.loads((run.folder / "results.json").read_text())["table"]
     assert table["columns"] == ["quantity", "truth", *METHODS]
     assert table["rows"][0] == ["priors", "–", "flat norms", "flat, broken power laws", "the model's", "the model's"]
-    assert len(table["rows"]) == 1 + 6 + 2 * 5 + 1
+    assert len(table["rows"]) == 1 + 6 + 2 * 5 + 2 + 1
+    shares = [row for row in table["rows"] if row[0].startswith("Poisson share of excess")]
+    assert [[cell != "–" for cell in row[1:]] for row in shares] == [[False, False, True, False, False]] * 2
     truth = [float(row[1]) for row in table["rows"][1:7]]
     assert sum(truth) == pytest.approx(100, abs=0.5)
     assert table["rows"][-1][0] == "truth inside"
