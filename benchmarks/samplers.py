@@ -4,7 +4,8 @@
 
 dynesty and ultranest (``pip install dynesty ultranest``) are peers, not used by the library; they see its likelihood
 and its unit cube one point at a time. Effective draws are those of the least well known parameter for chains (ArviZ),
-and of the weights, (Σ w)² / Σ w², for the others. Whoever has not ended after so many seconds is stopped. One thread.
+and of the weights, (Σ w)² / Σ w², for the others. Whoever has not ended after so many seconds is stopped: peers by the
+processor's time, the library's own by the clock on the wall, which on a busy machine is much less. One thread.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ KINDS = {
 
 def main(arguments=None, make=build):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=300.0, help="of the processor, for each sampler")
+    parser.add_argument("--seconds", type=float, default=300.0, help="for each sampler; see above")
     parser.add_argument("--only", default=",".join(KINDS))
     given = parser.parse_args(arguments)
     nptf = make()

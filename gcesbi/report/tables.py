@@ -236,7 +236,7 @@ def spectra_table(posterior: Posterior) -> TableBlock:
 def posterior_figures(posterior: Posterior, levels: Sequence[float] = FIGURE_LEVELS) -> dict[str, Any]:
     """Quantiles of every named quantity as plain numbers, with units and the labels of axes, ready for JSON."""
     coordinates = posterior.coordinates
-    known = QUANTITIES | dict.fromkeys(coordinates.shape, Quantity((), "", "shape of a template"))
+    known = {**QUANTITIES, **dict.fromkeys(coordinates.shape, Quantity((), "", "shape of a template"))}
     quantities = {
         name: {
             "meaning": known[name].meaning,
