@@ -26,8 +26,8 @@ _HEADING = 29  # of a row, where the console is narrow
 class Terminal(Console):
     """A console that takes no markup.
 
-    Whoever reads a pipe may leave it (``gcesbi fit ... | head``): what is printed then goes nowhere, and what a command
-    was to store is stored all the same.
+    Whoever reads a pipe may leave it (``gcesbi fit ... | head``), and the disk that a log is on may be full: what is
+    printed then goes nowhere, and what a command was to store is stored all the same.
 
     Parameters
     ----------
@@ -38,8 +38,15 @@ class Terminal(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, **options)
 
+    def print(self, *words: Any, **how: Any) -> None:
+        """As rich does; an error of the system's ends no command."""
+        try:
+            super().print(*words, **how)
+        except OSError:
+            self.on_broken_pipe()
+
     def on_broken_pipe(self) -> None:
-        """Called by rich where nobody reads any more."""
+        """Called by rich too, where nobody reads any more."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.file.fileno())
         os.close(nowhere)

@@ -1,12 +1,13 @@
 """Tables on consoles of any width."""
 
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from gcesbi.cli.console import print_table
+from gcesbi.cli.console import Terminal, print_table
 from gcesbi.report.html import TableBlock
 
 METHODS = ("Poisson fit", "NPTF", "networks", "pretrained")
@@ -47,3 +48,10 @@ def test_a_narrow_console_repeats_the_headings_beside_the_other_columns():
     text = "\n".join(printed(80))
     assert text.count("quantity") == 2
     assert "51.6 (" not in text
+
+
+def test_a_log_on_a_full_disk_stops_no_work():
+    with Path("/dev/full").open("w") as log:
+        terminal = Terminal(file=log)
+        terminal.print("an answer")
+        terminal.print("and more")
