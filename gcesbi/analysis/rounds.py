@@ -175,9 +175,7 @@ def _begin(run: RunFolder, folder: Path, number: int, box: Box) -> RunFolder:
     seed = int(np.random.SeedSequence(settings.seed, spawn_key=(number,)).generate_state(1)[0])
     changed = {"sky": sky, "seed": seed, "simulation": simulation, "training": training}
     closer = settings.model_copy(update=changed)
-    return RunFolder.begin(
-        run.folder / "rounds" / str(number), closer, SkyModel.build(sky, run.model.maps).like(run.model)
-    )
+    return RunFolder.begin(folder, closer, SkyModel.build(sky, run.model.maps).like(run.model))
 
 
 def _as_stated(model: SkyModel, box: Box) -> Box:

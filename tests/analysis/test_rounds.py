@@ -110,6 +110,10 @@ def test_rounds_look_closer_and_go_on_where_they_were(model, tmp_path):
     again = infer_in_rounds(run, seen, 1)
     assert first[1].run.weights("spectra").read_bytes() == weights
     np.testing.assert_array_equal(*(each[1].posterior.quantiles("flux", [0.5]) for each in (first, again)))
+    other, _ = run.simulator.observe(model.prior().draw(1, np.random.default_rng(6))[0], seed=7)
+    second = infer_in_rounds(run, other, 1)[1].run  # of another map: beside the rounds of the first
+    assert second.folder.parent == run.about(other).folder / "rounds"
+    assert first[1].run.weights("spectra").read_bytes() == weights
     with pytest.raises(InputError, match="rounds: must be at least 1, got 0"):
         infer_in_rounds(run, seen, 0)
 
