@@ -6,8 +6,8 @@
 
 `energies_page.py` makes tables and figures of what is in DIR.
 
-*Mocks* are of the default sky with one population of the excess, within 8 degrees and seen for 100 weeks (664 pixels of
-nside 128, some 15 photons in each), so that a posterior takes seconds. Spectra of all templates float as log-parabolas:
+*Mocks* are of the default sky with one population of the excess, within 8 degrees and seen for 70 weeks (664 pixels of
+nside 128, some 10 photons in each), so that a posterior takes seconds. Spectra of all templates float as log-parabolas:
 in ten bins of one decade the three parameters of the default skew normals lie on thin curved ridges, along which
 Hamiltonian steps are ten times shorter. Parameters are drawn from the model's prior;
 maps from the law of the likelihood (without PSF, where it is exact), or, with ``--psf``, by the simulator. *Large* is
@@ -42,7 +42,7 @@ from gcesbi.analysis.infer import load_networks
 from gcesbi.baselines import NPTF, ImportanceSampling, ModelPriors, PsfCorrection
 from gcesbi.baselines.samplers.laplace import Laplace
 
-SKY = {"nside": 128, "radius": 8.0, "weeks": 100.0, "gce_populations": 1}
+SKY = {"nside": 128, "radius": 8.0, "weeks": 70.0, "gce_populations": 1}
 KINDS = ("ten bins", "their sum", "one bin")
 SPECTRUM = """
 [components.spectrum]
@@ -104,7 +104,7 @@ def three(fits, truths, seed):
     for kind, nptf in fits.items():
         since = time.process_time()
         few = kind == KINDS[0]
-        settings = {"n_eff": 100, "batch": 500, "n_rounds": 9} if few else {"batch": 1500, "n_rounds": 6, "n_start": 8}
+        settings = {"n_eff": 60, "n_rounds": 30} if few else {"batch": 1500, "n_rounds": 20, "n_start": 8}
         draws = ImportanceSampling(**settings).sample(nptf.target, seed)
         rows = np.linspace(0, len(draws.u) - 1, 400).astype(int)
         told = {
@@ -199,7 +199,7 @@ def make_large(folder):
     seen = gcesbi.Simulator(model).observe(theta, seed=181)[0]
     nptf = NPTF(model, seen, ModelPriors(), energies="joint", workers=1)
     own, before = theta[[model.prior().names.index(name) for name in nptf.names]], time.process_time()
-    found = nptf.run(ImportanceSampling(), seed=1, checkpoint=folder / "large.h5")
+    found = nptf.run(ImportanceSampling(n_rounds=120), seed=1, checkpoint=folder / "large.h5")
     told = found.convergence
     print(
         f"{seen.counts.shape[1]} pixels, {seen.counts.sum(axis=0).mean():.1f} photons each, at most "

@@ -2,8 +2,8 @@
 
     python benchmarks/energies_page.py DIR [--figures docs/figures]
 
-Widths are half of the central 68 % of a posterior. Ratios of widths are medians over maps, their errors and those of
-means the bootstrap's over maps; coverage has binomial errors, the p of ranks is Kolmogorov's and Smirnov's.
+Widths are half of the central 68 % of a posterior. Ratios of widths are those of their means over maps; their errors
+and those of means are the bootstrap's over maps; coverage has binomial errors, p of ranks is by Kolmogorov and Smirnov.
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ def told(values, statistic=np.median, repeats=400):
     return f"{statistic(values):.2f} ± {np.std(drawn):.2f}"
 
 
+def ratio(top, bottom):
+    """Of means over maps, as text."""
+    return told(np.stack([top, bottom], axis=1), lambda each: each[:, 0].mean() / each[:, 1].mean())
+
+
 def levels(found):
     """Rank of the truth in each posterior, in (0, 1): (n_map, n_quantity)."""
     draws = found["draws"]
@@ -80,20 +85,19 @@ def show_widths(found, seen):
             kind: np.abs(np.median(found[kind]["draws"][:, :, q], axis=1) - found[kind]["truth"][:, q])
             for kind in KINDS[:2]
         }
-        saved = np.stack([error[kind] for kind in KINDS[:2]], axis=1)
         rows.append(
             [
                 name,
-                *(f"{np.median(w):.3f}" for w in (ten, summed, one)),
-                told(ten / summed),
-                told(saved, lambda s: s[:, 0].mean() / s[:, 1].mean()),
-                told(np.stack([summed, one], axis=1), lambda s: np.median(s[:, 0]) / np.median(s[:, 1])),
-                told(found[KINDS[0]]["laplace"][:, q] / ten),
+                *(f"{w.mean():.3f}" for w in (ten, summed, one)),
+                ratio(ten, summed),
+                ratio(*(error[kind] for kind in KINDS[:2])),
+                ratio(summed, one),
+                ratio(found[KINDS[0]]["laplace"][:, q], ten),
             ]
         )
     print(f"\nWidths, {SKIES[seen]}, {len(ten)} maps")
     table(
-        ["", *KINDS, "ten / sum, map by map", "mean error, ten / sum", "sum / one bin", "Laplace's / sampled, ten"],
+        ["", *KINDS, "ten / sum", "error, ten / sum", "sum / one bin", "Laplace's / sampled, ten"],
         rows,
     )
 
@@ -135,9 +139,9 @@ def show_brightness(found, seen):
                     f"{low:.1f} to {high:.1f}",
                     f"{chosen.sum()}",
                     QUANTITIES[q],
-                    f"{np.median(ten):.3f}",
-                    f"{np.median(summed):.3f}",
-                    told(ten / summed),
+                    f"{ten.mean():.3f}",
+                    f"{summed.mean():.3f}",
+                    ratio(ten, summed),
                     covered(rank, 0.68),
                     covered(rank, 0.95),
                 ]
@@ -235,23 +239,23 @@ def show_networks(folder):
             middle, own = np.median(each[..., q], axis=1), width(each)[:, q]
             away = (middle - centre[:, q]) / summed[:, q]
             cells = (
-                told(own / summed[:, q]),
+                ratio(own, summed[:, q]),
                 told(np.abs(middle - truth[:, q]), np.mean),
                 told(away),
                 told(np.abs(away)),
             )
-            rows.append([QUANTITIES[q], kind, f"{np.median(own):.3f}", *cells])
+            rows.append([QUANTITIES[q], kind, f"{own.mean():.3f}", *cells])
     print(f"\nThe networks' own sky, {good.sum()} maps of {len(good)} (Pareto k below 0.7)")
     table(["", "from", "width", "width / sum's", "mean error", "median shift, sum's widths", "its median size"], rows)
     ten = [(file["ten bins/laplace"], file["their sum/laplace"]) for file in files if "ten bins/laplace" in file]
     if ten:
-        ratio = np.array([a / b for a, b in ten])
-        print(f"\nLaplace's widths, ten bins / sum, {len(ratio)} maps")
+        ratios = np.array([a / b for a, b in ten])
+        print(f"\nLaplace's widths, ten bins / sum, {len(ratios)} maps")
         table(
             ["", "median", "all"],
             [
                 [name, f"{np.median(r):.2f}", " ".join(f"{v:.2f}" for v in r)]
-                for name, r in zip(QUANTITIES, ratio.T, strict=True)
+                for name, r in zip(QUANTITIES, ratios.T, strict=True)
             ],
         )
 
