@@ -1,6 +1,6 @@
 """Evidence for point sources in the Galactic Centre above 4 GeV, with photon energies and without.
 
-    python benchmarks/energies_real.py [--pixel 4] [--live 300]
+    python benchmarks/energies_real.py [--pixel 2] [--live 300] [--only without]
 
 The data fermi-gc-4gev: seven bins from 4 to 20 GeV, PSF2 and PSF3 together, r < 4.8 degrees, in square pixels of some
 tenths of a degree. Templates as published: gll_iem_v07 with a free norm and tilt, isotropic, 4FGL-DR2, and an NFW^2 of
@@ -133,6 +133,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pixel", type=int, default=2)
     parser.add_argument("--live", type=int, default=300)
+    parser.add_argument("--only", choices=("with energies", "without"))
     given = parser.parse_args()
     counts, templates, psf, edges, exposure = real_sky(given.pixel)
     share = templates[3].sum(axis=0) / templates[3].sum()
@@ -144,6 +145,8 @@ def main():
     )
     spatial = templates[3].sum(axis=1)
     for kind, limit in (("with energies", None), ("without", 0)):
+        if given.only not in (None, kind):
+            continue
         found = {}
         likelihood = NptfEnergyLikelihood.build(counts, spatial[None] / spatial.sum(), *table, 1, limit)
         for sources, n in (("smooth alone", 6), ("points too", 10)):
