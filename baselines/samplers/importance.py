@@ -73,13 +73,13 @@ class ImportanceSampling:
     n_rounds : int
         Rounds at most.
     n_start : int
-        Climbs to the maximum.
+        Climbs to maxima. Where two populations may change places few find the highest one, and nothing else tells.
     """
 
     n_eff: int = 400
     batch: int = 500
     n_rounds: int = 30
-    n_start: int = 4
+    n_start: int = 16
 
     def __post_init__(self) -> None:
         for name, least in (("n_eff", 20), ("batch", 50), ("n_rounds", 1), ("n_start", 1)):
