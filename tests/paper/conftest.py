@@ -76,13 +76,14 @@ def _other(run, folder):
 
     import numpy as np
 
+    from gcesbi.io.files import read_arrays, write_arrays
+
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("simulations"))
     for name, by in (("curves", 2), ("nptf", 3)):
         path = folder / "paper" / f"{name}.npz"
         if path.is_file():
-            with np.load(path) as stored:
-                arrays = dict(stored)
-            np.savez(path, **(arrays | {"f2dndf": arrays["f2dndf"] * by}))
+            arrays = read_arrays(path)
+            write_arrays(path, arrays | {"f2dndf": arrays["f2dndf"] * by})
     path = folder / "paper" / "networks.json"
     answer = json.loads(path.read_text())
     spectrum = answer["quantities"]["spectrum"]
