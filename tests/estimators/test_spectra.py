@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gcesbi.errors import InputError
-from gcesbi.estimators import SpectralEstimator, load_estimator, save_estimator
+from gcesbi.estimators import PoissonFraction, SpectralEstimator, load_estimator, save_estimator
 from gcesbi.estimators.losses import gaussian_nll
 from gcesbi.estimators.spectra import all_energies
 
@@ -59,6 +59,22 @@ def test_one_energy_bin_is_its_own_total(toy, maps):
     spectrum, total = estimator.predict(counts), estimator.predict_total(counts)
     np.testing.assert_array_equal(spectrum.mean[..., 0], total.mean)
     assert spectrum.std.shape == (4, 2, 1)
+
+
+def test_buffers_have_dtypes_of_their_own_whatever_the_user_has_set(toy):
+    def built():
+        networks = (
+            SpectralEstimator(toy.region, toy.exposure, ("flat", "dots")),
+            PoissonFraction(np.arange(5.0), "dots"),
+        )
+        return [{name: each.dtype for name, each in network.state_dict().items()} for network in networks]
+
+    before = built()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert built() == before
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_prediction_is_deterministic_and_leaves_the_estimator_alone(spectra, maps):
