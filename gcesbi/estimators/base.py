@@ -226,7 +226,7 @@ class Estimator(Trainable):
             if isinstance(each, Simulations):
                 self.check_counts(each.counts[:1])
         settings = settings or TrainingSettings()
-        with own_defaults():
+        with own_defaults(), torch.enable_grad():
             return train(self, maps, settings, validation, progress=progress, checkpoint=checkpoint, log=log)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gcesbi.errors import InputError
-from gcesbi.estimators import PoissonFraction, SpectralEstimator, load_estimator, save_estimator
+from gcesbi.estimators import PoissonFraction, SpectralEstimator, TrainingSettings, load_estimator, save_estimator
 from gcesbi.estimators.losses import gaussian_nll
 from gcesbi.estimators.spectra import all_energies
 
@@ -59,6 +59,14 @@ def test_one_energy_bin_is_its_own_total(toy, maps):
     spectrum, total = estimator.predict(counts), estimator.predict_total(counts)
     np.testing.assert_array_equal(spectrum.mean[..., 0], total.mean)
     assert spectrum.std.shape == (4, 2, 1)
+
+
+def test_networks_train_where_the_user_has_switched_gradients_off(toy, maps):
+    network = toy.spectra()
+    before = {name: each.clone() for name, each in network.head.named_parameters()}
+    with torch.no_grad():
+        network.fit(maps.train, TrainingSettings(max_maps=64, head_maps=0, batch_size=16))
+    assert any(not torch.equal(each, before[name]) for name, each in network.head.named_parameters())
 
 
 def test_buffers_have_dtypes_of_their_own_whatever_the_user_has_set(toy):
