@@ -226,8 +226,7 @@ class Estimator(Trainable):
             if isinstance(each, Simulations):
                 self.check_counts(each.counts[:1])
         settings = settings or TrainingSettings()
-        with own_defaults(), torch.enable_grad():
-            return train(self, maps, settings, validation, progress=progress, checkpoint=checkpoint, log=log)
+        return train(self, maps, settings, validation, progress=progress, checkpoint=checkpoint, log=log)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Take weights; what was not yet measured when they were stored stays as it is."""

@@ -139,7 +139,6 @@ class PoissonFraction(Trainable):
         self.register_buffer("dimmest", torch.tensor(-np.inf, dtype=torch.float64))
         self.eval()
 
-    @own_defaults()
     def fit(
         self, cdf: ArrayLike, share: ArrayLike, *, n_step: int = 1500, batch_size: int = 256, seed: int = 0
     ) -> PoissonFractionHistory:

@@ -49,6 +49,7 @@ from gcesbi.estimators.training.log import LogRow, TrainingLog
 from gcesbi.estimators.training.seeds import Purpose, seed_for
 from gcesbi.estimators.training.settings import PARTS, TrainingHistory, TrainingSettings
 from gcesbi.estimators.training.trainable import Batch, Trainable
+from gcesbi.networks.defaults import own_defaults
 from gcesbi.simulation.simulator import Simulator
 from gcesbi.simulation.torch_maps import StoredMaps
 
@@ -78,6 +79,8 @@ class TrainingError(ArithmeticError):
         self.step, self.batch, self.checkpoint = step, batch, checkpoint
 
 
+@own_defaults()
+@torch.enable_grad()
 def train(
     network: Trainable,
     maps: Maps | Simulator,
