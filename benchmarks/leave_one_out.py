@@ -163,8 +163,7 @@ def mocks(left_out: str, n: int, folder: Path, nside: int = 128) -> tuple[SkyMod
             if best is None:
                 best = dict(zip(nominal.names, PoissonFit(nominal, seen).run().flux[:, 0], strict=True))
             for name in _ASKED:
-                columns = [names.index(each) for each in names if each.startswith(name) and each.endswith("_flux")]
-                theta[:, columns] = best[name] * rng.dirichlet(np.ones(len(columns)), _AT_ONCE)
+                _set_flux(theta, names, name, best[name], rng)
             drawn = Simulator(model).draw(theta, rng)
             counts = drawn.counts + _unknown(left_out, model, rng)
             np.savez(kept, counts=counts, flux=drawn.flux[..., 0], scd=drawn.scd)
@@ -172,6 +171,12 @@ def mocks(left_out: str, n: int, folder: Path, nside: int = 128) -> tuple[SkyMod
             parts.append([found[name] for name in ("counts", "flux", "scd")])
     counts, flux, scd = (np.concatenate(each)[:n] for each in zip(*parts, strict=True))
     return model, counts, flux, scd
+
+
+def _set_flux(theta: Array, names: Sequence[str], of: str, flux: float, rng: np.random.Generator) -> None:
+    """Give a template's populations so much flux together in parameters (n, n_parameter), each a random share."""
+    columns = [names.index(each) for each in names if each.startswith(of) and each.endswith("_flux")]
+    theta[:, columns] = flux * rng.dirichlet(np.ones(len(columns)), len(theta))
 
 
 def _unknown(left_out: str, model: SkyModel, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -268,9 +273,8 @@ def smooth(left_out: str, n: int, run: Path) -> str:
     best = dict(zip(nominal.names, PoissonFit(nominal, seen).run().flux[:, 0], strict=True))
     rng, names = np.random.default_rng([77, len(left_out)]), model.prior().names
     theta = at_composition(model, model, seen, n, rng)
-    for name, flux in (("gce", 1e-12), ("disk", best["disk"])):
-        columns = [names.index(each) for each in names if each.startswith(name) and each.endswith("_flux")]
-        theta[:, columns] = flux * rng.dirichlet(np.ones(len(columns)), n)
+    _set_flux(theta, names, "gce", 1e-12, rng)
+    _set_flux(theta, names, "disk", best["disk"], rng)
     excess = model.names.index("gce")
     mean = model.templates[excess] * (best["gce"] / model.flux_per_norm[excess, 0])
     excluded = []
