@@ -27,7 +27,7 @@ CROSSING_TOLERANCE = 1e-6
 #: What takes samples as they are.
 SAMPLES = "gcesbi.validation.report"
 #: What to do with values that are no CDFs.
-NO_CDFS = "; values that are no CDFs go to gcesbi.validation.interval_coverage, or with cdf=False"
+NO_CDFS = "; values that are no CDFs go to gcesbi.validation.interval_coverage, or, where there is one, take cdf=False"
 
 
 def check_finite(name: str, values: ArrayLike) -> Array:
@@ -114,6 +114,10 @@ def _transposed(truth: tuple[int, ...], got: tuple[int, ...], name: str, first: 
         return f"; the axes are in reverse: pass {name}.T"
     if n is not None and got[1:] == truth:
         return f"; if these are samples, pass numpy.quantile({name}, taus, axis=0), or them as they are to {SAMPLES}"
+    if got[1:] == (*truth, 1):
+        return f"; drop the last axis: pass {name}[..., 0]"
+    if (*got[1:], 1) == truth:
+        return f"; a last axis is missing: pass {name}[..., None]"
     if n is None and got[2:] == truth:
         return f"; join chains into one axis of draws: pass {name}.reshape(-1, *{truth})"
     return ""

@@ -16,10 +16,7 @@ from gcesbi.validation import MIN_MAPS, Calibration
 
 __all__ = ["calibration_section", "calibration_verdict", "named_reports", "training_section", "trust_table"]
 
-_PAIRS = (
-    "Pairs of map and bin: of spectra and shapes all of them; of source counts, whose cumulative share may be 0 or 1, "
-    "those in which the prediction leaves that open."
-)
+_WORDS = {"source_counts": "source counts", "spectra": "spectra", "shapes": "shapes of templates"}
 
 
 def named_reports(evaluation: Evaluation) -> dict[str, Calibration]:
@@ -34,17 +31,15 @@ def calibration_verdict(evaluation: Evaluation) -> str:
     found = named_reports(evaluation)
     wrong = {name: each for name, each in found.items() if each.judgement not in ("calibrated", "too few maps")}
     first = next(iter(found.values()))
+    maps = f"{first.n_map} maps that training never saw"
     if first.few_maps:
-        return (
-            f"{first.n_map} maps that training never saw are too few to judge error bars by; {MIN_MAPS} at least are "
-            "needed."
-        )
+        return f"{maps} are too few to judge error bars by; {MIN_MAPS} at least are needed."
     if not wrong:
-        return f"On {first.n_map} maps that training never saw, all {len(found)} sets of error bars are calibrated."
+        return f"On {maps}, all {len(found)} sets of error bars are calibrated."
     name, worst = max(wrong.items(), key=lambda item: abs(np.log(item[1].dispersion.value)))
     return (
-        f"On {first.n_map} maps that training never saw, {len(found) - len(wrong)} of {len(found)} sets of error bars "
-        f"are calibrated. The worst, {name}: {worst.verdict[0].lower()}{worst.verdict[1:]}"
+        f"On {maps}, {len(found) - len(wrong)} of {len(found)} sets of error bars are calibrated. The worst, {name}: "
+        f"{worst.verdict[0].lower()}{worst.verdict[1:]}"
     )
 
 
@@ -55,7 +50,8 @@ def calibration_section(evaluation: Evaluation, before: Evaluation | None = None
     return Section(
         "Are the error bars true?",
         f"{evaluation.reports[0].n_map} maps drawn from the model, kept from training and recalibration.{recalibrated} "
-        + _PAIRS,
+        "Pairs of map and bin: of spectra and shapes all of them; of source counts, whose cumulative share may be 0 or "
+        "1, those in which the prediction leaves that open.",
         calibration_table(reports, None if before is None else named_reports(before)),
         coverage_figure(reports, "every set of intervals", open_only=True),
         distance_table({label(n): e for n, e in evaluation.source_counts.items()}),
@@ -64,16 +60,18 @@ def calibration_section(evaluation: Evaluation, before: Evaluation | None = None
 
 def trust_table(evaluation: Evaluation, *, refused: bool) -> TableBlock:
     """What of the networks' answers holds, by kind of number."""
-    reports = named_reports(evaluation)
-    spectra = {n: r for n, r in reports.items() if n.startswith("spectrum")}
-    counts = {n: r for n, r in reports.items() if n.startswith("source counts")}
     skill = {} if evaluation.details is None else evaluation.details.skill_poisson
     worse = [label(name.removeprefix("spectrum of ")) for name, each in skill.items() if each.high < 0]
     sharp = f"worse than the Poisson fit: {', '.join(worse)}" if worse else "none scores worse than the Poisson fit"
-    held = "no" if refused else "yes"
+
+    def trusted(what: str, kind: str, more: str = "") -> tuple[str, str, str]:
+        right = [each.judgement == "calibrated" for n, each in named_reports(evaluation).items() if n.startswith(kind)]
+        told = "yes" if all(right) else "mostly" if 2 * sum(right) > len(right) else "in part"
+        return what, "no" if refused or not any(right) else told, f"{sum(right)} of {len(right)} sets calibrated{more}"
+
     rows = (
-        ("flux fractions and spectra", _share(spectra, held), f"{_right(spectra)} sets calibrated; {sharp}"),
-        ("counts of sources above one photon", _share(counts, held), f"{_right(counts)} sets calibrated"),
+        trusted("flux fractions and spectra", "spectrum", f"; {sharp}"),
+        trusted("counts of sources above one photon", "source counts"),
         (
             "counts of sources below one photon",
             "no",
@@ -83,33 +81,20 @@ def trust_table(evaluation: Evaluation, *, refused: bool) -> TableBlock:
     return TableBlock(("numbers of the networks", "trust", "why"), rows, "If the map is one of the model's.")
 
 
-def _right(reports: Mapping[str, Calibration]) -> str:
-    return f"{sum(each.judgement == 'calibrated' for each in reports.values())} of {len(reports)}"
-
-
-def _share(reports: Mapping[str, Calibration], held: str) -> str:
-    right = [each.judgement == "calibrated" for each in reports.values()]
-    if held == "no" or not any(right):
-        return "no"
-    return "yes" if all(right) else "mostly" if 2 * sum(right) > len(right) else "in part"
-
-
 def training_section(histories: Mapping[str, TrainingHistory], started: Mapping[str, str] | None = None) -> Section:
     """What the networks started from, what they saw, and what stopped them; loss curves."""
-    start = dict(started or {})
-    blocks = tuple(
-        FigureBlock(
-            _losses(history),
-            f"Loss of the network for {_WORDS.get(name, name)} against the number of maps presented.",
-            f"Network for {_WORDS.get(name, name)}. {_story(history, start.get(name, ''))} Held-out loss should follow "
-            "the training loss down.",
+    blocks = []
+    for name, history in histories.items():
+        network = f"network for {_WORDS.get(name, name)}"
+        story = _story(history, (started or {}).get(name, ""))
+        blocks.append(
+            FigureBlock(
+                _losses(history),
+                f"Loss of the {network} against the number of maps presented.",
+                f"{network.capitalize()}. {story} Held-out loss should follow the training loss down.",
+            )
         )
-        for name, history in histories.items()
-    )
     return Section("Training", *blocks)
-
-
-_WORDS = {"source_counts": "source counts", "spectra": "spectra", "shapes": "shapes of templates"}
 
 
 def _story(history: TrainingHistory, started: str) -> str:

@@ -55,18 +55,19 @@ class Explained:
             )
         if self.gate is None:
             return " ".join((*told, "Whether the model with sources explains it was not asked."))
+        if not self.refused:
+            told.append(str(self.gate))
         found = dict(zip(self.gate.names, self.gate.z, strict=True))
         sides = [f"{n}: {found[n]:+.1f} standard deviations" for n in ("north-south", "left-right") if n in found]
-        halves = (f"Halves of the residuals against those of like maps, {', '.join(sides)}.",) if sides else ()
-        return " ".join((*told, *(() if self.refused else (str(self.gate),)), *halves))
+        if sides:
+            told.append(f"Halves of the residuals against those of like maps, {', '.join(sides)}.")
+        return " ".join(told)
 
-    def sections(self, order: Sequence[str]) -> tuple[Section, ...]:
+    def sections(self, order: Sequence[str]) -> tuple[Section | None, ...]:
         """The map, what the Poisson fit leaves of it, and the gate's statistics; `order` names all methods."""
-        found = [] if self.gate is None else [gate_section(self.gate)]
         methods = tuple(dict.fromkeys((*order, "Poisson fit")))  # each has one colour
-        if self.fit is not None and self.goodness is not None:
-            found = [goodness_section(self.goodness, None, self.predicted, methods), *found]
-        return tuple(found)
+        judged = None if self.goodness is None else goodness_section(self.goodness, None, self.predicted, methods)
+        return judged, gate_section(self.gate)
 
     def to_dict(self, sources: Sequence[str]) -> dict[str, Any]:
         """All numbers, with test statistics of the templates of `sources`."""

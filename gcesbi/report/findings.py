@@ -53,9 +53,8 @@ class Findings:
     def tables(self) -> dict[str, TableBlock]:
         """For the terminal, by title."""
         found = {"Methods side by side": self.table}
-        networks = self.posteriors.get("networks")
-        if self.model.n_energy > 1 and networks is not None:
-            found["E² dN/dE [GeV / cm² / s]"] = spectra_table(networks)
+        if self.model.n_energy > 1 and "networks" in self.posteriors:
+            found["E² dN/dE [GeV / cm² / s]"] = spectra_table(self.posteriors["networks"])
         return found
 
     @cached_property
@@ -69,18 +68,24 @@ class Findings:
     @cached_property
     def verdict(self) -> str:
         """The answer first, or why there is none; then what explains the map, and what to trust."""
-        first = (f"REFUSED. {self.explained.refused}",) if self.explained.refused else ()
-        known = () if self.truth is None else (true_answer(self.model, self.truth),)
-        told = (*first, headline(self.model, self.answers), answer_lines(self.answers), *known, str(self.explained))
-        return "\n".join((*told, *self._told_of_trust()))
+        refused, truth = self.explained.refused, self.truth
+        told = (
+            f"REFUSED. {refused}" if refused else "",
+            headline(self.model, self.answers),
+            answer_lines(self.answers),
+            "" if truth is None else true_answer(self.model, truth),
+            str(self.explained),
+            self._told_of_trust(),
+        )
+        return "\n".join(filter(None, told))
 
-    def _told_of_trust(self) -> tuple[str, ...]:
+    def _told_of_trust(self) -> str:
         """What to trust, in sentences, where that was asked."""
-        return ()
+        return ""
 
-    def _trust(self) -> tuple[Section, ...]:
+    def _trust(self) -> Section | None:
         """What to trust, in a table, where that was asked."""
-        return ()
+        return None
 
     @property
     def mood(self) -> Mood:
@@ -96,21 +101,19 @@ class Findings:
         each = {name: self.marked(posterior_figures(posterior)) for name, posterior in self.posteriors.items()}
         return self.marked({"posteriors": each} | self.explained.to_dict(self.model.point_sources))
 
-    def sections(self) -> tuple[Section, ...]:
+    def sections(self) -> tuple[Section | None, ...]:
         """What was found; of an observed map what explains it comes first, of a mock last."""
-        model, posteriors, truth = self.model, self.posteriors, self.truth
-        checks = self.explained.sections(tuple(posteriors))
-        known = {name for each in posteriors.values() for name in each.names}
-        spectra = spectra_section(model, posteriors, truth)
-        spectra = Section(spectra.title, *spectra.parts, *tuple(self.tables.values())[1:])
+        asked = self.model, self.posteriors, self.truth
+        checks = self.explained.sections(tuple(self.posteriors))
+        spectra = spectra_section(*asked)
         return (
-            *(checks if truth is None else ()),
-            *self._trust(),
-            *((source_count_section(model, posteriors, truth),) if "scd_cdf" in known else ()),
-            *((subject_spectrum(model, posteriors, truth),) if model.n_energy > 1 and "spectrum" in known else ()),
-            *((joint_section(model, posteriors, truth),) if "scd_cdf" in known else ()),
-            spectra,
-            *(() if truth is None else (*checks, misses_section(model, posteriors, truth))),
+            *(checks if self.truth is None else ()),
+            self._trust(),
+            source_count_section(*asked),
+            subject_spectrum(*asked),
+            joint_section(*asked),
+            Section(spectra.title, *spectra.parts, *tuple(self.tables.values())[1:]),
+            *(() if self.truth is None else (*checks, misses_section(self.model, self.posteriors, self.truth))),
         )
 
     def report(self, subtitle: str = "", data: Mapping[str, Any] | None = None) -> Report:

@@ -4,15 +4,15 @@ The page is self-contained: figures are embedded, no script runs, nothing is fet
 reader's light or dark preference, and reads on a phone and at 400 % zoom. Every text is escaped.
 """
 
-import base64
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
@@ -20,25 +20,15 @@ from matplotlib.figure import Figure
 from gcesbi.errors import InputError
 from gcesbi.io.files import write_text
 
-__all__ = ["FigureBlock", "Report", "Section", "TableBlock", "render_report", "write_report"]
+__all__ = ["FigureBlock", "Mood", "Report", "Section", "TableBlock", "render_report", "write_report"]
 
 DOTS_PER_INCH = 150
-T = TypeVar("T")
 Mood = Literal["good", "caution", "bad", "neutral"]
 
 
 @dataclass(frozen=True, eq=False)
 class FigureBlock:
-    """A figure, what it shows for those who cannot see it, and how to read it.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    alt : str
-        What is seen, in words.
-    caption : str
-        One sentence that says how to read it.
-    """
+    """A figure; what is seen, in words for those who cannot see it; and one sentence that says how to read it."""
 
     figure: Figure
     alt: str
@@ -58,22 +48,12 @@ class FigureBlock:
         """The figure as a PNG in a data URI."""
         buffer = BytesIO()
         self.figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="white")
-        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+        return _data_uri("image/png", buffer.getvalue())
 
 
 @dataclass(frozen=True)
 class TableBlock:
-    """A table; the first cell of a row is its heading.
-
-    Parameters
-    ----------
-    columns : tuple of str
-        Headings.
-    rows : tuple of tuples of str
-        Cells, as text.
-    caption : str
-        What the table holds and how to read it.
-    """
+    """A table: headings, cells as text of which the first of a row is its heading, and how to read it."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -85,27 +65,24 @@ class TableBlock:
                 raise InputError(f"rows: must have {len(self.columns)} cells, as columns has, got {len(row)}: {row!r}")
 
     @classmethod
-    def of(cls, items: Iterable[T], columns: Mapping[str, Callable[[T], object]], caption: str) -> Self:
-        """One row an item, by what each column, under its heading, says of it."""
-        rows = tuple(tuple(str(cell(each)) for cell in columns.values()) for each in items)
-        return cls(tuple(columns), rows, caption)
+    def of(cls, records: Iterable[Mapping[str, object]], caption: str) -> Self:
+        """One row a record, whose keys are the headings: the same of all."""
+        rows = tuple(records)
+        cells = tuple(tuple(map(str, row.values())) for row in rows)
+        return cls(tuple(rows[0]) if rows else (), cells, caption)
+
+
+Block = FigureBlock | TableBlock
 
 
 class Section:
-    """A part of the page: a heading, then its parts in order.
+    """A part of the page: a heading, then paragraphs (separated by an empty line), figures and tables in order."""
 
-    Parameters
-    ----------
-    title : str
-    *parts : str, FigureBlock or TableBlock
-        Texts are paragraphs, separated by an empty line.
-    """
-
-    def __init__(self, title: str, *parts: str | FigureBlock | TableBlock) -> None:
-        self.title, self.parts = title, parts
+    def __init__(self, title: str, *parts: str | Block | None) -> None:
+        self.title, self.parts = title, tuple(part for part in parts if part)
 
     @property
-    def blocks(self) -> tuple[FigureBlock | TableBlock, ...]:
+    def blocks(self) -> tuple[Block, ...]:
         """Figures and tables."""
         return tuple(part for part in self.parts if not isinstance(part, str))
 
@@ -118,7 +95,8 @@ class Report:
     ----------
     title, verdict : str
         The verdict is read in ten seconds: one to three sentences.
-    sections : tuple of Section
+    sections : iterable of Section or None
+        None is left out.
     subtitle : str
         Which data, which run.
     mood : "good", "caution", "bad" or "neutral"
@@ -131,11 +109,14 @@ class Report:
 
     title: str
     verdict: str
-    sections: tuple[Section, ...]
+    sections: Iterable[Section | None]
     subtitle: str = ""
     mood: Mood = "neutral"
     summary: TableBlock | None = None
     data: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sections", tuple(filter(None, self.sections)))
 
     def write(self, path: str | Path) -> Path:
         """Write the page: see :func:`write_report`."""
@@ -148,14 +129,13 @@ class Report:
             text = json.dumps(self.data, indent=1, allow_nan=False, ensure_ascii=False)
         except (TypeError, ValueError) as error:
             raise InputError(f"data: must be plain finite numbers, texts, lists and mappings: {error}") from error
-        return "data:application/json;base64," + base64.b64encode(text.encode()).decode("ascii")
+        return _data_uri("application/json", text.encode())
 
     @property
     def tables(self) -> tuple[tuple[str, TableBlock], ...]:
         """Every table with the title of its section; the summary has none."""
-        first = () if self.summary is None else (("", self.summary),)
-        tables = ((s.title, block) for s in self.sections for block in s.blocks if isinstance(block, TableBlock))
-        return (*first, *tables)
+        held = ((section.title, block) for section in self.sections if section for block in section.blocks)
+        return tuple((title, block) for title, block in (("", self.summary), *held) if isinstance(block, TableBlock))
 
     @property
     def spreadsheet(self) -> str:
@@ -165,9 +145,8 @@ class Report:
         writer.writerow(("section", "table", "row", "column", "value"))
         for number, (title, table) in enumerate(self.tables, 1):
             for name, *cells in table.rows:
-                for column, value in zip(table.columns[1:], cells, strict=True):
-                    writer.writerow((title, number, name, column, value))
-        return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.getvalue().encode()).decode("ascii")
+                writer.writerows((title, number, name, *cell) for cell in zip(table.columns[1:], cells, strict=True))
+        return _data_uri("text/csv;charset=utf-8", text.getvalue().encode())
 
 
 def render_report(report: Report) -> str:
@@ -191,3 +170,7 @@ def write_report(path: str | Path, report: Report) -> Path:
         raise InputError(f"path: the folder of the report must exist, got {target}")
     write_text(target, render_report(report))
     return target
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{b64encode(content).decode('ascii')}"

@@ -22,16 +22,15 @@ _UNIT = 1e-27  # cm³ / s
 
 def answer_table(answer: ImageAnswer) -> TableBlock:
     """The answers side by side: one table that fits 80 columns."""
-    rows: list[tuple[str, ...]] = []
-    for name, each in answer.f_src.items():
-        one, two, three, largest = (f"± {error:.2f}" for error in each.errors)
-        rows.append((name, f"{each.prediction:.3f}", one, two, three, largest))
-    rows += [_interval_row(name, values, answer.prior["f_src"]) for name, values in _intervals(answer).items()]
-    rows += [
-        _interval_row(f"NPE: {name}", values, answer.prior[name])
-        for name, values in answer.posterior.items()
-        if name != "f_src"
+    rows = [
+        (name, f"{each.prediction:.3f}", *(f"± {error:.2f}" for error in each.errors))
+        for name, each in answer.f_src.items()
     ]
+    rest = {f"NPE: {name}": (values, name) for name, values in answer.posterior.items() if name != "f_src"}
+    told = {name: (values, "f_src") for name, values in _intervals(answer).items()} | rest
+    for name, ((low, below, median, above, high), parameter) in told.items():
+        value = marked(f"{median:.3f}", (below, above), answer.prior[parameter])
+        rows.append((name, value, f"{below:.2f}–{above:.2f}", f"{low:.2f}–{high:.2f}", "", ""))
     return TableBlock(
         ("f_src by", "value", "68 %", "95 %", "99.7 %", "largest"),
         tuple(rows),
@@ -44,12 +43,6 @@ def _intervals(answer: ImageAnswer) -> dict[str, Sequence[float]]:
     """Quantiles of f_src by every method that tells more than a number with an error."""
     told = {"quantiles": answer.quantiles, "NPE": answer.posterior["f_src"], "NPE, γ known": answer.at_slope}
     return {name: values for name, values in told.items() if values}
-
-
-def _interval_row(name: str, values: Sequence[float], prior: Sequence[float]) -> tuple[str, ...]:
-    low, below, median, above, high = values
-    value = marked(f"{median:.3f}", (below, above), prior)
-    return name, value, f"{below:.2f}–{above:.2f}", f"{low:.2f}–{high:.2f}", "", ""
 
 
 def image_report(
@@ -112,48 +105,51 @@ def _image_section(observation: Observation, mean: NDArray[np.float64]) -> Secti
 
 def evaluation_table(found: Mapping[str, Any]) -> TableBlock:
     """Figures of every method, by set of images, for images of the sky's own slope."""
-    methods = next(iter(found["fixed"].values()))
-    figures = {"RMSE": "rmse", "68 % holds": "coverage_68", "width": "width_68"}
-    rows = tuple(
-        (m, *(f"{images[m][key]:.3f}" for images in found["fixed"].values() for key in figures.values()))
-        for m in methods
+    sets, figures = found["fixed"], {"RMSE": "rmse", "68 % holds": "coverage_68", "width": "width_68"}
+    records = (
+        {"method": method}
+        | {
+            f"{name}: {told}": f"{each[method][key]:.3f}"
+            for name, each in sets.items()
+            for told, key in figures.items()
+        }
+        for method in next(iter(sets.values()))
     )
-    return TableBlock(
-        ("method", *(f"{name}: {figure}" for name in found["fixed"] for figure in figures)),
-        rows,
-        "Root mean square error, coverage and median width of 68 % intervals.",
-    )
+    return TableBlock.of(records, "Root mean square error, coverage and median width of 68 % intervals.")
 
 
 def fits_table(fits: TemplateFits) -> TableBlock:
     """γ, <σv> and TS by interstellar model, for the terminal; errors are those that fits state."""
-    blocks = ((f"one image of {fits.drawn_from}", fits.other), ("the real image", fits.observed))
-    rows = [(name, f"{len(each)} of its own", *_means(each)) for name, each in fits.own.items()]
-    rows += [(name, image, *_means((fit,))) for image, found in blocks for name, fit in found.items()]
-    columns = ("fitted with", "images", "γ", "<σv>, 10⁻²⁷ cm³/s", "TS")
-    return TableBlock(columns, tuple(rows), "Means over images; an error is the fit's own, for one image.")
+    found = [(name, f"{len(each)} of its own", each) for name, each in fits.own.items()]
+    found += [(name, f"one image of {fits.drawn_from}", (fit,)) for name, fit in fits.other.items()]
+    found += [(name, "the real image", (fit,)) for name, fit in fits.observed.items()]
+    records = ({"fitted with": name, "images": images} | _means(each) for name, images, each in found)
+    return TableBlock.of(records, "Means over images; an error is the fit's own, for one image.")
 
 
 def fitted_table(found: Mapping[str, FittedModel]) -> TableBlock:
     """What a fit of the real image finds beside every interstellar model."""
     best = max(each.slope.log_likelihood for each in found.values())
-    return TableBlock.of(
-        found.items(),
+    records = (
         {
-            "fitted with": lambda row: row[0],
-            "own γ": lambda row: f"{row[1].slope.gamma:.3f} ± {row[1].slope.gamma_error:.3f}",
-            "<σv>": lambda row: f"{row[1].cross_section / _UNIT:.2f}",
-            "flux": lambda row: f"{row[1].flux:.2e}",
-            "Δ ln L": lambda row: f"{row[1].slope.log_likelihood - best:.1f}",
-            "norms": lambda row: ", ".join(f"{part} {norm:.2f}" for part, norm in row[1].norms.items()),
-        },
-        "<σv> in 10⁻²⁷ cm³/s and flux in photons / cm² / s, at the one slope.",
+            "fitted with": name,
+            "own γ": f"{each.slope.gamma:.3f} ± {each.slope.gamma_error:.3f}",
+            "<σv>": f"{each.cross_section / _UNIT:.2f}",
+            "flux": f"{each.flux:.2e}",
+            "Δ ln L": f"{each.slope.log_likelihood - best:.1f}",
+            "norms": ", ".join(f"{part} {norm:.2f}" for part, norm in each.norms.items()),
+        }
+        for name, each in found.items()
     )
+    return TableBlock.of(records, "<σv> in 10⁻²⁷ cm³/s and flux in photons / cm² / s, at the one slope.")
 
 
-def _means(fits: Sequence[SlopeFit]) -> tuple[str, str, str]:
+def _means(fits: Sequence[SlopeFit]) -> dict[str, str]:
     table = np.array([(f.gamma, f.gamma_error, f.cross_section, f.cross_section_error, f.test_statistic) for f in fits])
     gamma, gamma_error, section, section_error, statistic = table.mean(axis=0)
     edge = " (at the edge)" if any(fit.at_edge for fit in fits) else ""
-    told = f"{section / _UNIT:.2f} ± {section_error / _UNIT:.2f}"
-    return f"{gamma:.3f} ± {gamma_error:.3f}{edge}", told, f"{statistic:.1f}"
+    return {
+        "γ": f"{gamma:.3f} ± {gamma_error:.3f}{edge}",
+        "<σv>, 10⁻²⁷ cm³/s": f"{section / _UNIT:.2f} ± {section_error / _UNIT:.2f}",
+        "TS": f"{statistic:.1f}",
+    }

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from gcesbi.errors import InputError, checked_seed
 from gcesbi.plots.validation import pit_bands
 from gcesbi.report.html import FigureBlock, Mood, Report, Section, TableBlock
-from gcesbi.report.parts import calibration_mood, calibration_table, coverage_figure, pairs_table
+from gcesbi.report.parts import calibration_mood, calibration_table, coverage_figure, number, pairs_table
 from gcesbi.validation.bootstrap import MIN_MAPS
 from gcesbi.validation.calibration import Calibration
 from gcesbi.validation.comparison import Comparison
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CalibrationReport", "calibration_page", "report"]
 
-ALPHAS = (0.5, 0.68, 0.95)
 #: Most entries of the last axis in the table by entry.
 MOST_ENTRIES = 32
 GLOSSARY = (
@@ -142,15 +141,13 @@ class CalibrationReport:
     @property
     def verdict(self) -> str:
         """Whose error bars are true, and who scores best."""
-        n_map = self.comparison.reports[0].n_map
-        if n_map < MIN_MAPS:
-            return f"{n_map} maps are too few to judge error bars by; {MIN_MAPS} at least are needed."
+        first = self.comparison.reports[0]
+        if first.few_maps:
+            return f"{first.n_map} maps are too few to judge error bars by; {MIN_MAPS} at least are needed."
         told = "; ".join(f"{each.name}: {_judged(each)}" for each in self.comparison.reports)
         if not self.comparison.pairs:
             return f"{told}."
-        if self.comparison.better is None:
-            return f"{told}. No method scores better than every other."
-        return f"{told}. {self.comparison.better} scores better than every other."
+        return f"{told}. {self.comparison.better or 'No method'} scores better than every other."
 
     @property
     def mood(self) -> Mood:
@@ -177,12 +174,12 @@ class CalibrationReport:
             row: dict[str, Any] = {"read_as": self.kinds.get(each.name, ""), "judgement": each.judgement}
             row |= {"n_map": each.n_map, "n_pair": each.n_pair}
             row |= _banded("dispersion", each.dispersion) | _banded("bias", each.bias)
-            for alpha in ALPHAS:
+            for alpha in (0.5, 0.68, 0.95):
                 row |= _banded(f"coverage_{100 * alpha:.0f}", _coverage(each, alpha))
             row |= {"width_68": each.width_68, "width_95": each.width_95} | _banded("crps", each.crps)
             for key, value in same.items() if against else ():
-                pair = against.get(each.name)
-                row |= _banded(key, Estimate(value, value, value) if pair is None else getattr(pair, key))
+                itself = Estimate(value, value, value)
+                row |= _banded(key, getattr(against[each.name], key) if each.name in against else itself)
             rows.append(row)
         frame = pandas.DataFrame(rows, index=pandas.Index(self.names, name="method"))
         frame.attrs["reference"] = self.names[0]
@@ -205,37 +202,60 @@ class CalibrationReport:
 
     def _coverage(self, what: str) -> tuple[FigureBlock, ...]:
         """Whether intervals hold their share, of the methods' answers to `what`."""
-        names = ", ".join(self.names)
-        coverage = coverage_figure(self._by_name(), f"{what}{' by ' * bool(what)}{names}", title=what)
+        names, of = ", ".join(self.names), f" of {what}" if what else ""
+        coverage = coverage_figure(self._by_name(), f"{what} by {names}" if what else names, title=what)
         if not self.histograms:
             return (coverage,)
         pit = FigureBlock(
             pit_bands(self.histograms),
-            f"Histogram of the level at which each prediction places the truth{' of ' * bool(what)}{what}, by {names}.",
+            f"Histogram of the level at which each prediction places the truth{of}, by {names}.",
             "Flat if calibrated: the shaded bands then hold the dashed line in all bins together, with 95 %.",
         )
         return coverage, pit
 
-    def _entries(self, what: str) -> TableBlock:
-        reports = self.comparison.reports
-        found = np.stack([_bin_coverage(each) for each in reports], axis=1)
+    def _entries(self, what: str) -> TableBlock | None:
+        """Coverage by entry of the last axis, of those farthest from nominal if many; None of a single one."""
+        if len(self.labels) < 2:
+            return None
+        found = np.stack([_bin_coverage(each) for each in self.comparison.reports], axis=1)
         far = np.nanmax(np.where(np.isnan(found), 0.0, np.abs(found - 0.68)), axis=1)
         shown = np.sort(np.argsort(-far, kind="stable")[:MOST_ENTRIES])
-        rows = tuple((self.labels[i], *("–" if np.isnan(x) else f"{x:.3f}" for x in found[i])) for i in shown)
         left = f" The {len(shown)} of {len(found)} that are farthest from it." if len(shown) < len(found) else ""
+        entry = f"entry of {what}" if what else "entry"
+        records = (
+            {entry: self.labels[i]} | {name: number(x, ".3f") for name, x in zip(self.names, found[i], strict=True)}
+            for i in shown
+        )
         caption = f"Share of truths inside the 68 % interval, by entry of the last axis; 0.68 is nominal.{left}"
-        return TableBlock((f"entry{' of ' * bool(what)}{what}", *self.names), rows, caption)
+        return TableBlock.of(records, caption)
 
 
 def calibration_page(found: Mapping[str, CalibrationReport], title: str = "Calibration report") -> Report:
-    """One page of any table of reports, by the name of what their methods answer; a report alone needs none."""
-    each = {_joined(what, m): report[m] for what, report in found.items() for m in report.names}
+    """One page of any table of reports, by the name of what their methods answer; a report alone needs none.
+
+    Raises
+    ------
+    InputError
+        If it is no mapping of names to reports.
+    """
+    if not isinstance(found, Mapping) or not found or not all(isinstance(x, CalibrationReport) for x in found.values()):
+        raise InputError("found: must map names to CalibrationReports, at least one")
+    each = {_joined(what, name): report[name] for what, report in found.items() for name in report.names}
     pairs = {
         _joined(what, f"{pair.second.name} against {pair.first.name}"): pair
         for what, report in found.items()
         for pair in report.comparison.pairs
     }
-    entries = tuple(report._entries(what) for what, report in found.items() if len(report.labels) > 1)
+    entries = tuple(filter(None, (report._entries(what) for what, report in found.items())))
+    given = {_joined(what, n): (r[n], kind) for what, r in found.items() for n, kind in r.kinds.items()}
+    records = (
+        {"method": name, "read as": kind, "maps": of.n_map, "pairs that count": f"{of.n_pair:,}"}
+        for name, (of, kind) in given.items()
+    )
+    told = (
+        "What was given. A pair is one entry of one map. Draws are judged by the truth's rank among them, which is "
+        "exact for any number of independent draws."
+    )
     n_map, n = next(iter(each.values())).n_map, max(len(report.names) for report in found.values())
     data = {what: report.to_dict() for what, report in found.items()}
     return Report(
@@ -249,9 +269,9 @@ def calibration_page(found: Mapping[str, CalibrationReport], title: str = "Calib
                 "Do intervals hold their share?",
                 *(block for what, report in found.items() for block in report._coverage(what)),
             ),
-            *((Section("Which is better?", pairs_table(pairs)),) if pairs else ()),
-            *((Section("Entry by entry", *entries),) if entries else ()),
-            Section("How to read this page", GLOSSARY, *_given(found)),
+            Section("Which is better?", pairs_table(pairs)) if pairs else None,
+            Section("Entry by entry", *entries) if entries else None,
+            Section("How to read this page", GLOSSARY, TableBlock.of(records, told) if given else None),
         ),
         data=next(iter(data.values())) if len(data) == 1 else data,
     )
@@ -259,23 +279,6 @@ def calibration_page(found: Mapping[str, CalibrationReport], title: str = "Calib
 
 def _joined(what: str, told: str) -> str:
     return f"{what}: {told}" if what else told
-
-
-def _given(found: Mapping[str, CalibrationReport]) -> tuple[TableBlock, ...]:
-    """What was given; nothing where that is not known."""
-    given = [(what, report[n], kind) for what, report in found.items() for n, kind in report.kinds.items()]
-    table = TableBlock.of(
-        given,
-        {
-            "method": lambda row: _joined(row[0], row[1].name),
-            "read as": lambda row: row[2],
-            "maps": lambda row: row[1].n_map,
-            "pairs that count": lambda row: f"{row[1].n_pair:,}",
-        },
-        "What was given. A pair is one entry of one map. Draws are judged by the truth's rank among them, which is "
-        "exact for any number of independent draws.",
-    )
-    return (table,) if given else ()
 
 
 def _judged(each: Calibration) -> str:

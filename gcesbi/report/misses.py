@@ -7,7 +7,8 @@ from scipy.special import bdtrc
 
 from gcesbi.posterior import Posterior
 from gcesbi.report.html import Section
-from gcesbi.report.tables import cumulative_at, missed
+from gcesbi.report.populations import cumulative_at
+from gcesbi.report.tables import missed
 from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
 
@@ -22,18 +23,14 @@ def misses_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: 
         odds = float(bdtrc(len(out) - 1, n, 0.32))
         told = f"{name}: {len(out)} of {n} 68 % intervals do not hold the truth"
         told += ", as chance has it" if odds > 0.05 else f", more than chance has it (p = {odds:.2g})"
-        lines.append(f"{told}{f': {_listed(out)}' if out else ''}.{_why(name, out, model, truth)}")
+        if out:
+            told += f": {', '.join(out[:6])}" + (f" and {len(out) - 6} more" if len(out) > 6 else "")
+        lines.append(f"{told}.{_why(name, model, truth) if out else ''}")
     return Section("Who misses the truth, and why", "\n\n".join(lines))
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-
-
-def _why(name: str, out: list[str], model: SkyModel, truth: Posterior) -> str:
+def _why(name: str, model: SkyModel, truth: Posterior) -> str:
     """What a method of another model than the simulations' cannot know."""
-    if not out:
-        return ""
     if name == "Poisson fit":
         photon = -np.log10(model.exposure.mean())
         shares = 1 - cumulative_at(truth.quantiles("scd_cdf", 0.5)[0], model.bins, [photon + 1])[:, 0]

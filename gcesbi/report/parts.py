@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,15 @@ from gcesbi.validation.misspecification import GateVerdict
 if TYPE_CHECKING:
     from gcesbi.evaluation.networks import SourceCountEvaluation
 
-__all__ = ["calibration_mood", "calibration_table", "coverage_figure", "distance_table", "gate_section", "pairs_table"]
+__all__ = [
+    "calibration_mood",
+    "calibration_table",
+    "coverage_figure",
+    "distance_table",
+    "gate_section",
+    "number",
+    "pairs_table",
+]
 
 _STATISTICS = {
     "embedding": "Embedding: what the networks condense the map into before they answer; how far it is from those of "
@@ -34,6 +42,11 @@ _WIDTHS = (
 )
 
 
+def number(value: float, form: str = ".3g") -> str:
+    """A number in a cell; a dash for NaN."""
+    return "–" if np.isnan(value) else format(value, form)
+
+
 def calibration_table(
     reports: Mapping[str, Calibration],
     before: Mapping[str, Calibration] | None = None,
@@ -45,26 +58,23 @@ def calibration_table(
 
     `before` are those of the same name, unrecalibrated; `widths`: how wide intervals are and how they score, too.
     """
-    stated = dict(before or {})
-    columns: dict[str, Callable[[tuple[str, Calibration]], object]] = {rows: lambda row: row[0]}
-    if stated:
-        columns["before recalibration"] = lambda row: f"{stated[row[0]].judgement}, {stated[row[0]].dispersion}"
-    columns |= {
-        "judgement": lambda row: row[1].judgement,
-        "true / claimed error": lambda row: row[1].dispersion,
-        "mean error / claimed": lambda row: row[1].bias,
-        "inside 68 %": lambda row: _inside(row[1], 0.68),
-        "inside 95 %": lambda row: _inside(row[1], 0.95),
-    }
-    if widths:
-        columns |= {
-            "width of 68 %": lambda row: _short(row[1].width_68),
-            "width of 95 %": lambda row: _short(row[1].width_95),
-            "CRPS": lambda row: "{0.value:.4g} ({0.low:.4g} to {0.high:.4g})".format(row[1].crps),
+
+    def record(name: str, each: Calibration) -> dict[str, object]:
+        first = None if before is None else before[name]
+        return {
+            rows: name,
+            **({} if first is None else {"before recalibration": f"{first.judgement}, {first.dispersion}"}),
+            "judgement": each.judgement,
+            "true / claimed error": each.dispersion,
+            "mean error / claimed": each.bias,
+            "inside 68 %": _inside(each, 0.68),
+            "inside 95 %": _inside(each, 0.95),
+            **({"width of 68 %": number(each.width_68), "width of 95 %": number(each.width_95)} if widths else {}),
+            **({"CRPS": f"{each.crps.value:.4g} ({each.crps.low:.4g} to {each.crps.high:.4g})"} if widths else {}),
         }
+
     return TableBlock.of(
-        reports.items(),
-        columns,
+        (record(name, each) for name, each in reports.items()),
         "Error bars are true where true / claimed error is 1, the mean error 0, and intervals hold their nominal "
         "share; in brackets what finitely many maps leave open. Over-confident: too small; under-confident: too large; "
         "misshapen: too small in the tails and too large in the core, or the reverse." + (_WIDTHS if widths else ""),
@@ -94,15 +104,18 @@ def coverage_figure(
 
 def pairs_table(pairs: Mapping[str, Pair]) -> TableBlock:
     """One row a pair of methods on the same maps, by a name that says which against which."""
-    return TableBlock.of(
-        pairs.items(),
+    records = (
         {
-            "pair": lambda row: row[0],
-            "width, quotient": lambda row: row[1].width_ratio,
-            "skill": lambda row: row[1].skill,
-            "shift of medians": lambda row: row[1].shift,
-            "correlation of errors": lambda row: row[1].correlation,
-        },
+            "pair": name,
+            "width, quotient": each.width_ratio,
+            "skill": each.skill,
+            "shift of medians": each.shift,
+            "correlation of errors": each.correlation,
+        }
+        for name, each in pairs.items()
+    )
+    return TableBlock.of(
+        records,
         "Width below 1: the first named is sharper. Skill, by CRPS, above 0: it scores better. Shift in half-widths of "
         "the other's 68 % interval. Both on the same maps; 95 % bands from resampled ones.",
     )
@@ -110,42 +123,41 @@ def pairs_table(pairs: Mapping[str, Pair]) -> TableBlock:
 
 def distance_table(found: Mapping[str, SourceCountEvaluation]) -> TableBlock:
     """How far median source counts are from the true ones, and how wide their intervals, by name."""
-    return TableBlock.of(
-        found.items(),
+    records = (
         {
-            "source counts of": lambda row: row[0],
-            "median signed distance": lambda row: f"{np.median(row[1].semd):+.2f}",
-            "half of its 68 % range": lambda row: f"{np.diff(np.quantile(row[1].semd, [0.16, 0.84]))[0] / 2:.2f}",
-            "mean distance": lambda row: f"{row[1].emd.mean():.2f}",
-            "median width of 95 %": lambda row: f"{np.median(row[1].sharpness):.3f}",
-        },
+            "source counts of": name,
+            "median signed distance": f"{np.median(each.semd):+.2f}",
+            "half of its 68 % range": f"{np.diff(np.quantile(each.semd, [0.16, 0.84]))[0] / 2:.2f}",
+            "mean distance": f"{each.emd.mean():.2f}",
+            "median width of 95 %": f"{np.median(each.sharpness):.3f}",
+        }
+        for name, each in found.items()
+    )
+    return TableBlock.of(
+        records,
         "(Signed) Earth mover's distance between true and median source counts, in flux bins of 0.27 decades; below "
         "zero the prediction is too dim.",
     )
 
 
-def gate_section(verdict: GateVerdict) -> Section:
-    """What the gate says of the observation."""
+def gate_section(verdict: GateVerdict | None) -> Section | None:
+    """What the gate says of the observation, if it was asked."""
+    if verdict is None:
+        return None
     found = sorted(zip(verdict.names, verdict.values, verdict.z, verdict.p_values, strict=True), key=lambda row: row[3])
-    columns: dict[str, Callable[[tuple[str, float, float, float]], object]] = {
-        "statistic": lambda row: row[0],
-        "value": lambda row: f"{row[1]:.3g}",
-        "deviation from like maps": lambda row: f"{row[2]:+.1f}",
-        "p-value": lambda row: f"{row[3]:.2g}",
-    }
+    records = (
+        {"statistic": name, "value": f"{value:.3g}", "deviation from like maps": f"{z:+.1f}", "p-value": f"{p:.2g}"}
+        for name, value, z, p in found
+    )
     caption = (
         "Each statistic against maps of the model to which the networks give the same answers, in standard deviations, "
         f"the most unusual first. With {len(found)} statistics the smallest p-value is small by chance; the verdict "
         f"allows for it.{''.join(f' {told}' for word, told in _STATISTICS.items() if word in ' '.join(verdict.names))}"
     )
-    return Section("Could the model have produced the map?", str(verdict), TableBlock.of(found, columns, caption))
+    return Section("Could the model have produced the map?", str(verdict), TableBlock.of(records, caption))
 
 
 def _inside(each: Calibration, alpha: float) -> str:
     """Share of truths inside the central interval of a level, with its band, where levels reach."""
     curve = each.undecided or each.curve
     return str(Estimate(*curve.at(alpha))) if alpha <= curve.alphas[-1] + 1e-9 else "–"
-
-
-def _short(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.3g}"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from gcesbi import plots
 from gcesbi.baselines import GoodnessOfFit, PoissonFitResult
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
+from gcesbi.validation.calibration import plain
 
 __all__ = [
     "chance",
@@ -20,26 +21,24 @@ __all__ = [
     "poisson_report",
 ]
 
-_MOST_ROWS = 20
-_N_DRAWN = 100
-EMPTY: Mapping[str, Any] = {}
-
 
 def norm_table(result: PoissonFitResult) -> TableBlock:
     """Norms, summed over energy bins, with errors, and test statistics of all templates."""
     spectrum, errors = result.spectrum, np.sqrt(np.diagonal(result.covariances, axis1=1, axis2=2)).T
     limits = result.upper_limits(0.95).reshape(spectrum.shape)
-    single = spectrum.shape[1] == 1
-    return TableBlock.of(
-        enumerate(result.names),
+    records = (
         {
-            "template": lambda row: row[1],
-            "norm": lambda row: f"{spectrum[row[0]].sum():.4f}",
-            "error": lambda row: f"{np.sqrt(np.sum(errors[row[0]] ** 2)):.4f}",
-            "95 % limit": lambda row: f"{limits[row[0], 0]:.4f}" if single else "–",
-            "TS": lambda row: f"{result.test_statistic(row[1]):.1f}",
-            "flux [%]": lambda row: f"{100 * result.flux_fraction[row[0]]:.2f}",
-        },
+            "template": name,
+            "norm": f"{spectrum[i].sum():.4f}",
+            "error": f"{np.sqrt(np.sum(errors[i] ** 2)):.4f}",
+            "95 % limit": f"{limits[i, 0]:.4f}" if spectrum.shape[1] == 1 else "–",
+            "TS": f"{result.test_statistic(name):.1f}",
+            "flux [%]": f"{100 * result.flux_fraction[i]:.2f}",
+        }
+        for i, name in enumerate(result.names)
+    )
+    return TableBlock.of(
+        records,
         "Norm: mean expected counts per pixel within 30 degrees, |b| > 2 degrees, all energies; error from the "
         "curvature at the best fit; TS: twice the loss in ln L without the template.",
     )
@@ -47,19 +46,19 @@ def norm_table(result: PoissonFitResult) -> TableBlock:
 
 def deviant_table(judged: GoodnessOfFit) -> TableBlock:
     """The most deviant pixels."""
-    return TableBlock.of(
-        judged.deviant[:_MOST_ROWS],
+    records = (
         {
-            "pixel (NESTED)": lambda pixel: pixel.pixel,
-            "glon": lambda pixel: f"{pixel.glon:.2f}",
-            "glat": lambda pixel: f"{pixel.glat:.2f}",
-            "counts": lambda pixel: pixel.counts,
-            "expected": lambda pixel: f"{pixel.expected:.1f}",
-            "p": lambda pixel: f"{pixel.p_value:.1e}",
-            "p after trials": lambda pixel: f"{pixel.p_after_trials:.1e}",
-        },
-        "Pixels whose counts the fit does not explain: mask them, or say why not.",
+            "pixel (NESTED)": pixel.pixel,
+            "glon": f"{pixel.glon:.2f}",
+            "glat": f"{pixel.glat:.2f}",
+            "counts": pixel.counts,
+            "expected": f"{pixel.expected:.1f}",
+            "p": f"{pixel.p_value:.1e}",
+            "p after trials": f"{pixel.p_after_trials:.1e}",
+        }
+        for pixel in judged.deviant[:20]
     )
+    return TableBlock.of(records, "Pixels whose counts the fit does not explain: mask them, or say why not.")
 
 
 def chance(judged: GoodnessOfFit, p_value: float) -> str:
@@ -95,12 +94,17 @@ def goodness_lines(judged: GoodnessOfFit, again: PoissonFitResult | None) -> str
 def goodness_section(
     judged: GoodnessOfFit,
     again: PoissonFitResult | None,
-    predicted: Mapping[str, NDArray[np.integer]] = EMPTY,
+    predicted: Mapping[str, NDArray[np.integer]] | None = None,
     order: Sequence[str] | None = None,
 ) -> Section:
     """The map, and what speaks against the fit; beside its own stand maps (n_map, n_pix) that others `predicted`."""
     places = [(pixel.glon, pixel.glat) for pixel in judged.deviant]
-    seen, counts = judged.result.fit.observation, judged.result.observed.sum(axis=0)
+    seen, counts, mean = (
+        judged.result.fit.observation,
+        judged.result.observed.sum(axis=0),
+        judged.result.mean.sum(axis=0),
+    )
+    drawn = {"Poisson fit": np.random.default_rng(0).poisson(mean, (100, len(mean)))}
     region, edges = seen.region, seen.energy_edges
     maps = FigureBlock(
         plots.residual_maps(region, counts, judged.significance, judged.smoothed, places, judged.sigma),
@@ -110,23 +114,17 @@ def goodness_section(
         "sources. Circled are pixels whose counts the fit does not explain.",
     )
     histogram = FigureBlock(
-        plots.counts_histogram(counts, {"Poisson fit": _drawn(judged)} | dict(predicted), order),
+        plots.counts_histogram(counts, drawn | dict(predicted or {}), order),
         "Histogram of the photons in a pixel, observed and as each method predicts it.",
         "Within the bands a method explains how often how many photons come together. Where the observed line leaves "
         "the Poisson fit's band at the bright end, photons come in bunches, as point sources make them.",
     )
-    blocks = (maps, histogram, deviant_table(judged)) if judged.deviant else (maps, histogram)
     told = (
         f"{region.n_pix:,} pixels of {region.pixel_size:.2f}°, {region.solid_angle:.2f} sr, {counts.sum():,} photons "
         f"in {seen.n_energy} energy bin{'s' * (seen.n_energy > 1)}, {edges[0]:g} to {edges[-1]:g} GeV."
     )
-    return Section("Does the Poisson fit explain the map?", told, goodness_lines(judged, again), *blocks)
-
-
-def _drawn(judged: GoodnessOfFit) -> NDArray[np.integer]:
-    """Maps (n_map, n_pix) of the best fit."""
-    mean = judged.result.mean.sum(axis=0)
-    return np.random.default_rng(0).poisson(mean, (_N_DRAWN, len(mean)))
+    table = deviant_table(judged) if judged.deviant else None
+    return Section("Does the Poisson fit explain the map?", told, goodness_lines(judged, again), maps, histogram, table)
 
 
 def poisson_report(
@@ -153,36 +151,27 @@ def poisson_figures(
     """All figures of a fit, plain and finite (None where there is none)."""
     shape = result.spectrum.shape
     figures: dict[str, Any] = {
-        "names": list(result.names),
-        "norms": result.spectrum.tolist(),
-        "errors": _plain(np.sqrt(np.diagonal(result.covariances, axis1=1, axis2=2)).T),
-        "intervals_68": _plain(result.intervals().reshape(*shape, 2)),
-        "upper_limits_95": _plain(result.upper_limits().reshape(shape)),
-        "covariance": _plain(result.covariances),
-        "test_statistic": {name: _plain(np.array(result.test_statistic(name))) for name in result.names},
-        "flux": result.flux.tolist(),
+        "names": result.names,
+        "norms": result.spectrum,
+        "errors": np.sqrt(np.diagonal(result.covariances, axis1=1, axis2=2)).T,
+        "intervals_68": result.intervals().reshape(*shape, 2),
+        "upper_limits_95": result.upper_limits().reshape(shape),
+        "covariance": result.covariances,
+        "test_statistic": {name: result.test_statistic(name) for name in result.names},
+        "flux": result.flux,
         "log_likelihood": result.log_likelihood,
         "log_likelihood_without_factorials": result.log_likelihood_kernel,
         "kkt_residual": result.kkt_residual,
-        "spectra": [
-            {"name": each.name, **{key: _plain(values) for key, values in each.e2dnde().items()}}
-            for each in result.template_spectra()
-        ],
+        "spectra": [{"name": each.name, **each.e2dnde()} for each in result.template_spectra()],
     }
     if judged is not None:
         figures["goodness_of_fit"] = judged.to_dict()
     if again is not None:
         figures["without_deviant_pixels"] = {
-            "norms": again.spectrum.tolist(),
-            "shift_in_errors": _plain(result.shift_to(again).reshape(shape)),
+            "norms": again.spectrum,
+            "shift_in_errors": result.shift_to(again).reshape(shape),
             "log_likelihood": again.log_likelihood,
-            "test_statistic": {name: _plain(np.array(again.test_statistic(name))) for name in again.names},
+            "test_statistic": {name: again.test_statistic(name) for name in again.names},
         }
-    return figures
-
-
-def _plain(values: np.ndarray[Any, Any]) -> Any:
-    """Lists of numbers, None in place of what is not finite."""
-    if values.ndim:
-        return [_plain(each) for each in values]
-    return float(values) if np.isfinite(values) else None
+    found: dict[str, Any] = plain(figures)
+    return found

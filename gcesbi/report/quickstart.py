@@ -51,11 +51,11 @@ class QuickstartResult(Findings):
         if self.labels is not None:
             object.__setattr__(self, "truth", true_quantities(self.model, self.labels))
 
-    def _told_of_trust(self) -> tuple[str, ...]:
-        return (calibration_verdict(self.evaluation),)
+    def _told_of_trust(self) -> str:
+        return calibration_verdict(self.evaluation)
 
-    def _trust(self) -> tuple[Section, ...]:
-        return (Section("What to trust", trust_table(self.evaluation, refused=bool(self.explained.refused))),)
+    def _trust(self) -> Section:
+        return Section("What to trust", trust_table(self.evaluation, refused=bool(self.explained.refused)))
 
     @property
     def mood(self) -> Mood:
@@ -67,20 +67,19 @@ class QuickstartResult(Findings):
 
     def results(self, seconds: Mapping[str, float]) -> dict[str, Any]:
         """All numbers, for JSON; `seconds` of every step."""
-        model = self.model
         nptf = {n: p for n, p in self.posteriors.items() if isinstance(p, NptfPosterior)}
         return self.marked(
             {
                 "version": version("gcesbi"),
-                "model": model.fingerprint,
+                "model": self.model.fingerprint,
                 "settings": dict(self.settings),
                 "verdict": self.verdict,
                 "answers": {name: vars(each) for name, each in self.answers.items()},
                 "log_bayes_factor": {n: {"value": v, "error": e} for n, (v, e) in self.odds.items()},
                 "table": {"columns": self.table.columns, "rows": self.table.rows},
-                "posteriors": {n: _summary(p, model.names, model.point_sources) for n, p in self.posteriors.items()},
+                "posteriors": {name: _summary(each) for name, each in self.posteriors.items()},
                 "truth": None if self.labels is None else _truth(self.labels),
-                **self.explained.to_dict(model.point_sources),
+                **self.explained.to_dict(self.model.point_sources),
                 "nptf": {
                     n: {"converged": p.converged, "problems": list(p.convergence.problems)} for n, p in nptf.items()
                 },
@@ -93,73 +92,63 @@ class QuickstartResult(Findings):
 
     def page(self, seconds: Mapping[str, float], results: Mapping[str, Any]) -> Report:
         """The page, with its numbers to download: also whether error bars hold, and how all was made."""
-        model, settings = self.model, self.settings
-        what = "observed map" if self.truth is None else "mock map"
+        what, settings = "observed map" if self.truth is None else "mock map", self.settings
+        pixels = self.model.region.n_pix
         page = self.report(
-            f"{what}, {settings['sky']['kind']} sky, {model.region.n_pix:,} pixels, seed {settings['seed']}", results
+            f"{what}, {settings['sky']['kind']} sky, {pixels:,} pixels, seed {settings['seed']}", results
         )
-        return replace(
-            page,
-            sections=(
-                *page.sections,
-                calibration_section(self.evaluation, self.before),
-                training_section(self.histories, self.started),
-                _how(settings, seconds, self.posteriors, model.fingerprint),
+        made = (
+            calibration_section(self.evaluation, self.before),
+            training_section(self.histories, self.started),
+            self._how(seconds),
+        )
+        return replace(page, sections=(*page.sections, *made))
+
+    def _how(self, seconds: Mapping[str, float]) -> Section:
+        """Settings, times, and whether chains converged."""
+        settings = self.settings
+        chains = " ".join(
+            f"{name}: {'converged' if each.converged else 'NOT converged, ' + '; '.join(each.convergence.problems)}."
+            for name, each in self.posteriors.items()
+            if isinstance(each, NptfPosterior)
+        )
+        clocked = any(settings.get(part, {}).get("max_seconds") for part in ("training", "nptf"))
+        again = (
+            "A clock may have stopped it: another may differ"
+            if clocked
+            else "The same settings and seed give the same run"
+        )
+        flat = {
+            name: ", ".join(f"{key} = {each}" for key, each in value.items()) if isinstance(value, dict) else value
+            for name, value in settings.items()
+        }
+        return Section(
+            "How this was made",
+            f"gcesbi {version('gcesbi')}, model {self.model.fingerprint}. {chains}",
+            TableBlock.of(
+                ({"step": name, "time": f"{value:.1f} s"} for name, value in seconds.items()),
+                "Wall-clock time of every step.",
+            ),
+            TableBlock.of(
+                ({"settings": name, "values": each} for name, each in flat.items()), f"All settings. {again}."
             ),
         )
 
 
-def _summary(
-    posterior: Posterior, templates: tuple[str, ...], sources: tuple[str, ...]
-) -> dict[str, dict[str, dict[str, object]]]:
+def _summary(posterior: Posterior) -> dict[str, Any]:
     """Median and 68 % interval of every named quantity, by template."""
-    by_axis, shape, summary = (
-        {"template": templates, "point_source": sources},
-        posterior.coordinates.shape,
-        posterior.summary(),
-    )
-    found = {
-        name: {
-            label: {key: np.asarray(values[key])[i].tolist() for key in ("low", "median", "high")}
-            for i, label in enumerate(by_axis[QUANTITIES[name].axes[0]])
-        }
-        for name, values in summary.items()
-        if name in QUANTITIES and QUANTITIES[name].axes
+    axes, found = posterior.coordinates, {}
+    plain = {
+        name: {key: np.asarray(ends[key]).tolist() for key in ("low", "median", "high")}
+        for name, ends in posterior.summary().items()
     }
-    shapes = {name: {key: each.tolist() for key, each in summary[name].items()} for name in shape if name in summary}
+    for name, ends in plain.items():
+        if name in QUANTITIES and QUANTITIES[name].axes:
+            by = getattr(axes, QUANTITIES[name].axes[0])
+            found[name] = {each: {key: end[i] for key, end in ends.items()} for i, each in enumerate(by)}
+    shapes = {name: plain[name] for name in axes.shape if name in plain}
     return found | ({"shape": shapes} if shapes else {})
 
 
-def _truth(truth: Simulations) -> dict[str, object]:
-    return {
-        "flux": truth.flux[0].tolist(),
-        "flux_fractions": truth.flux_fractions[0].tolist(),
-        "scd": truth.scd[0].tolist(),
-        "n_sources": truth.n_sources[0].tolist(),
-        "theta": truth.theta[0].tolist(),
-    }
-
-
-def _how(
-    settings: Mapping[str, Any], seconds: Mapping[str, float], posteriors: Mapping[str, Posterior], fingerprint: str
-) -> Section:
-    rows = tuple((name, f"{value:.1f} s") for name, value in seconds.items())
-    flat = tuple(
-        (name, ", ".join(f"{key} = {each}" for key, each in value.items()) if isinstance(value, dict) else str(value))
-        for name, value in settings.items()
-    )
-    chains = " ".join(
-        f"{name}: {'converged' if each.converged else 'NOT converged, ' + '; '.join(each.convergence.problems)}."
-        for name, each in posteriors.items()
-        if isinstance(each, NptfPosterior)
-    )
-    clocked = settings.get("training", {}).get("max_seconds") or settings.get("nptf", {}).get("max_seconds")
-    again = (
-        "A clock may have stopped it: another may differ" if clocked else "The same settings and seed give the same run"
-    )
-    return Section(
-        "How this was made",
-        f"gcesbi {version('gcesbi')}, model {fingerprint}. {chains}",
-        TableBlock(("step", "time"), rows, "Wall-clock time of every step."),
-        TableBlock(("settings", "values"), flat, f"All settings. {again}."),
-    )
+def _truth(truth: Simulations) -> dict[str, Any]:
+    return {key: getattr(truth, key)[0].tolist() for key in ("flux", "flux_fractions", "scd", "n_sources", "theta")}

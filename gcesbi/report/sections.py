@@ -1,6 +1,6 @@
 """What the pages say of posteriors: sections of figures and sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,9 +10,9 @@ from gcesbi import plots
 from gcesbi.estimators.neural_posterior_quantities import scd_moments
 from gcesbi.physics.scd import cdf_to_pdf
 from gcesbi.posterior import Posterior
-from gcesbi.report.answers import above_one_photon, source_flux
 from gcesbi.report.html import FigureBlock, Section
-from gcesbi.report.tables import N_SAMPLE, interval
+from gcesbi.report.populations import Population, drawn_from
+from gcesbi.report.tables import interval
 from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
 
@@ -21,14 +21,14 @@ __all__ = ["joint_section", "source_count_section", "spectra_section", "subject_
 Array = NDArray[np.float64]
 
 _TAILS = (0.16, 0.5, 0.84)
-_BANDS = (0.025, *_TAILS, 0.975)
 _TRUTH = "truth"
-_ONE_PHOTON = "Left of the line for one photon a source is seen only through its neighbours, and the prior speaks."
 
 
-def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None) -> Section:
-    """Spectrum of the subject alone, by every method that knows it."""
+def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None) -> Section | None:
+    """Spectrum of the subject alone, by every method that knows it; nothing where none does."""
     name, silent = label(model.subject), [method for method, p in posteriors.items() if "spectrum" not in p.names]
+    if model.n_energy == 1 or len(silent) == len(posteriors):
+        return None
     return Section(
         f"Spectrum of {name}",
         f"Not known by: {', '.join(silent)}, which sum over energies." if silent else "",
@@ -42,80 +42,76 @@ def subject_spectrum(model: SkyModel, posteriors: Mapping[str, Posterior], truth
 
 def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None = None) -> Section:
     """Flux fractions and E² dN/dE of every template, by method."""
-    totals = _known(posteriors, "flux_fraction", 100)
-    true = _true(truth, "flux_fraction")
-    names = tuple(map(label, model.names))
-    blocks = [
-        FigureBlock(
-            plots.flux_fractions(names, totals, None if true is None else 100 * true, "flux fraction [%]"),
-            "One panel a template: its share in the flux of the region, with error bars, one colour a method.",
-            "Each panel has a scale of its own. Points of different colours should agree within their bars"
-            + ("." if truth is None else ", and bars hold the black truth two times in three."),
-        )
-    ]
+    names, true = tuple(map(label, model.names)), _true(truth, "flux_fraction")
+    fractions = FigureBlock(
+        plots.flux_fractions(
+            names,
+            _known(posteriors, "flux_fraction", 100),
+            None if true is None else 100 * true,
+            "flux fraction [%]",
+        ),
+        "One panel a template: its share in the flux of the region, with error bars, one colour a method.",
+        "Each panel has a scale of its own. Points of different colours should agree within their bars"
+        + ("." if truth is None else ", and bars hold the black truth two times in three."),
+    )
+    spectra = None
     if model.n_energy > 1 and any("spectrum" in p.names for p in posteriors.values()):
-        blocks.append(
-            FigureBlock(
-                _spectra(model, posteriors, truth, range(len(names))),
-                "One panel a template: its spectrum E² dN/dE in the region, with error bars, a colour a method.",
-                "Each panel has a scale of its own. Templates of like shape on the sky trade flux.",
-            )
+        spectra = FigureBlock(
+            _spectra(model, posteriors, truth, range(len(names))),
+            "One panel a template: its spectrum E² dN/dE in the region, with error bars, a colour a method.",
+            "Each panel has a scale of its own. Templates of like shape on the sky trade flux.",
         )
-    return Section("Who shines how brightly", "Medians and 68 % intervals.", *blocks)
+    return Section("Who shines how brightly", "Medians and 68 % intervals.", fractions, spectra)
 
 
 def _spectra(
-    model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None, rows: Sequence[int]
+    model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None, templates: Iterable[int]
 ) -> Figure:
-    """Spectra of the templates in some rows, by every method that knows them."""
-    rows = list(rows)
+    """Spectra of some templates, by every method that knows them."""
+    rows, true = list(templates), _true(truth, "spectrum")
     known = {m: {end: v[rows] for end, v in each.items()} for m, each in _known(posteriors, "spectrum").items()}
-    true = _true(truth, "spectrum")
     names, unit = [label(model.names[i]) for i in rows], "E² dN/dE [GeV / cm² / s]"
-    return plots.spectra(
-        names, model.energy_edges, known, None if true is None else true[rows], unit, order=tuple(posteriors)
-    )
+    true = None if true is None else true[rows]
+    return plots.spectra(names, model.energy_edges, known, true, unit, order=tuple(posteriors))
 
 
 def source_count_section(
     model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None = None
-) -> Section:
-    """Number of sources by their flux, one figure a point-source template, one panel a method."""
-    asked = posteriors if truth is None else {**posteriors, _TRUTH: truth}
-    known = {method: p.sample(N_SAMPLE, seed=0) for method, p in asked.items() if "scd_cdf" in p.names}
-    photon = float(1 / model.exposure.mean())
+) -> Section | None:
+    """Number of sources by their flux, one figure a template, one panel a method; nothing where none knows it."""
+    known = _drawn(posteriors, truth, "scd_cdf")
+    if not known.keys() - {_TRUTH}:
+        return None
     blocks = []
-    for j, name in enumerate(model.point_sources):
-        flux = {method: source_flux(model, drawn, name) for method, drawn in known.items()}
-        densities = {m: _density(model, cdf_to_pdf(drawn["scd_cdf"][:, j]), flux[m]) for m, drawn in known.items()}
-        number = {m: above_one_photon(model, drawn["scd_cdf"][:, j], flux[m])[1] for m, drawn in known.items()}
-        told = {m: f"N = {interval(np.quantile(n, _TAILS), 0)}" for m, n in number.items()}
-        bands = {method: np.quantile(each, _BANDS, axis=0) for method, each in densities.items()}
+    for name in model.point_sources:
+        found = {method: Population(model, drawn, name) for method, drawn in known.items()}
+        told = {m: f"N = {interval(np.quantile(each.number_above, _TAILS), 0)}" for m, each in found.items()}
+        bands = {m: np.quantile(each.density, (0.025, *_TAILS, 0.975), axis=0) for m, each in found.items()}
         true = bands.pop(_TRUTH)[2] if truth is not None else None
-        figure = plots.number_densities(model.scd_edges, bands, true, photon, order=tuple(posteriors), told=told)
+        photon = float(1 / model.exposure.mean())
         blocks.append(
             FigureBlock(
-                figure,
+                plots.number_densities(model.scd_edges, bands, true, photon, order=tuple(posteriors), told=told),
                 f"Number of sources of {label(name)} by their flux, median with 68 % and 95 % bands, a panel a method.",
                 f"{label(name)}: sources in the region for each decade of their flux; N, above each panel, is how many "
-                f"give more than one photon, with the 68 % interval. {_ONE_PHOTON} "
-                "Bands hold each bin by itself, not the whole curve.",
+                "give more than one photon, with the 68 % interval. Left of the line for one photon a source is seen "
+                "only through its neighbours, and the prior speaks. Bands hold each bin by itself, not whole curves.",
             )
         )
     return Section("How many sources, and how bright", *blocks)
 
 
-def joint_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None = None) -> Section:
-    """Joint posterior of the shares of point-source templates and of the subject's source counts."""
-    names = [name for name in model.point_sources if name in model.names]
-    rows, j = [model.names.index(name) for name in names], model.point_sources.index(model.subject)
-    samples = {}
-    for method, posterior in (posteriors if truth is None else {**posteriors, _TRUTH: truth}).items():
-        if {"flux_fraction", "scd_cdf"} <= set(posterior.names):
-            drawn = posterior.sample(N_SAMPLE, seed=0)
-            samples[method] = _joint(model, drawn["flux_fraction"][:, rows], cdf_to_pdf(drawn["scd_cdf"]), j)
+def joint_section(
+    model: SkyModel, posteriors: Mapping[str, Posterior], truth: Posterior | None = None
+) -> Section | None:
+    """Joint posterior of the shares of point-source templates and of the subject's source counts, if it has any."""
+    if model.subject not in model.point_sources:
+        return None
+    names, subject = [name for name in model.point_sources if name in model.names], label(model.subject)
+    samples = {m: _joint(model, names, d) for m, d in _drawn(posteriors, truth, "flux_fraction", "scd_cdf").items()}
     true = samples.pop(_TRUTH)[0] if truth is not None else None
-    subject = label(model.subject)
+    if not samples:
+        return None
     words = [*(f"{label(name)} [%]" for name in names), "mean log₁₀F", "width of log₁₀F"]
     return Section(
         "What goes together",
@@ -128,10 +124,17 @@ def joint_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth: P
     )
 
 
-def _joint(model: SkyModel, shares: Array, pdf: Array, j: int) -> Array:
-    """Shares in per cent (n, n_ps), mean and width of log₁₀F of the j-th population, side by side."""
-    mean, width = (each[:, j, None] for each in scd_moments(pdf, model.bins.centres))
-    return np.concatenate([100 * shares, mean, width], axis=1)
+def _joint(model: SkyModel, names: list[str], drawn: Mapping[str, Array]) -> Array:
+    """Shares of templates in per cent, mean and width of log₁₀F of the subject's sources, side by side (n, ...)."""
+    shares = 100 * drawn["flux_fraction"][:, [model.names.index(name) for name in names]]
+    pdf = cdf_to_pdf(drawn["scd_cdf"][:, model.point_sources.index(model.subject)])
+    return np.column_stack([shares, *scd_moments(pdf, model.bins.centres)])
+
+
+def _drawn(posteriors: Mapping[str, Posterior], truth: Posterior | None, *names: str) -> dict[str, dict[str, Array]]:
+    """Samples by the methods that know some quantities, and of the truth of a mock map."""
+    asked = posteriors if truth is None else {**posteriors, _TRUTH: truth}
+    return {method: drawn_from(each) for method, each in asked.items() if set(names) <= set(each.names)}
 
 
 def _true(truth: Posterior | None, name: str) -> Array | None:
@@ -143,8 +146,3 @@ def _known(posteriors: Mapping[str, Posterior], name: str, scale: float = 1) -> 
     """Median and central 68 % interval of a quantity times a scale, by the methods that know it."""
     known = {method: scale * p.quantiles(name, _TAILS) for method, p in posteriors.items() if name in p.names}
     return {method: dict(zip(("low", "median", "high"), values, strict=True)) for method, values in known.items()}
-
-
-def _density(model: SkyModel, pdf: Array, flux: Array) -> Array:
-    """dN/dlog₁₀F (n, n_bin) of SCD histograms (n, n_bin) with fluxes (n,)."""
-    return np.maximum(pdf, 0) * flux[:, None] / 10**model.bins.centres / model.bins.width

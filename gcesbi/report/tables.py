@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.evaluation.prior_quantities import prior_quantities
 from gcesbi.physics.scd import ScdBins
-from gcesbi.posterior import QUANTITIES, Coordinates, Posterior, Quantity
+from gcesbi.posterior import QUANTITIES, Posterior, Quantity
 from gcesbi.report.html import TableBlock
+from gcesbi.report.populations import cumulative_at, drawn_from, smooth_share
 from gcesbi.report.prior_mark import PRIOR_NOTE, marked
 from gcesbi.report.words import label
 from gcesbi.simulation import SkyModel
@@ -19,14 +20,11 @@ from gcesbi.simulation import SkyModel
 __all__ = [
     "DECADES",
     "FIGURE_LEVELS",
-    "N_SAMPLE",
     "comparison_table",
-    "cumulative_at",
     "interval",
     "methods_table",
     "missed",
     "posterior_figures",
-    "smooth_share",
     "spectra_table",
 ]
 
@@ -36,24 +34,8 @@ DECADES = (-12.0, -11.0, -10.0, -9.0)
 FIGURE_LEVELS = (0.025, 0.05, 0.16, 0.5, 0.84, 0.95, 0.975)
 """Levels of the quantiles that are stored as JSON."""
 
-N_SAMPLE = 2000
-"""Samples of a posterior that tables and figures draw."""
 _LEVELS = (0.16, 0.5, 0.84)
-
-_OTHER = "the model's"
 _OTHER_SKY = " Another sky's are those of networks that ship: see gcesbi infer --pretrained list, by their name."
-_FRACTION = "flux fraction of {} [%]"
-_BELOW = "{}: flux from sources below 1e{:.0f} [%]"
-_NUMBER = "{}: number of sources"
-_MOMENTS = {"scd_mean": "{}: mean of log₁₀ F", "scd_width": "{}: width of log₁₀ F"}
-_POISSON = ("Poisson share of {} [%]", "Poisson share of {}, 95 % upper limit [%]")
-
-
-def cumulative_at(cdf: NDArray[np.float64], bins: ScdBins, log_flux: Sequence[float]) -> NDArray[np.float64]:
-    """Share of the flux below `log_flux` (n,), from CDFs (..., n_bin) given at the upper edges of bins: (..., n)."""
-    flat = np.concatenate([np.zeros((*cdf.shape[:-1], 1)), cdf], axis=-1).reshape(-1, len(bins) + 1)
-    values = np.stack([np.interp(log_flux, bins.edges, row) for row in flat])
-    return values.reshape(*cdf.shape[:-1], len(log_flux))
 
 
 def comparison_table(
@@ -79,30 +61,27 @@ def comparison_table(
     priors : mapping of str to str, optional
         Under which priors each method ran: a row of its own.
     """
-    coordinates = next(iter(posteriors.values())).coordinates
     found = {name: _column(posterior, bins) for name, posterior in posteriors.items()}
-    before = {} if prior is None else _column(prior, bins)
-    labels = _labels(coordinates, {label for column in found.values() for label in column})
     true = {} if truth is None else _column(truth, bins)
-    columns = {
-        name: {k: cell.quoted(true.get(k), before.get(k)) for k, cell in column.items()}
-        for name, column in found.items()
-    }
-    columns = (
-        {} if truth is None else {"truth": {k: _number(cell.median, cell.decimals) for k, cell in true.items()}}
-    ) | columns
-    head = () if priors is None else (("priors", *("–" if n == "truth" else priors.get(n, _OTHER) for n in columns)),)
-    foot = (
-        ()
-        if truth is None
-        else (("truth inside", *("–" if n == "truth" else _inside(found[n], true) for n in columns)),)
-    )
-    rows = tuple((label, *(column.get(label, "–") for column in columns.values())) for label in labels)
-    other = _OTHER_SKY if "another sky's" in (priors or {}).values() else ""
-    missing = "" if truth is None else " ✗ marks intervals that the truth lies outside of: one in three does by chance."
+    before = {} if prior is None else _column(prior, bins)
+    rows = sorted({row for column in found.values() for row in column})
+    columns = {n: [_quoted(each.get(row), true.get(row), before.get(row)) for row in rows] for n, each in found.items()}
+    headings, missing, other = [row.heading for row in rows], "", ""
+    if truth is not None:
+        columns = {"truth": ["–" if (cell := true.get(row)) is None else cell.alone for row in rows]} | columns
+        missing = " ✗ marks intervals that the truth lies outside of: one in three does by chance."
+        headings.append("truth inside")
+        for name, column in columns.items():
+            out, n = _missed(found[name], true) if name in found else ([], 0)
+            column.append(f"{n - len(out)} of {n}" if name in found else "–")
+    if priors is not None:
+        other = _OTHER_SKY if "another sky's" in priors.values() else ""
+        headings.insert(0, "priors")
+        for name, column in columns.items():
+            column.insert(0, priors.get(name, "the model's") if name in found else "–")
     return TableBlock(
         ("quantity", *columns),
-        (*head, *rows, *foot),
+        tuple(zip(headings, *columns.values(), strict=True)),
         "What each method concludes from the same map: median with the 68 % interval; a dash where the method does not "
         "know the quantity. Fluxes in photons / cm² / s. The model's priors are those that simulations are drawn from."
         f"{missing}{other} Numbers of sources count those too dim for a photon, of which the prior decides."
@@ -122,9 +101,14 @@ def methods_table(
 
 def missed(posterior: Posterior, bins: ScdBins, truth: Posterior) -> tuple[list[str], int]:
     """Quantities of a table whose 68 % interval does not hold the truth, and of how many that are known."""
-    true = _column(truth, bins)
-    known = {label: cell for label, cell in _column(posterior, bins).items() if label in true}
-    return [label for label, cell in known.items() if not cell.holds(true[label])], len(known)
+    return _missed(_column(posterior, bins), _column(truth, bins))
+
+
+class _Row(NamedTuple):
+    """A row of the table: rows are in the order of their places."""
+
+    place: tuple[int, ...]
+    heading: str
 
 
 @dataclass(frozen=True)
@@ -132,62 +116,78 @@ class _Interval:
     """A number with its interval, low, median and high, as it is quoted; of a limit there is only one."""
 
     quantiles: tuple[float, ...]
-    decimals: int = 1
+    decimals: int
 
     @property
     def median(self) -> float:
         return self.quantiles[len(self.quantiles) // 2]
 
+    @property
+    def alone(self) -> str:
+        return _number(self.median, self.decimals)
+
     def holds(self, true: "_Interval") -> bool:
         return min(self.quantiles) <= true.median <= max(self.quantiles)
 
-    def quoted(self, true: "_Interval | None", prior: "_Interval | None") -> str:
-        """Marked where the truth lies outside of it, and where it is as wide as the prior's."""
-        if len(self.quantiles) == 1:
-            return _number(self.quantiles[0], self.decimals)
-        ends, text = sorted(self.quantiles), interval(np.array(self.quantiles), self.decimals)
-        text += "" if true is None or self.holds(true) else " ✗"
-        return text if prior is None else marked(text, ends[::2], sorted(prior.quantiles)[::2])
+
+_Column = dict[_Row, _Interval | None]
 
 
-def _inside(column: Mapping[str, _Interval], true: Mapping[str, _Interval]) -> str:
-    known = [cell.holds(true[label]) for label, cell in column.items() if label in true]
-    return f"{sum(known)} of {len(known)}"
+def _quoted(cell: _Interval | None, true: _Interval | None, prior: _Interval | None) -> str:
+    """A cell, marked where the truth lies outside of it, and where it is as wide as the prior's."""
+    if cell is None:
+        return "–"
+    if len(cell.quantiles) == 1:
+        return cell.alone
+    text = interval(np.array(cell.quantiles), cell.decimals)
+    text += "" if true is None or cell.holds(true) else " ✗"
+    return text if prior is None else marked(text, sorted(cell.quantiles)[::2], sorted(prior.quantiles)[::2])
 
 
-def _labels(coordinates: Coordinates, known: set[str]) -> list[str]:
-    """First column of the table; shapes, moments of SCDs and the Poisson share only if a method knows them."""
-    labels = [_FRACTION.format(label(name)) for name in coordinates.template]
-    labels += [each for each in coordinates.shape if each in known]
-    for source in map(label, coordinates.point_source):
-        labels += [_BELOW.format(source, decade) for decade in DECADES]
-        moments = (words.format(source) for words in _MOMENTS.values())
-        labels += [_NUMBER.format(source), *(each for each in moments if each in known)]
-    return [*labels, *(each for each in _poisson_labels(coordinates) if each in known)]
+def _missed(column: _Column, true: _Column) -> tuple[list[str], int]:
+    known = [(row.heading, cell.holds(t)) for row, cell in column.items() if cell and (t := true.get(row))]
+    return [heading for heading, holds in known if not holds], len(known)
 
 
-def _poisson_labels(coordinates: Coordinates) -> tuple[str, ...]:
-    return tuple(each.format(label(coordinates.subject)) for each in _POISSON)
+def _column(posterior: Posterior, bins: ScdBins) -> _Column:
+    """Cells of a method by row; None where it does not know what most do, no row for what few know."""
+    axes, known = posterior.coordinates, set(posterior.names)
+    templates, sources, subject = [*map(label, axes.template)], [*map(label, axes.point_source)], label(axes.subject)
+    column: _Column = {}
 
+    def quote(rows: Sequence[tuple[tuple[int, ...], str]], values: NDArray[np.float64] | None, decimals: int) -> None:
+        told: list[_Interval | None] = [None] * len(rows)
+        if values is not None:
+            told = [_Interval(tuple(each), decimals) for each in values.reshape(len(values), -1).T]
+        column.update(zip((_Row(*row) for row in rows), told, strict=True))
 
-def _column(posterior: Posterior, bins: ScdBins) -> dict[str, _Interval]:
-    """Cells of a method, by label, of what it knows."""
-    coordinates = posterior.coordinates
-    template, source = map(label, coordinates.template), tuple(map(label, coordinates.point_source))
-    cells = _cells(posterior, "flux_fraction", [_FRACTION.format(name) for name in template], 100)
-    for name in set(coordinates.shape) & set(posterior.names):
-        cells[name] = _Interval(tuple(posterior.quantiles(name, _LEVELS)), 3)
-    if "scd_cdf" in posterior.names:
-        curves = 100 * cumulative_at(posterior.quantiles("scd_cdf", _LEVELS), bins, DECADES)
-        for j, name in enumerate(source):
-            cells |= {_BELOW.format(name, d): _Interval(tuple(curves[:, j, i])) for i, d in enumerate(DECADES)}
-    cells |= _cells(posterior, "n_sources", [_NUMBER.format(name) for name in source], 1)
-    for quantity, words in _MOMENTS.items():
-        cells |= _cells(posterior, quantity, [words.format(name) for name in source], 1, 2)
-    if (values := _poisson_share(posterior)) is not None:
-        told = (_Interval(tuple(values[:3])), _Interval((float(values[3]),)))
-        cells |= dict(zip(_poisson_labels(coordinates), told, strict=True))
-    return cells
+    def asked(name: str, scale: float = 1) -> NDArray[np.float64] | None:
+        return scale * posterior.quantiles(name, _LEVELS) if name in known else None
+
+    quote(
+        [((0, i), f"flux fraction of {name} [%]") for i, name in enumerate(templates)], asked("flux_fraction", 100), 1
+    )
+    for i, name in enumerate(axes.shape):
+        if name in known:
+            quote([((1, i), name)], asked(name), 3)
+    curves = asked("scd_cdf", 100)
+    quote(
+        [
+            ((2, j, k), f"{name}: flux from sources below 1e{decade:.0f} [%]")
+            for j, name in enumerate(sources)
+            for k, decade in enumerate(DECADES)
+        ],
+        None if curves is None else cumulative_at(curves, bins, DECADES),
+        1,
+    )
+    quote([((2, j, 7), f"{name}: number of sources") for j, name in enumerate(sources)], asked("n_sources"), 1)
+    for k, (name, words) in enumerate({"scd_mean": "mean of log₁₀ F", "scd_width": "width of log₁₀ F"}.items(), 8):
+        if name in known:
+            quote([((2, j, k), f"{source}: {words}") for j, source in enumerate(sources)], asked(name), 2)
+    if (share := _poisson_share(posterior)) is not None:
+        quote([((3, 0), f"Poisson share of {subject} [%]")], share[:3], 1)
+        quote([((3, 1), f"Poisson share of {subject}, 95 % upper limit [%]")], share[3:], 1)
+    return column
 
 
 def _poisson_share(posterior: Posterior) -> NDArray[np.float64] | None:
@@ -197,17 +197,10 @@ def _poisson_share(posterior: Posterior) -> NDArray[np.float64] | None:
         return 100 * posterior.quantiles("poisson_fraction", levels)
     if "point_source_flux_fraction" not in names or axes.subject not in axes.point_source:
         return None
-    drawn = posterior.sample(N_SAMPLE, seed=0)
-    share = smooth_share(drawn, axes.template.index(axes.subject), axes.point_source.index(axes.subject))
+    share = smooth_share(
+        drawn_from(posterior), axes.template.index(axes.subject), axes.point_source.index(axes.subject)
+    )
     return 100 * np.quantile(share, levels) if share.any() else None
-
-
-def smooth_share(drawn: Mapping[str, NDArray[np.float64]], row: int, j: int) -> NDArray[np.float64]:
-    """Share (n,) of a template's flux that is exactly smooth, where a method has such a part beside its sources."""
-    if "point_source_flux_fraction" not in drawn:
-        return np.zeros(len(next(iter(drawn.values()))))
-    total, sources = drawn["flux_fraction"][:, row], drawn["point_source_flux_fraction"][:, j]
-    return 1 - np.divide(sources, total, out=np.zeros_like(total), where=total > 0)
 
 
 def spectra_table(posterior: Posterior) -> TableBlock:
@@ -218,16 +211,15 @@ def spectra_table(posterior: Posterior) -> TableBlock:
     InputError
         If the posterior does not know ``spectrum``.
     """
-    coordinates = posterior.coordinates
-    values = posterior.quantiles("spectrum", _LEVELS)
+    axes, values = posterior.coordinates, posterior.quantiles("spectrum", _LEVELS)
     power = int(np.floor(np.log10(values[1].max()))) if values[1].max() > 0 else 0
-    rows = tuple(
-        (f"{energy:.2f} GeV", *(interval(values[:, t, e] / 10.0**power, 2) for t in range(len(coordinates.template))))
-        for e, energy in enumerate(coordinates.energy)
+    records = (
+        {f"in 1e{power}": f"{energy:.2f} GeV"}
+        | {label(name): interval(values[:, t, e] / 10.0**power, 2) for t, name in enumerate(axes.template)}
+        for e, energy in enumerate(axes.energy)
     )
-    return TableBlock(
-        (f"in 1e{power}", *map(label, coordinates.template)),
-        rows,
+    return TableBlock.of(
+        records,
         f"E² dN/dE of the region at the centres of the energy bins, in 1e{power} GeV / cm² / s: median with the 68 % "
         "interval. Intervals of one column go together where the networks were trained with a covariance.",
     )
@@ -235,28 +227,19 @@ def spectra_table(posterior: Posterior) -> TableBlock:
 
 def posterior_figures(posterior: Posterior, levels: Sequence[float] = FIGURE_LEVELS) -> dict[str, Any]:
     """Quantiles of every named quantity as plain numbers, with units and the labels of axes, ready for JSON."""
-    coordinates = posterior.coordinates
-    known = {**QUANTITIES, **dict.fromkeys(coordinates.shape, Quantity((), "", "shape of a template"))}
+    axes = posterior.coordinates
+    known = {**QUANTITIES, **dict.fromkeys(axes.shape, Quantity((), "", "shape of a template"))}
     quantities = {
         name: {
             "meaning": known[name].meaning,
             "unit": known[name].unit,
-            "axes": {axis: list(getattr(coordinates, axis)) for axis in known[name].axes},
+            "axes": {axis: list(getattr(axes, axis)) for axis in known[name].axes},
             "quantiles": posterior.quantiles(name, levels).tolist(),
         }
         for name in posterior.names
         if name in known
     }
     return {"version": version("gcesbi"), "method": posterior.method, "levels": list(levels), "quantities": quantities}
-
-
-def _cells(
-    posterior: Posterior, name: str, labels: Sequence[str], scale: float, decimals: int = 1
-) -> dict[str, _Interval]:
-    if name not in posterior.names:
-        return {}
-    values = scale * posterior.quantiles(name, _LEVELS)
-    return {each: _Interval(tuple(values[:, i]), decimals) for i, each in enumerate(labels)}
 
 
 def interval(quantiles: NDArray[np.float64], decimals: int = 1) -> str:

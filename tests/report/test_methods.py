@@ -235,6 +235,12 @@ def test_any_table_of_reports_makes_a_page(known, found, tmp_path):
     assert "flux: narrow" in page.write(tmp_path / "both.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("reports", [{}, [1], {"flux": "x"}])
+def test_a_page_of_no_reports_is_refused(reports):
+    with pytest.raises(InputError, match="found: must map names to CalibrationReports, at least one"):
+        gcesbi.validation.calibration_page(reports)
+
+
 def test_the_front_door_knows_it():
     assert gcesbi.validation.report is report
     assert {"report", "CalibrationReport", "calibration_page"} <= set(dir(gcesbi.validation))

@@ -47,6 +47,14 @@ def test_chains_are_joined_by_the_caller():
     np.testing.assert_array_equal(eval(call, {"samples": chains}), DRAWS)
 
 
+def test_a_last_axis_of_one_too_many_or_missing_is_noticed():
+    one = np.random.default_rng(1).normal(size=(50, 30))
+    with pytest.raises(InputError, match=r"a last axis is missing: pass samples\[..., None\]"):
+        crps_from_samples(TRUTH[:, :1], one)
+    with pytest.raises(InputError, match=r"drop the last axis: pass samples\[..., 0\]"):
+        crps_from_samples(TRUTH[:, 0], one[..., None])
+
+
 @pytest.mark.parametrize("measure", [pit, lambda *a: interval_coverage(*a, [0.5])])
 def test_moved_axes_of_curves_are_noticed(measure):
     with pytest.raises(
