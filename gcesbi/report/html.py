@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from gcesbi.errors import InputError
 from gcesbi.io.files import write_text
 
-__all__ = ["FigureBlock", "Mood", "Report", "Section", "TableBlock", "render_report", "write_report"]
+__all__ = ["FigureBlock", "Report", "Section", "TableBlock", "render_report", "write_report"]
 
 DOTS_PER_INCH = 150
 Mood = Literal["good", "caution", "bad", "neutral"]
