@@ -18,7 +18,8 @@ approximation from ten bins too.
 Every map has a file of its own in DIR, and one that exists is not made again: the script may be killed, and run beside
 itself on other maps (``--first``).
 
-Posteriors are sampled by adaptive importance sampling about all maxima that many climbs find.
+Posteriors are sampled by adaptive importance sampling: those of the sum about all maxima that many climbs find, those
+of ten bins from draws of the sum's.
 """
 
 from __future__ import annotations
@@ -98,12 +99,11 @@ def laplace_widths(nptf, about):
 
 
 def three(fits, truths, seed):
-    """What a file keeps of the posteriors of fits, by kind: one of ten bins is dearer, and its draws fewer."""
+    """What a file keeps of the posteriors of fits, by kind."""
     found = {}
     for kind, nptf in fits.items():
         since = time.process_time()
-        few = kind == KINDS[0]
-        settings = {"n_eff": 60} if few else {"batch": 1500, "n_rounds": 20, "n_start": 32}
+        settings = {} if kind == KINDS[0] else {"batch": 1500, "n_rounds": 20, "n_start": 32}
         draws = ImportanceSampling(**settings).sample(nptf.target, seed)
         rows = np.linspace(0, len(draws.u) - 1, 400).astype(int)
         told = {
@@ -166,10 +166,11 @@ def make_mocks(folder, psf, first, maps):
         path = folder / f"{'psf' if psf else 'law'}-{seed:04d}.npz"
         if path.exists():
             continue
-        theta = ten.draw(seed + 1)
+        drawn = seed + 1 + 1000 * psf
+        theta = ten.draw(drawn)
         single = theta[[ten.names.index(name) for name in one.names]]
-        counts = ten.counts(theta, seed + 1)
-        fits = ten.fit(counts, "joint"), ten.fit(counts, "sum"), one.fit(one.counts(single, seed + 1), "sum")
+        counts = ten.counts(theta, drawn)
+        fits = ten.fit(counts, "joint"), ten.fit(counts, "sum"), one.fit(one.counts(single, drawn), "sum")
         owners = zip(KINDS, fits, ((ten, theta), (ten, theta), (one, single)), strict=True)
         truths = {kind: of.own(nptf, values) for kind, nptf, (of, values) in owners}
         found = three(dict(zip(KINDS, fits, strict=True)), truths, seed) | {

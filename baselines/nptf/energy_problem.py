@@ -85,9 +85,10 @@ class EnergyProblem(NptfProblem):
 
     @property
     def target(self) -> Target:
-        """The likelihood over the unit cube, for any sampler."""
+        """The likelihood over the unit cube, for any sampler; that of a joint fit has the sum's as the coarser one."""
         target = super().target
         if self.joint is None:
             return target
         spectra = [np.array(member.columns) for member in self._spectra.members if member.columns]
-        return replace(target, moves=target.moves.beside(spectra))
+        coarser = replace(self, energies="sum").target
+        return replace(target, moves=target.moves.beside(spectra), coarser=coarser)

@@ -1,27 +1,32 @@
 r"""Adaptive importance sampling: evidence and posterior from few values of a dear likelihood.
 
 Coordinates z, in which the prior is a standard normal (u = Φ(z)), bring every posterior near one. Proposals are
-multivariate Student t: the first of Laplace's approximation (:mod:`gcesbi.baselines.samplers.laplace`), one about
-each maximum that counts; each later one of the weighted mean and covariance of all draws so far. All draws of all
-rounds are weighed against the mixture of all proposals (Cornuet et al. 2012, arXiv:0907.1254), and the largest
-weights are smoothed by a Pareto law, whose shape k̂ says whether their mean can be trusted (Vehtari et al. 2024,
-arXiv:1507.02646). It is for posteriors of few tens of dimensions, and of modes that some of `n_start` climbs find: k̂
-knows nothing of others.
+multivariate Student t (:mod:`gcesbi.baselines.samplers.student`): the first of Laplace's approximation
+(:mod:`gcesbi.baselines.samplers.laplace`), one about each maximum that counts; each later one of the weighted mean and
+covariance of all draws so far. All draws of all rounds are weighed against the mixture of all proposals (Cornuet et al.
+2012, arXiv:0907.1254), and the largest weights are smoothed by a Pareto law, whose shape k̂ says whether their mean can
+be trusted (Vehtari et al. 2024, arXiv:1507.02646). It is for posteriors of few tens of dimensions, and of modes that
+some of `n_start` climbs find: k̂ knows nothing of others.
+
+Where the target has a *coarser* one, a cheap likelihood of the first parameters alone, that is sampled first, and its
+draws are what every proposal begins with: only the other parameters are drawn from t laws, given the first. So modes
+and long tails of the first parameters come with the coarser posterior, however bent it is; it should be the wider.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp, ndtr
+from scipy.special import logsumexp, ndtr, ndtri
 from tqdm import tqdm
 
 from gcesbi.baselines.samplers.laplace import Laplace
 from gcesbi.baselines.samplers.sampling import Diagnosis
+from gcesbi.baselines.samplers.student import FREEDOM, Student
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
 from gcesbi.errors import InputError
 
@@ -29,7 +34,8 @@ __all__ = ["ImportanceConvergence", "ImportanceSampling"]
 
 FloatArray = NDArray[np.float64]
 
-_FREEDOM = 6.0  # degrees of freedom of proposals: tails heavier than those of a posterior
+_NARROWER = (FREEDOM - 2) / FREEDOM  # a proposal's scale over its covariance
+_SPARE = 4  # effective draws of a coarser target for each that is wanted
 _TRUSTED = 0.7  # largest shape k̂ at which a mean of weights is useful
 
 
@@ -90,7 +96,7 @@ class ImportanceSampling:
         """Draw from the posterior; ln Z with its error."""
         limits = limits or Limits()
         identity = target.identity(self, seed) if limits.checkpoint else ""
-        draws = _Draws.load(load_arrays(limits.checkpoint, identity)) or _Draws.begin(target, self.n_start, seed)
+        draws = _Draws.load(load_arrays(limits.checkpoint, identity)) or self._begin(target, seed, limits)
         with tqdm(total=self.n_eff, disable=not limits.progress, desc="importance sampling") as bar:
             while draws.n_round < self.n_rounds and (draws.n_round == 0 or limits.left > 0):
                 draws = draws.on(target, self.batch, seed)
@@ -101,6 +107,19 @@ class ImportanceSampling:
                 if 1 / np.sum(weights**2) >= self.n_eff and shape <= _TRUSTED:
                     break
         return self._result(draws, seed)
+
+    def _begin(self, target: Target, seed: int, limits: Limits) -> _Draws:
+        """No draws, and proposals: about every maximum that counts, or about one, given draws of the coarser target."""
+        coarser = target.coarser
+        if coarser is None:
+            about = Laplace.about(target, self.n_start, seed)
+            return _Draws.none(about.distinct, about.covariance, _Given.nothing(), about.n_evaluation)
+        settings = replace(self, n_eff=_SPARE * self.n_eff, batch=3 * self.batch, n_start=2 * self.n_start)
+        first = settings.sample(coarser, seed, replace(limits, checkpoint=None))
+        given = _Given.of(first)
+        best = np.concatenate([given.highest, np.zeros(target.n_dim - coarser.n_dim)])
+        about = Laplace.from_starts(target, best[None])
+        return _Draws.none(about.ends, about.covariance, given, about.n_evaluation)
 
     def _result(self, draws: _Draws, seed: int) -> Sampled:
         weights, shape = draws.weighed()
@@ -120,6 +139,40 @@ class ImportanceSampling:
 
 
 @dataclass(frozen=True, eq=False)
+class _Given:
+    """Draws that proposals begin with.
+
+    Attributes
+    ----------
+    z : array (n, n_given)
+        Of equal weight.
+    log_density : array (n,)
+        Of the coarser posterior there.
+    log_evidence : float
+    """
+
+    z: FloatArray
+    log_density: FloatArray
+    log_evidence: float
+
+    @classmethod
+    def nothing(cls) -> _Given:
+        """All coordinates are drawn anew."""
+        return cls(np.empty((1, 0)), np.zeros(1), 0.0)
+
+    @classmethod
+    def of(cls, found: Sampled) -> _Given:
+        """Draws of a coarser target."""
+        z = ndtri(found.u)
+        return cls(z, found.log_likelihood + _log_prior(z) - found.log_evidence, found.log_evidence)
+
+    @property
+    def highest(self) -> FloatArray:
+        """The most likely, (n_given,)."""
+        return self.z[np.argmax(self.log_density)]
+
+
+@dataclass(frozen=True, eq=False)
 class _Draws:
     """All draws so far, and what they were proposed by: what a checkpoint holds.
 
@@ -128,9 +181,12 @@ class _Draws:
     z : array (n, n_dim)
     value : array (n,)
         Log-likelihoods.
+    log_given : array (n,)
+        Log-density of the coordinates that proposals begin with.
+    given : _Given
     mean : array (n_law, n_dim)
         Of the proposals, the next round's included.
-    shape : array (n_law, n_dim, n_dim)
+    scale : array (n_law, n_dim, n_dim)
     number : array (n_law,)
         Draws of each, 0 for those of the next round.
     n_round, spent : int
@@ -139,54 +195,54 @@ class _Draws:
 
     z: FloatArray
     value: FloatArray
+    log_given: FloatArray
+    given: _Given
     mean: FloatArray
-    shape: FloatArray
+    scale: FloatArray
     number: NDArray[np.int64]
     n_round: int
     spent: int
 
     @classmethod
-    def begin(cls, target: Target, n_start: int, seed: int) -> _Draws:
-        """No draws, and a proposal about every maximum that counts."""
-        about, none = Laplace.about(target, n_start, seed), np.empty((0, target.n_dim))
-        shape = about.covariance * (_FREEDOM - 2) / _FREEDOM
-        tops = about.distinct
-        return cls(
-            none,
-            np.empty(0),
-            tops,
-            np.tile(shape, (len(tops), 1, 1)),
-            np.zeros(len(tops), np.int64),
-            0,
-            about.n_evaluation,
-        )
+    def none(cls, tops: FloatArray, covariance: FloatArray, given: _Given, spent: int) -> _Draws:
+        """No draws, and a proposal about every top (n, n_dim)."""
+        scale = np.tile(covariance * _NARROWER, (len(tops), 1, 1))
+        empty = np.empty((0, tops.shape[1]))
+        return cls(empty, np.empty(0), np.empty(0), given, tops, scale, np.zeros(len(tops), np.int64), 0, spent)
+
+    def _law(self, i: int) -> Student:
+        return Student(self.mean[i], self.scale[i], self.given.z.shape[1])
 
     def on(self, target: Target, batch: int, seed: int) -> _Draws:
         """Draws of one more round, and the next proposal."""
         rng, due = np.random.default_rng([seed, 2, self.n_round]), np.flatnonzero(self.number == 0)
         n = -(-batch // len(due))
-        new = [_law(self.mean[i], self.shape[i]).rvs(n, random_state=rng).reshape(n, -1) for i in due]
-        z = np.concatenate([self.z, *new])
-        value = np.concatenate([self.value, target.finite(ndtr(np.concatenate(new)))])
-        number = np.where(self.number == 0, n, self.number)
-        more = _Draws(z, value, self.mean, self.shape, number, self.n_round + 1, self.spent + n * len(due))
-        mean, shape = more.moments()
+        rows = rng.integers(len(self.given.z), size=(len(due), n))
+        new = np.concatenate([self._law(i).draw(self.given.z[r], rng) for i, r in zip(due, rows, strict=True)])
+        more = replace(
+            self,
+            z=np.concatenate([self.z, new]),
+            value=np.concatenate([self.value, target.finite(ndtr(new))]),
+            log_given=np.concatenate([self.log_given, self.given.log_density[rows.ravel()]]),
+            number=np.where(self.number == 0, n, self.number),
+            n_round=self.n_round + 1,
+            spent=self.spent + n * len(due),
+        )
+        mean, scale = more.moments()
         return replace(
             more,
             mean=np.concatenate([self.mean, mean[None]]),
-            shape=np.concatenate([self.shape, shape[None]]),
-            number=np.append(number, 0),
+            scale=np.concatenate([self.scale, scale[None]]),
+            number=np.append(more.number, 0),
         )
 
     @property
     def log_weights(self) -> FloatArray:
         """Posterior density, not normalised, over that of the mixture of proposals, (n,)."""
-        used = self.number > 0
-        laws = [_law(*each).logpdf(self.z) for each in zip(self.mean[used], self.shape[used], strict=True)]
+        used = np.flatnonzero(self.number)
+        laws = np.array([self._law(i).log_pdf(self.z) for i in used])
         share = np.log(self.number[used] / self.number.sum())
-        mixture = logsumexp(np.atleast_2d(laws) + share[:, None], axis=0)
-        prior = -0.5 * np.sum(self.z**2, axis=1) - 0.5 * self.z.shape[1] * math.log(2 * math.pi)
-        return np.asarray(self.value + prior - mixture)
+        return np.asarray(self.value + _log_prior(self.z) - self.log_given - logsumexp(laws + share[:, None], axis=0))
 
     def weighed(self) -> tuple[FloatArray, float]:
         """Smoothed weights (n,), which add up to 1, and the shape k̂ of their law."""
@@ -196,7 +252,7 @@ class _Draws:
         return np.exp(smoothed - logsumexp(smoothed)), float(shape)
 
     def moments(self) -> tuple[FloatArray, FloatArray]:
-        """Weighted mean and shape of a next proposal; weights are flattened while few draws have most of them."""
+        """Weighted mean and scale of a next proposal; weights are flattened while few draws have most of them."""
         n_dim, log_w = self.z.shape[1], self.log_weights
         for power in np.linspace(1.0, 0.05, 20):
             weights = np.exp(power * log_w - logsumexp(power * log_w))
@@ -206,13 +262,13 @@ class _Draws:
         mean = weights @ self.z
         away = self.z - mean
         trust = ess / (ess + n_dim)
-        shape = trust * (away.T * weights) @ away / (1 - 1 / ess) + (1 - trust) * self.shape[-1]
-        return mean, shape * (_FREEDOM - 2) / _FREEDOM
+        covariance = (away.T * weights) @ away / (1 - 1 / ess)
+        return mean, trust * covariance * _NARROWER + (1 - trust) * self.scale[-1]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The state as arrays."""
-        names = ("z", "value", "mean", "shape", "number", "n_round", "spent")
-        return {name: np.asarray(getattr(self, name)) for name in names}
+        own = {each.name: np.asarray(getattr(self, each.name)) for each in fields(self) if each.name != "given"}
+        return own | {f"given_{each.name}": np.asarray(getattr(self.given, each.name)) for each in fields(_Given)}
 
     @classmethod
     def load(cls, arrays: dict[str, NDArray[Any]] | None) -> _Draws | None:
@@ -220,10 +276,10 @@ class _Draws:
         if arrays is None:
             return None
         n_round, spent = (int(arrays.pop(name)) for name in ("n_round", "spent"))
-        return cls(**arrays, n_round=n_round, spent=spent)
+        given = _Given(**{each.name: arrays.pop(f"given_{each.name}") for each in fields(_Given)})
+        return cls(**arrays, given=given, n_round=n_round, spent=spent)
 
 
-def _law(mean: FloatArray, shape: FloatArray) -> Any:
-    from scipy.stats import multivariate_t
-
-    return multivariate_t(mean, shape, df=_FREEDOM)
+def _log_prior(z: FloatArray) -> FloatArray:
+    """Log-density (n,) of a standard normal at z (n, n_dim)."""
+    return np.asarray(-0.5 * np.sum(z**2, axis=1) - 0.5 * z.shape[1] * math.log(2 * math.pi))

@@ -8,7 +8,7 @@ Where it curves upwards, or hardly, the prior's own width is taken.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,15 @@ class Laplace:
 
     @classmethod
     def about(cls, target: Target, n_start: int, seed: int, n_trial: int = 64) -> Laplace:
-        """Climb from the most likely of some draws of the prior, and take differences of the gradient at the top."""
+        """Climb from the most likely of some draws of the prior."""
+        trials = np.random.default_rng([seed, 0]).random((max(n_trial, n_start), target.n_dim))
+        starts = ndtri(trials[np.argsort(-target.finite(trials), kind="stable")[:n_start]])
+        found = cls.from_starts(target, starts)
+        return replace(found, n_evaluation=found.n_evaluation + len(trials))
+
+    @classmethod
+    def from_starts(cls, target: Target, starts: FloatArray) -> Laplace:
+        """Climb from points z (n_start, n_dim), and take differences of the gradient at the top."""
         density, spent = NormalDensity(target), 0
 
         def negative(z: FloatArray) -> tuple[float, FloatArray]:
@@ -77,8 +85,6 @@ class Laplace:
                 return _FLOOR, np.zeros_like(z)
             return -value, -slope
 
-        trials = np.random.default_rng([seed, 0]).random((max(n_trial, n_start), target.n_dim))
-        starts = ndtri(trials[np.argsort(-target.finite(trials), kind="stable")[:n_start]])
         bounds = [(-_FURTHEST, _FURTHEST)] * target.n_dim
         options = {"maxiter": 300, "maxcor": 30, "ftol": 1e-9, "gtol": 1e-3}
         climbs = [minimize(negative, z, jac=True, method="L-BFGS-B", bounds=bounds, options=options) for z in starts]
@@ -88,7 +94,7 @@ class Laplace:
         values, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
         covariance = (axes / np.maximum(values, 1.0)) @ axes.T
         ends, heights = np.array([climb.x for climb in climbs]), -np.array([climb.fun for climb in climbs])
-        return cls(ends, heights, covariance, spent + len(trials))
+        return cls(ends, heights, covariance, spent)
 
     @property
     def _high(self) -> FloatArray:

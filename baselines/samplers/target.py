@@ -43,12 +43,15 @@ class Target:
         Ensemble moves that suit it.
     gradient : callable, optional
         Point (n_dim,) -> value and gradient (n_dim,).
+    coarser : Target, optional
+        A cheaper likelihood, of the first parameters alone, whose posterior is about as wide or wider.
     """
 
     names: tuple[str, ...]
     log_likelihood: Callable[[FloatArray], FloatArray]
     moves: BlockMove
     gradient: Callable[[FloatArray], tuple[float, FloatArray]] | None = None
+    coarser: Target | None = None
 
     @property
     def n_dim(self) -> int:
