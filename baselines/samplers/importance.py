@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp, ndtr, ndtri
+from scipy.special import logsumexp, ndtr
 from tqdm import tqdm
 
 from gcesbi.baselines.samplers.laplace import Laplace
@@ -94,7 +95,15 @@ class ImportanceSampling:
 
     def sample(self, target: Target, seed: int, limits: Limits | None = None) -> Sampled:
         """Draw from the posterior; ln Z with its error."""
-        limits = limits or Limits()
+        draws = self._drawn(target, seed, limits or Limits())
+        told = draws.convergence(self.n_eff)
+        rows = draws.rows(max(4 * int(told.ess), 1), seed)
+        return Sampled(
+            ndtr(draws.z[rows]), draws.value[rows], told, draws.log_evidence, 1 / math.sqrt(told.ess), draws.spent
+        )
+
+    def _drawn(self, target: Target, seed: int, limits: Limits) -> _Draws:
+        """All rounds."""
         identity = target.identity(self, seed) if limits.checkpoint else ""
         draws = _Draws.load(load_arrays(limits.checkpoint, identity)) or self._begin(target, seed, limits)
         with tqdm(total=self.n_eff, disable=not limits.progress, desc="importance sampling") as bar:
@@ -102,11 +111,11 @@ class ImportanceSampling:
                 draws = draws.on(target, self.batch, seed)
                 if limits.checkpoint is not None:
                     save_arrays(limits.checkpoint, identity, draws.arrays())
-                weights, shape = draws.weighed()
-                bar.update(int(1 / np.sum(weights**2)) - bar.n)
-                if 1 / np.sum(weights**2) >= self.n_eff and shape <= _TRUSTED:
+                told = draws.convergence(self.n_eff)
+                bar.update(int(told.ess) - bar.n)
+                if told.converged:
                     break
-        return self._result(draws, seed)
+        return draws
 
     def _begin(self, target: Target, seed: int, limits: Limits) -> _Draws:
         """No draws, and proposals: about every maximum that counts, or about one, given draws of the coarser target."""
@@ -114,28 +123,11 @@ class ImportanceSampling:
         if coarser is None:
             about = Laplace.about(target, self.n_start, seed)
             return _Draws.none(about.distinct, about.covariance, _Given.nothing(), about.n_evaluation)
-        settings = replace(self, n_eff=_SPARE * self.n_eff, batch=3 * self.batch, n_start=2 * self.n_start)
-        first = settings.sample(coarser, seed, replace(limits, checkpoint=None))
-        given = _Given.of(first)
+        first = replace(self, n_eff=_SPARE * self.n_eff, batch=3 * self.batch, n_start=2 * self.n_start)
+        given = first._drawn(coarser, seed, replace(limits, checkpoint=None)).given_next(seed)
         best = np.concatenate([given.highest, np.zeros(target.n_dim - coarser.n_dim)])
         about = Laplace.from_starts(target, best[None])
         return _Draws.none(about.ends, about.covariance, given, about.n_evaluation)
-
-    def _result(self, draws: _Draws, seed: int) -> Sampled:
-        weights, shape = draws.weighed()
-        ess = 1 / np.sum(weights**2)
-        n = max(4 * int(ess), 1)
-        points = (np.random.default_rng([seed, 1]).random() + np.arange(n)) / n
-        rows = np.minimum(np.searchsorted(np.cumsum(weights), points), len(weights) - 1)
-        log_z = float(logsumexp(draws.log_weights) - math.log(len(draws.z)))
-        return Sampled(
-            ndtr(draws.z[rows]),
-            draws.value[rows],
-            ImportanceConvergence(shape, ess, self.n_eff),
-            log_z,
-            1 / math.sqrt(ess),
-            draws.spent,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,28 +140,24 @@ class _Given:
         Of equal weight.
     log_density : array (n,)
         Of the coarser posterior there.
-    log_evidence : float
+    ess, pareto_k : float
+        How well they are known.
     """
 
     z: FloatArray
     log_density: FloatArray
-    log_evidence: float
+    ess: float
+    pareto_k: float
 
     @classmethod
     def nothing(cls) -> _Given:
         """All coordinates are drawn anew."""
-        return cls(np.empty((1, 0)), np.zeros(1), 0.0)
-
-    @classmethod
-    def of(cls, found: Sampled) -> _Given:
-        """Draws of a coarser target."""
-        z = ndtri(found.u)
-        return cls(z, found.log_likelihood + _log_prior(z) - found.log_evidence, found.log_evidence)
+        return cls(np.empty((1, 0)), np.zeros(1), math.inf, -math.inf)
 
     @property
     def highest(self) -> FloatArray:
         """The most likely, (n_given,)."""
-        return self.z[np.argmax(self.log_density)]
+        return np.asarray(self.z[np.argmax(self.log_density)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +224,7 @@ class _Draws:
             number=np.append(more.number, 0),
         )
 
-    @property
+    @cached_property
     def log_weights(self) -> FloatArray:
         """Posterior density, not normalised, over that of the mixture of proposals, (n,)."""
         used = np.flatnonzero(self.number)
@@ -244,12 +232,36 @@ class _Draws:
         share = np.log(self.number[used] / self.number.sum())
         return np.asarray(self.value + _log_prior(self.z) - self.log_given - logsumexp(laws + share[:, None], axis=0))
 
-    def weighed(self) -> tuple[FloatArray, float]:
+    @cached_property
+    def _weighed(self) -> tuple[FloatArray, float]:
         """Smoothed weights (n,), which add up to 1, and the shape k̂ of their law."""
         import arviz
 
         smoothed, shape = arviz.psislw(self.log_weights)
         return np.exp(smoothed - logsumexp(smoothed)), float(shape)
+
+    @property
+    def log_evidence(self) -> float:
+        """Logarithm of Z."""
+        return float(logsumexp(self.log_weights) - math.log(len(self.z)))
+
+    def rows(self, n: int, seed: int) -> NDArray[np.int64]:
+        """Places (n,) of draws of equal weight."""
+        points = (np.random.default_rng([seed, 1]).random() + np.arange(n)) / n
+        return np.minimum(np.searchsorted(np.cumsum(self._weighed[0]), points), len(self.z) - 1)
+
+    def given_next(self, seed: int) -> _Given:
+        """What proposals for a finer target begin with."""
+        told = self.convergence(math.inf)
+        rows = self.rows(max(4 * int(told.ess), 1), seed)
+        log_density = self.value + _log_prior(self.z) - self.log_evidence
+        return _Given(self.z[rows], log_density[rows], told.ess, told.pareto_k)
+
+    def convergence(self, wanted: float) -> ImportanceConvergence:
+        """What the weights say, and those of the draws that proposals begin with."""
+        weights, shape = self._weighed
+        ess = 1 / (np.sum(weights**2) + 1 / self.given.ess)
+        return ImportanceConvergence(max(shape, self.given.pareto_k), float(ess), wanted)
 
     def moments(self) -> tuple[FloatArray, FloatArray]:
         """Weighted mean and scale of a next proposal; weights are flattened while few draws have most of them."""

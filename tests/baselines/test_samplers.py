@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 from scipy.special import erf, ndtri
-from scipy.stats import truncnorm
+from scipy.stats import multivariate_t, truncnorm
 
 from gcesbi.baselines import (
     Ensemble,
@@ -25,6 +25,7 @@ from gcesbi.baselines import (
 from gcesbi.baselines.samplers.block_move import BlockMove
 from gcesbi.baselines.samplers.laplace import Laplace
 from gcesbi.baselines.samplers.maximum import start_points
+from gcesbi.baselines.samplers.student import FREEDOM, Student
 from gcesbi.baselines.samplers.target import Limits, Target
 from gcesbi.errors import InputError
 
@@ -124,6 +125,77 @@ def test_importance_sampling_weighs_the_modes_that_climbs_find():
     error = 5 / np.sqrt(found.convergence.ess)
     assert np.mean(found.u[:, 0] < 0.5) == pytest.approx(0.75, abs=error / 2)
     assert found.log_evidence == pytest.approx(TRUTH, abs=error)
+
+
+def bent(u):
+    """A third parameter that follows the first by a parabola, beside the two modes of the first two."""
+    return log_likelihood(u) + 0.5 * ((u[:, 2] - 0.5) / 0.3) ** 2 - 0.5 * ((u[:, 2] - bend(u)) / 0.1) ** 2
+
+
+def bend(u):
+    return 0.3 + u[:, 0] ** 2
+
+
+def bent_gradient(u):
+    _, slope = gradient(u)
+    off = (u[2] - bend(u[None])[0]) / 0.01
+    slope[2] = -off
+    slope[0] += off * 2 * u[0]
+    return float(bent(u[None])[0]), slope
+
+
+def flat_modes(u):
+    return log_likelihood(np.column_stack([u, np.full(len(u), 0.5)]))
+
+
+def flat_gradient(u):
+    value, slope = gradient(np.array([*u, 0.5]))
+    return value, slope[:2]
+
+
+PLANE = BlockMove([np.arange(2)], WALLS[:2])
+BENT = Target(TARGET.names, bent, MOVES, bent_gradient, Target(("x", "y"), flat_modes, PLANE, flat_gradient))
+
+
+def test_importance_sampling_begins_with_draws_of_a_coarser_target():
+    """One climb finds one mode of two; both come with the coarser target, and the evidence with them."""
+    found = ImportanceSampling(n_eff=1000, batch=1000, n_start=6).sample(BENT, seed=2)
+    assert found.convergence.converged, found.convergence.problems
+    error = 5 / np.sqrt(found.convergence.ess)
+    assert np.mean(found.u[:, 0] < 0.5) == pytest.approx(0.75, abs=error / 2)
+    x = np.linspace(0, 1, 2001)[:, None]
+    modes = np.exp(-0.5 * ((x - CENTRES[:, 0]) / WIDTHS[0]) ** 2) * SHARES
+    free = np.diff(erf((np.array([0.0, 1.0]) - bend(x)[:, None]) / 0.1 / 2**0.5)) / 2 * 0.1 * np.sqrt(2 * np.pi)
+    truth = np.log(np.trapezoid(modes.sum(axis=1) * free[:, 0], x[:, 0]) * WIDTHS[1] * np.sqrt(2 * np.pi))
+    assert found.log_evidence == pytest.approx(truth, abs=error)
+    bright = found.u[found.u[:, 0] < 0.5]
+    assert np.corrcoef(bright[:, 0], bright[:, 2])[0, 1] == pytest.approx(0.6 * 0.03 / np.hypot(0.018, 0.1), abs=error)
+
+
+def test_a_coarser_target_badly_known_is_told():
+    settings = ImportanceSampling(n_eff=400, batch=50, n_rounds=2)
+    problems = settings.sample(BENT, seed=2).convergence.problems
+    assert any("effective sample size is" in problem for problem in problems)
+
+
+def test_the_law_of_some_coordinates_given_others():
+    """Log-densities by scipy; draws given two coordinates have the mean and the covariance of theory."""
+    rng = np.random.default_rng(3)
+    root = np.tril(rng.normal(size=(4, 4))) + 2 * np.eye(4)
+    mean, scale, z = rng.normal(size=4), root @ root.T, rng.normal(size=(5, 4)) * 4
+    whole = multivariate_t(mean, scale, df=FREEDOM).logpdf(z)
+    np.testing.assert_allclose(Student(mean, scale).log_pdf(z), whole, rtol=1e-12)
+    some = multivariate_t(mean[:2], scale[:2, :2], df=FREEDOM).logpdf(z[:, :2])
+    np.testing.assert_allclose(Student(mean, scale, 2).log_pdf(z), whole - some, rtol=1e-10)
+    known = np.tile([[3.0, -2.0]], (200_000, 1))
+    drawn = Student(mean, scale, 2).draw(known, rng)
+    np.testing.assert_array_equal(drawn[:, :2], known)
+    slope = np.linalg.solve(scale[:2, :2], scale[:2, 2:])
+    away = known[0] - mean[:2]
+    np.testing.assert_allclose(drawn[:, 2:].mean(axis=0), mean[2:] + away @ slope, atol=0.05)
+    distance = away @ np.linalg.solve(scale[:2, :2], away)
+    left = (scale[2:, 2:] - scale[2:, :2] @ slope) * (FREEDOM + distance) / FREEDOM
+    np.testing.assert_allclose(np.cov(drawn[:, 2:].T), left, rtol=0.05, atol=0.05)
 
 
 def test_nuts_keeps_the_target():
