@@ -203,7 +203,7 @@ class _Draws:
 
     def on(self, target: Target, batch: int, seed: int) -> _Draws:
         """Draws of one more round, and the next proposal."""
-        rng, due = np.random.default_rng([seed, 2, self.n_round]), np.flatnonzero(self.number == 0)
+        rng, due = np.random.default_rng([seed, 2, self.n_round]), np.flatnonzero(self.number == 0).tolist()
         n = -(-batch // len(due))
         rows = rng.integers(len(self.given.z), size=(len(due), n))
         new = np.concatenate([self._law(i).draw(self.given.z[r], rng) for i, r in zip(due, rows, strict=True)])
@@ -227,7 +227,7 @@ class _Draws:
     @cached_property
     def log_weights(self) -> FloatArray:
         """Posterior density, not normalised, over that of the mixture of proposals, (n,)."""
-        used = np.flatnonzero(self.number)
+        used = np.flatnonzero(self.number).tolist()
         laws = np.array([self._law(i).log_pdf(self.z) for i in used])
         share = np.log(self.number[used] / self.number.sum())
         return np.asarray(self.value + _log_prior(self.z) - self.log_given - logsumexp(laws + share[:, None], axis=0))
@@ -288,7 +288,8 @@ class _Draws:
         if arrays is None:
             return None
         n_round, spent = (int(arrays.pop(name)) for name in ("n_round", "spent"))
-        given = _Given(**{each.name: arrays.pop(f"given_{each.name}") for each in fields(_Given)})
+        z, log_density, ess, shape = (arrays.pop(f"given_{each.name}") for each in fields(_Given))
+        given = _Given(z, log_density, float(ess), float(shape))
         return cls(**arrays, given=given, n_round=n_round, spent=spent)
 
 
