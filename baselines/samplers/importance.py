@@ -16,6 +16,7 @@ and long tails of the first parameters come with the coarser posterior, however 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -169,8 +170,9 @@ class _Draws:
     z : array (n, n_dim)
     value : array (n,)
         Log-likelihoods.
-    log_given : array (n,)
-        Log-density of the coordinates that proposals begin with.
+    log_given, log_drawn : array (n,)
+        Log-density of the coordinates that proposals begin with; and of the others, summed over all proposals by their
+        numbers of draws.
     given : _Given
     mean : array (n_law, n_dim)
         Of the proposals, the next round's included.
@@ -184,6 +186,7 @@ class _Draws:
     z: FloatArray
     value: FloatArray
     log_given: FloatArray
+    log_drawn: FloatArray
     given: _Given
     mean: FloatArray
     scale: FloatArray
@@ -194,9 +197,9 @@ class _Draws:
     @classmethod
     def none(cls, tops: FloatArray, covariance: FloatArray, given: _Given, spent: int) -> _Draws:
         """No draws, and a proposal about every top (n, n_dim)."""
-        scale = np.tile(covariance * _NARROWER, (len(tops), 1, 1))
-        empty = np.empty((0, tops.shape[1]))
-        return cls(empty, np.empty(0), np.empty(0), given, tops, scale, np.zeros(len(tops), np.int64), 0, spent)
+        scale, none = np.tile(covariance * _NARROWER, (len(tops), 1, 1)), np.empty(0)
+        number = np.zeros(len(tops), np.int64)
+        return cls(np.empty((0, tops.shape[1])), none, none, none, given, tops, scale, number, 0, spent)
 
     def _law(self, i: int) -> Student:
         return Student(self.mean[i], self.scale[i], self.given.z.shape[1])
@@ -207,12 +210,14 @@ class _Draws:
         n = -(-batch // len(due))
         rows = rng.integers(len(self.given.z), size=(len(due), n))
         new = np.concatenate([self._law(i).draw(self.given.z[r], rng) for i, r in zip(due, rows, strict=True)])
+        drawn = replace(self, number=np.where(self.number == 0, n, self.number))
+        before = np.logaddexp(self.log_drawn, drawn._summed(self.z, due))
         more = replace(
-            self,
+            drawn,
             z=np.concatenate([self.z, new]),
             value=np.concatenate([self.value, target.finite(ndtr(new))]),
             log_given=np.concatenate([self.log_given, self.given.log_density[rows.ravel()]]),
-            number=np.where(self.number == 0, n, self.number),
+            log_drawn=np.concatenate([before, drawn._summed(new, range(len(drawn.number)))]),
             n_round=self.n_round + 1,
             spent=self.spent + n * len(due),
         )
@@ -224,13 +229,16 @@ class _Draws:
             number=np.append(more.number, 0),
         )
 
+    def _summed(self, z: FloatArray, laws: Iterable[int]) -> FloatArray:
+        """Logarithm of densities (n,) at z (n, n_dim), summed over some proposals by their numbers of draws."""
+        logs = [self._law(i).log_pdf(z) + math.log(self.number[i]) for i in laws]
+        return np.asarray(np.logaddexp.reduce(logs, axis=0))
+
     @cached_property
     def log_weights(self) -> FloatArray:
         """Posterior density, not normalised, over that of the mixture of proposals, (n,)."""
-        used = np.flatnonzero(self.number).tolist()
-        laws = np.array([self._law(i).log_pdf(self.z) for i in used])
-        share = np.log(self.number[used] / self.number.sum())
-        return np.asarray(self.value + _log_prior(self.z) - self.log_given - logsumexp(laws + share[:, None], axis=0))
+        proposed = self.log_given + self.log_drawn - math.log(len(self.z))
+        return np.asarray(self.value + _log_prior(self.z) - proposed)
 
     @cached_property
     def _weighed(self) -> tuple[FloatArray, float]:
