@@ -115,9 +115,10 @@ def goodness_section(
     )
     histogram = FigureBlock(
         plots.counts_histogram(counts, drawn | dict(predicted or {}), order),
-        "Histogram of the photons in a pixel, observed and as each method predicts it.",
-        "Within the bands a method explains how often how many photons come together. Where the observed line leaves "
-        "the Poisson fit's band at the bright end, photons come in bunches, as point sources make them.",
+        "Histogram of the photons in a pixel, observed and as methods that can draw maps predict it.",
+        "Bands: maps drawn from the Poisson fit and, where it ran, from the NPTF whose parameters are the simulator's. "
+        "Within them a method explains how often how many photons come together. Where the observed line leaves the "
+        "Poisson fit's band at the bright end, photons come in bunches, as point sources make them.",
     )
     told = (
         f"{region.n_pix:,} pixels of {region.pixel_size:.2f}°, {region.solid_angle:.2f} sr, {counts.sum():,} photons "

@@ -8,7 +8,8 @@ import pytest
 from gcesbi.estimators import PoissonFractionPosterior
 from gcesbi.physics.scd import DEFAULT_BINS
 from gcesbi.posterior import Coordinates, JointPosterior, SamplePosterior
-from gcesbi.report.answers import Answer, answer, answer_lines, headline
+from gcesbi.report.answers import Answer, answer, answer_lines, headline, true_answer
+from gcesbi.report.sections import joint_section
 
 COORDINATES = Coordinates(("pi", "gce"), (2.8,), ("gce",), tuple(DEFAULT_BINS.centres))
 MODEL = SimpleNamespace(
@@ -60,6 +61,14 @@ def test_a_limit_that_is_extrapolated_says_so():
 def test_a_method_without_source_counts_cannot_tell():
     fit = SamplePosterior("fit", COORDINATES, {"flux_fraction": np.full((9, 2), 0.5)})
     assert answer(MODEL, fit).decision == "cannot tell"
+
+
+def test_a_smooth_subject_has_no_sources_to_tell_of():
+    model, one = SimpleNamespace(**(vars(MODEL) | {"subject": "pi"})), posterior(np.array([-9.5]))
+    assert true_answer(model, one) == "In truth the π⁰ + bremsstrahlung gives 50.0 % of all flux."
+    assert true_answer(MODEL, one).startswith("In truth 100 % of the flux of the excess, 50.0 % of all flux, is from")
+    assert answer(model, one).decision == "cannot tell"
+    assert joint_section(model, {"networks": one}) is None
 
 
 def test_the_headline_says_whether_methods_agree():
