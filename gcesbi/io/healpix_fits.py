@@ -24,11 +24,10 @@ from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.io.exposure import AXIS_TABLES, ExposureMaps, exposure_of_table
-from gcesbi.io.files import write_atomically
 from gcesbi.io.healpix_table import HealpixMaps, map_columns, read_table
 from gcesbi.io.rotation import counts_to_galactic, observed_in_galactic, places_of
 from gcesbi.io.skymaps import SkyMaps, check_photons
-from gcesbi.io.tables import axis_table, ebounds, opened
+from gcesbi.io.tables import axis_table, ebounds, opened, write_tables
 from gcesbi.sky.energy import check_energy_edges
 from gcesbi.sky.observation import Observation, check_counts
 from gcesbi.sky.quantity import Values
@@ -124,7 +123,7 @@ def write_fits(path: str | os.PathLike[str], observation: Observation, *, overwr
         _healpix_table("EXPOSURE", observation, exposure),
         ebounds(observation.energy_edges),
     ])  # fmt: skip
-    write_atomically(Path(path), hdus.writeto, overwrite=overwrite)
+    write_tables(Path(path), hdus, overwrite=overwrite)
 
 
 def _healpix_table(name: str, observation: Observation, columns: Sequence[fits.Column]) -> fits.BinTableHDU:

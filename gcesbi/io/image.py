@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.io.exposure import ExposureMaps
-from gcesbi.io.files import naming, write_atomically
+from gcesbi.io.files import naming
 from gcesbi.io.reading import check_number, load_rows
 from gcesbi.io.sky_image import image_of, upright
-from gcesbi.io.tables import axis_table, column_of, ebounds, opened, scale_to, table_of, values_in
+from gcesbi.io.tables import axis_table, column_of, ebounds, opened, scale_to, table_of, values_in, write_tables
 from gcesbi.physics.image_psf import PsfTable, TabulatedPSF
 from gcesbi.physics.intensity import IntensityCube, IsotropicSpectrum
 from gcesbi.sky.energy import bins_within, check_energy_edges
@@ -140,7 +140,7 @@ def write_cube(path: str | os.PathLike[str], observation: Observation, *, overwr
         columns = [fits.Column("Theta", "D", "deg", array=theta)]
         columns.append(fits.Column("Psf", f"{observation.n_energy}D", "sr-1", array=density))
         hdus.append(fits.BinTableHDU.from_columns(columns, name="PSF_BINS"))
-    write_atomically(Path(path), hdus.writeto, overwrite=overwrite)
+    write_tables(Path(path), hdus, overwrite=overwrite)
 
 
 def holds_cube(path: Path) -> bool:

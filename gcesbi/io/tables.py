@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
 from gcesbi.io.data.fetching import located
+from gcesbi.io.files import write_atomically
 from gcesbi.io.reading import check_number, gunzipped, reading
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "table_of",
     "unit_factor",
     "values_in",
+    "write_tables",
 ]
 
 Array = NDArray[np.float64]
@@ -42,6 +44,8 @@ _AXES: Mapping[str, tuple[str, ...]] = {
     "node": ("ENERGY", "ENERGY_TRUE", "ENERGIES"),
 }
 _MAX_COLUMNS = 999
+_OURS = "gcesbi"
+"""CREATOR of tables that are written here; those of others may have had their headers edited since."""
 _ENERGY_UNITS = {name.lower(): name for name in ("eV", "keV", "MeV", "GeV", "TeV")}
 
 
@@ -59,12 +63,30 @@ def opened(path: Path, argument: str = "path") -> Iterator[fits.HDUList]:
             content.seek(0)
             in_place = not isinstance(content, BytesIO)
             with fits.open(content, memmap=in_place, disable_image_compression=True) as tables:
-                _check_sizes(tables, size)
+                _check_whole(tables, size)
                 yield tables
 
 
-def _check_sizes(tables: fits.HDUList, size: int) -> None:
-    """Every table lies after the one before, and within the file, and has no more columns than FITS knows."""
+def write_tables(path: Path, tables: fits.HDUList, *, overwrite: bool = False) -> None:
+    """Write a FITS file, whole or not at all; every table with checksums of its own, the same whenever it is written.
+
+    Raises
+    ------
+    InputError
+        If the file exists and `overwrite` is false, or cannot be written.
+    """
+    tables.update_extend()
+    for hdu in tables:
+        hdu.header["CREATOR"] = _OURS
+        hdu.add_checksum(when="of all that is here")
+    write_atomically(path, tables.writeto, overwrite=overwrite)
+
+
+def _check_whole(tables: fits.HDUList, size: int) -> None:
+    """Every table lies after the one before, and within the file, and has no more columns than FITS knows.
+
+    Its data are those that its DATASUM is of, if it states one, and so is its header, if it was written here.
+    """
     end = 0
     for hdu in tables:
         info = hdu.fileinfo()
@@ -74,6 +96,9 @@ def _check_sizes(tables: fits.HDUList, size: int) -> None:
         columns = hdu.header.get("TFIELDS", 0)
         if not (isinstance(columns, int) and 0 <= columns <= _MAX_COLUMNS):
             raise ValueError(f"table {hdu.name or 'without a name'} says that it has {columns} columns")
+        altered = hdu.verify_checksum() != 1 if hdu.header.get("CREATOR") == _OURS else hdu.verify_datasum() == 0
+        if altered:
+            raise ValueError(f"table {hdu.name or 'without a name'} was altered: its checksum differs")
         end = last
 
 

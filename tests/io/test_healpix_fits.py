@@ -104,6 +104,42 @@ def test_healpy_reads_what_is_written(tmp_path):
     assert np.all(got[:, region.index < 0] == hp.UNSEEN)
 
 
+def test_no_altered_bit_of_what_was_written_is_taken_for_data(tmp_path):
+    region = Region.disc(NSIDE)
+    obs = Observation(COUNTS[:, region.pixels], EXPOSURE[:, region.pixels], EDGES, region)
+    path, rng, n_refused = tmp_path / "sky.fits", np.random.default_rng(4), 0
+    write_observation(path, obs)
+    raw = path.read_bytes()
+    for _ in range(100):
+        altered = bytearray(raw)
+        altered[rng.integers(len(raw))] ^= 1 << rng.integers(8)
+        path.write_bytes(altered)
+        try:
+            read = read_observation(path)
+        except InputError:
+            n_refused += 1
+        else:  # the bit means nothing, such as what fills up a block
+            assert (read.counts.tobytes(), read.exposure.tobytes()) == (obs.counts.tobytes(), obs.exposure.tobytes())
+    assert n_refused > 50
+
+
+def test_a_file_of_others_is_held_to_the_sum_of_its_data_but_not_of_its_header(tmp_path):
+    path = write(
+        tmp_path / "sky.fits", table("SKYMAP", COUNTS, header()), table("EXPOSURE", EXPOSURE, header()), ebounds()
+    )
+    with fits.open(path) as hdus:
+        hdus.writeto(path, checksum=True, overwrite=True)
+    fits.setval(path, "OBSERVER", value="me", ext=1)
+    read_observation(path)
+    with fits.open(path) as hdus:
+        start = hdus[1].fileinfo()["datLoc"]
+    raw = bytearray(path.read_bytes())
+    raw[start + 10] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match="table SKYMAP was altered: its checksum differs"):
+        read_observation(path)
+
+
 def test_explicit_pixels_in_ring_order(tmp_path):
     pixels = Region.disc(NSIDE).pixels[::-1][:100]
     ring = hp.nest2ring(NSIDE, pixels)
