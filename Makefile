@@ -45,7 +45,7 @@ test-lowest:  ## the lowest versions that pyproject.toml declares, in a folder o
 	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt -e ".[dask,nuts]" pytest hypothesis mpmath gmpy2 dynesty
 	$(LOWEST)/bin/python -m pytest -q -p no:cacheprovider -W default $(LOWEST_TESTS)
 
-kill: $(READY)  ## 20 kills at random moments of nine commands, each resumed and compared
+kill: $(READY)  ## 20 kills at random moments of ten commands, each resumed and compared
 	$(BIN)/python tests/faults/kill.py 20 $(SEED)
 
 bench: $(READY)  ## speed, against the last figures that were kept; ARGS=--keep keeps these

@@ -153,11 +153,17 @@ def kills(name, n, seed, folder, number=signal.SIGKILL):
     if status not in (0, 3):
         return [f"{name}: ends with {status}: {told[-500:]}"]
     wanted = content(folder / "whole" / "run")
-    for i in range(n):
-        place, after = folder / f"killed-{i}", seconds * rng.uniform(0.1, 0.9)
+    left = n
+    while left:
+        place, after = folder / f"killed-{left}", seconds * rng.uniform(0.1, 0.9)
         shutil.copytree(folder / "ready", place)
         where = f"{name} killed after {after:.1f} of {seconds:.1f} s of work"
-        killed, said, _ = run(command(name, place), after, number)
+        killed, said, worked = run(command(name, place), after, number)
+        if killed == status:  # through sooner than the first, which compiled
+            seconds = worked
+            shutil.rmtree(place)
+            continue
+        left -= 1
         again, told, rest = run(command(name, place))
         if killed != -number or "Traceback" in said + told or again != status:
             found.append(f"{where}: {killed}, then {again}: {(said + told)[-500:]}")
