@@ -61,6 +61,7 @@ def pit(truth: ArrayLike, quantiles: ArrayLike, taus: ArrayLike, seed: int | Non
     return low + share * (high - low)
 
 
+@np.errstate(under="ignore")
 def normal_density(z: ArrayLike) -> Array:
     """Standard normal density at z (...)."""
     return np.asarray(np.exp(-0.5 * np.square(z)) / np.sqrt(2 * np.pi))

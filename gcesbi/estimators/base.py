@@ -153,7 +153,7 @@ class Estimator(Trainable):
         self.names = _checked_names(names)
         self.network = network or self.network_settings()
         self.fingerprint = fingerprint
-        with own_defaults(), torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.embedding = self._embedding()
             self.head = self._head()

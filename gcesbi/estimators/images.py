@@ -26,7 +26,6 @@ from gcesbi.errors import InputError
 from gcesbi.estimators.base import Estimator, digest
 from gcesbi.estimators.losses import check_quantile_loss, levels_of_loss, quantile_loss
 from gcesbi.estimators.neural_posterior import NpeEstimator
-from gcesbi.networks.defaults import own_defaults
 from gcesbi.networks.image import ImageEmbedding, ImageEncoder, ImageInput, LightInput, ShareHead, check_image
 from gcesbi.networks.layers import check_sizes
 from gcesbi.networks.quantile import QuantileOutput, ShareQuantileHead
@@ -205,7 +204,6 @@ class ShareEstimator(_OfShare):
     kind = "image_share"
     largest: Tensor
 
-    @own_defaults()
     def __init__(self, *sky: Any, part: str = "full", **settings: Any) -> None:
         self.part = part
         super().__init__(*sky, **settings)
@@ -260,7 +258,6 @@ class ShareQuantiles(_OfShare):
     head: ShareQuantileHead
     levels: Tensor
 
-    @own_defaults()
     def __init__(self, *sky: Any, n_level: int = 16, tail_weight: float = 0.05, **settings: Any) -> None:
         check_quantile_loss(n_level, tail_weight)
         self.n_level, self.tail_weight = n_level, tail_weight
@@ -331,7 +328,6 @@ class ImageNpe(ImageEstimator, NpeEstimator):
     levels: Tensor
     levels_at_slope: Tensor
 
-    @own_defaults()
     def __init__(
         self,
         region: ImageRegion,

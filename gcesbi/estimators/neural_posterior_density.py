@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from gcesbi.estimators.base import Estimator
 from gcesbi.estimators.neural_posterior_quantities import NamedQuantities
-from gcesbi.networks.defaults import own_defaults
 
 __all__ = ["DensityHead", "DensityOfMaps", "FlowMatchingHead", "SplineFlowHead"]
 
@@ -39,7 +38,6 @@ class DensityHead(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    @own_defaults()
     def __init__(self, density: nn.Module, n_real: int) -> None:
         super().__init__()
         self.density: Any = density

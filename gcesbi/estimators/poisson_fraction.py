@@ -40,7 +40,6 @@ from gcesbi.estimators.source_counts import SourceCountEstimator, network_digest
 from gcesbi.estimators.training.loop import train
 from gcesbi.estimators.training.settings import TrainingSettings
 from gcesbi.estimators.training.trainable import Batch, Trainable
-from gcesbi.networks.defaults import own_defaults
 from gcesbi.networks.quantile import QuantileOutput, ShareQuantileHead
 from gcesbi.physics.scd import cdf_to_pdf
 from gcesbi.posterior import Coordinates, Posterior, asked, check_levels
@@ -118,7 +117,6 @@ class PoissonFraction(Trainable):
     std: Tensor
     dimmest: Tensor
 
-    @own_defaults()
     def __init__(
         self, log_flux: ArrayLike, name: str, *, source_counts: str = "", n_hidden: int = 64, seed: int = 0
     ) -> None:

@@ -44,7 +44,6 @@ from gcesbi.networks import (
     LowRankGaussianHead,
     LowRankOutput,
 )
-from gcesbi.networks.defaults import own_defaults
 from gcesbi.networks.gaussian import ContrastHead
 from gcesbi.simulation.simulations import Simulations
 from gcesbi.sky import Grid
@@ -83,7 +82,6 @@ class SpectralEstimator(Estimator):
     recalibration: Tensor
     tails: Tensor
 
-    @own_defaults()
     def __init__(
         self,
         region: Grid,

@@ -77,6 +77,7 @@ def _exponential_integral(s: ArrayLike, a: ArrayLike, b: ArrayLike) -> NDArray[n
     return np.asarray(half * (np.exp(np.asarray(s)[..., None] * nodes) @ _WEIGHTS))
 
 
+@np.errstate(under="ignore")
 def _shares(
     energy_edges: ArrayLike, log_density: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> NDArray[np.float64]:

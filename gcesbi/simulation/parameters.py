@@ -207,6 +207,7 @@ class Parameters:
 
     # -- emission ------------------------------------------------------------------------------------------------
 
+    @np.errstate(under="ignore")
     def emission(self, theta: ArrayLike, rng: np.random.Generator | None = None) -> Emission:
         """Norms, spectra and populations of parameters (n, n_parameter): see :meth:`gcesbi.SkyModel.emission`."""
         whole = self._whole(self.check(theta))

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch.distributions import biject_to
 
-from gcesbi import write_observation
+from gcesbi import Simulator, SkyModel, write_observation
 from gcesbi.analysis.gate import calibrate_gate
 from gcesbi.analysis.infer import infer
 from gcesbi.analysis.run import Run
@@ -29,6 +29,7 @@ from gcesbi.cli import main as cli
 from gcesbi.errors import InputError
 from gcesbi.estimators.training.devices import is_main_process, launch
 from gcesbi.networks.defaults import own_defaults
+from gcesbi.validation.pit import normal_density
 
 SETS = [
     "sky.nside=16",
@@ -187,14 +188,24 @@ def test_no_launcher_changes_a_training_of_one_process(launcher, monkeypatch):
     assert is_main_process(1)
 
 
-def test_other_defaults_of_torch_change_nothing_and_come_back():
+def test_other_defaults_of_torch_and_numpy_change_nothing_and_come_back():
     torch.set_default_dtype(torch.float64)
     try:
         with own_defaults():
             assert torch.zeros(1).dtype == torch.float32
         assert torch.zeros(1).dtype == torch.float64
+        with np.errstate(all="raise"), own_defaults():
+            assert np.geterr() == {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_numbers_that_underflow_are_no_error_where_the_user_made_them_one():
+    with np.errstate(all="raise"):
+        model = SkyModel.preset(nside=16, n_energy=2, weeks=30)
+        seen, _ = Simulator(model).observe(model.prior().draw(1, np.random.default_rng(3))[0], seed=1)
+        assert np.isfinite(PoissonFit(model, seen).run().log_likelihood)
+        assert normal_density(60.0) == 0
 
 
 def test_a_map_of_another_sky_is_refused_first_and_with_status_3(call, folder, tmp_path):

@@ -5,6 +5,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from gcesbi.networks.defaults import own_defaults
+
 __all__ = ["Batch", "Trainable"]
 
 
@@ -15,7 +17,15 @@ class Batch(NamedTuple):
     targets: Tensor
 
 
-class Trainable(nn.Module):
+class _BuiltByOwnDefaults(type):
+    """Networks have the same tensors whatever torch's defaults are while they are built."""
+
+    def __call__(cls, *args: Any, **settings: Any) -> Any:
+        with own_defaults():
+            return super().__call__(*args, **settings)
+
+
+class Trainable(nn.Module, metaclass=_BuiltByOwnDefaults):
     """A network of two parts, an embedding of what it sees and a head that answers.
 
     Attributes

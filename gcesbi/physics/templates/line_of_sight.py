@@ -83,6 +83,7 @@ def _exp_sinh() -> tuple[Array, Array]:
     return nodes, STEP * 0.5 * np.pi * np.cosh(x) * nodes
 
 
+@np.errstate(under="ignore")
 def axisymmetric_integral(
     density: Callable[[Array, Array], Array], glon: ArrayLike, glat: ArrayLike, r_sun: float
 ) -> Array:
