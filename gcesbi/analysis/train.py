@@ -7,7 +7,7 @@ from typing import Any
 
 from gcesbi.analysis.error_correlations import measure_errors, relate_spectra
 from gcesbi.analysis.folder import RunFolder
-from gcesbi.analysis.start import AS_SHIPPED, FROM_SCRATCH, adopt_shipped, start_from_shipped
+from gcesbi.analysis.start import AS_SHIPPED, FROM_SCRATCH, adopt_shipped, shipped_with, start_from_shipped
 from gcesbi.errors import InputError
 from gcesbi.estimators import (
     Estimator,
@@ -118,7 +118,9 @@ def _finished(run: RunFolder, kind: str, estimator: Estimator, training: Trainin
         notes = read_notes(run.weights(kind))
         made_by = TrainingSettings(**notes["training"])
         same = (made_by.law(), made_by.head_maps) == (training.law(), training.head_maps)
-        if same and stored.identity() == estimator.identity() and notes["maps"] == _maps_of(run):
+        shipped = shipped_with(run) if notes.get("started") == AS_SHIPPED else None  # of sizes of its own
+        wanted = estimator if shipped is None else shipped.network(kind)
+        if same and stored.identity() == wanted.identity() and notes["maps"] == _maps_of(run):
             return TrainingHistory.from_dict(notes["history"])
     except (InputError, KeyError, TypeError):  # damaged, or of another version: it is made anew
         pass

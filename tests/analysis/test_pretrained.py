@@ -10,10 +10,13 @@ import pytest
 
 from gcesbi import InputError, SkyModel
 from gcesbi.analysis import infer as infer_step
+from gcesbi.analysis import train as train_step
 from gcesbi.analysis.kept_sky import KEPT_MAPS, package_folder
 from gcesbi.analysis.run import Run
+from gcesbi.analysis.settings import load_settings
 from gcesbi.analysis.shipped import networks_for, shipped_answers, shipped_networks
 from gcesbi.analysis.simulate import mock_observation
+from gcesbi.analysis.start import AS_SHIPPED, started_from
 from gcesbi.cli import main as cli
 from gcesbi.estimators import SpectralPosterior
 from gcesbi.evaluation.predictions import TAUS
@@ -103,6 +106,17 @@ def test_samples_are_shares_and_keep_their_intervals(run, fresh):
         low, high = posterior.quantiles("flux_fraction", [0.025, 0.975])
         own.append((low <= true) & (true <= high))
     assert abs(np.mean(held) - np.mean(own)) < 0.03
+
+
+def test_networks_that_are_taken_as_they_ship_are_taken_once(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_step, "measure_errors", lambda run: None)
+    mine = Run.create(tmp_path / "run", load_settings("quick"), run.model)
+    first = train_step.train(mine)
+    written = {kind: mine.weights(kind).stat().st_mtime_ns for kind in first}
+    assert started_from(mine, first) == dict.fromkeys(train_step.TRAINED, AS_SHIPPED)
+    again = train_step.train(Run.open(mine.folder))
+    assert {kind: mine.weights(kind).stat().st_mtime_ns for kind in again} == written
+    assert again == first
 
 
 def recorded_coverage(figures, level):
