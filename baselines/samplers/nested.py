@@ -118,7 +118,7 @@ class NestedSampling:
         with tqdm(disable=not limits.progress, desc="nested sampling", unit=" evaluations") as bar:
             while not finished and (limits.left > 0 or sampler.n_like == 0):
                 in_time = limits.left > 0  # one batch is evaluated even so
-                with fast_ellipsoids():
+                with fast_ellipsoids(), _libraries_found_once():
                     finished = sampler.run(
                         n_eff=self.n_eff,
                         n_like_max=sampler.n_like + (self.slice_size if in_time else self.batch),
@@ -176,6 +176,20 @@ class NestedSampling:
 
 def _identity(u: FloatArray) -> FloatArray:
     return u
+
+
+@contextmanager
+def _libraries_found_once() -> Iterator[None]:
+    """Let nautilus, which before each draw looks all loaded libraries up to limit their threads (7 ms), do so once."""
+    from nautilus import sampler as module
+    from threadpoolctl import ThreadpoolController
+
+    own = module.threadpool_limits
+    module.threadpool_limits = ThreadpoolController().limit
+    try:
+        yield
+    finally:
+        module.threadpool_limits = own
 
 
 @contextmanager
