@@ -36,8 +36,10 @@ class Answer:
 
 def answer(model: SkyModel, posterior: Posterior, odds: tuple[float, float] | None = None) -> Answer:
     """What a posterior says of the model's subject; `odds`, ln of the Bayes factor for sources in it and its error."""
-    if "scd_cdf" not in posterior.names or model.subject not in model.point_sources:
+    if "scd_cdf" not in posterior.names:
         return Answer("cannot tell", "it takes all emission for smooth")
+    if model.subject not in model.point_sources:
+        return Answer("cannot tell", f"its sky has no sources of the {label(model.subject)}")
     found = Population(model, drawn_from(posterior), model.subject)
     low, below, middle, above, high = np.quantile(100 * found.share_above, [0.025, 0.16, 0.5, 0.84, 0.975])
     reason = (

@@ -53,8 +53,9 @@ class Findings:
     def tables(self) -> dict[str, TableBlock]:
         """For the terminal, by title."""
         found = {"Methods side by side": self.table}
-        if self.model.n_energy > 1 and "networks" in self.posteriors:
-            found["E² dN/dE [GeV / cm² / s]"] = spectra_table(self.posteriors["networks"])
+        networks = self.posteriors.get("networks")
+        if self.model.n_energy > 1 and networks is not None and "spectrum" in networks.names:
+            found["E² dN/dE [GeV / cm² / s]"] = spectra_table(networks)
         return found
 
     @cached_property

@@ -127,7 +127,7 @@ class QuickstartResult(Findings):
             f"gcesbi {version('gcesbi')}, model {self.model.fingerprint}. {chains}",
             TableBlock.of(
                 ({"step": name, "time": f"{value:.1f} s"} for name, value in seconds.items()),
-                "Wall-clock time of every step.",
+                "Wall-clock time of every step; of a job that was stopped and went on, since then.",
             ),
             TableBlock.of(
                 ({"settings": name, "values": each} for name, each in flat.items()), f"All settings. {again}."

@@ -67,7 +67,7 @@ def test_a_smooth_subject_has_no_sources_to_tell_of():
     model, one = SimpleNamespace(**(vars(MODEL) | {"subject": "pi"})), posterior(np.array([-9.5]))
     assert true_answer(model, one) == "In truth the π⁰ + bremsstrahlung gives 50.0 % of all flux."
     assert true_answer(MODEL, one).startswith("In truth 100 % of the flux of the excess, 50.0 % of all flux, is from")
-    assert answer(model, one).decision == "cannot tell"
+    assert answer(model, one) == Answer("cannot tell", "its sky has no sources of the π⁰ + bremsstrahlung")
     assert joint_section(model, {"networks": one}) is None
 
 
