@@ -58,10 +58,11 @@ def ratio(top, bottom):
 
 
 def levels(found):
-    """Rank of the truth in each posterior, in (0, 1): (n_map, n_quantity)."""
-    draws = found["draws"]
-    below = np.sum(draws < found["truth"][:, None], axis=1)
-    return (below + 0.5) / (draws.shape[1] + 1)
+    """Rank of the truth in each posterior, in (0, 1), among equals (a share of 0 or 1) by lot: (n_map, n_quantity)."""
+    draws, truth = np.round(found["draws"], 6), np.round(found["truth"].astype(np.float32), 6)[:, None]
+    equal = np.sum(draws == truth, axis=1)
+    before = np.sum(draws < truth, axis=1) + np.random.default_rng(0).integers(equal + 1)
+    return (before + 0.5) / (draws.shape[1] + 1)
 
 
 def covered(rank, level):

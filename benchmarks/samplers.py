@@ -1,6 +1,6 @@
 """Samplers on one likelihood, the NPTF of the real map: effective draws a second of the processor, and ln Z.
 
-    python benchmarks/samplers.py [--seconds 300] [--only nested,dynesty,ultranest,ensemble,nuts]
+    python benchmarks/samplers.py [--seconds 300] [--only nested,importance,dynesty,ultranest,ensemble,nuts]
 
 dynesty and ultranest (``pip install dynesty ultranest``) are peers, not used by the library; they see its likelihood
 and its unit cube one point at a time. Effective draws are those of the least well known parameter for chains (ArviZ),
@@ -17,7 +17,7 @@ import time
 import numpy as np
 from known_answer_nptf import build
 
-from gcesbi.baselines import Ensemble, NestedSampling, Nuts
+from gcesbi.baselines import Ensemble, ImportanceSampling, NestedSampling, Nuts
 
 
 class OutOfTime(Exception):
@@ -43,7 +43,7 @@ def own(sampler, nptf, seconds):
     posterior = nptf.run(sampler, 1, max_seconds=seconds, progress=False)
     found = posterior.convergence
     effective = found.n_eff if hasattr(found, "n_eff") else float(np.min(found.ess))
-    evidence = (posterior.log_evidence, posterior.log_evidence_error) if hasattr(found, "n_eff") else (np.nan, np.nan)
+    evidence = posterior.log_evidence, posterior.log_evidence_error
     return effective, *evidence, posterior.n_evaluation, not found.problems
 
 
@@ -83,6 +83,7 @@ def ultranest(nptf, seconds):
 
 KINDS = {
     "nested": lambda nptf, s: own(NestedSampling(), nptf, s),
+    "importance": lambda nptf, s: own(ImportanceSampling(n_eff=4000, batch=2000, n_rounds=60), nptf, s),
     "ensemble": lambda nptf, s: own(Ensemble(), nptf, s),
     "nuts": lambda nptf, s: own(Nuts(), nptf, s),
     "dynesty": dynesty,

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from gcesbi.baselines.samplers.laplace import Laplace
 from gcesbi.baselines.samplers.sampling import Diagnosis
-from gcesbi.baselines.samplers.student import FREEDOM, Student
+from gcesbi.baselines.samplers.student import Student
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
 from gcesbi.errors import InputError
 
@@ -36,7 +36,6 @@ __all__ = ["ImportanceConvergence", "ImportanceSampling"]
 
 FloatArray = NDArray[np.float64]
 
-_NARROWER = (FREEDOM - 2) / FREEDOM  # a proposal's scale over its covariance
 _SPARE = 4  # effective draws of a coarser target for each that is wanted
 _TRUSTED = 0.7  # largest shape k̂ at which a mean of weights is useful
 
@@ -197,7 +196,7 @@ class _Draws:
     @classmethod
     def none(cls, tops: FloatArray, covariance: FloatArray, given: _Given, spent: int) -> _Draws:
         """No draws, and a proposal about every top (n, n_dim)."""
-        scale, none = np.tile(covariance * _NARROWER, (len(tops), 1, 1)), np.empty(0)
+        scale, none = np.tile(covariance, (len(tops), 1, 1)), np.empty(0)
         number = np.zeros(len(tops), np.int64)
         return cls(np.empty((0, tops.shape[1])), none, none, none, given, tops, scale, number, 0, spent)
 
@@ -283,7 +282,7 @@ class _Draws:
         away = self.z - mean
         trust = ess / (ess + n_dim)
         covariance = (away.T * weights) @ away / (1 - 1 / ess)
-        return mean, trust * covariance * _NARROWER + (1 - trust) * self.scale[-1]
+        return mean, trust * covariance + (1 - trust) * self.scale[-1]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The state as arrays."""
