@@ -286,18 +286,24 @@ class _Draws:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The state as arrays."""
-        own = {each.name: np.asarray(getattr(self, each.name)) for each in fields(self) if each.name != "given"}
-        return own | {f"given_{each.name}": np.asarray(getattr(self.given, each.name)) for each in fields(_Given)}
+        own = {name: np.asarray(getattr(self, name)) for name in _names(_Draws) if name != "given"}
+        return own | {f"given_{name}": np.asarray(getattr(self.given, name)) for name in _names(_Given)}
 
     @classmethod
     def load(cls, arrays: dict[str, NDArray[Any]] | None) -> _Draws | None:
         """The state of arrays; None of none."""
         if arrays is None:
             return None
+        if arrays.keys() != {*_names(_Draws), *(f"given_{name}" for name in _names(_Given))} - {"given"}:
+            raise InputError("checkpoint: was written by another version of gcesbi; remove it")
         n_round, spent = (int(arrays.pop(name)) for name in ("n_round", "spent"))
-        z, log_density, ess, shape = (arrays.pop(f"given_{each.name}") for each in fields(_Given))
+        z, log_density, ess, shape = (arrays.pop(f"given_{name}") for name in _names(_Given))
         given = _Given(z, log_density, float(ess), float(shape))
         return cls(**arrays, given=given, n_round=n_round, spent=spent)
+
+
+def _names(state: type[_Draws | _Given]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(state))
 
 
 def _log_prior(z: FloatArray) -> FloatArray:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from gcesbi.baselines.samplers.block_move import BlockMove
 from gcesbi.baselines.samplers.laplace import Laplace
 from gcesbi.baselines.samplers.maximum import start_points
 from gcesbi.baselines.samplers.student import FREEDOM, Student
-from gcesbi.baselines.samplers.target import Limits, Target
+from gcesbi.baselines.samplers.target import Limits, Target, save_arrays
 from gcesbi.errors import InputError
 
 CENTRES = np.array([[0.3, 0.3, 0.5], [0.7, 0.7, 0.5]])
@@ -170,6 +171,29 @@ def test_importance_sampling_begins_with_draws_of_a_coarser_target():
     assert found.log_evidence == pytest.approx(truth, abs=error)
     bright = found.u[found.u[:, 0] < 0.5]
     assert np.corrcoef(bright[:, 0], bright[:, 2])[0, 1] == pytest.approx(0.6 * 0.03 / np.hypot(0.018, 0.1), abs=error)
+
+
+def test_a_state_of_another_version_is_refused(tmp_path):
+    settings, path = FAST["importance"], tmp_path / "state.npz"
+    save_arrays(path, BENT.identity(settings, 7), {"z": np.zeros((4, 3)), "value": np.zeros(4)})
+    with pytest.raises(InputError, match="checkpoint: was written by another version of gcesbi; remove it"):
+        settings.sample(BENT, 7, Limits(checkpoint=path))
+
+
+def test_a_fit_from_a_coarser_target_goes_on_without_asking_it_again(tmp_path):
+    """Stopped within its second round, it ends in the bytes of one that was left alone."""
+    settings, path, rounds = ImportanceSampling(n_eff=1000, batch=200, n_rounds=3), tmp_path / "state.npz", []
+
+    def stopped(u):
+        rounds.extend([len(u)] * (len(u) == 200))
+        if len(rounds) == 2:
+            raise KeyboardInterrupt
+        return bent(u)
+
+    with pytest.raises(KeyboardInterrupt):
+        settings.sample(replace(BENT, log_likelihood=stopped), 7, Limits(checkpoint=path))
+    resumed = settings.sample(replace(BENT, coarser=SIMPLE), 7, Limits(checkpoint=path))
+    assert resumed.u.tobytes() == settings.sample(BENT, 7).u.tobytes()
 
 
 def test_a_coarser_target_badly_known_is_told():
