@@ -11,6 +11,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 __all__ = ["Stopped", "main", "until_stopped"]
@@ -40,6 +41,7 @@ def until_stopped(program: str, run: Callable[[], object]) -> None:
     """Run a program, by its name, until it ends or a signal ends it with one line."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    sys.unraisablehook = partial(_unraisable, program)
     try:
         run()
     except BaseException as error:
@@ -56,6 +58,13 @@ _asked: list[int] = []
 def _stop(number: int, frame: FrameType | None) -> None:
     _asked.append(number)
     raise Stopped(number)
+
+
+def _unraisable(program: str, told: sys.UnraisableHookArgs) -> None:
+    """Where nothing can be raised, as in what is called when an object goes, the program ends there and then."""
+    if isinstance(told.exc_value, Stopped):
+        _leave(told.exc_value.number, program)
+    sys.__unraisablehook__(told)
 
 
 def _leave(number: int, program: str) -> None:

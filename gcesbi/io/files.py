@@ -117,7 +117,9 @@ def unwritten(where: str, error: OSError) -> InputError:
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, in its own words."""
+    """Why the system refused, in its own words; of a folder that was copied, the first reason."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        return str(error.args[0][0][-1])
     return error.strerror or " ".join(str(error).split()) or type(error).__name__
 
 

@@ -62,7 +62,7 @@ def check_counts(counts: Values, name: str = "counts") -> NDArray[np.int64]:
         raise InputError(f"{name}: must not be negative, got {values.min()}")
     if values.size and values.max() >= MAX_COUNTS:
         raise InputError(f"{name}: must be below 2^53 in every pixel, got {values.max():.6g}")
-    return values.astype(np.int64)
+    return values.astype(np.int64, order="C")
 
 
 def photons(counts: Values, name: str = "counts") -> NDArray[Any]:
@@ -80,7 +80,7 @@ def check_exposure(exposure: Values, name: str = "exposure") -> Array:
     if not np.isfinite(values).all() or np.any(values <= 0):
         bad = np.count_nonzero(~(values > 0) | ~np.isfinite(values))
         raise InputError(f"{name}: must be above zero inside the region, is not in {bad} of {values.size} values")
-    return values
+    return np.ascontiguousarray(values)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,6 +105,10 @@ class Observation(EnergyBins):
     InputError
         If counts are negative, fractional or NaN, exposure is not above zero, edges do not increase,
         a unit is of another kind, or shapes disagree.
+
+    Notes
+    -----
+    Arrays are kept row by row, so that sums over them are the same to the last bit wherever a map comes from.
     """
 
     counts: NDArray[np.int64]

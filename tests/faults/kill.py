@@ -127,6 +127,14 @@ def _without_times(value):
     return [_without_times(each) for each in value] if isinstance(value, list) else value
 
 
+def _unlike(one, other, at=""):
+    """Where two contents differ, with what they hold there."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = sorted(one.keys() | other.keys())
+        return [line for key in keys for line in _unlike(one.get(key), other.get(key), f"{at}/{key}")]
+    return [] if one == other else [f"{at}: {str(one)[:80]}, not {str(other)[:80]}"]
+
+
 def prepare(name, folder):
     """A folder in which a job can begin."""
     folder.mkdir()
@@ -168,8 +176,7 @@ def kills(name, n, seed, folder, number=signal.SIGKILL):
         if killed != -number or "Traceback" in said + told or again != status:
             found.append(f"{where}: {killed}, then {again}: {(said + told)[-500:]}")
         elif (got := content(place / "run")) != wanted:
-            unlike = [key for key in got.keys() | wanted.keys() if got.get(key) != wanted.get(key)]
-            found.append(f"{where}: other content of {unlike[:5]}")
+            found.append(f"{where}: other content of {_unlike(got, wanted)[:5]}")
         else:
             print(f"{where}: the same after {rest:.1f} s more", flush=True)  # noqa: T201
         shutil.rmtree(place)

@@ -28,6 +28,7 @@ from gcesbi.baselines import NPTF, PoissonFit, goodness_of_fit
 from gcesbi.cli import main as cli
 from gcesbi.errors import InputError
 from gcesbi.estimators.training.devices import is_main_process, launch
+from gcesbi.io.files import reason
 from gcesbi.networks.defaults import own_defaults
 from gcesbi.validation.pit import normal_density
 
@@ -152,6 +153,37 @@ def test_a_stopped_command_says_so_in_one_line_from_its_first_moment():
         assert b"Traceback" not in err
         assert b"the same command goes on: gcesbi simulate" in err
         assert err.endswith(b"--out '/nowhere/at all'\n")
+
+
+def test_a_folder_that_cannot_be_copied_is_told_by_its_first_file():
+    error = shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'"), ("c", "d", "the same")])
+    assert reason(error) == "[Errno 28] No space left on device: 'b'"
+
+
+def test_a_signal_where_nothing_can_be_raised_ends_a_command_too():
+    words = """
+import os, signal
+from gcesbi.cli.start import until_stopped
+class Gone:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+until_stopped("gcesbi", lambda: (Gone() and None, print("goes on")))
+"""
+    found = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (143, "")
+    assert found.stderr.strip().startswith("gcesbi: terminated; what was written is whole")
+    assert found.stderr.strip().count("\n") == 0
+
+
+def test_the_papers_are_stopped_in_one_line_while_they_are_imported(tmp_path):
+    words = [sys.executable, "-m", "paper", "--scale", "test", "--out", tmp_path / "run"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    time.sleep(0.8)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    if process.returncode != -signal.SIGINT:  # Python had begun
+        assert (process.returncode, err.strip().count(b"\n")) == (130, 0)
+        assert b"the same command goes on: python -m paper --scale test" in err
 
 
 def test_a_batch_system_that_ends_a_training_leaves_a_checkpoint(folder, tmp_path):

@@ -104,6 +104,16 @@ def test_healpy_reads_what_is_written(tmp_path):
     assert np.all(got[:, region.index < 0] == hp.UNSEEN)
 
 
+def test_a_map_is_kept_row_by_row_wherever_it_comes_from(tmp_path):
+    region = Region.disc(NSIDE)
+    maps = (np.asfortranarray(each[:, region.pixels]) for each in (COUNTS, EXPOSURE))
+    made = Observation(*maps, EDGES, region)
+    write_observation(tmp_path / "sky.fits", made)
+    for obs in (made, read_observation(tmp_path / "sky.fits")):
+        assert obs.counts.flags.c_contiguous
+        assert obs.exposure.flags.c_contiguous
+
+
 def test_no_altered_bit_of_what_was_written_is_taken_for_data(tmp_path):
     region = Region.disc(NSIDE)
     obs = Observation(COUNTS[:, region.pixels], EXPOSURE[:, region.pixels], EDGES, region)

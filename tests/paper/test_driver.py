@@ -245,7 +245,7 @@ def test_drawing_alone_makes_no_run(paper, tmp_path):
 
 
 def test_the_exit_status_says_that_figures_are_missing(paper, tmp_path, monkeypatch, capsys):
-    from paper import __main__ as command
+    from paper import command
 
     monkeypatch.setattr(command, "PAPERS", {"toy": paper})
     arguments = ["--scale", "quick", "--out", str(tmp_path), "--data"]
