@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from gcesbi.baselines.samplers.maximum import start_points
-from gcesbi.baselines.samplers.sampling import diagnose
+from gcesbi.baselines.samplers.sampling import diagnose, quiet_emcee
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
 from gcesbi.errors import InputError
 
@@ -87,7 +87,7 @@ class _Walk:
         from emcee import State
 
         start, spent = start_points(target, n_walkers, seed)
-        sampler = _sampler(target, n_walkers)
+        sampler = quiet_emcee(target.finite, (n_walkers, target.n_dim), target.moves)
         sampler.random_state = np.random.RandomState(seed).get_state()
         identity = target.identity(settings, seed) if limits.checkpoint else ""
         empty = np.empty((0, n_walkers, target.n_dim)), np.empty((0, n_walkers))
@@ -105,7 +105,7 @@ class _Walk:
         if kept is None:
             return None
         chain, value, scalars = kept["chain"], kept["value"], kept["scalars"].tolist()
-        sampler = _sampler(target, chain.shape[1])
+        sampler = quiet_emcee(target.finite, chain.shape[1:], target.moves)
         position, has_gauss, gauss = kept["random"].tolist()
         sampler.random_state = ("MT19937", kept["key"], int(position), int(has_gauss), gauss)
         state = State(chain[-1], log_prob=value[-1])
@@ -143,9 +143,3 @@ class _Walk:
         u, value = kept.reshape(-1, self.target.n_dim), self.value[first:].ravel()
         chains = np.arange(len(u)).reshape(kept.shape[:2]).T
         return Sampled(u, value, convergence, n_evaluation=n_evaluation, chains=chains)
-
-
-def _sampler(target: Target, n_walkers: int) -> emcee.EnsembleSampler:
-    from emcee import EnsembleSampler
-
-    return EnsembleSampler(n_walkers, target.n_dim, target.finite, moves=target.moves, vectorize=True)

@@ -33,6 +33,7 @@ __all__ = [
     "Diagnosis",
     "SamplingWarning",
     "diagnose",
+    "quiet_emcee",
     "rank_diagnostics",
     "rank_problems",
     "run_emcee",
@@ -117,13 +118,12 @@ class Chain:
         return self.samples.reshape(-1, self.samples.shape[-1])
 
 
-def _sampler(
-    log_probability: LogProbability, shape: tuple[int, ...], moves: object, seed: int
-) -> emcee.EnsembleSampler:
+def quiet_emcee(log_probability: LogProbability, shape: tuple[int, ...], moves: object = None) -> emcee.EnsembleSampler:
+    """Walkers (n_walkers, n_dim); emcee itself prints a traceback of whatever ends a call of the function."""
     import emcee
 
     sampler = emcee.EnsembleSampler(*shape, log_probability, moves=moves, vectorize=True)
-    sampler.random_state = np.random.RandomState(seed).get_state()
+    sampler.log_prob_fn = log_probability
     return sampler
 
 
@@ -174,7 +174,8 @@ def run_emcee(
     if not np.isfinite(log_probability(start)).all():
         raise InputError("start: every walker must begin where the log-probability is finite")
     default = [(emcee.moves.DEMove(), 0.6), (emcee.moves.DESnookerMove(), 0.15), (emcee.moves.StretchMove(), 0.25)]
-    sampler = _sampler(log_probability, start.shape, moves or default, seed)
+    sampler = quiet_emcee(log_probability, start.shape, moves or default)
+    sampler.random_state = np.random.RandomState(seed).get_state()
     sampler.run_mcmc(start, n_steps, progress=progress, skip_initial_state_check=True)
     samples = sampler.get_chain(discard=first)
     convergence = diagnose(samples, tuple(names), float(np.mean(sampler.acceptance_fraction)))

@@ -97,6 +97,22 @@ def test_same_seed_same_chain():
     assert runs[0].tobytes() != runs[2].tobytes()
 
 
+def test_a_chain_that_is_stopped_prints_nothing(capsys):
+    """emcee's own wrapper prints a traceback of a signal, which the command line says in one line."""
+    calls = []
+
+    def stopped(theta):
+        calls.append(len(theta))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return log_probability(theta)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_emcee(stopped, draw(16, 1), 10, 1, NAMES, progress=False)
+    told = capsys.readouterr()
+    assert told.out == told.err == ""
+
+
 def test_bad_settings_are_named():
     with pytest.raises(InputError, match="n_walkers: must be even and at least 8"):
         run_emcee(log_probability, draw(7, 0), 20, 0, NAMES)
