@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ _AXES: Mapping[str, tuple[str, ...]] = {
     "node": ("ENERGY", "ENERGY_TRUE", "ENERGIES"),
 }
 _MAX_COLUMNS = 999
+_MANY_AXES = re.compile(rb"NAXIS   = *\d{4}")
 _OURS = "gcesbi"
 """CREATOR of tables that are written here; those of others may have had their headers edited since."""
 _ENERGY_UNITS = {name.lower(): name for name in ("eV", "keV", "MeV", "GeV", "TeV")}
@@ -62,6 +64,10 @@ def opened(path: Path, argument: str = "path") -> Iterator[fits.HDUList]:
             size = content.seek(0, os.SEEK_END)
             content.seek(0)
             in_place = not isinstance(content, BytesIO)
+            held = mmap(content.fileno(), 0, access=ACCESS_READ) if in_place else content.getbuffer()
+            if _MANY_AXES.search(held):  # astropy would count them
+                raise ValueError("a table says that it has more than 999 axes")
+            del held
             with fits.open(content, memmap=in_place, disable_image_compression=True) as tables:
                 _check_whole(tables, size)
                 yield tables

@@ -114,6 +114,14 @@ def test_a_map_is_kept_row_by_row_wherever_it_comes_from(tmp_path):
         assert obs.exposure.flags.c_contiguous
 
 
+def test_a_header_of_more_axes_than_fits_knows_is_refused_at_once(tmp_path):
+    path = write(tmp_path / "sky.fits", table("SKYMAP", COUNTS, header()), table("EXPOSURE", EXPOSURE, header()))
+    axes = b"NAXIS   =                    2"
+    path.write_bytes(path.read_bytes().replace(axes, b"NAXIS   =           2000000000", 1))
+    with pytest.raises(InputError, match="more than 999 axes"):
+        read_observation(path, energy_edges=EDGES)
+
+
 def test_no_altered_bit_of_what_was_written_is_taken_for_data(tmp_path):
     region = Region.disc(NSIDE)
     obs = Observation(COUNTS[:, region.pixels], EXPOSURE[:, region.pixels], EDGES, region)
