@@ -64,7 +64,9 @@ def opened(path: Path, argument: str = "path") -> Iterator[fits.HDUList]:
             size = content.seek(0, os.SEEK_END)
             content.seek(0)
             in_place = not isinstance(content, BytesIO)
-            held = mmap(content.fileno(), 0, access=ACCESS_READ) if in_place else content.getbuffer()
+            held = (
+                content.getbuffer() if isinstance(content, BytesIO) else mmap(content.fileno(), 0, access=ACCESS_READ)
+            )
             if _MANY_AXES.search(held):  # astropy would count them
                 raise ValueError("a table says that it has more than 999 axes")
             del held
