@@ -96,8 +96,7 @@ class ImportanceSampling:
     def sample(self, target: Target, seed: int, limits: Limits | None = None) -> Sampled:
         """Draw from the posterior; ln Z with its error."""
         draws = self._drawn(target, seed, limits or Limits())
-        told = draws.convergence(self.n_eff)
-        rows = draws.rows(max(4 * int(told.ess), 1), seed)
+        rows, told = draws.rows(seed), draws.convergence(self.n_eff)
         return Sampled(
             ndtr(draws.z[rows]), draws.value[rows], told, draws.log_evidence, 1 / math.sqrt(told.ess), draws.spent
         )
@@ -252,23 +251,30 @@ class _Draws:
         """Logarithm of Z."""
         return float(logsumexp(self.log_weights) - math.log(len(self.z)))
 
-    def rows(self, n: int, seed: int) -> NDArray[np.int64]:
-        """Places (n,) of draws of equal weight."""
+    @property
+    def ess(self) -> float:
+        """Effective draws, those that proposals begin with being finite too."""
+        return float(1 / (np.sum(self._weighed[0] ** 2) + 1 / self.given.ess))
+
+    @property
+    def pareto_k(self) -> float:
+        """The larger k̂, of the weights and of the draws that proposals begin with."""
+        return max(self._weighed[1], self.given.pareto_k)
+
+    def convergence(self, wanted: float) -> ImportanceConvergence:
+        """What speaks against the draws."""
+        return ImportanceConvergence(self.pareto_k, self.ess, wanted)
+
+    def rows(self, seed: int) -> NDArray[np.int64]:
+        """Places (n,) of draws of equal weight, four for each effective one."""
+        n = max(4 * int(self.ess), 1)
         points = (np.random.default_rng([seed, 1]).random() + np.arange(n)) / n
         return np.minimum(np.searchsorted(np.cumsum(self._weighed[0]), points), len(self.z) - 1)
 
     def given_next(self, seed: int) -> _Given:
         """What proposals for a finer target begin with."""
-        told = self.convergence(math.inf)
-        rows = self.rows(max(4 * int(told.ess), 1), seed)
-        log_density = self.value + _log_prior(self.z) - self.log_evidence
-        return _Given(self.z[rows], log_density[rows], told.ess, told.pareto_k)
-
-    def convergence(self, wanted: float) -> ImportanceConvergence:
-        """What the weights say, and those of the draws that proposals begin with."""
-        weights, shape = self._weighed
-        ess = 1 / (np.sum(weights**2) + 1 / self.given.ess)
-        return ImportanceConvergence(max(shape, self.given.pareto_k), float(ess), wanted)
+        rows, log_density = self.rows(seed), self.value + _log_prior(self.z) - self.log_evidence
+        return _Given(self.z[rows], log_density[rows], self.ess, self.pareto_k)
 
     def moments(self) -> tuple[FloatArray, FloatArray]:
         """Weighted mean and scale of a next proposal; weights are flattened while few draws have most of them."""
