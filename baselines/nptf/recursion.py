@@ -225,30 +225,40 @@ def saddle_point(y: FloatArray, k: int, mean: float) -> float:
             rho = min(rho, (math.log(mean) - math.log(y[m])) / m)
     for _ in range(100):
         total = slope = 0.0
+        r, power = math.exp(rho), 1.0
         for m in range(1, k + 1):
+            power *= r
             if y[m] > 0:
-                term = math.exp(math.log(y[m]) + m * rho)
+                term = y[m] * power
                 total += term
                 slope += m * term
         step = math.log(total / mean) * total / slope
         rho -= step
-        if not abs(step) > 1e-6:
+        if not abs(step) > 1e-3:
             break
     return rho
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _inner(a: FloatArray, b: FloatArray) -> float:
+    """Σ a b, added in any order, which lets several products be taken at once."""
+    total = 0.0
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def tilted(y: FloatArray, q: FloatArray, k: int, rho: float) -> float:
     """Fill q[0 .. k] for y_m r^m, rho = log r, on one scale; return the logarithm of the scale. y is overwritten."""
+    back = np.zeros(k)  # from y_k to y_1
     for m in range(1, k + 1):
         y[m] = math.exp(math.log(y[m]) + m * rho) if y[m] > 0 else 0.0
+        back[k - m] = y[m]
     scale = 0.0
     q[0] = 1.0
     for i in range(1, k + 1):
-        total = 0.0
-        for m in range(1, i + 1):
-            total += y[m] * q[i - m]
-        q[i] = total / i
+        q[i] = _inner(back[k - i :], q[:i]) / i
         if q[i] > 1e200:
             scale += math.log(1e200)
             for j in range(i + 1):
@@ -269,16 +279,36 @@ def _tilted_log_probability(y: FloatArray, q: FloatArray, k: int, total: float) 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _limits(counts: IntArray, templates: FloatArray, mean: FloatArray, vectors: FloatArray, total: FloatArray) -> int:
-    """Fill λ (LANES,) of one block, and return its largest count."""
-    k_max = 0
-    for w in range(LANES):
-        k_max = max(k_max, counts[w])
-        total[w] = mean[w]
+def _terms(
+    counts: IntArray,
+    templates: FloatArray,
+    mean: FloatArray,
+    vectors: FloatArray,
+    work: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
+    total: FloatArray,
+) -> int:
+    """Fill λ (LANES,) of one block, y, and q of lanes whose λ allows it; return the block's largest count.
+
+    `vectors` X_m (n_ps, n) and `work` (m X_m, 1 / m, y, q).
+    """
+    weighted, inverse, y, q = work
+    total[:] = mean
     for j in range(templates.shape[0]):
         for w in range(LANES):
             total[w] += templates[j, w] * vectors[j, 0]
-    return k_max
+    k_max, last = counts.max(), -1
+    for w in range(LANES):
+        if total[w] < _LARGEST_EXPONENT:
+            last = max(last, counts[w])
+    if last < k_max:
+        y[1 : k_max + 1] = 0.0
+        y[1] += mean
+        for m in range(1, k_max + 1):
+            for j in range(templates.shape[0]):
+                y[m] += templates[j] * weighted[j, m]
+    if last >= 0:
+        _recurse(templates, mean, weighted, inverse, last, y, q)  # type: ignore[call-arg]
+    return int(k_max)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -316,8 +346,8 @@ def log_probabilities(
     """
     weighted, inverse, y, q, total = _work(vectors)
     for b in range(counts.shape[0]):
-        k_max = _limits(counts[b], templates[b], mean[b], vectors[group[b]], total)
-        _recurse(templates[b], mean[b], weighted[group[b]], inverse, k_max, y, q)  # type: ignore[call-arg]
+        work = (weighted[group[b]], inverse, y, q)
+        _terms(counts[b], templates[b], mean[b], vectors[group[b]], work, total)
         for w in range(LANES):
             k = counts[b, w]
             if _safe(total[w], q[k, w]):
@@ -337,8 +367,8 @@ def log_likelihood(
     weighted, inverse, y, q, total = _work(vectors)
     value, lost, product = 0.0, 0.0, 1.0
     for b in range(counts.shape[0]):
-        k_max = _limits(counts[b], templates[b], mean[b], vectors[group[b]], total)
-        _recurse(templates[b], mean[b], weighted[group[b]], inverse, k_max, y, q)  # type: ignore[call-arg]
+        work = (weighted[group[b]], inverse, y, q)
+        _terms(counts[b], templates[b], mean[b], vectors[group[b]], work, total)
         part, powers = 0.0, 0
         for w in range(LANES):
             k = counts[b, w]
@@ -387,8 +417,7 @@ def log_probability_gradients(
     vector_gradient[:] = 0.0
     for b in range(counts.shape[0]):
         g = group[b]
-        k_max = _limits(counts[b], templates[b], mean[b], vectors[g], total)
-        _recurse(templates[b], mean[b], weighted[g], inverse, k_max, y, q)  # type: ignore[call-arg]
+        k_max = _terms(counts[b], templates[b], mean[b], vectors[g], (weighted[g], inverse, y, q), total)
         ratio[: k_max + 1] = 0.0
         for w in range(LANES):
             k = counts[b, w]
