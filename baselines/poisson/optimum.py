@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.baselines.poisson.likelihood import log_factorials
+from gcesbi.sky.compiled import njit
 
 __all__ = [
     "Optima",
@@ -399,6 +400,8 @@ class _Problem:
 
     def rows(self, chosen: NDArray[np.int64]) -> _Problem:
         """Some of the likelihoods."""
+        if len(chosen) == len(self.low):
+            return self
         own = slice(None) if len(self.counts) == 1 else chosen
         return replace(
             self,
@@ -444,9 +447,8 @@ class _Problem:
         promise = np.full(len(norms), np.inf)
         active = np.flatnonzero(np.isfinite(value))
         for _ in range(_MAX_ITERATIONS):
-            part = self.rows(active)
             at, slope = norms[active], gradient[active]
-            step = box_step(slope, information[active], part.low - at, part.high - at)
+            step = box_step(slope, information[active], self.low[active] - at, self.high[active] - at)
             promise[active] = np.einsum("nt,nt->n", slope, step)
             going = promise[active] >= 1e-12
             active = active[going]
@@ -499,54 +501,79 @@ def kkt_residual(norms: Array, gradient: Array, information: Array, low: Array, 
 
 def box_step(gradient: Array, information: Array, low: Array, high: Array) -> Array:
     """Steps (n, n_template) to the maxima of quadratic models, each component between `low` <= 0 and `high` >= 0."""
-    n, n_template = gradient.shape
     scale = 1.0 / np.sqrt(np.maximum(np.diagonal(information, axis1=1, axis2=2), 1e-200))
-    hessian = information * scale[:, :, None] * scale[:, None, :] + 1e-14 * np.eye(n_template)
-    slope, low, high = gradient * scale, low / scale, high / scale
-    side = np.where(low >= 0, -1, np.where(high <= 0, 1, 0))  # the bound that holds each component
-    step = np.zeros_like(slope)
-    active = np.arange(n)
-    for _ in range(20 * n_template):
-        done, step[active], side[active] = _active_set(
-            hessian[active], slope[active], low[active], high[active], step[active], side[active]
-        )
-        active = active[~done]
-        if not active.size:
-            break
-    return step * scale
+    hessian = information * scale[:, :, None] * scale[:, None, :] + 1e-14 * np.eye(gradient.shape[1])
+    return np.asarray(_active_sets(hessian, gradient * scale, low / scale, high / scale) * scale)
 
 
-def _active_set(
-    hessian: Array, slope: Array, low: Array, high: Array, step: Array, side: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_], Array, NDArray[np.int64]]:
-    """One change of the set of components that bounds hold: done (n,), steps and sides."""
-    rows = np.arange(len(slope))
-    free = side == 0
-    target = _free_maximum(hessian, slope, step, free)
-    room = np.where(target < low, low - step, np.where(target > high, high - step, np.nan))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        length = np.where(free & np.isfinite(room), room / (target - step), np.inf)
-    first = np.argmin(length, axis=1)
-    shortest = length[rows, first]
-    blocked = shortest < 1
-    down = target[rows, first] < low[rows, first]
-    step = step + np.where(blocked, shortest, 1.0)[:, None] * (target - step)
-    held = rows[blocked], first[blocked]
-    step[held] = np.where(down[blocked], low[held], high[held])
-    inward = -side * (slope - np.einsum("nij,nj->ni", hessian, step))
-    inward[low >= high] = 0.0  # what is fixed stays
-    best = np.argmax(inward, axis=1)
-    done = ~blocked & (inward[rows, best] <= 1e-13 * np.abs(slope).max(axis=1))
-    freed = ~blocked & ~done
-    side = side.copy()
-    side[held] = np.where(down[blocked], -1, 1)
-    side[rows[freed], best[freed]] = 0
-    return done, step, side
+@njit(cache=True)
+def _active_sets(hessian: Array, slope: Array, low: Array, high: Array) -> Array:  # pragma: no cover - compiled
+    """Maxima (n, t) of slope·x - ½ x·H·x within bounds: components are let go, or held by a bound, one at a time."""
+    n, t = slope.shape
+    steps = np.zeros((n, t))
+    side, matrix, aim = np.zeros(t, np.int64), np.empty((t, t)), np.empty(t)
+    for row in range(n):
+        step, h = steps[row], hessian[row]
+        for i in range(t):
+            side[i] = -1 if low[row, i] >= 0 else 1 if high[row, i] <= 0 else 0  # the bound that holds each component
+        for _ in range(20 * t):
+            for i in range(t):  # the maximum over the free components, the others held where they are
+                aim[i] = slope[row, i] if side[i] == 0 else step[i]
+                for j in range(t):
+                    free = side[i] == 0 and side[j] == 0
+                    matrix[i, j] = h[i, j] if free else 1.0 if i == j else 0.0
+                    if side[i] == 0 and side[j] != 0:
+                        aim[i] -= h[i, j] * step[j]
+            _solve(matrix, aim)
+            shortest, first = 1.0, -1
+            for i in range(t):
+                if side[i] == 0 and not low[row, i] <= aim[i] <= high[row, i]:
+                    bound = low[row, i] if aim[i] < low[row, i] else high[row, i]
+                    length = (bound - step[i]) / (aim[i] - step[i])
+                    if length < shortest:
+                        shortest, first = length, i
+            for i in range(t):
+                step[i] += shortest * (aim[i] - step[i])
+            if first >= 0:
+                below = aim[first] < low[row, first]
+                step[first] = low[row, first] if below else high[row, first]
+                side[first] = -1 if below else 1
+                continue
+            largest, most, best = 0.0, -np.inf, 0
+            for i in range(t):
+                inward = slope[row, i]
+                for j in range(t):
+                    inward -= h[i, j] * step[j]
+                inward *= 0.0 if low[row, i] >= high[row, i] else -side[i]  # what is fixed stays
+                if inward > most:
+                    most, best = inward, i
+                largest = max(largest, abs(slope[row, i]))
+            if most <= 1e-13 * largest:
+                break
+            side[best] = 0
+    return steps
 
 
-def _free_maximum(hessian: Array, slope: Array, step: Array, free: NDArray[np.bool_]) -> Array:
-    """Maximum over the free components, the others held where they are."""
-    held = np.where(free, 0.0, step)
-    right = np.where(free, slope - np.einsum("nij,nj->ni", hessian, held), step)
-    matrix = np.where(free[:, :, None] & free[:, None, :], hessian, np.eye(hessian.shape[-1]))
-    return np.linalg.solve(matrix, right[:, :, None])[:, :, 0]
+@njit(cache=True)
+def _solve(matrix: Array, right: Array) -> None:  # pragma: no cover - compiled
+    """Solve linear equations (t, t) in place, by elimination with row pivots; NumPy's would take seconds to compile."""
+    t = len(right)
+    for k in range(t):
+        pivot = k
+        for i in range(k + 1, t):
+            if abs(matrix[i, k]) > abs(matrix[pivot, k]):
+                pivot = i
+        if pivot != k:
+            for j in range(k, t):
+                matrix[k, j], matrix[pivot, j] = matrix[pivot, j], matrix[k, j]
+            right[k], right[pivot] = right[pivot], right[k]
+        for i in range(k + 1, t):
+            factor = matrix[i, k] / matrix[k, k]
+            if factor != 0.0:
+                for j in range(k + 1, t):
+                    matrix[i, j] -= factor * matrix[k, j]
+                right[i] -= factor * right[k]
+    for k in range(t - 1, -1, -1):
+        for j in range(k + 1, t):
+            right[k] -= matrix[k, j] * right[j]
+        right[k] /= matrix[k, k]

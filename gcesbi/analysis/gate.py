@@ -61,7 +61,7 @@ def calibrate_gate(
     networks = load_networks(run)
     maps = run.simulator.sample(n_maps, purpose_seed(run, Purpose.misspecification), workers, progress)
     gate = MisspecificationTest.fit(
-        run.model, *networks, maps.counts, false_alarm, alternatives(run.model, models_of_variations(run))
+        run.model, *networks, maps.counts, false_alarm, alternatives(run.model, models_of_variations(run)), workers
     )
     if keep:
         save_gate(run, gate)

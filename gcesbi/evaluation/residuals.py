@@ -13,6 +13,7 @@ energies summed, k less μ in a pixel:
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,18 +41,23 @@ FIT_STATISTICS = {
 """Names of the statistics of a fit's residuals, and whether small values are as suspicious as large ones."""
 
 
-def fit_statistics(counts: ArrayLike, model: SkyModel, others: Sequence[Alternative] = (), batch: int = 128) -> Array:
-    """Statistics (n, n_statistic) of maps (n, n_energy, n_pix): :data:`FIT_STATISTICS`, then one for each other sky."""
+def fit_statistics(
+    counts: ArrayLike, model: SkyModel, others: Sequence[Alternative] = (), workers: int = 1, batch: int = 128
+) -> Array:
+    """Statistics (n, n_statistic) of maps (n, n_energy, n_pix): :data:`FIT_STATISTICS`, then one for each other sky.
+
+    Batches of maps are shared among `workers` threads.
+    """
     maps = np.asarray(counts)
-    parts = []
-    for start in range(0, len(maps), batch):
+
+    def of(start: int) -> Array:
         each = maps[start : start + batch]
         norms = fitted_norms(each, model)
         means = fitted_means(norms, model)
-        parts.append(
-            np.concatenate([_statistics(each, means, model), scores_towards(others, each, norms, means, model)], 1)
-        )
-    return np.concatenate(parts)
+        return np.concatenate([_statistics(each, means, model), scores_towards(others, each, norms, means, model)], 1)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return np.concatenate(list(pool.map(of, range(0, len(maps), batch))))
 
 
 def _statistics(counts: NDArray[np.integer], means: Array, model: SkyModel) -> Array:

@@ -85,7 +85,10 @@ class Marginal:
 def check_mean(name: str, marginal: Marginal, low: float, high: float) -> None:
     """Raise InputError unless the mean of a prior lies between two numbers."""
     with np.errstate(all="ignore"):
-        mean = float(np.mean(marginal.from_uniform(_INSIDE)))
+        try:
+            mean = marginal.moments[0]
+        except OverflowError:  # of the variance
+            mean = float(np.mean(marginal.from_uniform(_INSIDE)))
     if not low <= mean <= high:
         raise InputError(f"{name}: must have a mean within [{low:g}, {high:g}], has {mean:.3g}")
 

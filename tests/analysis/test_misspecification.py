@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -30,6 +31,7 @@ from gcesbi.baselines.poisson.many_maps import fitted_means, fitted_norms, poiss
 from gcesbi.cli import main as cli
 from gcesbi.cli import validate as cli_validate
 from gcesbi.errors import InputError
+from gcesbi.estimators.training.devices import has_bfloat16
 from gcesbi.evaluation.injection import Injection
 from gcesbi.evaluation.matched_maps import at_composition, fitted_fluxes
 from gcesbi.evaluation.misspecification import MisspecificationTest
@@ -260,6 +262,9 @@ def test_the_gate_is_kept_and_belongs_to_its_weights(run, gate, tmp_path):
     gate.save(tmp_path / "gate.npz")
     spectra, source_counts = infer_step.load_networks(Run.open(run.folder))  # own ones: they are spoilt below
     again = MisspecificationTest.load(tmp_path / "gate.npz", run.model, spectra, source_counts)
+    assert again.half == gate.half == has_bfloat16()
+    other = replace(gate, half=not gate.half)
+    np.testing.assert_allclose(other.z(seen.counts[None]), gate.z(seen.counts[None]), atol=0.5)
     np.testing.assert_array_equal(again.z(seen.counts[None]), gate.z(seen.counts[None]))
     next(iter(spectra.head.parameters())).data += 1
     with pytest.raises(InputError, match="was made for another model or other weights"):
