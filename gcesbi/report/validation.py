@@ -157,7 +157,7 @@ def _bins_section(model: SkyModel, details: Details) -> Section:
         for name, curves in details.bins.items()
         if len(curves) > 1
     ]
-    words = ("whole curves", "level needed", "widening")
+    words = ("whole curves held", "level needed", "stretch needed")
     whole = TableBlock.of(
         (
             {"quantity": label(name)}
@@ -168,8 +168,9 @@ def _bins_section(model: SkyModel, details: Details) -> Section:
             }
             for name, each in details.whole.items()
         ),
-        "Share of whole CDFs that the pointwise band holds (below nominal without being a fault), the pointwise level "
-        "whose band holds the nominal share of them, and the factor about the median that does the same.",
+        "Intervals hold bin by bin. Share of maps whose whole cumulative curve lies within them (below nominal without "
+        "being a fault); the level at which intervals hold the nominal share of whole curves; and the factor by which "
+        "those of the level must be stretched about the median to do the same.",
     )
     told = "Coverage bin by bin, with bands; maps are the independent unit."
     return Section("Where it holds", told, pit, *bins, whole)
@@ -223,13 +224,13 @@ def _recalibration_section(details: Details) -> Section:
     figures = (
         FigureBlock(
             plots.coverage_curves({"before": before, "after": after}, title=label(name)),
-            f"Coverage of the {label(name)} before and after conformal widening, with bands.",
-            "The widening was measured on one half of the held-out maps and is judged on the other, over pairs whose "
+            f"Coverage of the {label(name)} before and after recalibration, with bands.",
+            "How much wider was measured on one half of the held-out maps and is judged on the other, over pairs whose "
             "prediction leaves the cumulative share open: afterwards bands hold at least what they claim, on average "
             "over maps of this model. An interval that ends at 0 or 1 holds all that lies there, so that either curve "
             "may lie above the diagonal.",
         )
         for name, (before, after) in details.recalibration.items()
     )
-    told = "Split conformal widening, bin by bin, with its guarantee for maps of the model."
+    told = "Intervals made wider bin by bin (split conformal prediction), with a guarantee for maps of the model."
     return Section("Recalibrated", told, *figures)
