@@ -136,7 +136,8 @@ def distance_table(found: Mapping[str, SourceCountEvaluation]) -> TableBlock:
     return TableBlock.of(
         records,
         "(Signed) Earth mover's distance between true and median source counts, in flux bins of 0.27 decades; below "
-        "zero the prediction is too dim.",
+        "zero the prediction is too dim. Widths are of intervals of the cumulative share in all bins, "
+        "also in those where it is surely 0 or 1.",
     )
 
 

@@ -8,8 +8,8 @@ __all__ = ["PRIOR_MARK", "PRIOR_NOTE", "marked"]
 
 PRIOR_MARK = " †"
 PRIOR_NOTE = (
-    f"† The interval is as wide as that of the model's prior, or nearly ({AS_WIDE:.0%} of it or more): it tells the "
-    "prior, not the map."
+    f"† The interval is as wide as that of the model's prior, or nearly ({100 * AS_WIDE:.0f} % of it or more): it "
+    "tells the prior, not the map."
 )
 
 

@@ -61,7 +61,7 @@ def spectra_section(model: SkyModel, posteriors: Mapping[str, Posterior], truth:
             "One panel a template: its spectrum E² dN/dE in the region, with error bars, a colour a method.",
             "Each panel has a scale of its own. Templates of like shape on the sky trade flux.",
         )
-    return Section("Who shines how brightly", "Medians and 68 % intervals.", fractions, spectra)
+    return Section("Flux fractions and spectra", "Medians and 68 % intervals.", fractions, spectra)
 
 
 def _spectra(
@@ -114,7 +114,7 @@ def joint_section(
         return None
     words = [*(f"{label(name)} [%]" for name in names), "mean log₁₀F", "width of log₁₀F"]
     return Section(
-        "What goes together",
+        "Joint posterior: what goes together",
         FigureBlock(
             plots.corner(samples, words, true, tuple(posteriors)),
             f"Joint posterior of flux fractions and of the mean and width of the source counts of {subject}.",
