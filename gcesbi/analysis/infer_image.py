@@ -62,13 +62,13 @@ def _meaning(run: RunFolder, verdict: GateVerdict) -> str:
     """What the gate's verdict means for the errors."""
     if not verdict.accepted:
         return (
-            "The gate turns the image away: errors were measured on images of the models, and on one unlike them "
-            "an interval may hold anything."
+            "No model produces images like this one: errors were measured on images of the models, and on one "
+            "unlike them an interval may hold anything."
         )
     judged = run.read_json("evaluation.json")["fixed"]
     held = [each["coverage_68"] for name in run.images.testing for each in (judged[name][METHOD],)]
     return (
-        f"The gate lets the image pass: its errors are those that were measured. On images of {len(held)} interstellar "
-        f"models that no network saw, 68 % intervals of f_src (quantiles) held {min(held):.2f} to {max(held):.2f} of "
-        "the truths."
+        f"The models could have produced the image: its errors are those that were measured. On images of {len(held)} "
+        f"interstellar models that no network saw, 68 % intervals of f_src (quantiles) held {min(held):.2f} to "
+        f"{max(held):.2f} of the truths."
     )

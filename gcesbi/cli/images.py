@@ -120,7 +120,7 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
     """Ask trained networks about an image, print a table, write ``inference.json`` and the page ``infer.html``.
 
     The image is that of the folder given, else of the run's own folder, else one drawn from the first testing model.
-    The exit status is 3 if a network has learnt no more than a simple baseline, or the gate turns the image away.
+    The exit status is 3 if a network has learnt no more than a simple baseline, or no model produces such images.
     """
     from gcesbi.analysis.evaluate import held_out_images, not_learnt
     from gcesbi.analysis.infer_image import infer_image
