@@ -205,15 +205,15 @@ def workers(simulator, n):
     return [seconds(lambda w=w: list(simulator.shards(n, 1, w)), 3, time.perf_counter) for w in (1, 2)]
 
 
-def memory(n, nside=64):
-    """Peak memory, MiB, of a fresh process that draws n maps shard by shard, two threads."""
-    command = [sys.executable, __file__, "--draw", str(n), "--draw-nside", str(nside)]
+def memory(n, nside=64, n_worker=2):
+    """Peak memory, MiB, of a fresh process that draws n maps shard by shard, by threads."""
+    command = [sys.executable, __file__, "--draw", str(n), "--draw-nside", str(nside), "--workers", str(n_worker)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def draw_only(n, nside):
+def draw_only(n, nside, n_worker):
     simulator = Simulator(SkyModel.preset("inner-galaxy", nside=nside, n_energy=10))
-    for _ in simulator.shards(n, 1, 2):
+    for _ in simulator.shards(n, 1, n_worker):
         pass
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
@@ -231,9 +231,10 @@ def main():
     parser.add_argument("--quick", action="store_true", help="rates only")
     parser.add_argument("--draw", type=int, help="draw so many maps and print the peak memory")
     parser.add_argument("--draw-nside", type=int, default=64)
+    parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     if given.draw:
-        draw_only(given.draw, given.draw_nside)
+        draw_only(given.draw, given.draw_nside, given.workers)
         return
     print(f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; {machine()}\n")
     rates((64, 128), given.n)

@@ -2,8 +2,10 @@
 
     python benchmarks/compare.py [--keep] [--data DATA] [--only smoothing]
 
-Times are milliseconds of the processor, one thread, the least of several runs; ``--keep`` appends them, dated, to
-``benchmarks/figures.json``. Another machine, or another load, moves all of them: what matters is what moves by itself.
+Figures are milliseconds of the processor, one thread, the least of several runs, unless a name says otherwise;
+``--keep`` appends them, dated, to ``benchmarks/figures.json``. How the simulator's cost grows is that of one map, by
+sources, weeks, bins and nside; what a million maps of nside 256 would take is worked out, and printed below. Another
+machine, or another load, moves all of them: what matters is what moves by itself.
 Whatever got slower by more than a fifth is named at the end, and the exit status is 1 then.
 """
 
@@ -63,10 +65,42 @@ def sky():
         return simulator
 
     yield "model and simulator, nside 64", least(set_up, 2)
-    simulator = set_up()
-    maps = simulator.sample(128, seed=1)
-    yield "a map, nside 64, ten bins", least(lambda: simulator.sample(128, seed=1), 3) / 128
-    yield "storing it", least(lambda: encode_shard(maps, Stamp("", 1, 0)), 3) / 128
+    for nside in (64, 128, 256):
+        simulator = set_up() if nside == 64 else Simulator(SkyModel.preset(nside=nside, n_energy=10))
+        maps = simulator.sample(128, seed=1)
+        yield f"a map, nside {nside}, ten bins", least(lambda draw=simulator: draw.sample(128, seed=1), 3) / 128
+        yield f"storing it, nside {nside}", least(lambda held=maps: encode_shard(held, Stamp("", 1, 0)), 3) / 128
+    yield "a map's bytes on disk, nside 256", len(encode_shard(maps, Stamp("", 1, 0))) / 128
+
+
+def growth():
+    """One map, as sources, exposure, bins and nside grow."""
+    import bench_simulator
+
+    for title, _, values, times in bench_simulator.growth(32, (16, 32, 64, 128, 256), bench_simulator.prepared()):
+        for value, time_ in zip(values, times, strict=True):
+            if title != "sources" or round(np.log10(value) % 1, 3) == 0:
+                yield f"a map, {title} {value:g}", time_
+
+
+def workers():
+    """Memory of a process that draws and of two threads, and what two threads bring, by the clock."""
+    import bench_simulator
+
+    for nside in (64, 128, 256):
+        for n in (1, 2):
+            yield f"MiB at most, nside {nside}, {n} worker(s)", bench_simulator.memory(512, nside, n)
+    one, two = bench_simulator.workers(bench_simulator.prepared(nside=64), 512)
+    yield "two threads' time, by the clock, in one's", two / one
+
+
+def validation():
+    """All measures but sbi's on 1,000 maps."""
+    import bench_validation
+
+    made = bench_validation.predictions(np.random.default_rng(0))
+    works = bench_validation.steps(*made).values()
+    yield "validation of 1,000 maps", least(lambda: [work() for work in works], 1)
 
 
 def nptf(data):
@@ -111,6 +145,11 @@ def training():
 
     yield "training on a map, nside 64, bfloat16", least(lambda: step(True), 8) / len(counts)
     yield "training on a map, nside 64, float32", least(lambda: step(False), 8) / len(counts)
+    region = Region.disc(256)
+    counts = torch.poisson(torch.full((16, 10, region.n_pix), 0.5))
+    network = embedding("face", region, 10, (32, 64, 128, 256, 256, 256), "cpu")
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+    yield "training on a map, nside 256, paper's widths, bfloat16", least(lambda: step(True), 2) / len(counts)
 
 
 def command():
@@ -125,9 +164,22 @@ def command():
     yield "importing the command line", 1e3 * min(run() for _ in range(3))
 
 
+KINDS = {each.__name__: each for each in (smoothing, sky, growth, workers, training, validation, command)}
+
+
+def a_million(now):
+    """What a million maps of nside 256 would take, by the figures of one."""
+    drawn, stored = now["a map, nside 256, ten bins"], now["storing it, nside 256"]
+    hours, size = (drawn + stored) * 1e6 / 3.6e6, now["a map's bytes on disk, nside 256"] * 1e6 / 1e9
+    return (
+        f"from these, not run: a million maps at nside 256, ten bins, take {hours:.1f} core hours and {size:.0f} GB; "
+        f"on 100 workers {60 * hours / 100:.0f} minutes, {1e3 * size / (hours * 36):.0f} MB/s written together"
+    )
+
+
 def measured(only, data):
     """Figures by name; what needs the data folder is left out without it."""
-    kinds = {"smoothing": smoothing, "sky": sky, "training": training, "command": command}
+    kinds = dict(KINDS)
     if (data / "fermi-573w").is_dir():
         kinds["nptf"] = lambda: nptf(data)
     wanted = kinds if only is None else {only: kinds[only]}
@@ -148,7 +200,7 @@ def table(now, before):
 def main(arguments=None, path=FIGURES):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="append the figures to those that are kept")
-    parser.add_argument("--only", choices=("smoothing", "sky", "training", "command", "nptf"))
+    parser.add_argument("--only", choices=(*KINDS, "nptf"))
     data = os.environ.get("GCESBI_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--data", type=Path, default=Path(data))
     given = parser.parse_args(arguments)
@@ -158,7 +210,8 @@ def main(arguments=None, path=FIGURES):
     lines, slower = table(now, before)
     date, load = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC", os.getloadavg()[0]
     print(f"{date}, load {load:.1f}; before: {kept[-1]['date'] if kept else 'nothing'}\n")
-    print("\n".join([*lines, "", *(slower or ["nothing got slower"])]))
+    million = [a_million(now)] if "a map's bytes on disk, nside 256" in now else []
+    print("\n".join([*lines, "", *million, *(slower or ["nothing got slower"])]))
     if given.keep:
         path.write_text(json.dumps([*kept, {"date": date, "load": round(load, 1), "ms": now}], indent=1) + "\n")
     return 1 if slower else 0

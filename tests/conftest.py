@@ -5,6 +5,7 @@ import functools
 import gc
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -130,14 +131,21 @@ def few_fresh_maps():
 
 @pytest.fixture(scope="session", autouse=True)
 def coarse_pictures():
-    """Draw the pictures of pages in a third of the dots, and once, not until nothing overlaps; see tests/plots."""
+    """Draw the pictures of pages in a third of the dots, and once, not until nothing overlaps; see tests/plots.
+
+    One of a kind stands for all: of the same words but for numbers, as many axes, one size.
+    """
     from gcesbi.report import html
 
-    source = html.FigureBlock.source.fget
+    source, kept = html.FigureBlock.source.fget, {}
 
     def drawn(block):
-        block.figure.set_layout_engine("none")
-        return source(block)
+        words = re.sub(r"[\d.]+", "", block.alt)
+        kind = words, len(block.figure.axes), tuple(block.figure.get_size_inches())
+        if kind not in kept:
+            block.figure.set_layout_engine("none")
+            kept[kind] = source(block)
+        return kept[kind]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(html, "DOTS_PER_INCH", 50)

@@ -38,6 +38,12 @@ def test_figures_of_a_part_alone(script, monkeypatch, tmp_path, capsys):
     assert re.search(r"\| smoothing, nside 64 \| [\d.]+ \|", capsys.readouterr().out)
 
 
+def test_a_million_maps_are_worked_out(script):
+    made = {"a map, nside 256, ten bins": 16.0, "storing it, nside 256": 2.0, "a map's bytes on disk, nside 256": 65e3}
+    told = script("compare").a_million(made)
+    assert "5.0 core hours and 65 GB; on 100 workers 3 minutes, 361 MB/s" in told
+
+
 @pytest.mark.slow  # quick: simulation/test_device.py
 def test_the_script_for_a_gpu_runs_at_toy_size(script, capsys):
     gpu = script("gpu")
