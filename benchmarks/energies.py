@@ -2,7 +2,8 @@
 
     python benchmarks/energies.py mocks DIR [--psf] [--maps 100] [--first 0]
     python benchmarks/energies.py large DIR
-    python benchmarks/energies.py networks DIR [--maps 10] [--first 0]
+    python benchmarks/energies.py networks DIR [--maps 10] [--first 0] [--summed RUN]
+    python benchmarks/energies.py pairs DIR --summed RUN [--maps 1000]
 
 `energies_page.py` makes tables and figures of what is in DIR.
 
@@ -12,8 +13,8 @@ in ten bins of one decade the three parameters of the default skew normals lie o
 Hamiltonian steps are ten times shorter. Parameters are drawn from the model's prior;
 maps from the law of the likelihood (without PSF, where it is exact), or, with ``--psf``, by the simulator. *Large* is
 one map of the whole region at nside 128, 20 photons a pixel. *Networks* asks the shipped
-networks about maps of their own sky, and the likelihood of the sum beside them; of the first few (``--ten``) Laplace's
-approximation from ten bins too.
+networks about maps of their own sky, those of a run that sums energies too (``--summed``), and the likelihood of the
+sum beside them. *Pairs* asks both kinds of networks about many maps, and no likelihood.
 
 Every map has a file of its own in DIR, and one that exists is not made again: the script may be killed, and run beside
 itself on other maps (``--first``).
@@ -34,13 +35,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy.special import ndtr
 
 import gcesbi
 from gcesbi.analysis.folder import RunFolder
-from gcesbi.analysis.infer import load_networks
 from gcesbi.baselines import NPTF, ImportanceSampling, ModelPriors, PsfCorrection
-from gcesbi.baselines.samplers.laplace import Laplace
+from gcesbi.estimators import SourceCountEstimator
 
 SKY = {"nside": 128, "radius": 8.0, "weeks": 70.0, "gce_populations": 1}
 KINDS = ("ten bins", "their sum", "one bin")
@@ -53,6 +52,8 @@ curvature = [0.0, 1.0]
 """
 NO_PSF = PsfCorrection(np.ones(1), np.ones(1), np.array([1.0, 0.0]))
 MOST = 3000  # photons of a source of the likelihood's law, at most
+PAIRS = 50  # maps at a time
+LEVELS = (0.025, 0.16, 0.5, 0.84, 0.975)
 MOMENTS = ("mean log F", "width of log F", "Poisson share")
 QUANTITIES = (*(f"{name} of the {of}" for of in ("excess", "disk") for name in MOMENTS), "share of the excess")
 
@@ -89,15 +90,6 @@ def moments(cdf, log_flux, edges, photon):
     return np.stack([mean, width, np.array([np.interp(photon, edges[1:], each) for each in cdf])], axis=1)
 
 
-def laplace_widths(nptf, about):
-    """Widths (n_quantity,) to first order about the highest point."""
-    z, step = about.ends[0], 0.03
-    ends = z + step * np.concatenate([np.eye(len(z)), -np.eye(len(z))])
-    found = quantities(nptf, nptf.from_cube(ndtr(ends)))
-    slope = (found[: len(z)] - found[len(z) :]) / (2 * step)
-    return np.sqrt(np.einsum("iq,ij,jq->q", slope, about.covariance, slope))
-
-
 def three(fits, truths, seed):
     """What a file keeps of the posteriors of fits, by kind."""
     found = {}
@@ -106,9 +98,11 @@ def three(fits, truths, seed):
         settings = {} if kind == KINDS[0] else {"batch": 1500, "n_rounds": 20, "n_start": 32}
         draws = ImportanceSampling(**settings).sample(nptf.target, seed)
         rows = np.linspace(0, len(draws.u) - 1, 400).astype(int)
+        theta = nptf.from_cube(draws.u[rows])
         told = {
             "truth": quantities(nptf, truths[kind][None])[0],
-            "draws": quantities(nptf, nptf.from_cube(draws.u[rows])).astype(np.float32),
+            "draws": quantities(nptf, theta).astype(np.float32),
+            "curves": nptf.quantities(theta)["scd_cdf"].astype(np.float32),
             "ess": draws.convergence.ess,
             "trust": draws.convergence.pareto_k,
             "seconds": time.process_time() - since,
@@ -222,25 +216,44 @@ def make_large(folder):
     )
 
 
-def make_networks(folder, first, maps, ten):
-    """The shipped networks' answer to maps of their own sky, and the likelihood's."""
+def networks_of(model, summed):
+    """The shipped source-count networks, and those of a run that sums energies."""
+    runs = {"ten channels": RunFolder.shipped(model)} | ({"summed": RunFolder.open(summed, model)} if summed else {})
+    return {name: run.network(SourceCountEstimator.kind, SourceCountEstimator) for name, run in runs.items()}
+
+
+def make_pairs(folder, summed, maps):
+    """Quantiles (n_map, n_level, 2, n_bin) of source counts by both networks of many maps, and the truth."""
     model = gcesbi.SkyModel.preset()
-    run = RunFolder.shipped(model)
-    network, simulator, prior = load_networks(run)[1], gcesbi.Simulator(model), model.prior()
+    networks, simulator, prior = networks_of(model, summed), gcesbi.Simulator(model), model.prior()
+    rng, found = np.random.default_rng(21), {name: [] for name in ("truth", *networks)}
+    for first in range(0, maps, PAIRS):
+        drawn = simulator.draw(prior.draw(PAIRS, rng), rng)
+        found["truth"].append(drawn.scd_cdf)
+        for name, network in networks.items():
+            curves = network.sample(drawn.counts, 400, first)
+            found[name].append(np.quantile(curves, LEVELS, axis=0).swapaxes(0, 1).astype(np.float32))
+    _write(folder / "pairs.npz", {name: np.concatenate(rows) for name, rows in found.items()})
+
+
+def make_networks(folder, first, maps, summed):
+    """Answers of networks to maps of their own sky, and the likelihood's; a file gets what it lacks."""
+    model = gcesbi.SkyModel.preset()
+    networks = networks_of(model, summed)
+    simulator, prior = gcesbi.Simulator(model), model.prior()
     for seed in range(first, first + maps):
         path = folder / f"network-{seed:04d}.npz"
-        if path.exists():
+        found = dict(np.load(path)) if path.exists() else {}
+        if all(f"{name}/curves" in found for name in networks):
             continue
         theta = prior.draw(1, np.random.default_rng([20, seed]))[0]
-        seen = simulator.observe(theta, seed=seed)[0]
-        nptf = NPTF(model, seen, ModelPriors(), workers=1)
-        own = {"their sum": theta[[prior.names.index(n) for n in nptf.names]]}
-        curves = network.sample(seen.counts[None], 400, seed)[:, 0].astype(np.float32)
-        found = {"network/curves": curves} | three({"their sum": nptf}, own, seed)
-        if seed < first + ten:
-            fit = NPTF(model, seen, ModelPriors(), energies="joint", workers=1)
-            found["ten bins/laplace"] = laplace_widths(fit, Laplace.about(fit.target, 1, seed, n_trial=32))
-            found["their sum/laplace"] = laplace_widths(nptf, Laplace.about(nptf.target, 16, seed))
+        seen, labels = simulator.observe(theta, seed=seed)
+        for name, network in networks.items():
+            found[f"{name}/curves"] = network.sample(seen.counts[None], 400, seed)[:, 0].astype(np.float32)
+        found["truth/curves"] = labels.scd_cdf[0]
+        if "their sum/curves" not in found:
+            nptf = NPTF(model, seen, ModelPriors(), workers=1)
+            found |= three({"their sum": nptf}, {"their sum": theta[[prior.names.index(n) for n in nptf.names]]}, seed)
         _write(path, found)
         print(path.name, _told(found), flush=True)
 
@@ -255,12 +268,12 @@ def _write(path, kept):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("mocks", "large", "networks"))
+    parser.add_argument("command", choices=("mocks", "large", "networks", "pairs"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--psf", action="store_true")
     parser.add_argument("--maps", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--ten", type=int, default=0)
+    parser.add_argument("--summed", type=Path)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     given.folder.mkdir(parents=True, exist_ok=True)
@@ -268,8 +281,10 @@ def main():
         make_mocks(given.folder, given.psf, given.first, given.maps)
     elif given.command == "large":
         make_large(given.folder)
+    elif given.command == "pairs":
+        make_pairs(given.folder, given.summed, given.maps)
     else:
-        make_networks(given.folder, given.first, given.maps, given.ten)
+        make_networks(given.folder, given.first, given.maps, given.summed)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from energies import KINDS, QUANTITIES, moments, sky
+from energies import KINDS, LEVELS, QUANTITIES, moments, sky
 from scipy.stats import kstest
-
-import gcesbi
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -45,11 +43,11 @@ def width(draws, axis=1):
     return (high - low) / 2
 
 
-def told(values, statistic=np.median, repeats=400):
+def told(values, statistic=np.median, digits=2, repeats=400):
     """A statistic of maps and its bootstrap error, as text."""
     rng, n = np.random.default_rng(0), len(values)
     drawn = [statistic(values[rng.integers(n, size=n)]) for _ in range(repeats)]
-    return f"{statistic(values):.2f} ± {np.std(drawn):.2f}"
+    return f"{statistic(values):.{digits}f} ± {np.std(drawn):.{digits}f}"
 
 
 def ratio(top, bottom):
@@ -225,41 +223,63 @@ def draw_large(kept, model, out):
 
 
 def show_networks(folder):
+    """Source counts by networks and by the likelihood of the sum, of the same maps."""
     files = [np.load(path) for path in sorted(folder.glob("network-*.npz"))]
-    found, model = load(folder, "network", KINDS[1:2])["their sum"], gcesbi.SkyModel.preset()
-    photon = -np.log10(float(model.exposure.mean()))
-    arguments = np.asarray(model.coordinates.flux_bin), np.asarray(model.scd_edges), photon
-    curves = np.array([file["network/curves"] for file in files])
-    of = np.array([np.concatenate([moments(each[:, row], *arguments) for row in range(2)], axis=1) for each in curves])
-    good = found["trust"] < 0.7
-    answers = {"networks": of[good], "likelihood of the sum": found["draws"][good, :, :6]}
-    truth, rows = found["truth"][good, :6], []
-    draws = answers["likelihood of the sum"]
-    summed, centre = width(draws), np.median(draws, axis=1)
-    for q in range(6):
-        for kind, each in answers.items():
-            middle, own = np.median(each[..., q], axis=1), width(each)[:, q]
-            away = (middle - centre[:, q]) / summed[:, q]
-            cells = (
-                ratio(own, summed[:, q]),
-                told(np.abs(middle - truth[:, q]), np.mean),
-                told(away),
-                told(np.abs(away)),
+    files = [file for file in files if file["their sum/trust"] < 0.7]
+    kinds = {"ten channels": "network, ten channels", "summed": "network, summed", "their sum": "likelihood of the sum"}
+    found = {
+        name: np.array([np.quantile(file[f"{key}/curves"], LEVELS, axis=0) for file in files])
+        for key, name in kinds.items()
+    }
+    print(f"\nThe networks' own sky, {len(files)} maps (Pareto k below 0.7)")
+    show_curves(found, np.array([file["truth/curves"] for file in files]), kinds["their sum"])
+
+
+def show_pairs(folder):
+    """Both networks on many maps."""
+    found = dict(np.load(folder / "pairs.npz"))
+    truth = found.pop("truth")
+    print(f"\nThe networks alone, {len(truth)} maps")
+    show_curves(found, truth, "summed")
+
+
+def show_curves(found, truth, against):
+    """Quantiles (n_map, n_level, 2, n_bin) of curves beside the truth (n_map, 2, n_bin); all means over bins."""
+    rows = []
+    for row, of in enumerate(("excess", "disk")):
+        spread, error, away = {}, {}, {}
+        centre = found[against][:, 2, row]
+        for kind, curves in found.items():
+            low, _, high = curves[:, 1, row], curves[:, 2, row], curves[:, 3, row]
+            spread[kind] = (high - low).mean(axis=1) / 2
+            error[kind] = np.abs(curves[:, 2, row] - truth[:, row]).mean(axis=1)
+            away[kind] = np.abs(curves[:, 2, row] - centre).mean(axis=1)
+        for kind, curves in found.items():
+            rows.append(
+                [
+                    f"dN/dF of the {of}",
+                    kind,
+                    told(spread[kind], np.mean, 4),
+                    ratio(spread[kind], spread[against]),
+                    told(error[kind], np.mean, 4),
+                    ratio(error[kind], error[against]),
+                    told(away[kind], np.mean, 4),
+                    *(inside(curves[:, :, row], truth[:, row], pair) for pair in ((1, 3), (0, 4))),
+                ]
             )
-            rows.append([QUANTITIES[q], kind, f"{own.mean():.3f}", *cells])
-    print(f"\nThe networks' own sky, {good.sum()} maps of {len(good)} (Pareto k below 0.7)")
-    table(["", "from", "width", "width / sum's", "mean error", "median shift, sum's widths", "its median size"], rows)
-    ten = [(file["ten bins/laplace"], file["their sum/laplace"]) for file in files if "ten bins/laplace" in file]
-    if ten:
-        ratios = np.array([a / b for a, b in ten])
-        print(f"\nLaplace's widths, ten bins / sum, {len(ratios)} maps")
-        table(
-            ["", "median", "all"],
-            [
-                [name, f"{np.median(r):.2f}", " ".join(f"{v:.2f}" for v in r)]
-                for name, r in zip(QUANTITIES, ratios.T, strict=True)
-            ],
-        )
+    head = ["", "from", "width", f"width / {against}'s", "error", f"error / {against}'s", f"from {against}'s median"]
+    table([*head, "68 % hold", "95 % hold"], rows)
+
+
+def inside(curves, truth, pair):
+    """How often quantiles (n_map, n_level, n_bin) hold the truth, over bins in which it is between 1 and 99 %."""
+    low, high = curves[:, pair[0]], curves[:, pair[1]]
+    counted = (truth > 0.01) & (truth < 0.99)
+    held = ((truth >= low) & (truth <= high) & counted).sum(axis=1)
+    number = counted.sum(axis=1)
+    picks = np.random.default_rng(0).integers(len(truth), size=(500, len(truth)))
+    error = (held[picks].sum(axis=1) / number[picks].sum(axis=1)).std()
+    return f"{held.sum() / number.sum():.2f} ± {error:.2f}"
 
 
 def main():
@@ -273,13 +293,16 @@ def main():
         skies[seen] = found = trusted(found)
         for show in (show_widths, show_calibration, show_brightness):
             show(found, seen)
-    draw_widths(skies, given.figures / "energies_widths.png")
-    draw_ranks(skies, given.figures / "energies_ranks.png")
+    if skies:
+        draw_widths(skies, given.figures / "energies_widths.png")
+        draw_ranks(skies, given.figures / "energies_ranks.png")
     if (given.folder / "large.npz").exists():
         model = sky(10, nside=128, weeks=400, gce_populations=1)
         draw_large(np.load(given.folder / "large.npz"), model, given.figures / "energies_joint.png")
     if list(given.folder.glob("network-*.npz")):
         show_networks(given.folder)
+    if (given.folder / "pairs.npz").exists():
+        show_pairs(given.folder)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,15 @@ from __future__ import annotations
 import difflib
 import operator
 from collections.abc import Iterable
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
 
-__all__ = ["InputError", "checked_seed", "nearest", "whole_number"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["InputError", "checked_seed", "nearest", "shown", "whole_number"]
+
+_MOST = 40  # numbers that a message shows
 
 
 class InputError(ValueError):
@@ -36,3 +42,10 @@ def whole_number(value: SupportsIndex, name: str, least: int = 0) -> int:
 def checked_seed(seed: SupportsIndex) -> int:
     """A seed as Python's integer, so that what it draws can be drawn again; raises as :func:`whole_number`."""
     return whole_number(seed, "seed")
+
+
+def shown(values: NDArray[np.generic]) -> str:
+    """Numbers as a message tells them: all of a few; of many their shape and ends, NaN if one is none."""
+    if values.size <= _MOST:
+        return str(values.tolist())
+    return f"{' x '.join(map(str, values.shape))} numbers from {values.min()} to {values.max()}"

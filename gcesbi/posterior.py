@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.errors import InputError, checked_seed, whole_number
+from gcesbi.errors import InputError, checked_seed, shown, whole_number
 
 if TYPE_CHECKING:
     import arviz
@@ -102,7 +102,7 @@ def check_levels(levels: ArrayLike) -> NDArray[np.float64]:
     """Quantile levels as a vector; raise InputError unless all lie in (0, 1)."""
     values = np.atleast_1d(np.asarray(levels, dtype=np.float64))
     if values.ndim != 1 or not np.all((values > 0) & (values < 1)):
-        raise InputError(f"levels: must be a vector of numbers in (0, 1), got {values.tolist()}")
+        raise InputError(f"levels: must be a vector of numbers in (0, 1), got {shown(values)}")
     return values
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 
 __all__ = [
     "check_alphas",
@@ -68,7 +68,7 @@ def check_alphas(alphas: ArrayLike) -> Array:
     """Nominal levels (n_alpha,); raise InputError unless all lie in [0, 1]."""
     values = np.atleast_1d(check_finite("alphas", alphas))
     if values.ndim != 1 or np.any((values < 0) | (values > 1)):
-        raise InputError(f"alphas: must be a vector of numbers in [0, 1], got {values.tolist()}")
+        raise InputError(f"alphas: must be a vector of numbers in [0, 1], got {shown(values)}")
     return values
 
 

@@ -38,7 +38,7 @@ from gcesbi.baselines.nptf.recursion import (
     log_probability_gradients,
 )
 from gcesbi.baselines.nptf.scd_family import SourceView, at_exposure
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.sky.compiled import njit
 from gcesbi.sky.observation import check_counts
 
@@ -61,13 +61,13 @@ def check_theta(theta: ArrayLike, name: str = "theta") -> NDArray[np.float64]:
     if values.ndim != 1 or values.size < 4 or values.size % 2:
         raise InputError(f"{name}: must hold [A, n_1 .. n_(b+1), S_1 .. S_b] with b >= 1, got shape {values.shape}")
     if not np.isfinite(values).all():
-        raise InputError(f"{name}: must be finite, got {values.tolist()}")
+        raise InputError(f"{name}: must be finite, got {shown(values)}")
     n_break = values.size // 2 - 1
     indices, breaks = values[1 : n_break + 2], values[n_break + 2 :]
     if values[0] < 0:
         raise InputError(f"{name}: A must not be negative, got {values[0]}")
     if breaks[-1] <= 0 or np.any(np.diff(breaks) >= 0):
-        raise InputError(f"{name}: breaks must be positive and descending, got {breaks.tolist()}")
+        raise InputError(f"{name}: breaks must be positive and descending, got {shown(breaks)}")
     if indices[0] <= 1:
         raise InputError(f"{name}: the first index must be above 1, or bright sources diverge, got {indices[0]}")
     if indices[-1] >= 2:

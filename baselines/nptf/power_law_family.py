@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gcesbi.baselines.nptf.count_kernel import _NODES, _WEIGHTS, N_NODE, CountKernel, lagrange, weigh_kernel
 from gcesbi.baselines.nptf.scd_family import SourceView
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
 from gcesbi.simulation.population_families import dimmest
 from gcesbi.sky.compiled import njit
@@ -83,7 +83,7 @@ class PowerLaws:
         low = dimmest(start, float(indices[-1])) if self.low is None else self.low
         ends = np.array([self.high, *breaks, low])
         if np.any(np.diff(ends) > 0) or not low < self.high:
-            raise InputError(f"shapes: breaks must descend between {self.high} and {low}, got {breaks.tolist()}")
+            raise InputError(f"shapes: breaks must descend between {self.high} and {low}, got {shown(breaks)}")
         return indices, ends
 
     def low_gradient(self, shape: FloatArray) -> FloatArray:

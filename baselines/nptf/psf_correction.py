@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.sky import Grid, RadialPSF
 
 __all__ = ["PsfCorrection", "psf_correction"]
@@ -102,7 +102,7 @@ def psf_correction(
 def _check_weights(weights: ArrayLike | None, n: int) -> NDArray[np.float64]:
     values = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
     if values.shape != (n,) or not np.all(values >= 0) or not 0 < values.sum() < np.inf:
-        raise InputError(f"weights: must not be negative, one for each of {n} PSFs, got {values.tolist()}")
+        raise InputError(f"weights: must not be negative, one for each of {n} PSFs, got {shown(values)}")
     return values / values.sum()
 
 

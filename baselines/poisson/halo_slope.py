@@ -27,7 +27,7 @@ from scipy.interpolate import CubicSpline
 
 from gcesbi.baselines.poisson.likelihood import check_templates
 from gcesbi.baselines.poisson.optimum import PoissonProblem
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.physics.dark_matter import Annihilation
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 from gcesbi.simulation.image_templates import Emission, ImageModel, expected_flux
@@ -154,7 +154,7 @@ def fit_slope(
     """
     where = np.asarray(gammas, dtype=np.float64)
     if where.ndim != 1 or where.size < 4 or np.any(np.diff(where) <= 0):
-        raise InputError(f"gammas: must be at least four, ascending, got {where.tolist()}")
+        raise InputError(f"gammas: must be at least four, ascending, got {shown(where)}")
     templates = _by_bin(np.asarray(background, dtype=np.float64), counts.shape)
     coarse = _fit(counts, templates, halos, where)  # (5, n): the attributes of a SlopeFit
     both = np.concatenate([coarse, _fit(counts, templates, halos, _between(where, int(np.argmax(coarse[1]))))], axis=1)

@@ -15,7 +15,7 @@ from gcesbi.analysis.infer import load_networks
 from gcesbi.analysis.sections import NptfSettings
 from gcesbi.analysis.seeds import Purpose, purpose_seed
 from gcesbi.baselines import PoissonFit, poisson_fractions
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.evaluation.injection import Injection
 from gcesbi.evaluation.matched_maps import at_composition
 from gcesbi.evaluation.predictions import TAUS
@@ -104,7 +104,7 @@ def _checked_grid(
     grid = np.asarray(fluxes, dtype=np.float64)
     if grid.ndim != 1 or grid.size == 0 or not np.all((grid > 0) & np.isfinite(grid)) or n_repeat < 1:
         raise InputError(
-            f"fluxes: must be finite numbers above zero, with n_repeat at least 1, got {grid.tolist()}, {n_repeat}"
+            f"fluxes: must be finite numbers above zero, with n_repeat at least 1, got {shown(grid)}, {n_repeat}"
         )
     if grid.max() > (most := _MOST_PHOTONS / model.exposure.max()):
         raise InputError(f"fluxes: must be at most {most:.3g}, {_MOST_PHOTONS:g} photons, got {grid.max():g}")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.estimators.map_flux import flux_error, flux_shares, total_flux
 from gcesbi.estimators.simplex import error_correlation, onto_simplex, simplex_scale, student_factors
 from gcesbi.estimators.source_counts import SourceCountEstimator
@@ -307,7 +307,7 @@ class SourceCountPosterior(Posterior):
         self.flux_correlation = np.zeros(shape) if flux_correlation is None else np.asarray(flux_correlation, float)
         if self.flux_correlation.shape != shape or not np.all(np.abs(self.flux_correlation) <= 1):
             raise InputError(
-                f"flux_correlation: must be {shape[0]} numbers in [-1, 1], got {self.flux_correlation.tolist()}"
+                f"flux_correlation: must be {shape[0]} numbers in [-1, 1], got {shown(self.flux_correlation)}"
             )
         self.bins = _bins(coordinates)
         self._drawn: dict[int, dict[str, NDArray[np.float64]]] = {}  # samples behind the quantiles, of the last seed

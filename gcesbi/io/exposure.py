@@ -22,7 +22,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.io.healpix_table import HealpixMaps, map_columns, read_table
 from gcesbi.io.rotation import interpolate_in_galactic, observed_in_galactic, places_of
 from gcesbi.io.sky_image import SkyImage, image_of
@@ -68,7 +68,7 @@ class ExposureMaps:
         n_map = len(self.maps.values)
         for axis in (self.energies, self.edges):
             if axis is not None and not (np.isfinite(axis).all() and axis[0] > 0 and np.all(np.diff(axis) > 0)):
-                raise InputError(f"{self.source}: energies: must ascend from above 0 GeV, got {axis.tolist()}")
+                raise InputError(f"{self.source}: energies: must ascend from above 0 GeV, got {shown(axis)}")
         if self.energies is not None and len(self.energies) != n_map:
             if len(self.energies) != n_map + 1:
                 raise InputError(

@@ -19,7 +19,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.io.tables import column_of, opened, table_of, values_in
 from gcesbi.physics.psf_table import COS_THETA_WEIGHTS, KingTable
 
@@ -54,7 +54,7 @@ def read_king_table(
         scaling = column_of(table_of(tables, f"PSF_SCALING_PARAMS_{name}"), "PSFSCALE").ravel()
         if scaling.size != 3 or not np.isfinite(scaling).all() or np.any(scaling[:2] < 0):
             rule = "PSFSCALE must hold 3 numbers, two of them not below 0"
-            raise InputError(f"PSF_SCALING_PARAMS_{name}: {rule}, got {scaling.tolist()}")
+            raise InputError(f"PSF_SCALING_PARAMS_{name}: {rule}, got {shown(scaling)}")
         low, high = (values_in(king, each, "GeV", "MeV").ravel() for each in ("ENERG_LO", "ENERG_HI"))
         core, tail, *others = (_grid(king, each, low.size) for each in ("NCORE", *_PARAMETERS))
         if high.shape != low.shape or not np.all((low > 0) & (low < high)):
@@ -89,5 +89,5 @@ def _weights(path: Path, weights: Sequence[float], n_bins: int) -> NDArray[np.fl
     if values.shape != (n_bins,):
         raise InputError(f"cos_theta_weights: must be {n_bins}, the bins of cos θ in {path}, got {values.size}")
     if not (np.all(values >= 0) and 0 < values.sum() < np.inf):
-        raise InputError(f"cos_theta_weights: must not be negative and sum above 0, got {values.tolist()}")
+        raise InputError(f"cos_theta_weights: must not be negative and sum above 0, got {shown(values)}")
     return values / values.sum()

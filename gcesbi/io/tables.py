@@ -16,7 +16,7 @@ from astropy import units
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.io.data.fetching import located
 from gcesbi.io.files import write_atomically
 from gcesbi.io.reading import check_number, gunzipped, reading
@@ -197,7 +197,7 @@ def joined_edges(table: fits.BinTableHDU) -> Array:
     names = (find_column(table, *_AXES[end]) or _AXES[end][0] for end in ("low", "high"))
     low, high = (values_in(table, name, "GeV", "keV").ravel() for name in names)
     if low.size == 0 or not np.allclose(low[1:], high[:-1], rtol=1e-4, atol=0):
-        raise InputError(f"EBOUNDS: energy bins must join and increase, got {low.tolist()} to {high.tolist()}")
+        raise InputError(f"EBOUNDS: energy bins must join and increase, got {shown(low)} to {shown(high)}")
     return np.append(low, high[-1:])
 
 

@@ -27,7 +27,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.sky.compiled import njit
 from gcesbi.sky.image import ImageGeometry
 from gcesbi.sky.observation import RadialPSF
@@ -168,7 +168,7 @@ class PsfTable:
     def __post_init__(self) -> None:
         ascends = self.energy.ndim == 1 and self.energy.size > 1 and np.all(np.diff(self.energy) > 0)
         if not (ascends and self.energy[0] > 0):
-            raise InputError(f"energy: must ascend from above 0, at two energies or more, got {self.energy.tolist()}")
+            raise InputError(f"energy: must ascend from above 0, at two energies or more, got {shown(self.energy)}")
         if self.exposure.shape != self.energy.shape or not np.all(self.exposure > 0):
             raise InputError(f"exposure: must be above 0 at each of {self.energy.size} energies")
         if self.values.shape != (self.energy.size, self.theta.size):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.physics.image_psf import power_law_mean
 from gcesbi.sky.energy import check_energy_edges
 from gcesbi.sky.image import ImageGeometry
@@ -39,7 +39,7 @@ DIVISION = 4
 
 def _check_energies(energy: Array, values: Array, *, zero: bool = False) -> None:
     if energy.ndim != 1 or energy.size < 2 or not (energy[0] > 0 and np.all(np.diff(energy) > 0)):
-        raise InputError(f"energy: must be at least two energies that ascend from above 0 GeV, got {energy.tolist()}")
+        raise InputError(f"energy: must be at least two energies that ascend from above 0 GeV, got {shown(energy)}")
     good = np.isfinite(energy).all() and np.isfinite(values) & ((values >= 0) if zero else (values > 0))
     if not np.all(good):
         rule = "not negative" if zero else "above 0"

@@ -24,7 +24,7 @@ import numpy as np
 from astropy import units
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.physics.psf_table import P8R3_ULTRACLEANVETO_V3_PSF3, KingTable
 
 __all__ = ["PSF"]
@@ -69,11 +69,11 @@ class PSF:
                 f"weights, sigmas, gammas: must be of one length, got {len(weights)}, {len(sigmas)}, {len(gammas)}"
             )
         if not (np.all(weights >= 0) and np.isfinite(weights.sum()) and weights.sum() > 0):
-            raise InputError(f"weights: must not be negative and sum above 0, got {weights.tolist()}")
+            raise InputError(f"weights: must not be negative and sum above 0, got {shown(weights)}")
         if not np.all((sigmas > 0) & np.isfinite(sigmas)):
-            raise InputError(f"sigmas: must be above 0, got {sigmas.tolist()}")
+            raise InputError(f"sigmas: must be above 0, got {shown(sigmas)}")
         if not np.all((gammas > 1) & np.isfinite(gammas)):
-            raise InputError(f"gammas: must be above 1, got {gammas.tolist()}")
+            raise InputError(f"gammas: must be above 1, got {shown(gammas)}")
         if not 0 < self.theta_max <= 180:
             raise InputError(f"theta_max: must lie in (0, 180] degrees, got {self.theta_max}")
         for name, values in (("weights", weights / weights.sum()), ("sigmas", sigmas), ("gammas", gammas)):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 
 __all__ = ["COS_THETA_WEIGHTS", "P8R3_ULTRACLEANVETO_V3_PSF3", "KingTable"]
 
@@ -72,7 +72,7 @@ class KingTable:
         for name in self.columns()[1:]:
             values, (rule, holds) = getattr(self, name), _RULES[name[0]]
             if not np.all(holds(values)):
-                raise InputError(f"{name}: must {rule}, got {values.tolist()}")
+                raise InputError(f"{name}: must {rule}, got {shown(values)}")
 
     @classmethod
     def columns(cls) -> tuple[str, ...]:

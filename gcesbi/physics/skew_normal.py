@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr, ndtr, owens_t
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.sky.compiled import njit
 
 __all__ = ["SMALLEST_OMEGA2", "cdf", "check_omega2", "log_pdf", "pdf_scalar", "rvs"]
@@ -24,7 +24,7 @@ def check_omega2(omega2: ArrayLike) -> NDArray[np.float64]:
     """ω² as an array, raised to :data:`SMALLEST_OMEGA2`; InputError if any is negative or not finite."""
     values = np.asarray(omega2, dtype=np.float64)
     if not np.all(np.isfinite(values) & (values >= 0)):
-        raise InputError(f"omega2: must be finite and not negative, got {values.tolist()}")
+        raise InputError(f"omega2: must be finite and not negative, got {shown(values)}")
     return np.maximum(values, SMALLEST_OMEGA2)
 
 

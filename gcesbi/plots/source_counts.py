@@ -10,7 +10,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 
 from .style import (
     Array,
@@ -210,7 +210,7 @@ def _check(edges: ArrayLike, curves: ArrayLike, taus: ArrayLike) -> tuple[Array,
     if log_edges.ndim != 1 or len(log_edges) < 2 or np.any(np.diff(log_edges) <= 0):
         raise InputError("edges: must be a vector of increasing log10 fluxes")
     if not np.isfinite(log_edges).all() or log_edges[0] < -30 or log_edges[-1] > 0:
-        raise InputError(f"edges: must be finite log10 fluxes in [-30, 0], got {log_edges[[0, -1]].tolist()}")
+        raise InputError(f"edges: must be finite log10 fluxes in [-30, 0], got {shown(log_edges[[0, -1]])}")
     return log_edges, check_shape("curves", curves, (len(levels), len(log_edges) - 1)), levels
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 
 __all__ = ["SAME_EXPOSURE", "check_same_energies", "check_same_exposure", "same_exposure"]
 
@@ -19,7 +19,7 @@ def check_same_energies(seen: Array, own: Array) -> None:
     """Raise InputError unless energy edges (n_energy + 1,) of an observation are the model's own."""
     if seen.shape != own.shape or not np.allclose(seen, own, rtol=1e-6):
         raise InputError(
-            f"observation: energy edges must be the model's {own.round(4).tolist()} GeV, got {seen.round(4).tolist()}"
+            f"observation: energy edges must be the model's {shown(own.round(4))} GeV, got {shown(seen.round(4))}"
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.io import read_isotropic_spectrum
 from gcesbi.physics.spectra import (
     broken_power_law_shares,
@@ -212,7 +212,7 @@ def stick_marginals(name: str, alpha: ArrayLike) -> dict[str, Marginal]:
     """
     a = np.asarray(alpha, dtype=np.float64)
     if not (np.isfinite(a).all() and np.all(a > 0)):
-        raise InputError(f"{name}: weights of a Dirichlet distribution must be above zero, got {a.tolist()}")
+        raise InputError(f"{name}: weights of a Dirichlet distribution must be above zero, got {shown(a)}")
     rest = np.cumsum(a[::-1])[::-1][1:]
     return {f"{name}{i + 1}": Beta(float(a[i]), float(rest[i])) for i in range(len(a) - 1)}
 

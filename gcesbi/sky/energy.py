@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gcesbi.errors import InputError
+from gcesbi.errors import InputError, shown
 from gcesbi.sky.quantity import Scalar, Values, in_unit, number_in
 
 __all__ = ["EnergyBins", "bins_within", "check_energy_edges", "log_energy_edges"]
@@ -41,7 +41,7 @@ def check_energy_edges(edges: Values) -> NDArray[np.float64]:
     if values.ndim != 1 or values.size < 2:
         raise InputError(f"energy_edges: must be a vector of at least two edges, got shape {values.shape}")
     if not (np.isfinite(values).all() and values[0] > 0 and np.all(np.diff(values) > 0)):
-        raise InputError(f"energy_edges: must be positive and increasing, in GeV, got {values.tolist()}")
+        raise InputError(f"energy_edges: must be positive and increasing, in GeV, got {shown(values)}")
     return values
 
 
@@ -57,7 +57,7 @@ def bins_within(edges: NDArray[np.float64], energy_range: Values | None) -> slic
         return slice(0, len(edges) - 1)
     ends = in_unit(energy_range, "GeV", "energy_range")
     if ends.shape != (2,):
-        raise InputError(f"energy_range: must be (low, high) in GeV, got {ends.tolist()}")
+        raise InputError(f"energy_range: must be (low, high) in GeV, got {shown(ends)}")
     low, high = ends * (1 - _TOLERANCE, 1 + _TOLERANCE)
     kept = np.flatnonzero((edges[:-1] >= low) & (edges[1:] <= high))
     if not kept.size:
