@@ -89,7 +89,7 @@ def workers():
 
     for nside in (64, 128, 256):
         for n in (1, 2):
-            yield f"MiB at most, nside {nside}, {n} worker(s)", bench_simulator.memory(512, nside, n)
+            yield f"MiB at most, nside {nside}, {n} worker(s)", bench_simulator.memory(256, nside, n)
     one, two = bench_simulator.workers(bench_simulator.prepared(nside=64), 512)
     yield "two threads' time, by the clock, in one's", two / one
 
