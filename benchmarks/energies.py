@@ -73,9 +73,8 @@ def sky(n_energy, **options):
 # -- what is told of a posterior --------------------------------------------------------------------------------------
 
 
-def quantities(nptf, theta):
-    """Moments of source counts, and the excess' share of the flux: (n, n_quantity) of parameters (n, n_dim)."""
-    model, found = nptf.model, nptf.quantities(theta)
+def quantities(model, found):
+    """Moments of source counts, and the excess' share of the flux, (n, n_quantity), of what an NPTF finds."""
     log_flux = np.asarray(model.coordinates.flux_bin)
     photon, edges = -math.log10(float(model.exposure.mean())), np.asarray(model.scd_edges)
     columns = [moments(found["scd_cdf"][:, row], log_flux, edges, photon) for row in range(2)]
@@ -98,11 +97,11 @@ def three(fits, truths, seed):
         settings = {} if kind == KINDS[0] else {"batch": 1500, "n_rounds": 20, "n_start": 32}
         draws = ImportanceSampling(**settings).sample(nptf.target, seed)
         rows = np.linspace(0, len(draws.u) - 1, 400).astype(int)
-        theta = nptf.from_cube(draws.u[rows])
+        drawn = nptf.quantities(nptf.from_cube(draws.u[rows]))
         told = {
-            "truth": quantities(nptf, truths[kind][None])[0],
-            "draws": quantities(nptf, theta).astype(np.float32),
-            "curves": nptf.quantities(theta)["scd_cdf"].astype(np.float32),
+            "truth": quantities(nptf.model, nptf.quantities(truths[kind][None]))[0],
+            "draws": quantities(nptf.model, drawn).astype(np.float32),
+            "curves": drawn["scd_cdf"].astype(np.float32),
             "ess": draws.convergence.ess,
             "trust": draws.convergence.pareto_k,
             "seconds": time.process_time() - since,
