@@ -14,7 +14,6 @@
     sky.npz             template maps of the sky, so that the next command need not compute them
     results.json        every figure that the report shows
     report.html         the report, one file
-    answer.json         what was said of the observation, and of what that depends (:mod:`gcesbi.analysis.given`)
     maps/               answers of networks about other maps than that, each with its map in a folder of its own
     gate.npz            the test of misspecification, calibrated on fresh maps; gate.json its verdict on the observation
     validation.*        held-out maps: page (html) and numbers (json), as of the next three

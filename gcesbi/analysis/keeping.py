@@ -36,7 +36,7 @@ _NETWORKS = "|".join(sorted({*KINDS, *ALL_NETWORKS, "poisson_fraction"}))
 _METHODS = r"poisson|nptf|nptf-model-priors|networks|networks-in-rounds|\w+-networks(-refused)?|npe|fmpe"
 _ROUNDS = r"(maps/[0-9a-f]{12}/)?rounds"
 _OURS = re.compile(
-    rf"{_ROUNDS}(/\d+)?|({_ROUNDS}/\d+/)?(run\.(json|lock|writer)|observation\.fits|sky\.(npz|toml)|sky_\d+\.npy|exposure\.npz|(results|inference|infer|answer)\.json|(report|infer)\.html"
+    rf"{_ROUNDS}(/\d+)?|({_ROUNDS}/\d+/)?(run\.(json|lock|writer)|observation\.fits|sky\.(npz|toml)|sky_\d+\.npy|exposure\.npz|(results|inference|infer)\.json|(report|infer)\.html"
     rf"|gate\.(npz|json)|poisson\.(json|html)|nptf(-model-priors|-no-sources)?\.checkpoint\.h5|(errors|errors_testing|baselines|held_out|learning|evaluation|template_fits)\.json"
     rf"|({_PAGES})\.(html|json)"
     rf"|weights(/({_NETWORKS})\.(safetensors|json|csv|checkpoint(\.head)?))?"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -16,22 +16,11 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from gcesbi.baselines import NptfPosterior
+    from gcesbi.report.html import TableBlock
 
-__all__ = ["Shown", "Terminal", "Timer", "print_problems", "print_table", "tell_refusal"]
+__all__ = ["Terminal", "Timer", "print_problems", "print_table", "tell_refusal"]
 
 _HEADING = 29  # of a row, where the console is narrow
-
-
-class Shown(Protocol):
-    """A table: headings, and rows of as many cells."""
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """Headings."""
-
-    @property
-    def rows(self) -> Sequence[Sequence[str]]:
-        """Cells, the first of a row its heading."""
 
 
 class Terminal(Console):
@@ -93,7 +82,7 @@ class Timer:
         self.console.print(f"{name}: {self.seconds[name]:.1f} s")
 
 
-def print_table(console: Console, block: Shown, title: str = "Methods side by side") -> None:
+def print_table(console: Console, block: TableBlock, title: str = "Methods side by side") -> None:
     """Print a table of a report.
 
     Where the console is too narrow the intervals go to a line of their own, and columns that still find no room to
@@ -101,7 +90,7 @@ def print_table(console: Console, block: Shown, title: str = "Methods side by si
     """
     from gcesbi.report.prior_mark import PRIOR_MARK, PRIOR_NOTE
 
-    lines: list[Sequence[str]] = [block.columns, *block.rows]
+    lines = [block.columns, *block.rows]
     if narrow := _width(lines) > console.width:
         lines = [tuple(cell.replace(" (", "\n(") for cell in line) for line in lines]
     for group in _groups(lines, console.width):

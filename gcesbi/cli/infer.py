@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gcesbi.analysis.given import ANSWER, given_answer, with_digest
-from gcesbi.cli.asked import LIST, answer_of, asked_run, list_networks, place_of, tell, tell_end
-from gcesbi.cli.console import Terminal
+from gcesbi.cli.console import Terminal, print_table, tell_refusal
 from gcesbi.cli.options import (
+    REFUSED,
     Map,
     Mask,
     MaskDeviant,
@@ -26,7 +26,18 @@ from gcesbi.cli.options import (
 from gcesbi.cli.process import CORES
 from gcesbi.errors import InputError
 
+if TYPE_CHECKING:
+    from gcesbi.analysis.folder import RunFolder
+    from gcesbi.sky import Observation
+
 __all__ = ["infer"]
+
+PRETRAINED = Path("runs/pretrained")
+"""Where `infer --pretrained` puts its run unless told otherwise; with the networks' name, of others than `default`."""
+DEFAULT = "default"
+"""Networks that are asked about a mock map, where none is given."""
+LIST = Path("list")
+"""In place of a run: name the networks that ship with the package."""
 
 
 @states_a_map
@@ -62,30 +73,19 @@ def infer(
     The gate says first whether the networks' model could have produced the map, and the exit status is 3 if not; it is
     calibrated at the first call.
     """
-    if rounds and force:
-        raise InputError("rounds: are for maps of the networks' own exposure, not with --force")
-    if pretrained and run == LIST:
-        list_networks()
-        return
-    pretrained = pretrained or networks is not None
-    of_own = (
-        all(each is None for each in (observation, mask, sky)) and told == Stated() and not (mask_deviant or rounds)
-    )
-    asked = {"force": force, "networks": (networks or "default") if pretrained else None}
-    if of_own and (answer := given_answer(folder := place_of(run, pretrained, networks), asked)) is not None:
-        tell(answer)
-        Terminal().print(f"asked before, and nothing has changed since; report: {folder / 'infer.html'}")
-        tell_end(answer)
-        return
     from gcesbi.analysis.neural_posteriors import infer_all
     from gcesbi.analysis.quickstart import question
     from gcesbi.analysis.simulate import mock_observation
     from gcesbi.report.explained import Explained
     from gcesbi.report.findings import Findings
 
-    folder, given = asked_run(
-        run, pretrained, networks, lambda each: map_for(each, observation, mask, told), observation
-    )
+    if rounds and force:
+        raise InputError("rounds: are for maps of the networks' own exposure, not with --force")
+    if pretrained and run == LIST:
+        _list()
+        return
+    pretrained = pretrained or networks is not None
+    folder, given = _asked(run, pretrained, networks, lambda each: map_for(each, observation, mask, told), observation)
     found, steps = opened(folder, quiet, sky)
     if pretrained and observation is None and not found.has_observation:
         found.write_observation(mock_observation(found)[0])
@@ -99,8 +99,11 @@ def infer(
             last = found.infer_in_rounds(seen, rounds, progress=not quiet, told=Terminal().print)[-1]
         posteriors["networks in rounds"] = last.posterior
     explained = Explained(seen, *question(found, seen, steps.step, CORES, always=True))
+    tell_refusal(Terminal(), explained.refused)
     result = Findings(found.model, posteriors, explained)
-    tell(answer := answer_of(result))
+    for name, table in result.tables.items():
+        print_table(Terminal(), table, name)
+    Terminal().print(result.verdict, highlight=False)
     figures, kept = result.figures(), found.about(seen)
     with steps.step("Store the posteriors"):
         for name, posterior in posteriors.items():
@@ -110,11 +113,39 @@ def infer(
     store_page(kept, "infer", result.report(str(kept.folder), figures), steps)
     if kept is not found:
         Terminal().print(f"another map than the run's own, whose answers stay: kept in {kept.folder}")
-    elif of_own:
-        written = [f"infer.{kind}" for kind in ("html", "json")] + ["gate.json"]
-        written += [f"posteriors/{_stem(name)}.{kind}" for name in posteriors for kind in ("nc", "json")]
-        kept.write_json(ANSWER, with_digest(kept.folder, asked, written, answer))
-    tell_end(answer)
+    if explained.refused:
+        raise typer.Exit(REFUSED)
+
+
+def _asked(
+    run: Path | None,
+    pretrained: bool,
+    networks: str | None,
+    read: Callable[[RunFolder], Observation],
+    observation: Path | None,
+) -> tuple[Path, Observation | None]:
+    """Folder of the run to ask, and the map if one is given: read before the long work."""
+    from gcesbi.analysis.folder import RunFolder
+    from gcesbi.analysis.shipped import networks_for
+
+    if not pretrained:
+        if run is None:
+            raise InputError("run: name a run folder, or give --pretrained")
+        return run, None if observation is None else read(RunFolder.open(run))
+    given = None
+    if observation is not None and networks is None:
+        networks, given = networks_for(read)
+    name = DEFAULT if networks is None else networks
+    found = RunFolder.pretrained(run or (PRETRAINED if name == DEFAULT else Path(f"{PRETRAINED}-{name}")), name)
+    return found.folder, read(found) if given is None and observation is not None else given
+
+
+def _list() -> None:
+    """Print which networks ship with the package."""
+    from gcesbi.analysis.shipped import shipped_networks
+
+    for each in shipped_networks():
+        Terminal().print(f"{each.name}: {each}", highlight=False, soft_wrap=True)
 
 
 def _stem(method: str) -> str:

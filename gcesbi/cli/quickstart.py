@@ -13,7 +13,7 @@ from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import RunSettings
 from gcesbi.baselines import NptfPosterior
 from gcesbi.cli.console import Terminal, Timer, print_problems, print_table, tell_refusal
-from gcesbi.cli.options import REFUSED
+from gcesbi.cli.infer import REFUSED
 from gcesbi.errors import InputError
 from gcesbi.report.explained import Explained
 from gcesbi.report.html import write_report

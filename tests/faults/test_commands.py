@@ -20,7 +20,6 @@ from torch.distributions import biject_to
 
 from gcesbi import Simulator, SkyModel, write_observation
 from gcesbi.analysis.gate import calibrate_gate
-from gcesbi.analysis.given import ANSWER
 from gcesbi.analysis.infer import infer
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
@@ -302,13 +301,7 @@ def test_more_photons_than_numbers_can_count_are_refused(folder):
 def test_answers_about_another_map_lie_apart_from_the_first(call, folder, tmp_path):
     run = Run.open(folder)
     seen = run.observation()
-    status, told, _ = call("infer", folder, "--quiet")
-    assert status in (0, 3)
-    again, told_again, _ = call("infer", folder, "--quiet")
-    verdict = json.loads((folder / ANSWER).read_bytes())["answer"]["verdict"].splitlines()[0]
-    assert again == status
-    assert "asked before, and nothing has changed since" in told_again
-    assert all(words in told and words in told_again for words in (verdict, "Methods side by side"))
+    assert call("infer", folder, "--quiet")[0] in (0, 3)
     first = {path: path.read_bytes() for path in (folder / "infer.html", folder / "posteriors" / "networks.json")}
     write_observation(tmp_path / "more.fits", replace(seen, counts=seen.counts + 1))
     status, out, _ = call("infer", folder, "--observation", tmp_path / "more.fits", "--quiet")
