@@ -123,7 +123,7 @@ def test_the_report_is_one_file_with_every_section(run):
         "Sources or smooth emission",
         "What to trust",
         "How many sources, and how bright",
-        "What goes together",
+        "Joint posterior: what goes together",
         "Does the Poisson fit explain the map?",
         "Who misses the truth, and why",
         "Are the error bars true?",
