@@ -229,12 +229,12 @@ def saddle_point(y: FloatArray, k: int, mean: float) -> float:
         for m in range(1, k + 1):
             power *= r
             if y[m] > 0:
-                term = y[m] * power
+                term = y[m] * power if power < np.inf else math.exp(math.log(y[m]) + m * rho)
                 total += term
                 slope += m * term
         step = math.log(total / mean) * total / slope
         rho -= step
-        if not abs(step) > 1e-3:
+        if not abs(step) > 1e-6:
             break
     return rho
 

@@ -14,6 +14,7 @@ from gcesbi.baselines.nptf.recursion import (
     log_likelihood,
     log_probabilities,
     log_probability_gradients,
+    saddle_point,
 )
 
 
@@ -146,3 +147,13 @@ def test_gradient_agrees_with_differences_of_60_digits(mean):
     assert by_mean[blocks.order >= 0].sum() == pytest.approx(
         (total(x, 1e-4) - total(x, -1e-4)) / 2e-4, rel=1e-5, abs=1e-6
     )
+
+
+def test_the_saddle_point_holds_where_powers_overflow_and_terms_do_not():
+    """Terms below the least normal number reach the mean at powers above the largest number."""
+    y = np.zeros(1301)
+    y[1], y[1300] = 1e-3, 1e-315
+    rho = saddle_point(y, 1300, 900.0)
+    log_terms = np.log([1e-3, y[1300]]) + rho * np.array([1, 1300])
+    assert rho * 1300 > np.log(np.finfo(float).max)
+    np.testing.assert_allclose(np.exp(log_terms).sum(), 900.0, rtol=1e-9)
