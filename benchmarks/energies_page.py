@@ -250,10 +250,10 @@ def show_curves(found, truth, against):
         spread, error, away = {}, {}, {}
         centre = found[against][:, 2, row]
         for kind, curves in found.items():
-            low, _, high = curves[:, 1, row], curves[:, 2, row], curves[:, 3, row]
+            low, middle, high = curves[:, 1:4, row].swapaxes(0, 1)
             spread[kind] = (high - low).mean(axis=1) / 2
-            error[kind] = np.abs(curves[:, 2, row] - truth[:, row]).mean(axis=1)
-            away[kind] = np.abs(curves[:, 2, row] - centre).mean(axis=1)
+            error[kind] = np.abs(middle - truth[:, row]).mean(axis=1)
+            away[kind] = np.abs(middle - centre).mean(axis=1)
         for kind, curves in found.items():
             rows.append(
                 [
