@@ -15,6 +15,7 @@ __all__ = ["corner"]
 
 _N_BIN = 40
 _HELD = (0.95, 0.68)
+_IN_SIGHT = 4.0  # inches of the left side: what a phone shows of a figure that is scrolled
 
 
 def corner(
@@ -50,7 +51,7 @@ def corner(
         axes[-1, i].set_xlabel(labels[i])
         if i:
             axes[i, 0].set_ylabel(labels[i])
-    shared_legend(figure, axes[0, 0])
+    shared_legend(figure, axes[0, 0], _IN_SIGHT)
     return figure
 
 

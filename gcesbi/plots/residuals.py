@@ -54,22 +54,24 @@ def counts_histogram(
 ) -> Figure:
     """How many pixels hold how many photons (n_pix,), beside maps (n_map, n_pix) that each method predicts.
 
-    Bands hold 95 % of the predicted maps, bin by bin; bins grow with the counts. `order` names all methods.
+    Bins grow with the counts, and each is divided by its width. Bands hold 95 % of the predicted maps, bin by bin.
+    `order` names all methods.
     """
     if not predicted:
         raise InputError("predicted: needs at least one method, got none")
     seen = np.asarray(counts, dtype=np.float64).ravel()
     edges = np.unique(np.round(np.geomspace(max(seen.min(), 1), max(seen.max(), 2) * 1.3, 32))) - 0.5
     edges = np.concatenate([[-0.5], edges]) if seen.min() < 1 else edges
-    styles = method_styles(predicted if order is None else order)
+    widths, styles = np.diff(edges), method_styles(predicted if order is None else order)
     figure, axes = blank(6.4, 4.2)
     for name, maps in predicted.items():
         numbers = np.stack([np.histogram(each, edges)[0] for each in np.asarray(maps)])
-        low, high = np.quantile(numbers, [0.025, 0.975], axis=0)
+        low, high = np.maximum(np.quantile(numbers, [0.025, 0.975], axis=0), 0.3) / widths
         colour = styles[name][0]
-        axes.stairs(high, edges, baseline=np.maximum(low, 0.3), fill=True, color=colour, alpha=0.35, label=name)
-    axes.stairs(np.histogram(seen, edges)[0], edges, color="black", lw=1.6, label="observed", baseline=None)
-    axes.set(xlabel="photons in a pixel", ylabel="pixels", yscale="log", ylim=(0.5, None), xlim=(edges[0], edges[-1]))
+        axes.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=0.35, label=name)
+    axes.stairs(np.histogram(seen, edges)[0] / widths, edges, color="black", lw=1.6, label="observed", baseline=None)
+    axes.set(xlabel="photons in a pixel", ylabel="pixels for each number of photons", yscale="log")
+    axes.set(xlim=(edges[0], edges[-1]), ylim=(0.5 / widths.max(), None))
     axes.set_xscale("symlog", linthresh=10)
     ticks = [n * 10**k for k in range(7) for n in (1, 2, 5) if edges[0] < n * 10**k < edges[-1]]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -1,7 +1,7 @@
 """Colours, markers and blank figures: fixed here, so that nothing global is touched."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -66,12 +66,15 @@ def legend(axes: Axes, **options: Any) -> None:
         axes.legend(**({"frameon": True, "framealpha": 0.85, "edgecolor": "none"} | options))
 
 
-def shared_legend(figure: Figure, axes: Axes) -> None:
-    """Legend of one panel above all of them, in as many columns as find room."""
+def shared_legend(figure: Figure, axes: Axes, room: float = np.inf) -> None:
+    """Legend of one panel above all of them, in as many columns as fit: in the figure, or `room` inches at the left."""
     handles, labels = axes.get_legend_handles_labels()
-    room = figure.get_figwidth() / (0.52 + 0.08 * max(map(len, labels), default=1))
-    columns = max(1, min(len(labels), 4, int(room)))
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False)
+    width = figure.get_figwidth()
+    columns = int(min(width, room) / (0.52 + 0.08 * max(map(len, labels), default=1)))
+    columns = max(1, min(len(labels), 4, columns))
+    where: Literal["outside upper left", "outside upper center"]
+    where = "outside upper left" if room < width else "outside upper center"
+    figure.legend(handles, labels, loc=where, ncols=columns, frameon=False)
 
 
 def decades(*axes: Axis) -> None:

@@ -77,7 +77,7 @@ def headline(model: SkyModel, answers: Mapping[str, Answer]) -> str:
         return f"{asked} No method was asked that could tell."
     if len(found) == 1:
         (one,) = found
-        by = f"by {'all ' * (len(told) > 1)}{len(told)} method{'s' * (len(told) > 1)} that can tell"
+        by = f"by all {len(told)} methods that can tell" if len(told) > 1 else "by the one method that can tell"
         return f"{asked} {one[0].upper()}{one[1:]}, {by}."
     return f"{asked} Methods differ: " + "; ".join(f"{name}, {each}" for name, each in told.items()) + "."
 

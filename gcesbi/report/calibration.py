@@ -114,7 +114,8 @@ def _story(history: TrainingHistory, started: str) -> str:
 
 def _losses(history: TrainingHistory) -> Figure:
     n = bisect_right(history.maps_at, history.stages[0]) if history.stages else len(history.maps_at)
-    curves = {"training": (history.maps_at[:n], history.train_loss[:n])}
+    thousands = [maps / 1000 for maps in history.maps_at]
+    curves = {"training": (thousands[:n], history.train_loss[:n])}
     if history.validation_loss:
-        curves["held out"] = (history.maps_at, history.validation_loss)
-    return plots.training_curves(curves, axis="maps presented")
+        curves["held out"] = (thousands, history.validation_loss)
+    return plots.training_curves(curves, axis="maps presented, in thousands")

@@ -19,20 +19,27 @@ from matplotlib.figure import Figure
 
 from gcesbi.errors import InputError
 from gcesbi.io.files import write_text
+from gcesbi.plots import narrowed
 
 __all__ = ["FigureBlock", "Report", "Section", "TableBlock", "render_report", "write_report"]
 
 DOTS_PER_INCH = 150
+NARROW = 3.7
+"""Inches: what a phone of 390 pixels shows whole, letters of 10 points in 13 pixels."""
 Mood = Literal["good", "caution", "bad", "neutral"]
 
 
 @dataclass(frozen=True, eq=False)
 class FigureBlock:
-    """A figure; what is seen, in words for those who cannot see it; and one sentence that says how to read it."""
+    """A figure; what is seen, in words for those who cannot see it; and one sentence that says how to read it.
+
+    On a phone its panels stand one below the other, unless they are to be seen together.
+    """
 
     figure: Figure
     alt: str
     caption: str
+    together: bool = False
 
     def __post_init__(self) -> None:
         if not self.alt.strip():
@@ -49,6 +56,14 @@ class FigureBlock:
         buffer = BytesIO()
         self.figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="white")
         return _data_uri("image/png", buffer.getvalue())
+
+    @property
+    def narrow(self) -> str:
+        """The same for a phone; empty where it would be no other."""
+        if self.together or self.figure.get_figwidth() <= NARROW:
+            return ""
+        with narrowed(self.figure, NARROW):
+            return self.source
 
 
 @dataclass(frozen=True)

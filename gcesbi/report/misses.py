@@ -34,10 +34,14 @@ def _why(name: str, model: SkyModel, truth: Posterior) -> str:
     if name == "Poisson fit":
         photon = -np.log10(model.exposure.mean())
         shares = 1 - cumulative_at(truth.quantiles("scd_cdf", 0.5)[0], model.bins, [photon + 1])[:, 0]
-        bright = [f"{label(n)} {100 * s:.0f} %" for n, s in zip(model.point_sources, shares, strict=True) if s > 0.01]
+        bright = [
+            f"{100 * s:.0f} % of the flux of the {label(n)}"
+            for n, s in zip(model.point_sources, shares, strict=True)
+            if s > 0.01
+        ]
         told = " It takes all emission for smooth, and knows no scatter but Poisson's."
         if bright:
-            told += f" Sources of over ten photons scatter more, and give of the flux: {', '.join(bright)}."
+            told += f" Sources of over ten photons scatter more, and give {' and '.join(bright)}."
         return told
     if "literature" in name:
         return " Its priors and broken power laws are others than those that the map was drawn from."

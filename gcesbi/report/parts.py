@@ -35,6 +35,8 @@ _STATISTICS = {
     "power": "Angular power: residuals of neighbouring pixels together.",
     "north-south": "North-south, left-right: the difference of the residuals of two halves.",
     "towards": "Towards another sky: whether residuals look like its difference from the model.",
+    "lorimer": "Interstellar models by the cosmic rays' sources, the height of their halo [kpc], and the spin "
+    "temperature of the gas [K].",
 }
 _WIDTHS = (
     " Median widths of the central intervals, and the score, in the unit of the truth; smaller is better, for widths "

@@ -59,9 +59,11 @@ class QuickstartResult(Findings):
 
     @property
     def mood(self) -> Mood:
-        """Colour of the verdict: good if all sets of error bars but one are calibrated."""
+        """Colour of the verdict: good if methods agree and all sets of error bars but one are calibrated."""
         if self.explained.refused:
             return "bad"
+        if len({each.decision for each in self.answers.values()} - {"cannot tell"}) > 1:
+            return "caution"
         right = sum(each.judgement == "calibrated" for each in self.evaluation.reports)
         return "good" if right >= len(self.evaluation.reports) - 1 else "caution"
 

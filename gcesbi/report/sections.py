@@ -120,6 +120,7 @@ def joint_section(
             f"Joint posterior of flux fractions and of the mean and width of the source counts of {subject}.",
             f"Flux fractions, and mean and width [decades] of the flux-weighted source counts of {subject}. "
             "Contours hold 68 % and 95 % of each method's samples.",
+            together=True,
         ),
     )
 

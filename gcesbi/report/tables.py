@@ -35,6 +35,10 @@ FIGURE_LEVELS = (0.025, 0.05, 0.16, 0.5, 0.84, 0.95, 0.975)
 """Levels of the quantiles that are stored as JSON."""
 
 _LEVELS = (0.16, 0.5, 0.84)
+_BESIDE = (
+    " Where a fit has a smooth part of the excess beside its sources, its Poisson share, the flux from sources below a "
+    "limit is a share of the sources' flux alone."
+)
 _OTHER_SKY = " Another sky's are those of networks that ship: see gcesbi infer --pretrained list, by their name."
 
 
@@ -69,11 +73,12 @@ def comparison_table(
     headings, missing, other = [row.heading for row in rows], "", ""
     if truth is not None:
         columns = {"truth": ["–" if (cell := true.get(row)) is None else cell.alone for row in rows]} | columns
-        missing = " ✗ marks intervals that the truth lies outside of: one in three does by chance."
+        missing = " ✗ marks intervals that the truth lies outside of, to the digits shown: one in three does by chance."
         headings.append("truth inside")
         for name, column in columns.items():
             out, n = _missed(found[name], true) if name in found else ([], 0)
             column.append(f"{n - len(out)} of {n}" if name in found else "–")
+    beside = _BESIDE if any("point_source_flux_fraction" in each.names for each in posteriors.values()) else ""
     if priors is not None:
         other = _OTHER_SKY if "another sky's" in priors.values() else ""
         headings.insert(0, "priors")
@@ -84,7 +89,7 @@ def comparison_table(
         tuple(zip(headings, *columns.values(), strict=True)),
         "What each method concludes from the same map: median with the 68 % interval; a dash where the method does not "
         "know the quantity. Fluxes in photons / cm² / s. The model's priors are those that simulations are drawn from."
-        f"{missing}{other} Numbers of sources count those too dim for a photon, of which the prior decides."
+        f"{beside}{missing}{other} Numbers of sources count those too dim for a photon, of which the prior decides."
         + ("" if prior is None else f" {PRIOR_NOTE}"),
     )
 
@@ -127,7 +132,9 @@ class _Interval:
         return _number(self.median, self.decimals)
 
     def holds(self, true: "_Interval") -> bool:
-        return min(self.quantiles) <= true.median <= max(self.quantiles)
+        """Whether the truth lies inside, to the digits that are shown: 0.0 is inside 0.0–0.0."""
+        low, high = min(self.quantiles), max(self.quantiles)
+        return low <= true.median <= high or true.alone in {_number(end, self.decimals) for end in (low, high)}
 
 
 _Column = dict[_Row, _Interval | None]

@@ -3,6 +3,7 @@
 import json
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import arviz
@@ -22,6 +23,7 @@ from gcesbi.analysis.typical import SHARES
 from gcesbi.baselines import goodness_of_fit
 from gcesbi.cli.quickstart import quickstart
 from gcesbi.physics.scd import DEFAULT_BINS
+from gcesbi.report.answers import Answer
 from gcesbi.report.explained import Explained
 from gcesbi.report.quickstart import QuickstartResult
 from gcesbi.report.tables import comparison_table, cumulative_at
@@ -171,6 +173,9 @@ def test_a_refusal_comes_first_and_marks_what_is_written(run, tmp_path):
     assert {each.decision for each in result.answers.values()} == {"not to be trusted"}
     page = result.page({}, result.results({}))
     assert page.mood == "bad"
+    differ = replace(result, explained=replace(result.explained, gate=None))
+    vars(differ)["answers"] = {"one": Answer("sources", ""), "other": Answer("undecided", "")}
+    assert differ.mood == "caution"
     run.write_posterior("refused", poisson, refused=result.explained.refused)
     assert "+26.9" in arviz.from_netcdf(run.folder / "posteriors" / "refused.nc").posterior.attrs["refused"]
 

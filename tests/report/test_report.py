@@ -53,7 +53,7 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "link", "img", "br"}:
+        if tag not in {"meta", "link", "img", "br", "source"}:
             self.stack.append(tag)
 
     def handle_endtag(self, tag):
@@ -94,6 +94,17 @@ def test_every_figure_is_an_embedded_png_with_a_text_for_it():
     pixels = imread(BytesIO(payload(image["src"])))
     assert pixels.shape[1] == round(figure().get_figwidth() * module.DOTS_PER_INCH)
     assert image["width"] == str(round(figure().get_figwidth() * 96))
+
+
+def test_a_phone_is_shown_the_panels_one_below_the_other_unless_they_are_seen_together():
+    (other,) = Reader(render_report(page())).all("source")
+    pixels = imread(BytesIO(payload(other["srcset"])))
+    assert pixels.shape[1] == round(module.NARROW * module.DOTS_PER_INCH)
+    assert pixels.shape[0] > imread(BytesIO(payload(FigureBlock(figure(), "A.", "B.").source))).shape[0]
+    alone = Section("One", FigureBlock(figure(), "A.", "B.", together=True))
+    html = Reader(render_report(page(sections=(alone,))))
+    assert not html.all("source")
+    assert html.all("img")[0]["class"] == "together"
 
 
 def test_numbers_can_be_downloaded():
