@@ -34,6 +34,7 @@ __all__ = [
     "Variable",
     "asked",
     "check_levels",
+    "import_arviz",
 ]
 
 
@@ -115,6 +116,14 @@ def asked(n: SupportsIndex, seed: SupportsIndex) -> tuple[int, int]:
     return whole_number(n, "n", 1), checked_seed(seed)
 
 
+def import_arviz() -> Any:
+    """ArviZ, without the warning of its next version that its first import of a day gives."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import arviz
+    return arviz
+
+
 class Posterior(ABC):
     """Posterior of one method on one observation.
 
@@ -193,10 +202,7 @@ class Posterior(ABC):
         """
         import xarray
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of its own next version
-            import arviz
-        data = self.to_xarray(n, seed)
+        arviz, data = import_arviz(), self.to_xarray(n, seed)
         if int(arviz.__version__.split(".")[0]) < 1:
             return arviz.InferenceData(posterior=data)
         return xarray.DataTree.from_dict({"posterior": data})

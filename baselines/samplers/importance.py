@@ -31,6 +31,7 @@ from gcesbi.baselines.samplers.sampling import Diagnosis
 from gcesbi.baselines.samplers.student import Student
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
 from gcesbi.errors import InputError
+from gcesbi.posterior import import_arviz
 
 __all__ = ["ImportanceConvergence", "ImportanceSampling"]
 
@@ -241,9 +242,7 @@ class _Draws:
     @cached_property
     def _weighed(self) -> tuple[FloatArray, float]:
         """Smoothed weights (n,), which add up to 1, and the shape k̂ of their law."""
-        import arviz
-
-        smoothed, shape = arviz.psislw(self.log_weights)
+        smoothed, shape = import_arviz().psislw(self.log_weights)
         return np.exp(smoothed - logsumexp(smoothed)), float(shape)
 
     @property

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.errors import InputError
+from gcesbi.posterior import import_arviz
 
 if TYPE_CHECKING:  # emcee brings all of scipy.stats, which takes half a second
     import emcee
@@ -212,10 +213,8 @@ def rank_diagnostics(chains: NDArray[np.float64]) -> tuple[NDArray[np.float64], 
     """
     if len(chains) < 2 or chains.shape[1] < 4:
         return np.full(chains.shape[2], np.nan), np.full(chains.shape[2], np.nan)
+    arviz = import_arviz()
     with warnings.catch_warnings():
-        # of a coming release of ArviZ, of chains too short to judge: `problems` says so
-        warnings.simplefilter("ignore")
-        import arviz
-
+        warnings.simplefilter("ignore")  # of chains too short to judge: `problems` says so
         data = arviz.convert_to_dataset({"x": chains})
         return arviz.rhat(data)["x"].to_numpy(), arviz.ess(data)["x"].to_numpy()
