@@ -38,6 +38,8 @@ def narrowed(figure: Figure, width: float) -> Iterator[None]:
         for axes, spec in held.items():
             axes.set_subplotspec(spec)
             axes.tick_params(labelbottom=labelled[axes][0], labelleft=labelled[axes][1])
+        for _ in range(2 if len(figure.axes) > len(held) else 0):  # colour bars find their places step by step
+            figure.draw_without_rendering()
 
 
 def _show(legend: Legend, whether: bool) -> None:

@@ -5,7 +5,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from gcesbi import plots
+from gcesbi import SkyModel, plots
 
 MEDIAN = np.linspace(0.1, 0.5, 5)
 METHODS = {name: {"low": MEDIAN - 0.1, "median": MEDIAN, "high": MEDIAN + 0.1} for name in ("a long name", "another")}
@@ -48,6 +48,17 @@ def test_every_panel_has_numbers_on_its_axes():
     with plots.narrowed(figure, 3.7):
         assert all(axes.xaxis.get_tick_params()["labelbottom"] for axes in figure.axes)
     assert [axes.xaxis.get_tick_params()["labelbottom"] for axes in figure.axes] == labelled
+
+
+def test_colour_bars_find_their_way_back():
+    region = SkyModel.preset("inner-galaxy", nside=16, n_energy=1).region
+    values = np.random.default_rng(0).normal(size=region.n_pix)
+    figure = plots.residual_maps(region, values + 10, values, values)
+    figure.draw_without_rendering()
+    before = drawn(figure)
+    with plots.narrowed(figure, 3.7):
+        drawn(figure)
+    assert drawn(figure) == before
 
 
 @pytest.mark.parametrize("n", [1, 3])
