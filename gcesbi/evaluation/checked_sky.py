@@ -83,9 +83,8 @@ def _energies(model: SkyModel, observation: Observation) -> Check:
     seen, own = observation.energy_edges, model.energy_edges
     same = seen.shape == own.shape and bool(np.allclose(seen, own, rtol=1e-6))
     told = f"{len(own) - 1} bins, {own[0]:.4g} to {own[-1]:.4g} GeV"
-    return Check(
-        "energies", same, told if same else f"the map has {len(seen) - 1} bins with edges {seen.round(4)}, not {told}"
-    )
+    edges = ", ".join(f"{each:.4g}" for each in seen)
+    return Check("energies", same, told if same else f"the map has {len(seen) - 1} bins with edges {edges}, not {told}")
 
 
 def _exposure(model: SkyModel, seen: Observation) -> Check:
