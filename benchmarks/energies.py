@@ -2,7 +2,7 @@
 
     python benchmarks/energies.py mocks DIR [--psf] [--maps 100] [--first 0]
     python benchmarks/energies.py large DIR
-    python benchmarks/energies.py networks DIR [--maps 10] [--first 0] [--summed RUN]
+    python benchmarks/energies.py networks DIR [--maps 10] [--first 0] [--summed RUN] [--joint]
     python benchmarks/energies.py pairs DIR --summed RUN [--maps 1000]
 
 `energies_page.py` makes tables and figures of what is in DIR.
@@ -14,13 +14,13 @@ Hamiltonian steps are ten times shorter. Parameters are drawn from the model's p
 maps from the law of the likelihood (without PSF, where it is exact), or, with ``--psf``, by the simulator. *Large* is
 one map of the whole region at nside 128, 20 photons a pixel. *Networks* asks the shipped
 networks about maps of their own sky, those of a run that sums energies too (``--summed``), and the likelihood of the
-sum beside them. *Pairs* asks both kinds of networks about many maps, and no likelihood.
+sum beside them, and that of ten bins (``--joint``: half an hour a map). *Pairs* asks both kinds of networks about many maps, and no likelihood.
 
 Every map has a file of its own in DIR, and one that exists is not made again: the script may be killed, and run beside
 itself on other maps (``--first``).
 
 Posteriors are sampled by adaptive importance sampling: those of the sum about all maxima that many climbs find, those
-of ten bins from draws of the sum's.
+of ten bins by refining draws of the sum's.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class StudySky:
         smooth, norms = joint.norms(own[None], shares)
         c = joint.norm_shares(shares[0])
         at = joint._sources(own, shares[0], c, norms[0])
-        drawn = rng.poisson(joint._mean(smooth[0], c))
+        drawn = rng.poisson(joint._mean(smooth[0][:, None] * c[joint.smooth_rows]))
         photons = np.arange(1, at.vectors.shape[1])
         for template, vector, splits in zip(at.templates, at.vectors, at.splits, strict=True):
             n = (rng.poisson(template[:, None] * np.maximum(vector[1:], 0.0)) * photons).sum(axis=1)
@@ -186,7 +186,7 @@ def _told(found):
 
 def make_large(folder):
     """Posterior of a map of 8,292 pixels; a run that was killed goes on."""
-    model = sky(10, nside=128, weeks=400, gce_populations=1)
+    model = gcesbi.SkyModel.preset(n_energy=10, nside=128, weeks=400.0, gce_populations=1)
     theta = model.prior().draw(1, np.random.default_rng(181))[0]
     seen = gcesbi.Simulator(model).observe(theta, seed=181)[0]
     nptf = NPTF(model, seen, ModelPriors(), energies="joint", workers=1)
@@ -235,7 +235,7 @@ def make_pairs(folder, summed, maps):
     _write(folder / "pairs.npz", {name: np.concatenate(rows) for name, rows in found.items()})
 
 
-def make_networks(folder, first, maps, summed):
+def make_networks(folder, first, maps, summed, joint):
     """Answers of networks to maps of their own sky, and the likelihood's; a file gets what it lacks."""
     model = gcesbi.SkyModel.preset()
     networks = networks_of(model, summed)
@@ -243,16 +243,17 @@ def make_networks(folder, first, maps, summed):
     for seed in range(first, first + maps):
         path = folder / f"network-{seed:04d}.npz"
         found = dict(np.load(path)) if path.exists() else {}
-        if all(f"{name}/curves" in found for name in networks):
+        if all(f"{name}/curves" in found for name in (*networks, *KINDS[: 1 if joint else 0])):
             continue
         theta = prior.draw(1, np.random.default_rng([20, seed]))[0]
         seen, labels = simulator.observe(theta, seed=seed)
         for name, network in networks.items():
             found[f"{name}/curves"] = network.sample(seen.counts[None], 400, seed)[:, 0].astype(np.float32)
         found["truth/curves"] = labels.scd_cdf[0]
-        if "their sum/curves" not in found:
-            nptf = NPTF(model, seen, ModelPriors(), workers=1)
-            found |= three({"their sum": nptf}, {"their sum": theta[[prior.names.index(n) for n in nptf.names]]}, seed)
+        for kind, energies in zip(KINDS[:2], ("joint", "sum"), strict=True):
+            if f"{kind}/curves" not in found and (joint or energies == "sum"):
+                nptf = NPTF(model, seen, ModelPriors(), energies=energies, workers=1)
+                found |= three({kind: nptf}, {kind: theta[[prior.names.index(n) for n in nptf.names]]}, seed)
         _write(path, found)
         print(path.name, _told(found), flush=True)
 
@@ -273,6 +274,7 @@ def main():
     parser.add_argument("--maps", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--summed", type=Path)
+    parser.add_argument("--joint", action="store_true")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     given.folder.mkdir(parents=True, exist_ok=True)
@@ -283,7 +285,7 @@ def main():
     elif given.command == "pairs":
         make_pairs(given.folder, given.summed, given.maps)
     else:
-        make_networks(given.folder, given.first, given.maps, given.summed)
+        make_networks(given.folder, given.first, given.maps, given.summed, given.joint)
 
 
 if __name__ == "__main__":

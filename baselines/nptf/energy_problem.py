@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gcesbi.baselines.nptf.floating_spectra import FloatingSpectra
 from gcesbi.baselines.nptf.joint import JointLikelihood
+from gcesbi.baselines.nptf.joint_refinement import JointRefinement
 from gcesbi.baselines.nptf.parameters import NptfParameters
 from gcesbi.baselines.nptf.problem import NptfProblem
 from gcesbi.baselines.samplers.target import Target
@@ -85,10 +86,9 @@ class EnergyProblem(NptfProblem):
 
     @property
     def target(self) -> Target:
-        """The likelihood over the unit cube, for any sampler; that of a joint fit has the sum's as the coarser one."""
+        """The likelihood over the unit cube, for any sampler; that of a joint fit refines the sum's."""
         target = super().target
-        if self.joint is None:
+        if self.joint is None or not self.joint.spectra.parameters:
             return target
-        spectra = [np.array(member.columns) for member in self._spectra.members if member.columns]
-        coarser = replace(self, energies="sum").target
-        return replace(target, moves=target.moves.beside(spectra), coarser=coarser)
+        refinement = JointRefinement(self.joint, replace(self, energies="sum"))
+        return replace(target, moves=target.moves.beside(list(refinement.blocks)), refinement=refinement)

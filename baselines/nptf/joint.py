@@ -29,7 +29,7 @@ from gcesbi.baselines.nptf.scd_family import BoundFamily
 from gcesbi.baselines.nptf.sky import NptfSky
 from gcesbi.physics.spectra import e2dnde
 
-__all__ = ["JointLikelihood"]
+__all__ = ["JointLikelihood", "JointSlopes"]
 
 Array = NDArray[np.float64]
 
@@ -56,6 +56,33 @@ class _Sources:
     vectors: Array
     templates: Array
     splits: Array
+
+
+@dataclass(frozen=True, eq=False)
+class JointSlopes:
+    """Log-likelihood and its derivatives by what a parameter vector means.
+
+    Attributes
+    ----------
+    value : float
+    by_binned : array (n_smooth, n_energy)
+        By the smooth templates' norms in every energy bin.
+    by_source : array (n_population,)
+        By norms of the populations.
+    by_norm_shares : array (n_ps, n_energy)
+        By shares of norms of the point-source templates, held independent of each other.
+    by_ratio : array (n_ps,)
+        By ln of the relative exposure that sources see.
+    by_shape : list of array (n_shape,)
+        By every population's shape.
+    """
+
+    value: float
+    by_binned: Array
+    by_source: Array
+    by_norm_shares: Array
+    by_ratio: Array
+    by_shape: list[Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,17 +116,18 @@ class JointLikelihood:
         return EnergyMap.build(self.sky.observation.counts.T, self.coarse_above, self.workers)
 
     @cached_property
-    def _maps(self) -> Array:
+    def maps(self) -> Array:
         """Expected counts for norm 1, (n_template, n_pix, n_energy)."""
         return np.ascontiguousarray(self.sky.model.templates.transpose(0, 2, 1), dtype=np.float64)
 
     @cached_property
-    def _rows(self) -> list[int]:
+    def source_rows(self) -> list[int]:
         """Places of the point-source templates in the model."""
         return self.sky.rows(self.sky.point_sources)
 
     @cached_property
-    def _smooth_rows(self) -> list[int]:
+    def smooth_rows(self) -> list[int]:
+        """Places of the templates that shine smoothly."""
         return self.sky.rows(self.parameters.smooth_templates)
 
     @cached_property
@@ -108,20 +136,20 @@ class JointLikelihood:
         return self.sky.rows(tuple({p.template: 0 for p in self.parameters.populations if p.brightness == "flux"}))
 
     @cached_property
-    def _exposure(self) -> Array:
+    def exposure(self) -> Array:
         """Mean of the region in every energy bin, (n_energy,), cm² s."""
         return np.asarray(self.sky.model.exposure.mean(axis=1))
 
     @cached_property
     def _families(self) -> tuple[BoundFamily, ...]:
         """Of every population, bound at the largest exposure that any spectrum can have."""
-        highest = float(self._exposure.max())
+        highest = float(self.exposure.max())
         views = dict(zip(self.sky.point_sources, self.sky.likelihood.views, strict=True))
         return tuple(p.family.bind(replace(views[p.template], exposure=highest)) for p in self.parameters.populations)
 
     def _exposure_ratio(self, shares: Array) -> Array:
         """Exposure of sources with spectra (..., n_energy), relative to that at which families are bound."""
-        return np.asarray(np.minimum(shares @ self._exposure / self._exposure.max(), 1.0))
+        return np.asarray(np.minimum(shares @ self.exposure / self.exposure.max(), 1.0))
 
     # -- what parameters mean -----------------------------------------------------------------------------------
 
@@ -146,17 +174,18 @@ class JointLikelihood:
         parameters, gains = self.parameters, self._gains(shares)
         smooth, sources = parameters.smooth_norms(theta), parameters.source_norms(theta)
         n = len(parameters.smooth)
-        smooth[:, n:] *= gains[:, self._smooth_rows[n:]]
-        return smooth, sources * gains[:, self._population_rows]
+        smooth[:, n:] *= gains[:, self.smooth_rows[n:]]
+        return smooth, sources * gains[:, self.population_rows]
 
     @cached_property
-    def _population_rows(self) -> list[int]:
+    def population_rows(self) -> list[int]:
+        """Places of the populations' templates."""
         return self.sky.rows(tuple(population.template for population in self.parameters.populations))
 
     def histograms(self, theta: Array, shares: Array, p: int, edges: Array) -> Array:
         """Expected SCD histograms (n, n_bin) of population `p`."""
         family = self._families[p]
-        ratios = self._exposure_ratio(shares[:, self._population_rows[p]])
+        ratios = self._exposure_ratio(shares[:, self.population_rows[p]])
         found = zip(ratios, self.parameters.shapes(theta, p), strict=True)
         return np.concatenate([family.at_exposure(float(r)).histogram(shape[None], edges) for r, shape in found])
 
@@ -168,9 +197,9 @@ class JointLikelihood:
         per_norm, ps = self.flux_per_norm(shares), self.sky.rows(tuple(model.point_sources))
         edges, centres = np.asarray(model.scd_edges), 10.0 ** np.asarray(model.coordinates.flux_bin)
         binned = np.zeros((len(theta), len(ps), len(centres)))
-        for i, row in enumerate(self._smooth_rows):
+        for i, row in enumerate(self.smooth_rows):
             smooth[:, row] += smooth_norms[:, i] * per_norm[:, row]
-        for p, row in enumerate(self._population_rows):
+        for p, row in enumerate(self.population_rows):
             flux = norms[:, p] * per_norm[:, row]
             sources[:, row] += flux
             binned[:, ps.index(row)] += flux[:, None] * self.histograms(theta, shares, p, edges)
@@ -193,10 +222,9 @@ class JointLikelihood:
 
     # -- likelihood ----------------------------------------------------------------------------------------------
 
-    def _mean(self, norms: Array, c: Array) -> Array:
-        """Expected counts of smooth emission, (n_pix, n_energy)."""
-        rows = self._smooth_rows
-        return np.einsum("te,tpe->pe", norms[:, None] * c[rows], self._maps[rows])
+    def _mean(self, binned: Array) -> Array:
+        """Expected counts of smooth emission (n_pix, n_energy) of its binned norms (n_smooth, n_energy)."""
+        return np.einsum("te,tpe->pe", binned, self.maps[self.smooth_rows])
 
     @cached_property
     def _ratio(self) -> Array:
@@ -206,13 +234,13 @@ class JointLikelihood:
     def _sources(self, theta: Array, shares: Array, c: Array, norms: Array) -> _Sources:
         """What sources mean at one vector (n_dim,), with spectra and their shares of norms (n_template, n_energy)."""
         n_row = self.map.largest + 1
-        vectors, units = np.zeros((len(self._rows), n_row)), []
+        vectors, units = np.zeros((len(self.source_rows), n_row)), []
         for p, population in enumerate(self.parameters.populations):
             j = self.sky.point_sources.index(population.template)
-            unit = self._unit(theta, p, float(self._exposure_ratio(shares[self._rows[j]])))
+            unit = self._unit(theta, p, float(self._exposure_ratio(shares[self.source_rows[j]])))
             units.append(unit)
             vectors[j] += norms[p] * unit
-        binned = c[self._rows][:, None] * self._maps[self._rows]
+        binned = c[self.source_rows][:, None] * self.maps[self.source_rows]
         summed = binned.sum(axis=-1)
         splits = np.where(summed[..., None] > 0, binned / np.where(summed > 0, summed, 1.0)[..., None], 0.0)
         splits[summed <= 0, 0] = 1.0
@@ -229,7 +257,7 @@ class JointLikelihood:
         smooth, norms = self.norms(theta[None], shares)
         c = self.norm_shares(shares[0])
         found = self._sources(theta, shares[0], c, norms[0])
-        mean = self._mean(smooth[0], c)
+        mean = self._mean(smooth[0][:, None] * c[self.smooth_rows])
         return float(self.map.log_probabilities(mean, found.templates, found.vectors, found.splits, workers).sum())
 
     def evaluate_many(self, theta: Array) -> Array:
@@ -244,40 +272,56 @@ class JointLikelihood:
         parameters, shares = self.parameters, self.spectra.shares(theta[None])
         smooth, norms = self.norms(theta[None], shares)
         c, gains = self.norm_shares(shares[0]), self._gains(shares)[0]
-        at = self._sources(theta, shares[0], c, norms[0])
-        mean = self._mean(smooth[0], c)
-        found = self.map.gradient(mean, at.templates, at.vectors, at.splits)
+        found = self.slopes(theta, smooth[0][:, None] * c[self.smooth_rows], norms[0], shares[0])
         by_c, by_gain = np.zeros(c.shape), np.zeros(len(c))
-        by_maps = np.einsum("pe,tpe->te", found.by_mean, self._maps[self._smooth_rows])
-        np.add.at(by_c, self._smooth_rows, smooth[0][:, None] * by_maps)
-        by_smooth = np.sum(by_maps * c[self._smooth_rows], axis=1)
-        by_c[self._rows] += self._by_norm_shares(found.by_templates, found.by_splits, at)
-        ratio_slope = np.zeros(len(self._rows))
-        by_source, by_shape = np.empty(len(parameters.populations)), []
-        for p, population in enumerate(parameters.populations):
+        np.add.at(by_c, self.smooth_rows, smooth[0][:, None] * found.by_binned)
+        by_smooth = np.sum(found.by_binned * c[self.smooth_rows], axis=1)
+        by_c[self.source_rows] += found.by_norm_shares
+        n = len(parameters.smooth)
+        np.add.at(by_gain, self.smooth_rows[n:], by_smooth[n:] * smooth[0, n:])
+        np.add.at(by_gain, self.population_rows, found.by_source * norms[0])
+        by_shares = self._by_shares(shares[0], c, by_c, by_gain, found.by_ratio)
+        by_smooth[n:] *= gains[self.smooth_rows[n:]]
+        out = parameters.pull_back(theta, by_smooth, found.by_source * gains[self.population_rows], found.by_shape)
+        return found.value, out + self.spectra.pull_back(theta, by_shares)
+
+    def slopes(self, theta: Array, binned: Array, norms: Array, shares: Array) -> JointSlopes:
+        """Derivatives at what a parameter vector means.
+
+        Parameters
+        ----------
+        theta : array (n_dim,)
+            Of which shapes alone are used.
+        binned : array (n_smooth, n_energy)
+            Norms of the smooth templates in every energy bin.
+        norms : array (n_population,)
+        shares : array (n_template, n_energy)
+            Spectra, of which those of sources alone are used.
+        """
+        c = self.norm_shares(shares)
+        at = self._sources(theta, shares, c, norms)
+        found = self.map.gradient(self._mean(binned), at.templates, at.vectors, at.splits)
+        by_binned = np.einsum("pe,tpe->te", found.by_mean, self.maps[self.smooth_rows])
+        by_ratio, by_source, by_shape = np.zeros(len(self.source_rows)), np.empty(len(norms)), []
+        for p, population in enumerate(self.parameters.populations):
             j = self.sky.point_sources.index(population.template)
-            ratio = float(self._exposure_ratio(shares[0, self._rows[j]]))
+            ratio = float(self._exposure_ratio(shares[self.source_rows[j]]))
             slope = found.by_vectors[j]
             family = self._families[p]
-            unit = family.at_exposure(ratio).unit_gradient(parameters.shapes(theta[None], p)[0])[0]
+            unit = family.at_exposure(ratio).unit_gradient(self.parameters.shapes(theta[None], p)[0])[0]
             by_source[p] = at.units[p] @ slope
-            by_shape.append(at.norms[p] * (unit[1:] @ slope[: unit.shape[1]]))
+            by_shape.append(norms[p] * (unit[1:] @ slope[: unit.shape[1]]))
             ends = [self._unit(theta, p, ratio * np.exp(sign * _STEP)) @ slope for sign in (-1, 1)]
-            ratio_slope[j] += at.norms[p] * (ends[1] - ends[0]) / (2 * _STEP)
-        n = len(parameters.smooth)
-        np.add.at(by_gain, self._smooth_rows[n:], by_smooth[n:] * smooth[0, n:])
-        np.add.at(by_gain, self._population_rows, by_source * norms[0])
-        by_shares = self._by_shares(shares[0], c, by_c, by_gain, ratio_slope)
-        by_smooth[n:] *= gains[self._smooth_rows[n:]]
-        out = parameters.pull_back(theta, by_smooth, by_source * gains[self._population_rows], by_shape)
-        return found.value, out + self.spectra.pull_back(theta, by_shares)
+            by_ratio[j] += norms[p] * (ends[1] - ends[0]) / (2 * _STEP)
+        by_c = self._by_norm_shares(found.by_templates, found.by_splits, at)
+        return JointSlopes(found.value, by_binned, by_source, by_c, by_ratio, by_shape)
 
     def _by_norm_shares(self, by_templates: Array, by_splits: Array, at: _Sources) -> Array:
         """Derivatives (n_ps, n_energy) by the point-source templates' shares of norms, through maps and splits."""
         summed = at.templates * self._ratio
         inner = by_splits - np.sum(by_splits * at.splits, axis=-1, keepdims=True)
         by_binned = (by_templates / self._ratio)[..., None] + inner / np.where(summed > 0, summed, 1.0)[..., None]
-        return np.einsum("jpe,jpe->je", by_binned, self._maps[self._rows])
+        return np.einsum("jpe,jpe->je", by_binned, self.maps[self.source_rows])
 
     def _by_shares(self, shares: Array, c: Array, by_c: Array, by_gain: Array, by_ratio: Array) -> Array:
         """Derivatives (n_template, n_energy) by shares of flux, from those by c, ln gain and ln exposure ratio."""
@@ -285,6 +329,6 @@ class JointLikelihood:
         per_norm = self.flux_per_norm(shares)[:, None] / flux
         out = per_norm * (by_c - np.sum(by_c * c, axis=1, keepdims=True))
         out[self._flux_rows] += per_norm[self._flux_rows] * by_gain[self._flux_rows, None]
-        seen = shares[self._rows] @ self._exposure
-        out[self._rows] += by_ratio[:, None] * self._exposure / seen[:, None]
+        seen = shares[self.source_rows] @ self.exposure
+        out[self.source_rows] += by_ratio[:, None] * self.exposure / seen[:, None]
         return np.asarray(out)

@@ -307,7 +307,7 @@ class NptfProblem:
 
     def from_cube(self, u: ArrayLike) -> FloatArray:
         """Parameters (..., n_dim) at points of the unit cube (..., n_dim)."""
-        return self.prior.from_uniform(np.clip(u, _EDGE, 1 - _EDGE))
+        return self.prior.from_uniform(within(u))
 
     @cached_property
     def _moves(self) -> BlockMove:
@@ -346,6 +346,11 @@ class NptfProblem:
     def target(self) -> Target:
         """The likelihood over the unit cube, for any sampler."""
         return Target(self.names, self.log_likelihood_in_cube, self._moves, self._gradient_in_cube)
+
+
+def within(u: ArrayLike) -> FloatArray:
+    """Points of the unit cube, a little off its walls."""
+    return np.clip(u, _EDGE, 1 - _EDGE)
 
 
 def _combined(shares: FloatArray, maps: FloatArray) -> FloatArray:

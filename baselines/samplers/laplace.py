@@ -18,13 +18,14 @@ from scipy.special import ndtr, ndtri
 from gcesbi.baselines.samplers.target import Target
 from gcesbi.errors import InputError
 
-__all__ = ["Laplace", "NormalDensity"]
+__all__ = ["Climb", "Laplace", "NormalDensity", "climb"]
 
 FloatArray = NDArray[np.float64]
 
 _FURTHEST = 6.0  # |z| of a climb
 _STEP = 0.03  # in z, of a difference of gradients
-_FLOOR = 1e250  # taken for a density of 0: a number the line search can step back from
+_FLOOR = 1e250  # of all densities
+_FALL = 1e3  # of the log-density, where it is no number
 _ROOT_2PI = math.sqrt(2 * math.pi)
 _MAX_HALVINGS = 40
 
@@ -41,6 +42,46 @@ class NormalDensity:
             raise InputError("target: has no gradient to climb by")
         value, slope = self.target.gradient(ndtr(z))
         return value - 0.5 * float(z @ z), slope * np.exp(-0.5 * z**2) / _ROOT_2PI - z
+
+
+@dataclass(frozen=True, eq=False)
+class Climb:
+    """The end of a climb.
+
+    Attributes
+    ----------
+    z : array (n_dim,)
+    value : float
+        Log-density there.
+    n_evaluation : int
+        Values with gradients.
+    """
+
+    z: FloatArray
+    value: float
+    n_evaluation: int
+
+
+def climb(target: Target, start: FloatArray) -> Climb:
+    """Climb from a point z (n_dim,), by L-BFGS.
+
+    Without bounds, or its first step would go to them; where the likelihood is no number it finds a value so much lower
+    than the first one that it steps back, and not so low that it stays.
+    """
+    density, least = NormalDensity(target), -math.inf
+
+    def negative(z: FloatArray) -> tuple[float, FloatArray]:
+        nonlocal least
+        inside = np.clip(z, -_FURTHEST, _FURTHEST)
+        value, slope = density(inside)
+        if not (np.isfinite(value) and np.isfinite(slope).all()):
+            return min(-least, _FLOOR), np.zeros_like(z)
+        least = max(least, value - _FALL * (1 + abs(value)))
+        return 0.5 * float(z @ z - inside @ inside) - value, z - inside - slope
+
+    options = {"maxiter": 300, "maxcor": 30, "ftol": 1e-9, "gtol": 1e-3}
+    found = minimize(negative, start, jac=True, method="L-BFGS-B", options=options)
+    return Climb(np.clip(found.x, -_FURTHEST, _FURTHEST), -float(found.fun), found.nfev)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,25 +116,13 @@ class Laplace:
     @classmethod
     def from_starts(cls, target: Target, starts: FloatArray) -> Laplace:
         """Climb from points z (n_start, n_dim), and take differences of the gradient at the top."""
-        density, spent = NormalDensity(target), 0
-
-        def negative(z: FloatArray) -> tuple[float, FloatArray]:
-            nonlocal spent
-            spent += 1
-            value, slope = density(z)
-            if not (np.isfinite(value) and np.isfinite(slope).all()):
-                return _FLOOR, np.zeros_like(z)
-            return -value, -slope
-
-        bounds = [(-_FURTHEST, _FURTHEST)] * target.n_dim
-        options = {"maxiter": 300, "maxcor": 30, "ftol": 1e-9, "gtol": 1e-3}
-        climbs = [minimize(negative, z, jac=True, method="L-BFGS-B", bounds=bounds, options=options) for z in starts]
-        climbs.sort(key=lambda climb: float(climb.fun))
-        top, steps = climbs[0].x, _STEP * np.eye(target.n_dim)
-        curvature = np.array([negative(top + step)[1] - negative(top - step)[1] for step in steps]) / (2 * _STEP)
+        climbs = sorted((climb(target, z) for z in starts), key=lambda each: -each.value)
+        density, top, steps = NormalDensity(target), climbs[0].z, _STEP * np.eye(target.n_dim)
+        curvature = np.array([density(top - step)[1] - density(top + step)[1] for step in steps]) / (2 * _STEP)
+        spent = sum(each.n_evaluation for each in climbs) + 2 * target.n_dim
         values, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
         covariance = (axes / np.maximum(values, 1.0)) @ axes.T
-        ends, heights = np.array([climb.x for climb in climbs]), -np.array([climb.fun for climb in climbs])
+        ends, heights = np.array([each.z for each in climbs]), np.array([each.value for each in climbs])
         return cls(ends, heights, covariance, spent)
 
     @property

@@ -23,6 +23,7 @@ from gcesbi.errors import InputError
 from gcesbi.io.files import naming, read_arrays, write_arrays
 
 if TYPE_CHECKING:
+    from gcesbi.baselines.samplers.annealing import Refinement
     from gcesbi.baselines.samplers.block_move import BlockMove
 
 __all__ = ["Limits", "Sampled", "Sampler", "Target", "load_arrays", "save_arrays"]
@@ -43,15 +44,15 @@ class Target:
         Ensemble moves that suit it.
     gradient : callable, optional
         Point (n_dim,) -> value and gradient (n_dim,).
-    coarser : Target, optional
-        A cheaper likelihood, of the first parameters alone, whose posterior is about as wide or wider.
+    refinement : Refinement, optional
+        What it adds to a cheaper likelihood, of the first parameters alone, whose posterior is about as wide or wider.
     """
 
     names: tuple[str, ...]
     log_likelihood: Callable[[FloatArray], FloatArray]
     moves: BlockMove
     gradient: Callable[[FloatArray], tuple[float, FloatArray]] | None = None
-    coarser: Target | None = None
+    refinement: Refinement | None = None
 
     @property
     def n_dim(self) -> int:

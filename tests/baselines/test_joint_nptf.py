@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtr, ndtri
 
 import gcesbi
 from gcesbi import InputError
-from gcesbi.baselines import NPTF, ModelPriors, NptfPriors, Nuts, SamplingWarning
+from gcesbi.baselines import NPTF, ImportanceSampling, ModelPriors, NptfPriors, Nuts, SamplingWarning
 
 from .test_nptf_priors import RANGES, check_gradient
 
@@ -54,6 +56,45 @@ def test_gradient_by_finite_differences(sky, priors, coarse_above):
     check_gradient(nptf, nptf.from_cube(u), rel=1e-4)
 
 
+@pytest.mark.parametrize("priors", [ModelPriors(), NptfPriors(**RANGES), NptfPriors(**RANGES, brightness="flux")])
+def test_what_energies_add_is_expanded_to_second_order(sky, priors):
+    """Beside a point the expansion misses what falls with the third power of the distance."""
+    nptf = NPTF(*sky[:2], priors, energies="joint", workers=1)
+    refinement, k = nptf.target.refinement, len(nptf.target.refinement.coarser.names)
+    rng = np.random.default_rng(6)
+    z, step = ndtri(rng.uniform(0.3, 0.6, len(nptf.names))), rng.normal(size=len(nptf.names))
+    quadratic = refinement.expansion(z)
+
+    def added(z):
+        return nptf.target.finite(ndtr(z)) - refinement.coarser.finite(ndtr(z[:, :k]))
+
+    def expanded(z):
+        parts = np.stack([refinement.part(i, z[:, block]) for i, block in enumerate(refinement.blocks)], axis=1)
+        return quadratic(refinement.features(refinement.first(z[:, :k]), parts))
+
+    points = z + np.array([0.0, 0.005, 0.01, 0.02])[:, None] * step
+    exact, found = added(points), expanded(points)
+    off = np.abs(found - exact)
+    assert found[0] == pytest.approx(exact[0], abs=1e-7)
+    assert np.all(off[1:] < 0.02 * np.abs(exact[1:] - exact[0]))
+    np.testing.assert_allclose(off[2:] / off[1:-1], 8, rtol=0.35)
+
+
+def test_energies_refine_the_posterior_of_the_sum():
+    """ln Z and means agree within 5 of their errors with those of t laws about maxima, on a map where both are easy."""
+    model = gcesbi.SkyModel.preset(nside=16, n_energy=2, weeks=4, gce_populations=1)
+    theta = model.prior().draw(1, np.random.default_rng(3))[0]
+    observation = gcesbi.Simulator(model).observe(theta, seed=3)[0]
+    nptf = NPTF(model, observation, ModelPriors(), energies="joint", workers=1)
+    one = ImportanceSampling(n_eff=300, batch=200, n_rounds=40).sample(nptf.target, seed=1)
+    other = ImportanceSampling(n_eff=300, batch=1000).sample(replace(nptf.target, refinement=None), seed=1)
+    assert one.convergence.converged, one.convergence.problems
+    assert other.convergence.converged, other.convergence.problems
+    assert abs(one.log_evidence - other.log_evidence) < 5 * np.hypot(one.log_evidence_error, other.log_evidence_error)
+    error = 5 * np.sqrt(1 / one.convergence.ess + 1 / other.convergence.ess)
+    np.testing.assert_array_less(np.abs(one.u.mean(axis=0) - other.u.mean(axis=0)), error * other.u.std(axis=0))
+
+
 def test_quantities_are_those_that_the_model_expects(sky):
     model, observation, theta = sky
     nptf = NPTF(model, observation, ModelPriors(), energies="joint")
@@ -76,7 +117,7 @@ def test_the_mean_counts_are_those_that_the_simulator_draws(sky):
     shares = joint.spectra.shares(own[None])
     smooth, norms = joint.norms(own[None], shares)
     c = joint.norm_shares(shares[0])
-    mean = joint._mean(smooth[0], c)
+    mean = joint._mean(smooth[0][:, None] * c[joint.smooth_rows])
     emission = model.emission(theta[None])
     expected = np.einsum("te,tep->pe", emission.norms[0], model.smooth_templates)
     np.testing.assert_allclose(mean.sum(axis=0), expected.sum(axis=0), rtol=5e-3)  # leaks across the region's edge

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.special import erf, ndtri
+from scipy.special import erf, ndtr, ndtri
 from scipy.stats import multivariate_t, truncnorm
 
 from gcesbi.baselines import (
@@ -23,8 +23,9 @@ from gcesbi.baselines import (
     SamplingWarning,
     maximise,
 )
+from gcesbi.baselines.samplers.annealing import Quadratic
 from gcesbi.baselines.samplers.block_move import BlockMove
-from gcesbi.baselines.samplers.laplace import Laplace
+from gcesbi.baselines.samplers.laplace import Laplace, climb
 from gcesbi.baselines.samplers.maximum import start_points
 from gcesbi.baselines.samplers.student import FREEDOM, Student
 from gcesbi.baselines.samplers.target import Limits, Target, save_arrays
@@ -154,8 +155,29 @@ def flat_gradient(u):
     return value, slope[:2]
 
 
-PLANE = BlockMove([np.arange(2)], WALLS[:2])
-BENT = Target(TARGET.names, bent, MOVES, bent_gradient, Target(("x", "y"), flat_modes, PLANE, flat_gradient))
+class Parabola:
+    """What the third parameter adds: a square of its distance from a parabola, to second order in x and w."""
+
+    coarser = Target(("x", "y"), flat_modes, BlockMove([np.arange(2)], WALLS[:2]), flat_gradient)
+    blocks = (np.array([2]),)
+
+    def first(self, z):
+        return ndtr(z)
+
+    def part(self, block, z):
+        return ndtr(z)
+
+    def features(self, first, parts):
+        return np.column_stack([first[:, 0], parts[:, 0]])
+
+    def expansion(self, z):
+        x, _, w = ndtr(z)
+        off = w - bend(np.array([[x]]))[0]
+        curvature = 100 * np.array([[2 * off - 4 * x**2, 2 * x], [2 * x, -1]])
+        return Quadratic(np.array([x, w]), -50 * off**2, 100 * off * np.array([2 * x, -1]), curvature)
+
+
+BENT = Target(TARGET.names, bent, MOVES, bent_gradient, Parabola())
 
 
 def test_importance_sampling_begins_with_draws_of_a_coarser_target():
@@ -192,7 +214,9 @@ def test_a_fit_from_a_coarser_target_goes_on_without_asking_it_again(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         settings.sample(replace(BENT, log_likelihood=stopped), 7, Limits(checkpoint=path))
-    resumed = settings.sample(replace(BENT, coarser=SIMPLE), 7, Limits(checkpoint=path))
+    unused = Parabola()
+    unused.coarser = SIMPLE
+    resumed = settings.sample(replace(BENT, refinement=unused), 7, Limits(checkpoint=path))
     assert resumed.u.tobytes() == settings.sample(BENT, 7).u.tobytes()
 
 
@@ -202,24 +226,32 @@ def test_a_coarser_target_badly_known_is_told():
     assert any("effective sample size is" in problem for problem in problems)
 
 
-def test_the_law_of_some_coordinates_given_others():
-    """Log-densities by scipy; draws given two coordinates have the mean and the covariance of theory."""
+def test_proposals_follow_a_student_t_law():
+    """Log-densities by scipy; draws have the mean and the covariance of theory."""
     rng = np.random.default_rng(3)
     root = np.tril(rng.normal(size=(4, 4))) + 2 * np.eye(4)
     mean, scale, z = rng.normal(size=4), root @ root.T, rng.normal(size=(5, 4)) * 4
-    whole = multivariate_t(mean, scale, df=FREEDOM).logpdf(z)
-    np.testing.assert_allclose(Student(mean, scale).log_pdf(z), whole, rtol=1e-12)
-    some = multivariate_t(mean[:2], scale[:2, :2], df=FREEDOM).logpdf(z[:, :2])
-    np.testing.assert_allclose(Student(mean, scale, 2).log_pdf(z), whole - some, rtol=1e-10)
-    known = np.tile([[3.0, -2.0]], (200_000, 1))
-    drawn = Student(mean, scale, 2).draw(known, rng)
-    np.testing.assert_array_equal(drawn[:, :2], known)
-    slope = np.linalg.solve(scale[:2, :2], scale[:2, 2:])
-    away = known[0] - mean[:2]
-    np.testing.assert_allclose(drawn[:, 2:].mean(axis=0), mean[2:] + away @ slope, atol=0.05)
-    distance = away @ np.linalg.solve(scale[:2, :2], away)
-    left = (scale[2:, 2:] - scale[2:, :2] @ slope) * (FREEDOM + distance) / FREEDOM
-    np.testing.assert_allclose(np.cov(drawn[:, 2:].T), left, rtol=0.05, atol=0.05)
+    law = Student(mean, scale)
+    np.testing.assert_allclose(law.log_pdf(z), multivariate_t(mean, scale, df=FREEDOM).logpdf(z), rtol=1e-12)
+    drawn = law.draw(200_000, rng)
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.05)
+    np.testing.assert_allclose(np.cov(drawn.T), scale * FREEDOM / (FREEDOM - 2), rtol=0.05, atol=0.05)
+
+
+def test_a_climb_steps_back_from_where_the_likelihood_is_no_number():
+    """Its first step is long; a ridge beyond which there is nothing stops it no more than a slope."""
+
+    def value(u):
+        z = ndtri(u)
+        return np.where(z[:, 0] > 3, np.nan, -1000 * (z[:, 0] - 2) ** 2 - z[:, 1] ** 2)
+
+    def slope(u):
+        z = ndtri(u)
+        there = np.array([-2000 * (z[0] - 2), -2 * z[1]]) * np.exp(0.5 * z**2) * np.sqrt(2 * np.pi)
+        return float(value(u[None])[0]), np.where(z[0] > 3, np.nan, there)
+
+    end = climb(Target(("a", "b"), value, BlockMove([np.arange(2)], WALLS[:2]), slope), np.array([0.0, 1.0]))
+    np.testing.assert_allclose(end.z, [2 * 2000 / 2001, 0], atol=1e-3)
 
 
 def test_nuts_keeps_the_target():

@@ -1,0 +1,339 @@
+r"""The posterior of a coarser likelihood, refined by annealing to nearly that of a dear one.
+
+A dear likelihood L(θ) often has a cheap one of its first parameters, L_c(θ₁), beside it: an NPTF of counts with
+energies has that of their sum. What the dear one adds, ln L − ln L_c, may be bent in the parameters but close to a
+quadratic Q in some *features* y(θ), numbers that are cheap to compute: of templates with spectra, their counts in each
+energy bin. The law
+
+.. math:: S(θ) \propto π(θ)\, L_c(θ_1)\, e^{Q(y(θ))}
+
+is then near the posterior, and costs no dear values. It is drawn from as sequential Monte Carlo does (Del Moral, Doucet
+& Jasra 2006): particles begin as draws of the coarser posterior and of the other parameters' prior, Q is switched on
+step by step, each as long as leaves 60 % effective draws, particles are drawn anew by weight, and moved by Metropolis'
+rule: blocks of the other parameters alone, all by their covariance with the first ones, the first ones alone, and along
+the difference of two others (ter Braak 2006). So modes and bent tails come with the coarser posterior and the prior.
+Where dear values of some of these draws are known, Q may be corrected by a quadratic in the first parameters, and
+particles annealed on to the law that it makes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp, ndtr
+
+if TYPE_CHECKING:
+    from gcesbi.baselines.samplers.target import Target
+
+__all__ = ["Annealing", "Particles", "Quadratic", "Refinement", "log_prior"]
+
+FloatArray = NDArray[np.float64]
+
+_LEFT = 0.6  # of the particles, effective after a step
+_SWEEPS = 4  # of moves between steps
+_WHOLE = 1  # of them with moves of all parameters, which ask the coarser likelihood
+_LAST = 16  # sweeps of all moves at the end
+_WANTED = (0.3, 0.25)  # accepted, of moves of blocks and of all parameters
+_GAIN = 0.3  # in ln of a step's length, for each unit that acceptance is off
+_SPREAD = 0.7  # of ln of a step's length
+_RIDGE = 1e-10  # beside covariances
+_FAR = 10.0  # below the median: what a quadratic misses there no correction heeds
+_BENT = 0.5  # curvature of a correction at most, of that of a normal's logarithm
+
+
+@dataclass(frozen=True, eq=False)
+class Quadratic:
+    """A function to second order.
+
+    Attributes
+    ----------
+    at : array (n_feature,)
+    value : float
+    slope : array (n_feature,)
+    curvature : array (n_feature, n_feature)
+    """
+
+    at: FloatArray
+    value: float
+    slope: FloatArray
+    curvature: FloatArray
+
+    def beside(self, at: FloatArray) -> Quadratic:
+        """The same with further features, which it does not depend on, about `at` (n_more,)."""
+        more = 0, len(at)
+        curvature = np.pad(self.curvature, (more, more))
+        return Quadratic(np.append(self.at, at), self.value, np.pad(self.slope, more), curvature)
+
+    def corrected(self, features: FloatArray, off: FloatArray, n: int) -> Quadratic:
+        """With a quadratic in the last `n` features added, fitted to what it misses (n_known,) at (n_known, n_feature).
+
+        By ridge regression, in coordinates in which features are white; its curvature stays below theirs, so that a
+        density that has them is still bounded.
+        """
+        kept = off > np.median(off) - _FAR
+        z, off = features[kept, -n:], off[kept]
+        mean, root = z.mean(axis=0), _root(np.cov(z.T))
+        white = np.linalg.solve(root, (z - mean).T).T
+        i, j = np.triu_indices(n)
+        terms = np.concatenate([np.ones((len(z), 1)), white, white[:, i] * white[:, j]], axis=1)
+        ridge = np.diag(np.append(0.0, np.ones(terms.shape[1] - 1)))
+        found = np.linalg.solve(terms.T @ terms + ridge, terms.T @ off)
+        bent = np.zeros((n, n))
+        bent[i, j] = found[1 + n :]
+        values, axes = np.linalg.eigh(bent + bent.T)
+        inverse = np.linalg.inv(root)
+        curvature, slope = (
+            inverse.T @ (axes * np.minimum(values, _BENT)) @ axes.T @ inverse,
+            inverse.T @ found[1 : 1 + n],
+        )
+        away = self.at[-n:] - mean
+        more = Quadratic(
+            self.at,
+            float(found[0] + away @ slope + 0.5 * away @ curvature @ away),
+            np.append(np.zeros(len(self.at) - n), slope + curvature @ away),
+            np.pad(curvature, ((len(self.at) - n, 0),) * 2),
+        )
+        return Quadratic(self.at, self.value + more.value, self.slope + more.slope, self.curvature + more.curvature)
+
+    def __call__(self, y: FloatArray) -> FloatArray:
+        """Values (n,) at features (n, n_feature)."""
+        away = y - self.at
+        return np.asarray(self.value + away @ self.slope + 0.5 * np.sum((away @ self.curvature) * away, axis=1))
+
+
+class Refinement(Protocol):
+    """What a likelihood adds to a coarser one of its first parameters.
+
+    Coordinates z are those in which the prior is a standard normal.
+    """
+
+    @property
+    def coarser(self) -> Target:
+        """The likelihood of the first parameters."""
+
+    @property
+    def blocks(self) -> tuple[NDArray[np.int64], ...]:
+        """Columns of the other parameters, by what belongs together."""
+
+    def first(self, z: FloatArray) -> FloatArray:
+        """What the first coordinates (n, n_first) mean, (n, n_value)."""
+
+    def part(self, block: int, z: FloatArray) -> FloatArray:
+        """What the coordinates of a block (n, n_column) mean, (n, n_number)."""
+
+    def features(self, first: FloatArray, parts: FloatArray) -> FloatArray:
+        """Features (n, n_feature) of what coordinates mean, (n, n_value) and (n, n_block, n_number)."""
+
+    def expansion(self, z: FloatArray) -> Quadratic:
+        """The likelihood's logarithm less the coarser one's by features, about z (n_dim,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Particles:
+    """Points and what is known of them.
+
+    Attributes
+    ----------
+    z : array (n, n_dim)
+    first : array (n, n_value)
+    parts : array (n, n_block, n_number)
+    coarse : array (n,)
+        The coarser log-likelihood.
+    before, added : array (n,)
+        Q that is left behind, 0 at the start, and the one that is switched on.
+    """
+
+    z: FloatArray
+    first: FloatArray
+    parts: FloatArray
+    coarse: FloatArray
+    before: FloatArray
+    added: FloatArray
+
+    def take(self, rows: NDArray[np.int64] | slice) -> Particles:
+        """Some of them."""
+        return Particles(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+    def moved(self, where: NDArray[np.bool_], to: Particles) -> Particles:
+        """Others in their place where (n,) is true."""
+        pairs = [(getattr(to, each.name), getattr(self, each.name)) for each in fields(self)]
+        return Particles(*(np.where(where.reshape(-1, *[1] * (new.ndim - 1)), new, old) for new, old in pairs))
+
+    def log_density(self, switched: float) -> FloatArray:
+        """Log-density (n,), but for its norm, of the law in which Q is switched on so far."""
+        return self.coarse + self.before + switched * (self.added - self.before) + log_prior(self.z)
+
+
+class Annealing:
+    """Draws of the refined law.
+
+    Parameters
+    ----------
+    refinement : Refinement
+    rng : numpy.random.Generator
+
+    Attributes
+    ----------
+    law : Quadratic, optional
+        Q that is switched on, or being so.
+    block_steps, steps : array (n_block,), array (3,)
+        Lengths of moves of blocks and of all parameters, learnt on the way.
+    """
+
+    def __init__(self, refinement: Refinement, rng: np.random.Generator) -> None:
+        self._refinement, self._rng = refinement, rng
+        self._before: Quadratic | None = None
+        self.law: Quadratic | None = None
+        self.block_steps = np.full(len(refinement.blocks), 0.7)
+        self.steps = np.full(3, 0.5)
+        self._share = 0.0
+
+    def begin(self, given: FloatArray, n: int) -> Particles:
+        """Draws of the coarser posterior, some of `given` (n_given, n_first), and of the other parameters' prior."""
+        n_other = sum(len(block) for block in self._refinement.blocks)
+        chosen = given[self._rng.integers(len(given), size=n)]
+        return self.at(np.concatenate([chosen, self._rng.standard_normal((n, n_other))], axis=1))
+
+    def towards(self, now: Particles, law: Quadratic) -> tuple[Particles, float, float]:
+        """Anneal particles to the law of another Q.
+
+        Returns
+        -------
+        particles : Particles
+        log_norm : float
+            Logarithm of the new law's norm over that of the one before.
+        variance : float
+            Of it, were particles of different steps independent.
+        """
+        self._before, self.law = self.law, law
+        before, added = self._both(now.z, now.first, now.parts)
+        now, n = replace(now, before=before, added=added), len(now.z)
+        reached = log_norm = variance = 0.0
+        while reached < 1:
+            gain = now.added - now.before
+            new = _next(reached, gain)
+            log_w = (new - reached) * gain
+            log_norm += float(logsumexp(log_w)) - math.log(n)
+            w = np.exp(log_w - logsumexp(log_w))
+            variance += float(np.sum(w**2)) - 1 / n
+            points = (self._rng.random() + np.arange(n)) / n
+            now, reached = now.take(np.minimum(np.searchsorted(np.cumsum(w), points), n - 1)), new
+            now = self._swept(now, reached, _SWEEPS, _WHOLE)
+        return self.on(now), log_norm, variance
+
+    def on(self, now: Particles) -> Particles:
+        """Particles of the law moved on."""
+        return self._swept(now, 1.0, _LAST, _LAST)
+
+    def at(self, z: FloatArray) -> Particles:
+        """Points (n, n_dim) and all that is known of them."""
+        refinement = self._refinement
+        first = refinement.first(z[:, : refinement.coarser.n_dim])
+        parts = np.stack([refinement.part(i, z[:, block]) for i, block in enumerate(refinement.blocks)], axis=1)
+        return Particles(z, first, parts, self._coarse(z), *self._both(z, first, parts))
+
+    def features(self, z: FloatArray, first: FloatArray, parts: FloatArray) -> FloatArray:
+        """Features, and the first coordinates after them."""
+        return np.concatenate([self._refinement.features(first, parts), z[:, : self._refinement.coarser.n_dim]], axis=1)
+
+    def _coarse(self, z: FloatArray) -> FloatArray:
+        return self._refinement.coarser.finite(ndtr(z[:, : self._refinement.coarser.n_dim]))
+
+    def _both(self, z: FloatArray, first: FloatArray, parts: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Q that is left behind, and the one that is switched on."""
+        features = self.features(z, first, parts)
+        laws = (np.zeros(len(z)) if law is None else law(features) for law in (self._before, self.law))
+        before, added = (np.nan_to_num(values, nan=-1e300) for values in laws)
+        return before, added
+
+    # -- moves ----------------------------------------------------------------------------------------------------
+
+    def _swept(self, now: Particles, switched: float, n: int, n_whole: int) -> Particles:
+        """Particles after sweeps of moves."""
+        for sweep in range(n):
+            for i in range(len(self._refinement.blocks)):
+                now = self._move_block(now, i, switched)
+            if sweep < n_whole:
+                for i, move in enumerate((self._all_by_the_first, self._first_alone, self._along_others)):
+                    now = self._accepted(now, move(now, self._lengths(self.steps[i], len(now.z))), switched)
+                    self.steps[i] *= math.exp(_GAIN * (self._share - _WANTED[1]))
+        return now
+
+    def _lengths(self, step: float, n: int) -> FloatArray:
+        return np.asarray(step * np.exp(self._rng.normal(0, _SPREAD, (n, 1))))
+
+    def _accepted(self, now: Particles, new: Particles, switched: float) -> Particles:
+        gain = new.log_density(switched) - now.log_density(switched)
+        accepted = np.log(self._rng.random(len(gain))) < gain
+        self._share = float(accepted.mean())
+        return now.moved(accepted, new)
+
+    def _move_block(self, now: Particles, i: int, switched: float) -> Particles:
+        """Move one block of the other parameters: the coarser likelihood stays."""
+        columns, z = self._refinement.blocks[i], now.z.copy()
+        root = _root(np.cov(z[:, columns].T))
+        normal = self._rng.standard_normal((len(z), len(columns)))
+        z[:, columns] += self._lengths(self.block_steps[i], len(z)) * (normal @ root.T)
+        parts = now.parts.copy()
+        parts[:, i] = self._refinement.part(i, z[:, columns])
+        before, added = self._both(z, now.first, parts)
+        now = self._accepted(now, replace(now, z=z, parts=parts, before=before, added=added), switched)
+        self.block_steps[i] *= math.exp(_GAIN * (self._share - _WANTED[0]))
+        return now
+
+    def _first_steps(self, now: Particles, lengths: FloatArray) -> FloatArray:
+        k = self._refinement.coarser.n_dim
+        normal = self._rng.standard_normal((len(now.z), k))
+        return np.asarray(lengths * (normal @ _root(np.cov(now.z[:, :k].T)).T))
+
+    def _all_by_the_first(self, now: Particles, lengths: FloatArray) -> Particles:
+        """Steps of the first parameters, which the others follow by their regression."""
+        k, covariance = self._refinement.coarser.n_dim, np.cov(now.z.T)
+        step = self._first_steps(now, lengths)
+        held = covariance[:k, :k] + _RIDGE * np.eye(k)
+        return self.at(now.z + np.concatenate([step, step @ np.linalg.solve(held, covariance[:k, k:])], axis=1))
+
+    def _first_alone(self, now: Particles, lengths: FloatArray) -> Particles:
+        k, z = self._refinement.coarser.n_dim, now.z.copy()
+        z[:, :k] += self._first_steps(now, lengths)
+        first = self._refinement.first(z[:, :k])
+        return Particles(z, first, now.parts, self._coarse(z), *self._both(z, first, now.parts))
+
+    def _along_others(self, now: Particles, lengths: FloatArray) -> Particles:
+        one, other = self._rng.integers(len(now.z), size=(2, len(now.z)))
+        return self.at(now.z + lengths * (now.z[one] - now.z[other]))
+
+
+def _root(covariance: FloatArray) -> FloatArray:
+    matrix = np.atleast_2d(covariance)
+    return np.asarray(np.linalg.cholesky(matrix + _RIDGE * np.eye(len(matrix))))
+
+
+def _next(reached: float, gain: FloatArray) -> float:
+    """How far to switch so that weights leave the effective particles that are wanted, at most 1."""
+
+    def left(new: float) -> float:
+        log_w = (new - reached) * gain
+        return float(np.exp(2 * logsumexp(log_w) - logsumexp(2 * log_w))) / len(gain)
+
+    if left(1.0) >= _LEFT:
+        return 1.0
+    return _bisected(left, reached)
+
+
+def _bisected(left: Callable[[float], float], low: float) -> float:
+    high, start = 1.0, low
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if left(middle) >= _LEFT else (low, middle)
+    return low if low > start else high
+
+
+def log_prior(z: FloatArray) -> FloatArray:
+    """Log-density (n,) of a standard normal at z (n, n_dim)."""
+    return np.asarray(-0.5 * np.sum(z**2, axis=1) - 0.5 * z.shape[1] * math.log(2 * math.pi))

@@ -1,0 +1,139 @@
+"""Draws of a coarser posterior that are refined by annealing, and weighed by the dear likelihood."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from gcesbi.baselines.samplers.annealing import Annealing, Quadratic
+from gcesbi.baselines.samplers.laplace import climb
+from gcesbi.baselines.samplers.target import Target
+from gcesbi.baselines.samplers.weighed import Weighed
+
+__all__ = ["Refined"]
+
+FloatArray = NDArray[np.float64]
+
+_ROUNDS = 4  # in which particles are asked; then they move on
+_CORRECTIONS = 2  # of the quadratic
+_ASKED = 2  # one of so many particles is, for a correction
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Refined(Weighed):
+    """Draws of the refined law.
+
+    Attributes
+    ----------
+    particles : array (n_particle, n_dim)
+        z of draws of that law; a part of them is weighed in each round.
+    particle_value : array (n_particle,)
+        Log-density of the law there, but for its norm.
+    at, slope : array (n_feature,)
+    curvature : array (n_feature, n_feature)
+    top : float
+        Of the quadratic, the last its value.
+    block_steps, steps : arrays
+        Lengths of moves.
+    log_norm, variance : float
+        Of the law, and its variance.
+    coarse_k : float
+        k̂ of the coarser posterior's draws.
+    """
+
+    particles: FloatArray
+    particle_value: FloatArray
+    at: FloatArray
+    slope: FloatArray
+    curvature: FloatArray
+    top: float
+    block_steps: FloatArray
+    steps: FloatArray
+    log_norm: float
+    variance: float
+    coarse_k: float
+
+    @classmethod
+    def begin(cls, target: Target, given: Weighed, batch: int, seed: int) -> Refined:
+        """No draws yet, but particles: draws of the coarser posterior, annealed about the top that one climb finds."""
+        refinement = target.refinement
+        assert refinement is not None
+        start = np.concatenate([given.highest, np.zeros(target.n_dim - refinement.coarser.n_dim)])
+        top = climb(target, start)
+        law = refinement.expansion(top.z).beside(top.z[: refinement.coarser.n_dim])
+        spent, log_norm, variance = (
+            top.n_evaluation + 1 + 2 * len(law.at),
+            given.log_evidence,
+            given.log_evidence_error**2,
+        )
+        annealing = Annealing(refinement, np.random.default_rng([seed, 3]))
+        particles = annealing.begin(given.z[given.rows(seed)], _ROUNDS * batch)
+        for i in range(_CORRECTIONS + 1):
+            if i > 0:
+                asked = particles.take(slice(None, None, _ASKED))
+                off = target.finite(ndtr(asked.z)) - asked.coarse - asked.added
+                features = annealing.features(asked.z, asked.first, asked.parts)
+                law, spent = law.corrected(features, off, refinement.coarser.n_dim), spent + len(off)
+            particles, gain, more = annealing.towards(particles, law)
+            log_norm, variance = log_norm + gain, variance + more
+        none = np.empty(0)
+        return cls(
+            z=np.empty((0, target.n_dim)),
+            value=none,
+            log_proposed=none,
+            n_round=0,
+            spent=spent,
+            particles=particles.z,
+            particle_value=particles.log_density(1.0),
+            at=law.at,
+            slope=law.slope,
+            curvature=law.curvature,
+            top=law.value,
+            block_steps=annealing.block_steps,
+            steps=annealing.steps,
+            log_norm=log_norm,
+            variance=variance,
+            coarse_k=given.pareto_k,
+        )
+
+    def on(self, target: Target, batch: int, seed: int) -> Refined:
+        """Weigh the next part of the particles, which are moved on when all have been."""
+        moved = self if self.n_round == 0 or self.n_round % _ROUNDS else self._moved(target, seed)
+        part = slice(self.n_round % _ROUNDS, None, _ROUNDS)
+        new = moved.particles[part]
+        return replace(
+            moved,
+            z=np.concatenate([self.z, new]),
+            value=np.concatenate([self.value, target.finite(ndtr(new))]),
+            log_proposed=np.concatenate([self.log_proposed, moved.particle_value[part] - self.log_norm]),
+            n_round=self.n_round + 1,
+            spent=self.spent + len(new),
+        )
+
+    def _moved(self, target: Target, seed: int) -> Refined:
+        assert target.refinement is not None
+        annealing = Annealing(target.refinement, np.random.default_rng([seed, 4, self.n_round]))
+        annealing.law = Quadratic(self.at, self.top, self.slope, self.curvature)
+        annealing.block_steps, annealing.steps = self.block_steps.copy(), self.steps.copy()
+        particles = annealing.on(annealing.at(self.particles))
+        return replace(
+            self,
+            particles=particles.z,
+            particle_value=particles.log_density(1.0),
+            block_steps=annealing.block_steps,
+            steps=annealing.steps,
+        )
+
+    @property
+    def pareto_k(self) -> float:
+        """The larger k̂, of the weights and of the coarser posterior's draws."""
+        return max(super().pareto_k, self.coarse_k)
+
+    @property
+    def log_evidence_error(self) -> float:
+        """Standard error of ln Z, that of the law's norm included."""
+        return math.sqrt(1 / self.ess + self.variance)
