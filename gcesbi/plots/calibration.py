@@ -29,7 +29,7 @@ def coverage_curves(curves: Mapping[str, Curve], title: str = "") -> Figure:
     figure, axes = blank(5.6, 5.2)
     draw_coverage(axes, curves)
     axes.text(0.97, 0.06, "over-confident", ha="right", color="0.4", transform=axes.transAxes, style="italic")
-    axes.text(0.03, 0.62, "under-\nconfident", color="0.4", transform=axes.transAxes, style="italic")
+    axes.text(0.03, 0.46, "under-\nconfident", color="0.4", transform=axes.transAxes, style="italic")
     axes.set_title(title)
     if len(curves) > 4:
         figure.set_figheight(6.6)

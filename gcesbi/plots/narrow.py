@@ -21,7 +21,7 @@ def narrowed(figure: Figure, width: float) -> Iterator[None]:
     labelled = {axes: (_has(axes.xaxis, "labelbottom"), _has(axes.yaxis, "labelleft")) for axes in held}
     grid = figure.add_gridspec(len(held), 1)
     try:
-        figure.set_size_inches(width, before[1] * len(held) / rows)
+        figure.set_size_inches(width, before[1] * (len(held) / rows if len(held) > 1 else 0.8))  # one keeps its shape
         for legend in wide:
             _show(legend, False)
             shared_legend(figure, next(iter(held)))

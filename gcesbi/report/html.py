@@ -33,7 +33,8 @@ Mood = Literal["good", "caution", "bad", "neutral"]
 class FigureBlock:
     """A figure; what is seen, in words for those who cannot see it; and one sentence that says how to read it.
 
-    On a phone its panels stand one below the other, unless they are to be seen together.
+    On a phone its panels stand one below the other; what is to be seen `together`, panels or long names beside
+    their bars, is scrolled.
     """
 
     figure: Figure

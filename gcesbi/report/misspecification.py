@@ -120,6 +120,7 @@ def _power_section(result: MisspecificationResult) -> Section:
             plots.estimates(result.area, "area under the curve", 0.5),
             "Area under the curve of the gate for each sky, with bands; 0.5 is dashed.",
             "At 0.5 the gate is blind to the change, at 1 it sees it on every map.",
+            together=True,
         ),
         TableBlock.of(
             records,

@@ -210,6 +210,7 @@ def _groups_section(details: Details) -> Section:
             plots.group_means(in_words(found[name])),
             f"Mean square z of the {label(name)} in groups of maps by {by}, with bands.",
             caption,
+            together=True,
         )
         for name in details.groups
         if name.startswith("source counts")
