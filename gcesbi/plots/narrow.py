@@ -1,8 +1,9 @@
 """Figures for a narrow page, as a phone's: the panels of any figure one below the other."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
@@ -21,13 +22,14 @@ def narrowed(figure: Figure, width: float) -> Iterator[None]:
     labelled = {axes: (_has(axes.xaxis, "labelbottom"), _has(axes.yaxis, "labelleft")) for axes in held}
     grid = figure.add_gridspec(len(held), 1)
     try:
-        figure.set_size_inches(width, before[1] * (len(held) / rows if len(held) > 1 else 0.8))  # one keeps its shape
+        figure.set_size_inches(width, before[1] * (len(held) / rows if len(held) > 1 else 0.8))
         for legend in wide:
             _show(legend, False)
             shared_legend(figure, next(iter(held)))
         for row, axes in enumerate(held):
             axes.set_subplotspec(grid[row])
             axes.tick_params(labelbottom=True, labelleft=True)
+        _settle(figure, held)
         yield
     finally:
         figure.set_size_inches(*before)
@@ -38,7 +40,13 @@ def narrowed(figure: Figure, width: float) -> Iterator[None]:
         for axes, spec in held.items():
             axes.set_subplotspec(spec)
             axes.tick_params(labelbottom=labelled[axes][0], labelleft=labelled[axes][1])
-        for _ in range(2 if len(figure.axes) > len(held) else 0):  # colour bars find their places step by step
+        _settle(figure, held)
+
+
+def _settle(figure: Figure, held: Collection[Axes]) -> None:
+    """Colour bars, and panels whose shape is fixed, find their places step by step."""
+    if len(figure.axes) > len(held) or any(axes.get_aspect() != "auto" for axes in held):
+        for _ in range(2):
             figure.draw_without_rendering()
 
 

@@ -1,6 +1,7 @@
 """Figures for a phone: one column, all that is labelled still labelled, and the figure as it was afterwards."""
 
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,6 +60,16 @@ def test_colour_bars_find_their_way_back():
     with plots.narrowed(figure, 3.7):
         drawn(figure)
     assert drawn(figure) == before
+
+
+def test_what_is_written_below_a_panel_of_fixed_shape_is_not_cut():
+    levels = np.linspace(0.05, 0.95, 19)
+    held = SimpleNamespace(alphas=levels, coverage=levels, low=levels - 0.02, high=levels + 0.02)
+    figure = plots.coverage_curves({f"spectrum of template {k}": held for k in range(9)})
+    with plots.narrowed(figure, 3.7):
+        figure.draw_without_rendering()
+        below = figure.axes[0].xaxis.get_label().get_window_extent()
+        assert below.y0 > figure.bbox.y0
 
 
 @pytest.mark.parametrize("n", [1, 3])
