@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from gcesbi import plots
 from gcesbi.baselines import GoodnessOfFit, PoissonFitResult
 from gcesbi.report.html import FigureBlock, Report, Section, TableBlock
+from gcesbi.report.words import label
 from gcesbi.validation.calibration import plain
 
 __all__ = [
@@ -28,7 +29,7 @@ def norm_table(result: PoissonFitResult) -> TableBlock:
     limits = result.upper_limits(0.95).reshape(spectrum.shape)
     records = (
         {
-            "template": name,
+            "template": label(name),
             "norm": f"{spectrum[i].sum():.4f}",
             "error": f"{np.sqrt(np.sum(errors[i] ** 2)):.4f}",
             "95 % limit": f"{limits[i, 0]:.4f}" if spectrum.shape[1] == 1 else "–",
@@ -49,8 +50,8 @@ def deviant_table(judged: GoodnessOfFit) -> TableBlock:
     records = (
         {
             "pixel (NESTED)": pixel.pixel,
-            "glon": f"{pixel.glon:.2f}",
-            "glat": f"{pixel.glat:.2f}",
+            "l [deg]": f"{pixel.glon:.2f}",
+            "b [deg]": f"{pixel.glat:.2f}",
             "counts": pixel.counts,
             "expected": f"{pixel.expected:.1f}",
             "p": f"{pixel.p_value:.1e}",
@@ -86,7 +87,7 @@ def goodness_lines(judged: GoodnessOfFit, again: PoissonFitResult | None) -> str
         t, e = np.unravel_index(np.nanargmax(np.abs(shift)), shift.shape)
         lines.append(
             f"{len(judged.deviant)} deviant pixels; without them norms move by up to {abs(shift[t, e]):.2f} errors "
-            f"({judged.result.names[t]})"
+            f"({label(judged.result.names[t])})"
         )
     return "\n".join(lines)
 
