@@ -71,6 +71,15 @@ class Population:
         return np.maximum(cdf_to_pdf(self.cdf), 0) * self.flux[:, None] / 10**bins.centres / bins.width
 
     @property
+    def shown(self) -> tuple[Array, Array]:
+        """Edges, log₁₀F, and sources for each decade of their flux (n, n_inner / 2) between them: two bins together.
+
+        Networks' quantiles jump over single bins; and what lies in an overflow bin has no flux of its own.
+        """
+        edges, pairs = self.model.bins.edges[1:-1:2], self.density[:, 1:-1].reshape(len(self.cdf), -1, 2)
+        return edges, pairs.mean(axis=2)
+
+    @property
     def share_above(self) -> Array:
         """Share (n,) of the template's flux that sources above one photon give."""
         below = cumulative_at(self.cdf, self.model.bins, [self._photon])[:, 0]

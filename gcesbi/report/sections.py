@@ -86,16 +86,17 @@ def source_count_section(
     for name in model.point_sources:
         found = {method: Population(model, drawn, name) for method, drawn in known.items()}
         told = {m: f"N = {interval(np.quantile(each.number_above, _TAILS), 0)}" for m, each in found.items()}
-        bands = {m: np.quantile(each.density, (0.025, *_TAILS, 0.975), axis=0) for m, each in found.items()}
+        bands = {m: np.quantile(each.shown[1], (0.025, *_TAILS, 0.975), axis=0) for m, each in found.items()}
         true = bands.pop(_TRUTH)[2] if truth is not None else None
-        photon = float(1 / model.exposure.mean())
+        photon, edges = float(1 / model.exposure.mean()), next(iter(found.values())).shown[0]
         blocks.append(
             FigureBlock(
-                plots.number_densities(model.scd_edges, bands, true, photon, order=tuple(posteriors), told=told),
+                plots.number_densities(edges, bands, true, photon, order=tuple(posteriors), told=told),
                 f"Number of sources of {label(name)} by their flux, median with 68 % and 95 % bands, a panel a method.",
                 f"{label(name)}: sources in the region for each decade of their flux; N, above each panel, is how many "
                 "give more than one photon, with the 68 % interval. Left of the line for one photon a source is seen "
-                "only through its neighbours, and the prior speaks. Bands hold each bin by itself, not whole curves.",
+                "only through its neighbours, and the prior speaks. Bands hold each bin of half a decade by itself, "
+                "not whole curves.",
             )
         )
     return Section("How many sources, and how bright", *blocks)

@@ -9,6 +9,7 @@ from gcesbi.estimators import PoissonFractionPosterior
 from gcesbi.physics.scd import DEFAULT_BINS
 from gcesbi.posterior import Coordinates, JointPosterior, SamplePosterior
 from gcesbi.report.answers import Answer, answer, answer_lines, headline, true_answer
+from gcesbi.report.populations import Population, drawn_from
 from gcesbi.report.sections import joint_section
 
 COORDINATES = Coordinates(("pi", "gce"), (2.8,), ("gce",), tuple(DEFAULT_BINS.centres))
@@ -43,6 +44,13 @@ def test_an_exactly_smooth_part_counts_as_smooth():
     found = answer(MODEL, posterior(np.full(50, -9.5), **sources))
     assert found.decision == "smooth emission"
     assert "at most 90 % of it is exactly smooth" in found.reason
+
+
+def test_the_figure_shows_every_source_in_bins_of_half_a_decade():
+    found = Population(MODEL, drawn_from(posterior(np.array([-9.5, -11.2] * 20))), "gce")
+    edges, shown = found.shown
+    assert (edges[0], edges[-1], len(edges)) == (-13.5, -7.0, 13)
+    np.testing.assert_allclose(shown @ np.diff(edges), found.density.sum(axis=1) * DEFAULT_BINS.width)
 
 
 def test_the_bayes_factor_is_told_where_it_is_known():
