@@ -9,7 +9,7 @@ the joint likelihood by x and shapes, of the sum's by its own parameters.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -94,7 +94,12 @@ class JointRefinement:
     # -- the expansion --------------------------------------------------------------------------------------------
 
     def expansion(self, z: Array) -> Quadratic:
-        """The joint log-likelihood less the sum's by features, about z (n_dim,)."""
+        """The joint log-likelihood less the sum's by features, about z (n_dim,), without upward curvature."""
+        found, units = self.second_order(z)
+        return replace(found, curvature=found.curvature - self._upward(found, units))
+
+    def second_order(self, z: Array) -> tuple[Quadratic, Array]:
+        """The joint log-likelihood less the sum's, about z (n_dim,), and scales of features (n_feature,)."""
         k = len(self.sum.names)
         parts = np.stack([self.part(i, z[None, block]) for i, block in enumerate(self.blocks)], axis=1)
         at = self.features(self.first(z[None, :k]), parts)[0]
@@ -107,7 +112,34 @@ class JointRefinement:
         sum_value, sum_slope, sum_curvature = _second_order(self.sum.log_likelihood_gradient, at[:k], low[:k], high[:k])
         slope[:k] -= sum_slope
         curvature[:k, :k] -= sum_curvature
-        return Quadratic(at, value - sum_value, slope, curvature)
+        units = np.concatenate([(ends[1] - ends[0]) / (2 * _STEP), steps / _BINNED_STEP])
+        return Quadratic(at, value - sum_value, slope, curvature), units
+
+    def _upward(self, found: Quadratic, units: Array) -> Array:
+        """Upward curvature (n_feature, n_feature) along shapes and binned norms, which nothing would bound.
+
+        Norms of the sum are what binned ones add up to. Scales of features are `units` (n_feature,).
+        """
+        k, n, at = len(self.sum.names), len(found.at), found.at
+        parameters = self.sum.parameters
+        shapes = sorted({i for population in parameters.populations for i in parameters.columns(population.shape)})
+        norms = [i for i in range(k) if i not in shapes]
+        free = [*shapes, *range(k, n)]
+        rows = at[:k] + np.diag(1e-4 * units[:k]), at[:k] - np.diag(1e-4 * units[:k])
+        ends = [np.concatenate([parameters.smooth_norms(each), parameters.source_norms(each)], axis=1) for each in rows]
+        by_parameter = ((ends[0] - ends[1]) / (2e-4 * units[:k, None])).T
+        added = np.zeros((len(by_parameter), len(free)))
+        added[:, : len(shapes)] = -by_parameter[:, shapes]
+        added[:, len(shapes) :] = np.repeat(np.eye(len(by_parameter)), (n - k) // len(by_parameter), axis=1)
+        tangent = np.zeros((n, len(free)))
+        tangent[free] = np.eye(len(free))
+        tangent[norms] = np.linalg.lstsq(by_parameter[:, norms], added, rcond=None)[0]
+        scaled = tangent * units[free]
+        values, axes = np.linalg.eigh(scaled.T @ found.curvature @ scaled)
+        axes = axes / units[free, None]
+        upward = np.zeros((n, n))
+        upward[np.ix_(free, free)] = (axes * np.maximum(values, 0.0)) @ axes.T
+        return upward
 
     def _binned_steps(self, binned: Array) -> Array:
         """Steps of differences by binned norms, all (n_component * n_energy,)."""

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
 from scipy.special import logsumexp, ndtr
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ _WANTED = (0.3, 0.25)  # accepted, of moves of blocks and of all parameters
 _GAIN = 0.3  # in ln of a step's length, for each unit that acceptance is off
 _SPREAD = 0.7  # of ln of a step's length
 _RIDGE = 1e-10  # beside covariances
+_STRETCH = 1.5  # of the widths that particles begin anew with
 _FAR = 10.0  # below the median: what a quadratic misses there no correction heeds
-_BENT = 0.5  # curvature of a correction at most, of that of a normal's logarithm
+_BENT = 0.5  # curvature of corrections at most, of the prior's
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,38 +74,74 @@ class Quadratic:
     def corrected(self, features: FloatArray, off: FloatArray, n: int) -> Quadratic:
         """With a quadratic in the last `n` features added, fitted to what it misses (n_known,) at (n_known, n_feature).
 
-        By ridge regression, in coordinates in which features are white; its curvature stays below theirs, so that a
-        density that has them is still bounded.
+        By ridge regression, in coordinates in which features are white. These are such that the prior is a standard
+        normal; the curvature by them stays below half the prior's, so that their product is bounded.
         """
         kept = off > np.median(off) - _FAR
         z, off = features[kept, -n:], off[kept]
-        mean, root = z.mean(axis=0), _root(np.cov(z.T))
-        white = np.linalg.solve(root, (z - mean).T).T
-        i, j = np.triu_indices(n)
+        mean, inverse = z.mean(axis=0), np.linalg.inv(_root(np.cov(z.T)))
+        white, (i, j) = (z - mean) @ inverse.T, np.triu_indices(n)
         terms = np.concatenate([np.ones((len(z), 1)), white, white[:, i] * white[:, j]], axis=1)
         ridge = np.diag(np.append(0.0, np.ones(terms.shape[1] - 1)))
         found = np.linalg.solve(terms.T @ terms + ridge, terms.T @ off)
         bent = np.zeros((n, n))
         bent[i, j] = found[1 + n :]
-        values, axes = np.linalg.eigh(bent + bent.T)
-        inverse = np.linalg.inv(root)
-        curvature, slope = (
-            inverse.T @ (axes * np.minimum(values, _BENT)) @ axes.T @ inverse,
-            inverse.T @ found[1 : 1 + n],
-        )
-        away = self.at[-n:] - mean
-        more = Quadratic(
+        before = self.curvature[-n:, -n:]
+        values, axes = np.linalg.eigh(before + inverse.T @ (bent + bent.T) @ inverse)
+        more = (axes * np.minimum(values, _BENT)) @ axes.T - before
+        slope, away = inverse.T @ found[1 : 1 + n], self.at[-n:] - mean
+        others = len(self.at) - n
+        return Quadratic(
             self.at,
-            float(found[0] + away @ slope + 0.5 * away @ curvature @ away),
-            np.append(np.zeros(len(self.at) - n), slope + curvature @ away),
-            np.pad(curvature, ((len(self.at) - n, 0),) * 2),
+            self.value + float(found[0] + away @ slope + 0.5 * away @ more @ away),
+            self.slope + np.pad(slope + more @ away, (others, 0)),
+            self.curvature + np.pad(more, (others, 0)),
         )
-        return Quadratic(self.at, self.value + more.value, self.slope + more.slope, self.curvature + more.curvature)
 
     def __call__(self, y: FloatArray) -> FloatArray:
         """Values (n,) at features (n, n_feature)."""
         away = y - self.at
         return np.asarray(self.value + away @ self.slope + 0.5 * np.sum((away @ self.curvature) * away, axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Conditional:
+    """A normal law of the other parameters given the first.
+
+    Attributes
+    ----------
+    mean : array (n_dim,)
+    slope : array (n_first, n_other)
+    root : array (n_other, n_other)
+        Lower triangular, of the covariance that is left.
+    """
+
+    mean: FloatArray
+    slope: FloatArray
+    root: FloatArray
+
+    @classmethod
+    def of(cls, z: FloatArray, n_first: int, stretch: float) -> Conditional:
+        """That of points (n, n_dim), its widths stretched."""
+        covariance = np.cov(z.T)
+        first, across = covariance[:n_first, :n_first] + _RIDGE * np.eye(n_first), covariance[:n_first, n_first:]
+        slope = np.asarray(np.linalg.solve(first, across))
+        return cls(z.mean(axis=0), slope, stretch * _root(covariance[n_first:, n_first:] - across.T @ slope))
+
+    def draw(self, first: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Points (n, n_dim) of which the first coordinates (n, n_first) are given."""
+        normal = rng.standard_normal((len(first), len(self.root)))
+        return np.concatenate([first, self._centre(first) + normal @ self.root.T], axis=1)
+
+    def _centre(self, first: FloatArray) -> FloatArray:
+        n = first.shape[1]
+        return np.asarray(self.mean[n:] + (first - self.mean[:n]) @ self.slope)
+
+    def log_ratio(self, z: FloatArray) -> FloatArray:
+        """Logarithm of its density over the prior's, (n,), at points (n, n_dim)."""
+        n = len(self.slope)
+        white = solve_triangular(self.root, (z[:, n:] - self._centre(z[:, :n])).T, lower=True)
+        return np.asarray(0.5 * (np.sum(z[:, n:] ** 2, axis=1) - np.sum(white**2, axis=0)) - _log_root(self.root))
 
 
 class Refinement(Protocol):
@@ -179,25 +217,35 @@ class Annealing:
 
     Attributes
     ----------
-    law : Quadratic, optional
-        Q that is switched on, or being so.
+    law : Quadratic or Conditional, optional
+        Q that is switched on, or being so; or the law that particles begin with.
     block_steps, steps : array (n_block,), array (3,)
         Lengths of moves of blocks and of all parameters, learnt on the way.
     """
 
     def __init__(self, refinement: Refinement, rng: np.random.Generator) -> None:
         self._refinement, self._rng = refinement, rng
-        self._before: Quadratic | None = None
-        self.law: Quadratic | None = None
+        self._before: Quadratic | Conditional | None = None
+        self.law: Quadratic | Conditional | None = None
         self.block_steps = np.full(len(refinement.blocks), 0.7)
         self.steps = np.full(3, 0.5)
         self._share = 0.0
+
+    @property
+    def n_first(self) -> int:
+        """Number of the coarser likelihood's parameters."""
+        return self._refinement.coarser.n_dim
 
     def begin(self, given: FloatArray, n: int) -> Particles:
         """Draws of the coarser posterior, some of `given` (n_given, n_first), and of the other parameters' prior."""
         n_other = sum(len(block) for block in self._refinement.blocks)
         chosen = given[self._rng.integers(len(given), size=n)]
         return self.at(np.concatenate([chosen, self._rng.standard_normal((n, n_other))], axis=1))
+
+    def begin_like(self, given: FloatArray, n: int, particles: Particles) -> Particles:
+        """Draws of the coarser posterior again, the others as they are in `particles` given the first, but wider."""
+        self.law = start = Conditional.of(particles.z, self.n_first, _STRETCH)
+        return self.at(start.draw(given[self._rng.integers(len(given), size=n)], self._rng))
 
     def towards(self, now: Particles, law: Quadratic) -> tuple[Particles, float, float]:
         """Anneal particles to the law of another Q.
@@ -224,7 +272,7 @@ class Annealing:
             points = (self._rng.random() + np.arange(n)) / n
             now, reached = now.take(np.minimum(np.searchsorted(np.cumsum(w), points), n - 1)), new
             now = self._swept(now, reached, _SWEEPS, _WHOLE)
-        return self.on(now), log_norm, variance
+        return now, log_norm, variance
 
     def on(self, now: Particles) -> Particles:
         """Particles of the law moved on."""
@@ -239,16 +287,15 @@ class Annealing:
 
     def features(self, z: FloatArray, first: FloatArray, parts: FloatArray) -> FloatArray:
         """Features, and the first coordinates after them."""
-        return np.concatenate([self._refinement.features(first, parts), z[:, : self._refinement.coarser.n_dim]], axis=1)
+        return np.concatenate([self._refinement.features(first, parts), z[:, : self.n_first]], axis=1)
 
     def _coarse(self, z: FloatArray) -> FloatArray:
-        return self._refinement.coarser.finite(ndtr(z[:, : self._refinement.coarser.n_dim]))
+        return self._refinement.coarser.finite(ndtr(z[:, : self.n_first]))
 
     def _both(self, z: FloatArray, first: FloatArray, parts: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Q that is left behind, and the one that is switched on."""
         features = self.features(z, first, parts)
-        laws = (np.zeros(len(z)) if law is None else law(features) for law in (self._before, self.law))
-        before, added = (np.nan_to_num(values, nan=-1e300) for values in laws)
+        before, added = (_value(law, z, features) for law in (self._before, self.law))
         return before, added
 
     # -- moves ----------------------------------------------------------------------------------------------------
@@ -287,19 +334,19 @@ class Annealing:
         return now
 
     def _first_steps(self, now: Particles, lengths: FloatArray) -> FloatArray:
-        k = self._refinement.coarser.n_dim
+        k = self.n_first
         normal = self._rng.standard_normal((len(now.z), k))
         return np.asarray(lengths * (normal @ _root(np.cov(now.z[:, :k].T)).T))
 
     def _all_by_the_first(self, now: Particles, lengths: FloatArray) -> Particles:
         """Steps of the first parameters, which the others follow by their regression."""
-        k, covariance = self._refinement.coarser.n_dim, np.cov(now.z.T)
+        k, covariance = self.n_first, np.cov(now.z.T)
         step = self._first_steps(now, lengths)
         held = covariance[:k, :k] + _RIDGE * np.eye(k)
         return self.at(now.z + np.concatenate([step, step @ np.linalg.solve(held, covariance[:k, k:])], axis=1))
 
     def _first_alone(self, now: Particles, lengths: FloatArray) -> Particles:
-        k, z = self._refinement.coarser.n_dim, now.z.copy()
+        k, z = self.n_first, now.z.copy()
         z[:, :k] += self._first_steps(now, lengths)
         first = self._refinement.first(z[:, :k])
         return Particles(z, first, now.parts, self._coarse(z), *self._both(z, first, now.parts))
@@ -307,6 +354,16 @@ class Annealing:
     def _along_others(self, now: Particles, lengths: FloatArray) -> Particles:
         one, other = self._rng.integers(len(now.z), size=(2, len(now.z)))
         return self.at(now.z + lengths * (now.z[one] - now.z[other]))
+
+
+def _value(law: Quadratic | Conditional | None, z: FloatArray, features: FloatArray) -> FloatArray:
+    if law is None:
+        return np.zeros(len(z))
+    return law.log_ratio(z) if isinstance(law, Conditional) else np.nan_to_num(law(features), nan=-1e300)
+
+
+def _log_root(root: FloatArray) -> float:
+    return float(np.log(np.diag(root)).sum())
 
 
 def _root(covariance: FloatArray) -> FloatArray:

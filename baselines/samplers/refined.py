@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from gcesbi.baselines.samplers.annealing import Annealing, Quadratic
+from gcesbi.baselines.samplers.annealing import Annealing, Particles, Quadratic
 from gcesbi.baselines.samplers.laplace import climb
 from gcesbi.baselines.samplers.target import Target
 from gcesbi.baselines.samplers.weighed import Weighed
@@ -19,8 +19,7 @@ __all__ = ["Refined"]
 FloatArray = NDArray[np.float64]
 
 _ROUNDS = 4  # in which particles are asked; then they move on
-_CORRECTIONS = 2  # of the quadratic
-_ASKED = 2  # one of so many particles is, for a correction
+_TRIAL = 2  # times the draws of a round, particles by which Q is corrected
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,28 +64,22 @@ class Refined(Weighed):
         start = np.concatenate([given.highest, np.zeros(target.n_dim - refinement.coarser.n_dim)])
         top = climb(target, start)
         law = refinement.expansion(top.z).beside(top.z[: refinement.coarser.n_dim])
-        spent, log_norm, variance = (
-            top.n_evaluation + 1 + 2 * len(law.at),
-            given.log_evidence,
-            given.log_evidence_error**2,
-        )
-        annealing = Annealing(refinement, np.random.default_rng([seed, 3]))
-        particles = annealing.begin(given.z[given.rows(seed)], _ROUNDS * batch)
-        for i in range(_CORRECTIONS + 1):
-            if i > 0:
-                asked = particles.take(slice(None, None, _ASKED))
-                off = target.finite(ndtr(asked.z)) - asked.coarse - asked.added
-                features = annealing.features(asked.z, asked.first, asked.parts)
-                law, spent = law.corrected(features, off, refinement.coarser.n_dim), spent + len(off)
-            particles, gain, more = annealing.towards(particles, law)
-            log_norm, variance = log_norm + gain, variance + more
+        annealing, drawn = Annealing(refinement, np.random.default_rng([seed, 3])), given.z[given.rows(seed)]
+        particles, *_ = annealing.towards(annealing.begin(drawn, _TRIAL * batch), law)
+        law = _corrected(law, target, annealing, particles)
+        particles, *_ = annealing.towards(particles, law)
+        anew = annealing.begin_like(drawn, _ROUNDS * batch, particles)
+        particles, log_norm, variance = annealing.towards(anew, law)
+        law = _corrected(law, target, annealing, particles.take(slice(None, None, _ROUNDS // _TRIAL)))
+        particles, more, variance_of_more = annealing.towards(particles, law)
+        particles = annealing.on(particles)
         none = np.empty(0)
         return cls(
             z=np.empty((0, target.n_dim)),
             value=none,
             log_proposed=none,
             n_round=0,
-            spent=spent,
+            spent=top.n_evaluation + 1 + 2 * len(law.at) + 2 * _TRIAL * batch,
             particles=particles.z,
             particle_value=particles.log_density(1.0),
             at=law.at,
@@ -95,8 +88,8 @@ class Refined(Weighed):
             top=law.value,
             block_steps=annealing.block_steps,
             steps=annealing.steps,
-            log_norm=log_norm,
-            variance=variance,
+            log_norm=given.log_evidence + log_norm + more,
+            variance=given.log_evidence_error**2 + variance + variance_of_more,
             coarse_k=given.pareto_k,
         )
 
@@ -137,3 +130,10 @@ class Refined(Weighed):
     def log_evidence_error(self) -> float:
         """Standard error of ln Z, that of the law's norm included."""
         return math.sqrt(1 / self.ess + self.variance)
+
+
+def _corrected(law: Quadratic, target: Target, annealing: Annealing, particles: Particles) -> Quadratic:
+    """The law, corrected by the target's values at particles."""
+    off = target.finite(ndtr(particles.z)) - particles.coarse - particles.added
+    features = annealing.features(particles.z, particles.first, particles.parts)
+    return law.corrected(features, off, annealing.n_first)

@@ -22,6 +22,7 @@ __all__ = ["ImportanceConvergence", "Weighed"]
 
 FloatArray = NDArray[np.float64]
 
+_EQUAL = 1e-6  # spread of log-weights of draws from the posterior itself
 _TRUSTED = 0.7  # largest shape k̂ at which a mean of weights is useful
 
 
@@ -85,6 +86,8 @@ class Weighed(ABC):
     @cached_property
     def _weights(self) -> tuple[FloatArray, float]:
         """Smoothed weights (n,), which add up to 1, and the shape k̂ of their law."""
+        if np.ptp(self.log_weights) < _EQUAL:
+            return np.full(len(self.z), 1 / len(self.z)), -math.inf
         smoothed, shape = import_arviz().psislw(self.log_weights)
         return np.exp(smoothed - logsumexp(smoothed)), float(shape)
 

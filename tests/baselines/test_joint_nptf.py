@@ -62,21 +62,23 @@ def test_what_energies_add_is_expanded_to_second_order(sky, priors):
     refinement, k = nptf.target.refinement, len(nptf.target.refinement.coarser.names)
     rng = np.random.default_rng(6)
     z, step = ndtri(rng.uniform(0.3, 0.6, len(nptf.names))), rng.normal(size=len(nptf.names))
-    quadratic = refinement.expansion(z)
+    quadratic, _ = refinement.second_order(z)
 
     def added(z):
         return nptf.target.finite(ndtr(z)) - refinement.coarser.finite(ndtr(z[:, :k]))
 
-    def expanded(z):
+    def features(z):
         parts = np.stack([refinement.part(i, z[:, block]) for i, block in enumerate(refinement.blocks)], axis=1)
-        return quadratic(refinement.features(refinement.first(z[:, :k]), parts))
+        return refinement.features(refinement.first(z[:, :k]), parts)
 
     points = z + np.array([0.0, 0.005, 0.01, 0.02])[:, None] * step
-    exact, found = added(points), expanded(points)
+    exact, found = added(points), quadratic(features(points))
     off = np.abs(found - exact)
     assert found[0] == pytest.approx(exact[0], abs=1e-7)
     assert np.all(off[1:] < 0.02 * np.abs(exact[1:] - exact[0]))
     np.testing.assert_allclose(off[2:] / off[1:-1], 8, rtol=0.35)
+    far = features(rng.normal(size=(200, len(z))))
+    assert np.all(refinement.expansion(z)(far) <= quadratic(far) + 1e-6 * np.abs(quadratic(far)))
 
 
 @pytest.mark.slow  # quick: a coarser target in test_samplers.py

@@ -156,7 +156,7 @@ def flat_gradient(u):
 
 
 class Parabola:
-    """What the third parameter adds: a square of its distance from a parabola, to second order in x and w."""
+    """What the third parameter adds: a square of its distance from a parabola, so a quadratic in both."""
 
     coarser = Target(("x", "y"), flat_modes, BlockMove([np.arange(2)], WALLS[:2]), flat_gradient)
     blocks = (np.array([2]),)
@@ -168,13 +168,14 @@ class Parabola:
         return ndtr(z)
 
     def features(self, first, parts):
-        return np.column_stack([first[:, 0], parts[:, 0]])
+        return np.column_stack([bend(first), parts[:, 0]])
 
     def expansion(self, z):
-        x, _, w = ndtr(z)
-        off = w - bend(np.array([[x]]))[0]
-        curvature = 100 * np.array([[2 * off - 4 * x**2, 2 * x], [2 * x, -1]])
-        return Quadratic(np.array([x, w]), -50 * off**2, 100 * off * np.array([2 * x, -1]), curvature)
+        at = np.array([bend(ndtr(z[None]))[0], ndtr(z[2])])
+        off = at[1] - at[0]
+        return Quadratic(
+            at, -50 * off**2, 100 * off * np.array([1.0, -1.0]), 100 * np.array([[-1.0, 1.0], [1.0, -1.0]])
+        )
 
 
 BENT = Target(TARGET.names, bent, MOVES, bent_gradient, Parabola())
