@@ -37,6 +37,7 @@ from gcesbi.analysis.settings import load_settings
 from gcesbi.baselines import NormPrior, PoissonFit, fit_adaptive_maps
 from gcesbi.evaluation.matched_maps import at_composition
 from gcesbi.io import read_observation
+from gcesbi.io.data import located
 from gcesbi.io.files import read_json, write_text
 from gcesbi.simulation.composition import Composition
 
@@ -44,9 +45,11 @@ Array = NDArray[np.float64]
 
 LEFT_OUT = ("O", "A", "F", "p6v11", "thick", "slope")
 """Interstellar models; a disk of scale height 1 kpc; a halo of slope 1."""
-OTHERS = ("remnants", "pulsars", "bulge", "isotropic", "unmasked")
+OTHERS = ("remnants", "pulsars", "bulge", "isotropic", "unmasked", "steep")
 """Built-in foregrounds (cosmic rays of remnants in a halo of 10 kpc, of pulsars in one of 4 kpc); the Coleman bulge in
-place of a halo; an isotropic population of 5e-8 photons per cm² and s; two unmasked sources of 200 photons."""
+place of a halo; an isotropic population of 5e-8 photons per cm² and s; two unmasked sources of 200 photons; the gas of
+Model O made dimmer by :data:`STEEP` for every degree of latitude."""
+STEEP = 0.024
 LEVELS = (0.68, 0.95)
 _ASKED = ("gce", "disk")
 _STEMS = {"p6v11": ("dif",)}
@@ -143,6 +146,13 @@ def left_out_sky(left_out: str, nside: int = 128) -> SkyModel:
         excess = next(each.template for each in load_settings("robust").sky.components if each.name == "gce")
         sky = SkyModel.from_folder("fermi-573w", nside=nside).composition
         return SkyModel.build(sky.change("gce", template=excess.mixture[1]))
+    if left_out == "steep":
+        sky = SkyModel.from_folder("fermi-573w", nside=nside).composition
+        gas = next(each.template for each in sky.components if each.name == "pi")
+        values = np.load(located(gas.file))
+        latitude = healpy.pix2ang(healpy.npix2nside(values.size), np.arange(values.size), lonlat=True)[1]
+        steep = gas.model_copy(update={"file": None, "values": values * np.exp(-STEEP * np.abs(latitude))})
+        return SkyModel.build(sky.change("pi", template=steep))
     diffuse = {"diffuse": left_out if left_out in LEFT_OUT else "O"}
     chosen = {"thick": {"disk": "z1p0"}, "slope": {"nfw": "g1p0"}}.get(left_out, diffuse)
     return SkyModel.from_folder("fermi-573w", nside=nside, **chosen)

@@ -33,7 +33,7 @@ def test_the_robust_preset_states_the_real_sky_by_names_of_data():
     sky = load_settings("robust").sky
     assert sky.region.mask == "fermi-573w/fermidata_pscmask_3fgl.npy"
     mixed = [len(each.template.mixture) for each in sky.components if hasattr(each.template, "mixture")]
-    assert mixed == [4, 3, 2, 2]  # gas, inverse Compton, bubbles; halo and bulge
+    assert mixed == [5, 4, 2, 2]  # gas, inverse Compton, bubbles; halo and bulge
 
 
 def test_changes_and_seed_overrule_the_preset():
