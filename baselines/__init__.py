@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     from gcesbi.baselines.poisson.spectral_fit import SpectralFit, SpectralFitResult
     from gcesbi.baselines.poisson.spectrum import TemplateSpectrum
     from gcesbi.baselines.samplers.ensemble import Ensemble
-    from gcesbi.baselines.samplers.importance import ImportanceConvergence, ImportanceSampling
+    from gcesbi.baselines.samplers.importance import ImportanceSampling
     from gcesbi.baselines.samplers.maximum import Maximum, maximise
     from gcesbi.baselines.samplers.nested import NestedConvergence, NestedSampling
     from gcesbi.baselines.samplers.nuts import ChainConvergence, Nuts
     from gcesbi.baselines.samplers.sampling import Chain, Convergence, SamplingWarning, run_emcee
     from gcesbi.baselines.samplers.target import Limits, Sampled, Target
+    from gcesbi.baselines.samplers.weighed import ImportanceConvergence
 
 _HOMES = {
     "nptf.energies": ("EnergyGradient", "NptfEnergyLikelihood", "nptf_energy_log_likelihood"),
@@ -63,10 +64,11 @@ _HOMES = {
     "samplers.ensemble": ("Ensemble",),
     "samplers.maximum": ("Maximum", "maximise"),
     "samplers.nested": ("NestedConvergence", "NestedSampling"),
-    "samplers.importance": ("ImportanceConvergence", "ImportanceSampling"),
+    "samplers.importance": ("ImportanceSampling",),
     "samplers.nuts": ("ChainConvergence", "Nuts"),
     "samplers.sampling": ("Chain", "Convergence", "SamplingWarning", "run_emcee"),
     "samplers.target": ("Limits", "Sampled", "Target"),
+    "samplers.weighed": ("ImportanceConvergence",),
 }
 
 __all__ = [

@@ -19,7 +19,7 @@ from scipy.special import ndtr
 from gcesbi.baselines.nptf.floating_spectra import FloatingSpectrum
 from gcesbi.baselines.nptf.joint import JointLikelihood
 from gcesbi.baselines.nptf.problem import NptfProblem, within
-from gcesbi.baselines.samplers.annealing import Quadratic
+from gcesbi.baselines.samplers.quadratic import Quadratic
 from gcesbi.baselines.samplers.target import Target
 
 __all__ = ["JointRefinement"]

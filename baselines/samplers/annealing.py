@@ -21,17 +21,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp, ndtr
 
-if TYPE_CHECKING:
-    from gcesbi.baselines.samplers.target import Target
+from gcesbi.baselines.samplers.quadratic import RIDGE, Quadratic, cholesky
+from gcesbi.baselines.samplers.target import Refinement
 
-__all__ = ["Annealing", "Particles", "Quadratic", "Refinement", "log_prior"]
+__all__ = ["Annealing", "Particles", "log_prior"]
 
 FloatArray = NDArray[np.float64]
 
@@ -42,66 +41,7 @@ _LAST = 16  # sweeps of all moves at the end
 _WANTED = (0.3, 0.25)  # accepted, of moves of blocks and of all parameters
 _GAIN = 0.3  # in ln of a step's length, for each unit that acceptance is off
 _SPREAD = 0.7  # of ln of a step's length
-_RIDGE = 1e-10  # beside covariances
 _STRETCH = 1.5  # of the widths that particles begin anew with
-_FAR = 10.0  # below the median: what a quadratic misses there no correction heeds
-_BENT = 0.5  # curvature of corrections at most, of the prior's
-
-
-@dataclass(frozen=True, eq=False)
-class Quadratic:
-    """A function to second order.
-
-    Attributes
-    ----------
-    at : array (n_feature,)
-    value : float
-    slope : array (n_feature,)
-    curvature : array (n_feature, n_feature)
-    """
-
-    at: FloatArray
-    value: float
-    slope: FloatArray
-    curvature: FloatArray
-
-    def beside(self, at: FloatArray) -> Quadratic:
-        """The same with further features, which it does not depend on, about `at` (n_more,)."""
-        more = 0, len(at)
-        curvature = np.pad(self.curvature, (more, more))
-        return Quadratic(np.append(self.at, at), self.value, np.pad(self.slope, more), curvature)
-
-    def corrected(self, features: FloatArray, off: FloatArray, n: int) -> Quadratic:
-        """With a quadratic in the last `n` features added, fitted to what it misses (n_known,) at (n_known, n_feature).
-
-        By ridge regression, in coordinates in which features are white. These are such that the prior is a standard
-        normal; the curvature by them stays below half the prior's, so that their product is bounded.
-        """
-        kept = off > np.median(off) - _FAR
-        z, off = features[kept, -n:], off[kept]
-        mean, inverse = z.mean(axis=0), np.linalg.inv(_root(np.cov(z.T)))
-        white, (i, j) = (z - mean) @ inverse.T, np.triu_indices(n)
-        terms = np.concatenate([np.ones((len(z), 1)), white, white[:, i] * white[:, j]], axis=1)
-        ridge = np.diag(np.append(0.0, np.ones(terms.shape[1] - 1)))
-        found = np.linalg.solve(terms.T @ terms + ridge, terms.T @ off)
-        bent = np.zeros((n, n))
-        bent[i, j] = found[1 + n :]
-        before = self.curvature[-n:, -n:]
-        values, axes = np.linalg.eigh(before + inverse.T @ (bent + bent.T) @ inverse)
-        more = (axes * np.minimum(values, _BENT)) @ axes.T - before
-        slope, away = inverse.T @ found[1 : 1 + n], self.at[-n:] - mean
-        others = len(self.at) - n
-        return Quadratic(
-            self.at,
-            self.value + float(found[0] + away @ slope + 0.5 * away @ more @ away),
-            self.slope + np.pad(slope + more @ away, (others, 0)),
-            self.curvature + np.pad(more, (others, 0)),
-        )
-
-    def __call__(self, y: FloatArray) -> FloatArray:
-        """Values (n,) at features (n, n_feature)."""
-        away = y - self.at
-        return np.asarray(self.value + away @ self.slope + 0.5 * np.sum((away @ self.curvature) * away, axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +64,9 @@ class Conditional:
     def of(cls, z: FloatArray, n_first: int, stretch: float) -> Conditional:
         """That of points (n, n_dim), its widths stretched."""
         covariance = np.cov(z.T)
-        first, across = covariance[:n_first, :n_first] + _RIDGE * np.eye(n_first), covariance[:n_first, n_first:]
+        first, across = covariance[:n_first, :n_first] + RIDGE * np.eye(n_first), covariance[:n_first, n_first:]
         slope = np.asarray(np.linalg.solve(first, across))
-        return cls(z.mean(axis=0), slope, stretch * _root(covariance[n_first:, n_first:] - across.T @ slope))
+        return cls(z.mean(axis=0), slope, stretch * cholesky(covariance[n_first:, n_first:] - across.T @ slope))
 
     def draw(self, first: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Points (n, n_dim) of which the first coordinates (n, n_first) are given."""
@@ -142,33 +82,6 @@ class Conditional:
         n = len(self.slope)
         white = solve_triangular(self.root, (z[:, n:] - self._centre(z[:, :n])).T, lower=True)
         return np.asarray(0.5 * (np.sum(z[:, n:] ** 2, axis=1) - np.sum(white**2, axis=0)) - _log_root(self.root))
-
-
-class Refinement(Protocol):
-    """What a likelihood adds to a coarser one of its first parameters.
-
-    Coordinates z are those in which the prior is a standard normal.
-    """
-
-    @property
-    def coarser(self) -> Target:
-        """The likelihood of the first parameters."""
-
-    @property
-    def blocks(self) -> tuple[NDArray[np.int64], ...]:
-        """Columns of the other parameters, by what belongs together."""
-
-    def first(self, z: FloatArray) -> FloatArray:
-        """What the first coordinates (n, n_first) mean, (n, n_value)."""
-
-    def part(self, block: int, z: FloatArray) -> FloatArray:
-        """What the coordinates of a block (n, n_column) mean, (n, n_number)."""
-
-    def features(self, first: FloatArray, parts: FloatArray) -> FloatArray:
-        """Features (n, n_feature) of what coordinates mean, (n, n_value) and (n, n_block, n_number)."""
-
-    def expansion(self, z: FloatArray) -> Quadratic:
-        """The likelihood's logarithm less the coarser one's by features, about z (n_dim,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,7 +236,7 @@ class Annealing:
     def _move_block(self, now: Particles, i: int, switched: float) -> Particles:
         """Move one block of the other parameters: the coarser likelihood stays."""
         columns, z = self._refinement.blocks[i], now.z.copy()
-        root = _root(np.cov(z[:, columns].T))
+        root = cholesky(np.cov(z[:, columns].T))
         normal = self._rng.standard_normal((len(z), len(columns)))
         z[:, columns] += self._lengths(self.block_steps[i], len(z)) * (normal @ root.T)
         parts = now.parts.copy()
@@ -336,13 +249,13 @@ class Annealing:
     def _first_steps(self, now: Particles, lengths: FloatArray) -> FloatArray:
         k = self.n_first
         normal = self._rng.standard_normal((len(now.z), k))
-        return np.asarray(lengths * (normal @ _root(np.cov(now.z[:, :k].T)).T))
+        return np.asarray(lengths * (normal @ cholesky(np.cov(now.z[:, :k].T)).T))
 
     def _all_by_the_first(self, now: Particles, lengths: FloatArray) -> Particles:
         """Steps of the first parameters, which the others follow by their regression."""
         k, covariance = self.n_first, np.cov(now.z.T)
         step = self._first_steps(now, lengths)
-        held = covariance[:k, :k] + _RIDGE * np.eye(k)
+        held = covariance[:k, :k] + RIDGE * np.eye(k)
         return self.at(now.z + np.concatenate([step, step @ np.linalg.solve(held, covariance[:k, k:])], axis=1))
 
     def _first_alone(self, now: Particles, lengths: FloatArray) -> Particles:
@@ -364,11 +277,6 @@ def _value(law: Quadratic | Conditional | None, z: FloatArray, features: FloatAr
 
 def _log_root(root: FloatArray) -> float:
     return float(np.log(np.diag(root)).sum())
-
-
-def _root(covariance: FloatArray) -> FloatArray:
-    matrix = np.atleast_2d(covariance)
-    return np.asarray(np.linalg.cholesky(matrix + _RIDGE * np.eye(len(matrix))))
 
 
 def _next(reached: float, gain: FloatArray) -> float:

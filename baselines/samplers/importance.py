@@ -27,10 +27,10 @@ from gcesbi.baselines.samplers.laplace import Laplace
 from gcesbi.baselines.samplers.refined import Refined
 from gcesbi.baselines.samplers.student import Student
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
-from gcesbi.baselines.samplers.weighed import ImportanceConvergence, Weighed
+from gcesbi.baselines.samplers.weighed import Weighed
 from gcesbi.errors import InputError
 
-__all__ = ["ImportanceConvergence", "ImportanceSampling"]
+__all__ = ["ImportanceSampling"]
 
 FloatArray = NDArray[np.float64]
 

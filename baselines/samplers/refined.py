@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from gcesbi.baselines.samplers.annealing import Annealing, Particles, Quadratic
+from gcesbi.baselines.samplers.annealing import Annealing, Particles
 from gcesbi.baselines.samplers.laplace import climb
+from gcesbi.baselines.samplers.quadratic import Quadratic
 from gcesbi.baselines.samplers.target import Target
 from gcesbi.baselines.samplers.weighed import Weighed
 

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gcesbi.baselines.samplers.quadratic import Quadratic
 from gcesbi.baselines.samplers.sampling import Diagnosis, SamplingWarning
 from gcesbi.errors import InputError
 from gcesbi.io.files import naming, read_arrays, write_arrays
 
 if TYPE_CHECKING:
-    from gcesbi.baselines.samplers.annealing import Refinement
     from gcesbi.baselines.samplers.block_move import BlockMove
 
-__all__ = ["Limits", "Sampled", "Sampler", "Target", "load_arrays", "save_arrays"]
+__all__ = ["Limits", "Refinement", "Sampled", "Sampler", "Target", "load_arrays", "save_arrays"]
 
 FloatArray = NDArray[np.float64]
 
@@ -140,6 +140,33 @@ class Sampled:
         for problem in self.convergence.problems:
             warnings.warn(f"NPTF not converged: {problem}", SamplingWarning, stacklevel=stacklevel)
         return self
+
+
+class Refinement(Protocol):
+    """What a likelihood adds to a coarser one of its first parameters.
+
+    Coordinates z are those in which the prior is a standard normal.
+    """
+
+    @property
+    def coarser(self) -> Target:
+        """The likelihood of the first parameters."""
+
+    @property
+    def blocks(self) -> tuple[NDArray[np.int64], ...]:
+        """Columns of the other parameters, by what belongs together."""
+
+    def first(self, z: FloatArray) -> FloatArray:
+        """What the first coordinates (n, n_first) mean, (n, n_value)."""
+
+    def part(self, block: int, z: FloatArray) -> FloatArray:
+        """What the coordinates of a block (n, n_column) mean, (n, n_number)."""
+
+    def features(self, first: FloatArray, parts: FloatArray) -> FloatArray:
+        """Features (n, n_feature) of what coordinates mean, (n, n_value) and (n, n_block, n_number)."""
+
+    def expansion(self, z: FloatArray) -> Quadratic:
+        """The likelihood's logarithm less the coarser one's by features, about z (n_dim,)."""
 
 
 class Sampler(Protocol):

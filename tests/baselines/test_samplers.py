@@ -23,10 +23,10 @@ from gcesbi.baselines import (
     SamplingWarning,
     maximise,
 )
-from gcesbi.baselines.samplers.annealing import Quadratic
 from gcesbi.baselines.samplers.block_move import BlockMove
 from gcesbi.baselines.samplers.laplace import Laplace, climb
 from gcesbi.baselines.samplers.maximum import start_points
+from gcesbi.baselines.samplers.quadratic import Quadratic
 from gcesbi.baselines.samplers.student import FREEDOM, Student
 from gcesbi.baselines.samplers.target import Limits, Target, save_arrays
 from gcesbi.errors import InputError
