@@ -35,9 +35,9 @@ __all__ = ["Annealing", "Particles", "log_prior"]
 FloatArray = NDArray[np.float64]
 
 _LEFT = 0.6  # of the particles, effective after a step
-_SWEEPS = 4  # of moves between steps
-_WHOLE = 1  # of them with moves of all parameters, which ask the coarser likelihood
-_LAST = 16  # sweeps of all moves at the end
+_SWEEPS = 6  # of moves between steps
+_WHOLE = 2  # of them with moves of all parameters, which ask the coarser likelihood
+_LAST = 48  # sweeps of all moves at the end
 _WANTED = (0.3, 0.25)  # accepted, of moves of blocks and of all parameters
 _GAIN = 0.3  # in ln of a step's length, for each unit that acceptance is off
 _SPREAD = 0.7  # of ln of a step's length
@@ -97,6 +97,8 @@ class Particles:
         The coarser log-likelihood.
     before, added : array (n,)
         Q that is left behind, 0 at the start, and the one that is switched on.
+    origin : array (n,)
+        Particle of the start that each descends from.
     """
 
     z: FloatArray
@@ -105,6 +107,7 @@ class Particles:
     coarse: FloatArray
     before: FloatArray
     added: FloatArray
+    origin: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.int64] | slice) -> Particles:
         """Some of them."""
@@ -113,7 +116,13 @@ class Particles:
     def moved(self, where: NDArray[np.bool_], to: Particles) -> Particles:
         """Others in their place where (n,) is true."""
         pairs = [(getattr(to, each.name), getattr(self, each.name)) for each in fields(self)]
-        return Particles(*(np.where(where.reshape(-1, *[1] * (new.ndim - 1)), new, old) for new, old in pairs))
+        there = (np.where(where.reshape(-1, *[1] * (new.ndim - 1)), new, old) for new, old in pairs)
+        return replace(Particles(*there), origin=self.origin)
+
+    @property
+    def n_origin(self) -> float:
+        """Effective number of particles of the start that these descend from."""
+        return float(len(self.z) ** 2 / np.sum(np.bincount(self.origin) ** 2))
 
     def log_density(self, switched: float) -> FloatArray:
         """Log-density (n,), but for its norm, of the law in which Q is switched on so far."""
@@ -160,7 +169,7 @@ class Annealing:
         self.law = start = Conditional.of(particles.z, self.n_first, _STRETCH)
         return self.at(start.draw(given[self._rng.integers(len(given), size=n)], self._rng))
 
-    def towards(self, now: Particles, law: Quadratic) -> tuple[Particles, float, float]:
+    def towards(self, now: Particles, law: Quadratic) -> tuple[Particles, float]:
         """Anneal particles to the law of another Q.
 
         Returns
@@ -168,24 +177,21 @@ class Annealing:
         particles : Particles
         log_norm : float
             Logarithm of the new law's norm over that of the one before.
-        variance : float
-            Of it, were particles of different steps independent.
         """
         self._before, self.law = self.law, law
         before, added = self._both(now.z, now.first, now.parts)
         now, n = replace(now, before=before, added=added), len(now.z)
-        reached = log_norm = variance = 0.0
+        reached = log_norm = 0.0
         while reached < 1:
             gain = now.added - now.before
             new = _next(reached, gain)
             log_w = (new - reached) * gain
             log_norm += float(logsumexp(log_w)) - math.log(n)
             w = np.exp(log_w - logsumexp(log_w))
-            variance += float(np.sum(w**2)) - 1 / n
             points = (self._rng.random() + np.arange(n)) / n
             now, reached = now.take(np.minimum(np.searchsorted(np.cumsum(w), points), n - 1)), new
             now = self._swept(now, reached, _SWEEPS, _WHOLE)
-        return now, log_norm, variance
+        return now, log_norm
 
     def on(self, now: Particles) -> Particles:
         """Particles of the law moved on."""
@@ -196,7 +202,7 @@ class Annealing:
         refinement = self._refinement
         first = refinement.first(z[:, : refinement.coarser.n_dim])
         parts = np.stack([refinement.part(i, z[:, block]) for i, block in enumerate(refinement.blocks)], axis=1)
-        return Particles(z, first, parts, self._coarse(z), *self._both(z, first, parts))
+        return Particles(z, first, parts, self._coarse(z), *self._both(z, first, parts), np.arange(len(z)))
 
     def features(self, z: FloatArray, first: FloatArray, parts: FloatArray) -> FloatArray:
         """Features, and the first coordinates after them."""
@@ -262,7 +268,8 @@ class Annealing:
         k, z = self.n_first, now.z.copy()
         z[:, :k] += self._first_steps(now, lengths)
         first = self._refinement.first(z[:, :k])
-        return Particles(z, first, now.parts, self._coarse(z), *self._both(z, first, now.parts))
+        before, added = self._both(z, first, now.parts)
+        return replace(now, z=z, first=first, coarse=self._coarse(z), before=before, added=added)
 
     def _along_others(self, now: Particles, lengths: FloatArray) -> Particles:
         one, other = self._rng.integers(len(now.z), size=(2, len(now.z)))

@@ -39,8 +39,10 @@ class Refined(Weighed):
         Of the quadratic, the last its value.
     block_steps, steps : arrays
         Lengths of moves.
-    log_norm, variance : float
-        Of the law, and its variance.
+    log_norm, norm_variance : float
+        Of the law, and its variance: one over the number of particles that all descend from, as good as independent.
+    shared : float
+        Of the variance of a mean of particles over theirs, what is due to their descent.
     coarse_k : float
         k̂ of the coarser posterior's draws.
     """
@@ -54,7 +56,8 @@ class Refined(Weighed):
     block_steps: FloatArray
     steps: FloatArray
     log_norm: float
-    variance: float
+    norm_variance: float
+    shared: float
     coarse_k: float
 
     @classmethod
@@ -66,14 +69,14 @@ class Refined(Weighed):
         top = climb(target, start)
         law = refinement.expansion(top.z).beside(top.z[: refinement.coarser.n_dim])
         annealing, drawn = Annealing(refinement, np.random.default_rng([seed, 3])), given.z[given.rows(seed)]
-        particles, *_ = annealing.towards(annealing.begin(drawn, _TRIAL * batch), law)
+        particles, _ = annealing.towards(annealing.begin(drawn, _TRIAL * batch), law)
         law = _corrected(law, target, annealing, particles)
-        particles, *_ = annealing.towards(particles, law)
+        particles, _ = annealing.towards(particles, law)
         anew = annealing.begin_like(drawn, _ROUNDS * batch, particles)
-        particles, log_norm, variance = annealing.towards(anew, law)
+        particles, log_norm = annealing.towards(anew, law)
         law = _corrected(law, target, annealing, particles.take(slice(None, None, _ROUNDS // _TRIAL)))
-        particles, more, variance_of_more = annealing.towards(particles, law)
-        particles = annealing.on(particles)
+        annealed, more = annealing.towards(particles, law)
+        particles = annealing.on(annealed)
         none = np.empty(0)
         return cls(
             z=np.empty((0, target.n_dim)),
@@ -90,7 +93,8 @@ class Refined(Weighed):
             block_steps=annealing.block_steps,
             steps=annealing.steps,
             log_norm=given.log_evidence + log_norm + more,
-            variance=given.log_evidence_error**2 + variance + variance_of_more,
+            norm_variance=given.log_evidence_error**2 + 1 / annealed.n_origin,
+            shared=_kept(annealed.z, particles.z) / annealed.n_origin,
             coarse_k=given.pareto_k,
         )
 
@@ -116,6 +120,7 @@ class Refined(Weighed):
         particles = annealing.on(annealing.at(self.particles))
         return replace(
             self,
+            shared=self.shared * _kept(self.particles, particles.z),
             particles=particles.z,
             particle_value=particles.log_density(1.0),
             block_steps=annealing.block_steps,
@@ -130,7 +135,12 @@ class Refined(Weighed):
     @property
     def log_evidence_error(self) -> float:
         """Standard error of ln Z, that of the law's norm included."""
-        return math.sqrt(1 / self.ess + self.variance)
+        return math.sqrt(1 / super().ess + self.norm_variance)
+
+    @property
+    def ess(self) -> float:
+        """Effective draws, what they share by their descent included."""
+        return 1 / (1 / super().ess + self.shared)
 
 
 def _corrected(law: Quadratic, target: Target, annealing: Annealing, particles: Particles) -> Quadratic:
@@ -138,3 +148,10 @@ def _corrected(law: Quadratic, target: Target, annealing: Annealing, particles: 
     off = target.finite(ndtr(particles.z)) - particles.coarse - particles.added
     features = annealing.features(particles.z, particles.first, particles.parts)
     return law.corrected(features, off, annealing.n_first)
+
+
+def _kept(before: FloatArray, after: FloatArray) -> float:
+    """Share of the variance that particles (n, n_dim) keep of where they were, mean of all coordinates."""
+    z, moved = before - before.mean(axis=0), after - after.mean(axis=0)
+    correlation = np.sum(z * moved, axis=0) / np.sqrt(np.sum(z**2, axis=0) * np.sum(moved**2, axis=0))
+    return float(np.mean(correlation**2))
