@@ -120,7 +120,10 @@ def import_arviz() -> Any:
     """ArviZ, without the warning of its next version that its first import of a day gives."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        import arviz
+        try:
+            import arviz
+        except FileNotFoundError:  # another process noted the day of the warning at the same moment
+            import arviz
     return arviz
 
 

@@ -16,10 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from gcesbi.posterior import import_arviz
+
 # Workers of pytest-xdist share the cores. Numba's threads are OpenMP's, and so torch's: as many as numba takes, torch
 # takes from then on, and while they wait for each other they spin.
 for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    import_arviz()  # which notes the day of its warning in a file; workers that do so at once fail
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
