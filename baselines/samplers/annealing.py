@@ -12,6 +12,8 @@ is then near the posterior, and costs no dear values. It is drawn from as sequen
 step by step, each as long as leaves 60 % effective draws, particles are drawn anew by weight, and moved by Metropolis'
 rule: blocks of the other parameters alone, all by their covariance with the first ones, the first ones alone, and along
 the difference of two others (ter Braak 2006). So modes and bent tails come with the coarser posterior and the prior.
+Particles of one annealing descend from few of its start; a second start, from draws of the coarser posterior again and
+a normal law of the others as wide as several such populations together, spreads them.
 Where dear values of some of these draws are known, Q may be corrected by a quadratic in the first parameters, and
 particles annealed on to the law that it makes.
 """
@@ -19,7 +21,7 @@ particles annealed on to the law that it makes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -108,6 +110,11 @@ class Particles:
     before: FloatArray
     added: FloatArray
     origin: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, populations: Sequence[Particles]) -> Particles:
+        """Several populations in one."""
+        return cls(*(np.concatenate([getattr(p, each.name) for p in populations]) for each in fields(cls)))
 
     def take(self, rows: NDArray[np.int64] | slice) -> Particles:
         """Some of them."""

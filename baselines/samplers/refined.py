@@ -20,7 +20,8 @@ __all__ = ["Refined"]
 FloatArray = NDArray[np.float64]
 
 _ROUNDS = 4  # in which particles are asked; then they move on
-_TRIAL = 2  # times the draws of a round, particles by which Q is corrected
+_TRIALS = 4  # populations from the prior of spectra: one may lose modes that another finds
+_EVERY = 2  # one of so many particles is asked for a correction of Q
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -68,13 +69,15 @@ class Refined(Weighed):
         start = np.concatenate([given.highest, np.zeros(target.n_dim - refinement.coarser.n_dim)])
         top = climb(target, start)
         law = refinement.expansion(top.z).beside(top.z[: refinement.coarser.n_dim])
-        annealing, drawn = Annealing(refinement, np.random.default_rng([seed, 3])), given.z[given.rows(seed)]
-        particles, _ = annealing.towards(annealing.begin(drawn, _TRIAL * batch), law)
-        law = _corrected(law, target, annealing, particles)
-        particles, _ = annealing.towards(particles, law)
-        anew = annealing.begin_like(drawn, _ROUNDS * batch, particles)
-        particles, log_norm = annealing.towards(anew, law)
-        law = _corrected(law, target, annealing, particles.take(slice(None, None, _ROUNDS // _TRIAL)))
+        drawn, trials = given.z[given.rows(seed)], []
+        for i in range(_TRIALS):
+            annealing = Annealing(refinement, np.random.default_rng([seed, 3, i]))
+            trials.append(annealing.towards(annealing.begin(drawn, batch), law)[0])
+        every = slice(None, None, _EVERY)
+        particles = Particles.joined(trials)
+        law = _corrected(law, target, annealing, particles.take(every))
+        particles, log_norm = annealing.towards(annealing.begin_like(drawn, _ROUNDS * batch, particles), law)
+        law = _corrected(law, target, annealing, particles.take(every))
         annealed, more = annealing.towards(particles, law)
         particles = annealing.on(annealed)
         none = np.empty(0)
@@ -83,7 +86,7 @@ class Refined(Weighed):
             value=none,
             log_proposed=none,
             n_round=0,
-            spent=top.n_evaluation + 1 + 2 * len(law.at) + 2 * _TRIAL * batch,
+            spent=top.n_evaluation + 1 + 2 * len(law.at) + (_TRIALS + _ROUNDS) * batch // _EVERY,
             particles=particles.z,
             particle_value=particles.log_density(1.0),
             at=law.at,
