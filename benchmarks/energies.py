@@ -8,13 +8,12 @@
 `energies_page.py` makes tables and figures of what is in DIR.
 
 *Mocks* are of the default sky with one population of the excess, within 8 degrees and seen for 70 weeks (664 pixels of
-nside 128, some 10 photons in each), so that a posterior takes seconds. Spectra of all templates float as log-parabolas:
-in ten bins of one decade the three parameters of the default skew normals lie on thin curved ridges, along which
-Hamiltonian steps are ten times shorter. Parameters are drawn from the model's prior;
-maps from the law of the likelihood (without PSF, where it is exact), or, with ``--psf``, by the simulator. *Large* is
-one map of the whole region at nside 128, 20 photons a pixel. *Networks* asks the shipped networks about maps of their
-own sky, those of a run that sums energies too (``--summed``), and the likelihood of the sum beside them, and that of
-ten bins (``--joint``: half an hour a map). *Pairs* asks both kinds of networks about many maps, and no likelihood.
+nside 128, some 10 photons in each), so that a posterior takes seconds. Spectra of all templates float as log-parabolas;
+those of *large* and *networks* are the default's skew normals. Parameters are drawn from the model's prior; maps from
+the law of the likelihood (without PSF, where it is exact), or, with ``--psf``, by the simulator. *Large* is one map of
+the whole region at nside 128, 20 photons a pixel. *Networks* asks the shipped networks about maps of their own sky,
+those of a run that sums energies too (``--summed``), and the likelihood of the sum beside them, and that of ten bins
+(``--joint``). *Pairs* asks both kinds of networks about many maps, and no likelihood.
 
 Every map has a file of its own in DIR, and one that exists is not made again: the script may be killed, and run beside
 itself on other maps (``--first``).

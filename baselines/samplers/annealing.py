@@ -32,7 +32,7 @@ from scipy.special import logsumexp, ndtr
 from gcesbi.baselines.samplers.quadratic import RIDGE, Quadratic, cholesky
 from gcesbi.baselines.samplers.target import Refinement
 
-__all__ = ["Annealing", "Particles", "log_prior"]
+__all__ = ["Annealing", "Particles", "log_prior", "systematic"]
 
 FloatArray = NDArray[np.float64]
 
@@ -83,7 +83,9 @@ class Conditional:
         """Logarithm of its density over the prior's, (n,), at points (n, n_dim)."""
         n = len(self.slope)
         white = solve_triangular(self.root, (z[:, n:] - self._centre(z[:, :n])).T, lower=True)
-        return np.asarray(0.5 * (np.sum(z[:, n:] ** 2, axis=1) - np.sum(white**2, axis=0)) - _log_root(self.root))
+        return np.asarray(
+            0.5 * (np.sum(z[:, n:] ** 2, axis=1) - np.sum(white**2, axis=0)) - np.log(np.diag(self.root)).sum()
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,8 +197,7 @@ class Annealing:
             log_w = (new - reached) * gain
             log_norm += float(logsumexp(log_w)) - math.log(n)
             w = np.exp(log_w - logsumexp(log_w))
-            points = (self._rng.random() + np.arange(n)) / n
-            now, reached = now.take(np.minimum(np.searchsorted(np.cumsum(w), points), n - 1)), new
+            now, reached = now.take(systematic(w, n, self._rng)), new
             now = self._swept(now, reached, _SWEEPS, _WHOLE)
         return now, log_norm
 
@@ -266,10 +267,8 @@ class Annealing:
 
     def _all_by_the_first(self, now: Particles, lengths: FloatArray) -> Particles:
         """Steps of the first parameters, which the others follow by their regression."""
-        k, covariance = self.n_first, np.cov(now.z.T)
-        step = self._first_steps(now, lengths)
-        held = covariance[:k, :k] + RIDGE * np.eye(k)
-        return self.at(now.z + np.concatenate([step, step @ np.linalg.solve(held, covariance[:k, k:])], axis=1))
+        step, slope = self._first_steps(now, lengths), Conditional.of(now.z, self.n_first, 1.0).slope
+        return self.at(now.z + np.concatenate([step, step @ slope], axis=1))
 
     def _first_alone(self, now: Particles, lengths: FloatArray) -> Particles:
         k, z = self.n_first, now.z.copy()
@@ -287,10 +286,6 @@ def _value(law: Quadratic | Conditional | None, z: FloatArray, features: FloatAr
     if law is None:
         return np.zeros(len(z))
     return law.log_ratio(z) if isinstance(law, Conditional) else np.nan_to_num(law(features), nan=-1e300)
-
-
-def _log_root(root: FloatArray) -> float:
-    return float(np.log(np.diag(root)).sum())
 
 
 def _next(reached: float, gain: FloatArray) -> float:
@@ -311,6 +306,12 @@ def _bisected(left: Callable[[float], float], low: float) -> float:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if left(middle) >= _LEFT else (low, middle)
     return low if low > start else high
+
+
+def systematic(weights: FloatArray, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Places (n,) of draws of equal weight, by weights (n_weight,) that add up to 1."""
+    points = (rng.random() + np.arange(n)) / n
+    return np.minimum(np.searchsorted(np.cumsum(weights), points), len(weights) - 1)
 
 
 def log_prior(z: FloatArray) -> FloatArray:

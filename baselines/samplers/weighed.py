@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from gcesbi.baselines.samplers.annealing import log_prior
+from gcesbi.baselines.samplers.annealing import log_prior, systematic
 from gcesbi.baselines.samplers.sampling import Diagnosis
 from gcesbi.baselines.samplers.target import Target
 from gcesbi.errors import InputError
@@ -118,8 +118,7 @@ class Weighed(ABC):
     def rows(self, seed: int) -> NDArray[np.int64]:
         """Places (n,) of draws of equal weight, four for each effective one."""
         n = max(4 * int(self.ess), 1)
-        points = (np.random.default_rng([seed, 1]).random() + np.arange(n)) / n
-        return np.minimum(np.searchsorted(np.cumsum(self._weights[0]), points), len(self.z) - 1)
+        return systematic(self._weights[0], n, np.random.default_rng([seed, 1]))
 
     @property
     def highest(self) -> FloatArray:
