@@ -37,7 +37,7 @@ fuzz: $(READY)  ## 20,000 malformed inputs, SEED=1 for others; and 8,000 spoilt 
 LOWEST := build/lowest
 LOWEST_TESTS := tests/test_front_door.py tests/cli/test_cli.py tests/faults/test_exports.py tests/simulation/test_store.py \
 	tests/io/test_healpix_fits.py tests/estimators/test_neural_posterior.py tests/baselines/test_samplers.py \
-	tests/analysis/test_settings.py tests/cli/test_quickstart.py
+	tests/analysis/test_settings.py tests/cli/test_quickstart.py tests/plots/test_narrow.py
 
 test-lowest:  ## the lowest versions that pyproject.toml declares, in a folder of their own
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)

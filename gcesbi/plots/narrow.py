@@ -19,7 +19,7 @@ def narrowed(figure: Figure, width: float) -> Iterator[None]:
     before, wide = figure.get_size_inches(), list(figure.legends)
     held = {axes: spec for axes in figure.axes if (spec := axes.get_subplotspec()) is not None}
     rows = max(spec.get_gridspec().nrows for spec in held.values())
-    labelled = {axes: (_has(axes.xaxis, "labelbottom"), _has(axes.yaxis, "labelleft")) for axes in held}
+    labelled = {axes: (_has_labels(axes.xaxis), _has_labels(axes.yaxis)) for axes in held}
     grid = figure.add_gridspec(len(held), 1)
     try:
         figure.set_size_inches(width, before[1] * (len(held) / rows if len(held) > 1 else 0.8))
@@ -55,5 +55,5 @@ def _show(legend: Legend, whether: bool) -> None:
     legend.set_in_layout(whether)
 
 
-def _has(axis: Axis, labels: str) -> bool:
-    return bool(axis.get_tick_params()[labels])
+def _has_labels(axis: Axis) -> bool:
+    return axis.get_major_ticks(1)[0].label1.get_visible()
