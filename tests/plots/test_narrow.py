@@ -19,7 +19,7 @@ def drawn(figure):
 
 
 def shows_numbers(axes):
-    return axes.get_xticklabels()[0].get_visible()
+    return any(label.get_visible() for label in axes.get_xticklabels())
 
 
 def places(figure):
