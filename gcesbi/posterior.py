@@ -314,7 +314,8 @@ class JointPosterior(Posterior):
     def sample(self, n: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
         """Draw `n` samples of every part."""
         n, seed = asked(n, seed)
-        drawn = {id(part): part.sample(n, seed) for part in self._by_name.values()}
+        asked_of = {id(part): part for part in self._by_name.values()}
+        drawn = {key: part.sample(n, seed) for key, part in asked_of.items()}
         return {name: drawn[id(part)][name] for name, part in self._by_name.items()}
 
     def quantiles(self, name: str, levels: ArrayLike, seed: int = 0) -> NDArray[np.float64]:

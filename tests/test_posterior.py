@@ -101,6 +101,15 @@ def test_a_joint_posterior_asks_the_part_that_knows():
     assert np.allclose(joint.quantiles("scd_cdf", [0.5]), second.quantiles("scd_cdf", [0.5]))
 
 
+def test_each_part_is_sampled_once_whatever_it_knows(monkeypatch):
+    part, calls = SamplePosterior("one", COORDINATES, SAMPLES), []
+    monkeypatch.setattr(
+        part, "sample", lambda n, seed: calls.append((n, seed)) or {k: v[:n] for k, v in SAMPLES.items()}
+    )
+    assert set(JointPosterior("all", [part]).sample(9, 1)) == set(SAMPLES)
+    assert calls == [(9, 1)]
+
+
 def test_a_part_of_a_posterior_is_found_by_name():
     """The other model has the templates in another order, and neither the shape nor the subject."""
     own = Coordinates(("pi", "gce", "disk"), (5.0,), ("gce", "disk"), (-11.0, -10.0), ("gce_gamma",), "gce")
