@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcesbi.baselines.nptf.count_integrals import mean_counts
-from gcesbi.baselines.nptf.scd_family import ScdFamily, log_mean_gradient
+from gcesbi.baselines.nptf.scd_family import ScdFamily, log_mean_gradient, of_amplitude_one
 from gcesbi.baselines.nptf.sky import MapBasis
 from gcesbi.simulation.marginals import Fixed, Marginal
 from gcesbi.simulation.prior import Parameter, Prior
@@ -55,8 +55,7 @@ class SourcePopulation:
         """Norms (n,) of parameters and constants (n, n_slot), and the template's flux for norm 1 (n,)."""
         values = whole[:, self.norm]
         if self.brightness == "amplitude":
-            unit = np.concatenate([np.ones((len(whole), 1)), whole[:, self.shape]], axis=1)
-            return np.asarray(10.0**values * mean_counts(unit))
+            return np.asarray(10.0**values * mean_counts(of_amplitude_one(whole[:, self.shape])))
         return values * (1.0 / flux_per_norm) if self.brightness == "flux" else values.copy()
 
     def norm_gradient(self, whole: FloatArray, flux_per_norm: float) -> tuple[float, FloatArray]:

@@ -80,7 +80,7 @@ class PixelBlocks:
     ) -> PixelBlocks:
         """Sort pixels with `counts` (n_pix,), `templates` (n_ps, n_pix) and `group` (n_pix,) into blocks."""
         group = np.zeros(counts.size, dtype=np.int64) if group is None else group
-        return cls(*_sorted_lanes(counts, templates, group))
+        return cls(*_sorted_lanes(counts, np.ascontiguousarray(templates), group))
 
     @property
     def n_pix(self) -> int:

@@ -19,7 +19,15 @@ from gcesbi.errors import InputError
 from gcesbi.physics.broken_power_law import BrokenPowerLaw
 from gcesbi.sky.compiled import njit
 
-__all__ = ["BoundFamily", "BrokenPowerLaws", "ScdFamily", "SourceView", "at_exposure", "log_mean_gradient"]
+__all__ = [
+    "BoundFamily",
+    "BrokenPowerLaws",
+    "ScdFamily",
+    "SourceView",
+    "at_exposure",
+    "log_mean_gradient",
+    "of_amplitude_one",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -114,7 +122,7 @@ class BoundBrokenPowerLaws:
     def unit_vectors(self, shapes: FloatArray, out: FloatArray) -> None:
         """Fill out (n, n_group, >= view.n) for shape parameters (n, n_shape)."""
         view = self.view
-        _unit_vectors(_unit_thetas(shapes), view.ratio, view.shares, view.density, out[:, :, : view.n])
+        _unit_vectors(_unit_thetas(shapes), view.ratio, view.shares, view.density, view.n, out)
 
     def unit_gradient(self, shape: FloatArray) -> FloatArray:
         """Vectors and their derivatives by each shape parameter (n_group, 1 + n_shape, view.n), of one (n_shape,)."""
@@ -137,8 +145,15 @@ class BoundBrokenPowerLaws:
 
 def _unit_thetas(shapes: FloatArray) -> FloatArray:
     """[A, n.., S..] (n, 1 + n_shape) of mean counts 1."""
-    thetas = np.concatenate([np.ones((len(shapes), 1)), shapes], axis=1)
+    thetas = of_amplitude_one(shapes)
     thetas[:, 0] /= mean_counts(thetas)
+    return thetas
+
+
+def of_amplitude_one(shapes: FloatArray) -> FloatArray:
+    """[1, n.., S..] (n, 1 + n_shape), row by row in memory: compiled functions are compiled for one order."""
+    thetas = np.ones((len(shapes), 1 + shapes.shape[1]))
+    thetas[:, 1:] = shapes
     return thetas
 
 
@@ -162,8 +177,8 @@ def at_exposure(theta: FloatArray, ratio: float) -> FloatArray:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _unit_vectors(
-    thetas: FloatArray, ratio: FloatArray, shares: FloatArray, density: FloatArray, out: FloatArray
+    thetas: FloatArray, ratio: FloatArray, shares: FloatArray, density: FloatArray, n: int, out: FloatArray
 ) -> None:
     for i in range(len(thetas)):
         for g in range(len(ratio)):
-            count_vectors(at_exposure(thetas[i], ratio[g]), shares[g], density[g], out[i, g])
+            count_vectors(at_exposure(thetas[i], ratio[g]), shares[g], density[g], out[i, g, :n])
