@@ -463,6 +463,8 @@ def _lengths(settings: TrainingSettings, n_map: int | None, batch_size: int) -> 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Draw from torch's global generators by a seed, and leave them as they were."""
-    with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
-        torch.manual_seed(seed)
+    alone = device.type == "cpu"
+    seeded = torch.default_generator.manual_seed if alone else torch.manual_seed  # which notes the stack for each GPU
+    with torch.random.fork_rng(devices=[] if alone else [device]):
+        seeded(seed)
         yield
