@@ -148,7 +148,7 @@ def coarse_pictures():
         words = re.sub(r"[\d.]+", "", block.alt)
         kind = words, len(block.figure.axes), tuple(block.figure.get_size_inches())
         if kind not in kept:
-            block.figure.set_layout_engine("none")
+            block.figure._layout_engine = None  # with any, also "none", all is drawn twice
             kept[kind] = source(block)
         return kept[kind]
 
