@@ -9,6 +9,7 @@ templates that the mock names. Needs the data fermi-573w and bulge-templates::
     python benchmarks/leave_one_out.py networks O --run runs/without-O --out /tmp/proof
     python benchmarks/leave_one_out.py smooth O --run runs/without-O --mocks 60   # what is excluded of a smooth excess
     python benchmarks/leave_one_out.py sky O --nside 64 > without-O.toml          # to simulate and train a run
+    python benchmarks/leave_one_out.py priors slope --run RUN --mocks 200         # which prior takes the excess' light
     python benchmarks/leave_one_out.py table --out /tmp/proof
 
 Networks are also asked about skies that no robust sky has: :data:`OTHERS`. What is done is kept, and a run that was
@@ -57,6 +58,15 @@ _QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
 _FIELDS = {"pi": GaussianField(sigma=0.15, length=10.0), "ic": GaussianField(sigma=0.2, length=10.0)}
 """Wide, for narrow ones take the excess. O's inverse Compton light differs by 18 % from a mixture of the others."""
 _SHAPES = {"gce": Formula.of("nfw", gamma=1.2), "disk": Formula.of("disk", z_s=0.3)}
+_PARTS: dict[str, tuple[str, ...]] = {
+    "nothing": (),
+    "fields": ("pi_field_sigma", "pi_field2_sigma", "ic_field_sigma"),
+    "norms": ("pi_norm", "ic_norm", "iso_norm", "bub_norm"),
+    "mixtures": ("pi_weight1", "ic_weight1", "bub_weight"),
+    "isotropic sources": ("unresolved_flux",),
+    "disk": ("disk_z_s", "disk_flux"),
+}
+"""Parameters of the robust preset to which mocks under Model O give one value each."""
 _AT_ONCE = 20  # mocks of a file
 _PER_FILE = 4  # mocks that are fitted before they are kept
 
@@ -276,6 +286,39 @@ def networks(left_out: str, n: int, folder: Path, run: Path, name: str = "robust
     write_text(folder / f"{left_out}-{name.replace(' ', '-')}.json", json.dumps({"rows": rows}))
 
 
+def priors(left_out: str, n: int, run: Path) -> str:
+    """What the prior of every part of the robust sky does to a halo's flux, as a table in Markdown.
+
+    Maps are drawn by the run's own sky where its prior has the mocks under Model O: single maps, no field, no isotropic
+    sources, a thin disk. Then one part after another is as its prior has it, and all at once.
+    """
+    opened, mocked, nominal = Run.open(run), left_out_sky(left_out), SkyModel.from_folder("fermi-573w")
+    model, seen, rng = opened.model, read_observation("fermi-573w", mask="3fgl"), np.random.default_rng(31)
+    flux, best = (
+        dict(zip(each.names, PoissonFit(each, seen).run().flux[:, 0], strict=True)) for each in (mocked, nominal)
+    )
+    per_norm = dict(zip(model.names, model.flux_per_norm[:, 0], strict=True))
+    corner = {name: flux[name.removesuffix("_norm")] / per_norm[name.removesuffix("_norm")] for name in _PARTS["norms"]}
+    corner |= dict.fromkeys((*_PARTS["fields"], *_PARTS["isotropic sources"]), 0.0)
+    corner |= dict.fromkeys((*_PARTS["mixtures"], "gce_weight"), 1.0)
+    corner |= {"disk_z_s": 0.3, "disk_flux": best["disk"], "gce_gamma": 1.0 if left_out == "slope" else 1.2}
+    prior, lines = model.prior(), ["| as in the prior | error / claimed | bias | half-width |", "|---" * 4 + "|"]
+    for part, free in {**_PARTS, "all": sum(_PARTS.values(), ())}.items():
+        theta = prior.draw(n, rng)
+        for name in corner.keys() - set(free):
+            theta[:, prior.names.index(name)] = corner[name]
+        _set_flux(theta, prior.names, "gce", best["gce"], rng)
+        drawn, rows = Simulator(model).draw(theta, rng), []
+        for counts, true in zip(drawn.counts, drawn.flux[..., 0], strict=True):
+            asked = opened.infer(Observation(counts, model.exposure, model.energy_edges, model.region, model.psf))
+            told = asked.quantiles("flux", _QUANTILES)[:, [model.names.index(each) for each in _ASKED]]
+            rows.append(_row(told, model, true))
+        found = judged(rows, "gce")
+        cells = (f"{value:.2f} ± {error:.2f}" for value, error in list(found.values())[2:])
+        lines.append(f"| {part} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def smooth(left_out: str, n: int, run: Path) -> str:
     """What share of a smooth excess a run's networks exclude as Poisson at 95 %: mean and Monte Carlo error."""
     opened, model = Run.open(run), left_out_sky(left_out)
@@ -352,7 +395,7 @@ def _of_networks(rows: list[dict[str, Any]], name: str) -> dict[str, tuple[float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("fit", "networks", "smooth", "sky", "table"))
+    parser.add_argument("what", choices=("fit", "networks", "priors", "smooth", "sky", "table"))
     parser.add_argument("left_out", nargs="?", choices=(*LEFT_OUT, *OTHERS))
     parser.add_argument("--mocks", type=int, default=500)
     parser.add_argument("--out", type=Path, default=Path("proof"))
@@ -366,6 +409,10 @@ def main() -> None:
         parser.error("name what is left out")
     elif asked.what != "networks" and asked.left_out in OTHERS:
         parser.error(f"{asked.left_out}: is for networks")
+    elif asked.what == "priors" and asked.left_out not in ("O", "slope"):
+        parser.error("priors: of a halo under Model O: O or slope")
+    elif asked.what == "priors":
+        print(priors(asked.left_out, asked.mocks, asked.run))
     elif asked.what == "smooth":
         print(smooth(asked.left_out, asked.mocks, asked.run))
     elif asked.what == "sky":
