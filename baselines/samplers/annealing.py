@@ -9,13 +9,14 @@ energy bin. The law
 
 is then near the posterior, and costs no dear values. It is drawn from as sequential Monte Carlo does (Del Moral, Doucet
 & Jasra 2006): particles begin as draws of the coarser posterior and of the other parameters' prior, Q is switched on
-step by step, each as long as leaves 60 % effective draws, particles are drawn anew by weight, and moved by Metropolis'
-rule: blocks of the other parameters alone, all by their covariance with the first ones, the first ones alone, and along
-the difference of two others (ter Braak 2006). So modes and bent tails come with the coarser posterior and the prior.
+step by step, each as long as leaves 60 % effective draws, particles are drawn anew by weight, and moved by the rule of
+Metropolis and Hastings: the first parameters and blocks of the others one by one, by steps and by draws from a mixture
+of normal laws in the shape that the particles had, which follows ridges however bent. So modes and bent tails come with
+the coarser posterior and the prior.
 Particles of one annealing descend from few of its start; a second start, from draws of the coarser posterior again and
 a normal law of the others as wide as several such populations together, spreads them.
-Where dear values of some of these draws are known, Q may be corrected by a quadratic in the first parameters, and
-particles annealed on to the law that it makes.
+Where dear values of some of these draws are known, Q is corrected by a quadratic in z of all parameters, and
+particles are annealed on to the law that it makes.
 """
 
 from __future__ import annotations
@@ -29,18 +30,19 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp, ndtr
 
-from gcesbi.baselines.samplers.quadratic import RIDGE, Quadratic, cholesky
+from gcesbi.baselines.samplers.mixture import Mixture
+from gcesbi.baselines.samplers.quadratic import RIDGE, Correction, Quadratic, cholesky
 from gcesbi.baselines.samplers.target import Refinement
 
-__all__ = ["Annealing", "Particles", "log_prior", "systematic"]
+__all__ = ["Annealing", "Law", "Particles", "log_prior", "systematic"]
 
 FloatArray = NDArray[np.float64]
 
 _LEFT = 0.6  # of the particles, effective after a step
 _SWEEPS = 6  # of moves between steps
-_WHOLE = 2  # of them with moves of all parameters, which ask the coarser likelihood
-_LAST = 48  # sweeps of all moves at the end
-_WANTED = (0.3, 0.25)  # accepted, of moves of blocks and of all parameters
+_WHOLE = 2  # of them with moves of the first parameters, which ask the coarser likelihood
+_LAST = 24  # sweeps of all moves at the end
+_WANTED = 0.25  # of steps, accepted
 _GAIN = 0.3  # in ln of a step's length, for each unit that acceptance is off
 _SPREAD = 0.7  # of ln of a step's length
 _STRETCH = 1.5  # of the widths that particles begin anew with
@@ -79,13 +81,26 @@ class Conditional:
         n = first.shape[1]
         return np.asarray(self.mean[n:] + (first - self.mean[:n]) @ self.slope)
 
-    def log_ratio(self, z: FloatArray) -> FloatArray:
-        """Logarithm of its density over the prior's, (n,), at points (n, n_dim)."""
+    def __call__(self, z: FloatArray, features: FloatArray) -> FloatArray:
+        """Logarithm of its density over the prior's, (n,), at points (n, n_dim), whatever their features."""
         n = len(self.slope)
         white = solve_triangular(self.root, (z[:, n:] - self._centre(z[:, :n])).T, lower=True)
         return np.asarray(
             0.5 * (np.sum(z[:, n:] ** 2, axis=1) - np.sum(white**2, axis=0)) - np.log(np.diag(self.root)).sum()
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """Q: an expansion by features, and its correction."""
+
+    expansion: Quadratic
+    correction: Correction | None = None
+
+    def __call__(self, z: FloatArray, features: FloatArray) -> FloatArray:
+        """Values (n,) at points (n, n_dim) and their features (n, n_feature)."""
+        found = np.nan_to_num(self.expansion(features), nan=-1e300)
+        return found if self.correction is None else found + self.correction(z)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,19 +163,19 @@ class Annealing:
 
     Attributes
     ----------
-    law : Quadratic or Conditional, optional
+    law : Law or Conditional, optional
         Q that is switched on, or being so; or the law that particles begin with.
-    block_steps, steps : array (n_block,), array (3,)
-        Lengths of moves of blocks and of all parameters, learnt on the way.
+    steps : array (1 + n_block,)
+        Lengths of steps of the first parameters and of blocks, learnt on the way.
     """
 
     def __init__(self, refinement: Refinement, rng: np.random.Generator) -> None:
         self._refinement, self._rng = refinement, rng
-        self._before: Quadratic | Conditional | None = None
-        self.law: Quadratic | Conditional | None = None
-        self.block_steps = np.full(len(refinement.blocks), 0.7)
-        self.steps = np.full(3, 0.5)
-        self._share = 0.0
+        self._before: Law | Conditional | None = None
+        self.law: Law | Conditional | None = None
+        self._columns = (np.arange(self.n_first), *refinement.blocks)
+        self._mixtures: list[Mixture] = []
+        self.steps = np.full(len(self._columns), 0.5)
 
     @property
     def n_first(self) -> int:
@@ -178,7 +193,7 @@ class Annealing:
         self.law = start = Conditional.of(particles.z, self.n_first, _STRETCH)
         return self.at(start.draw(given[self._rng.integers(len(given), size=n)], self._rng))
 
-    def towards(self, now: Particles, law: Quadratic) -> tuple[Particles, float]:
+    def towards(self, now: Particles, law: Law) -> tuple[Particles, float]:
         """Anneal particles to the law of another Q.
 
         Returns
@@ -197,12 +212,15 @@ class Annealing:
             log_w = (new - reached) * gain
             log_norm += float(logsumexp(log_w)) - math.log(n)
             w = np.exp(log_w - logsumexp(log_w))
+            self._mix(now)
             now, reached = now.take(systematic(w, n, self._rng)), new
             now = self._swept(now, reached, _SWEEPS, _WHOLE)
         return now, log_norm
 
     def on(self, now: Particles) -> Particles:
         """Particles of the law moved on."""
+        self._before = None
+        self._mix(now)
         return self._swept(now, 1.0, _LAST, _LAST)
 
     def at(self, z: FloatArray) -> Particles:
@@ -212,80 +230,60 @@ class Annealing:
         parts = np.stack([refinement.part(i, z[:, block]) for i, block in enumerate(refinement.blocks)], axis=1)
         return Particles(z, first, parts, self._coarse(z), *self._both(z, first, parts), np.arange(len(z)))
 
-    def features(self, z: FloatArray, first: FloatArray, parts: FloatArray) -> FloatArray:
-        """Features, and the first coordinates after them."""
-        return np.concatenate([self._refinement.features(first, parts), z[:, : self.n_first]], axis=1)
-
     def _coarse(self, z: FloatArray) -> FloatArray:
         return self._refinement.coarser.finite(ndtr(z[:, : self.n_first]))
 
     def _both(self, z: FloatArray, first: FloatArray, parts: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Q that is left behind, and the one that is switched on."""
-        features = self.features(z, first, parts)
-        before, added = (_value(law, z, features) for law in (self._before, self.law))
+        features = self._refinement.features(first, parts)
+        before, added = (np.zeros(len(z)) if law is None else law(z, features) for law in (self._before, self.law))
         return before, added
 
     # -- moves ----------------------------------------------------------------------------------------------------
 
-    def _swept(self, now: Particles, switched: float, n: int, n_whole: int) -> Particles:
-        """Particles after sweeps of moves."""
+    def _swept(self, now: Particles, switched: float, n: int, n_first: int) -> Particles:
+        """Particles after sweeps of moves, the first parameters' in the first of them."""
         for sweep in range(n):
-            for i in range(len(self._refinement.blocks)):
-                now = self._move_block(now, i, switched)
-            if sweep < n_whole:
-                for i, move in enumerate((self._all_by_the_first, self._first_alone, self._along_others)):
-                    now = self._accepted(now, move(now, self._lengths(self.steps[i], len(now.z))), switched)
-                    self.steps[i] *= math.exp(_GAIN * (self._share - _WANTED[1]))
+            for i in range(0 if sweep < n_first else 1, len(self._columns)):
+                now = self._drawn(self._stepped(now, i, switched), i, self._mixtures[i], switched)
         return now
 
-    def _lengths(self, step: float, n: int) -> FloatArray:
-        return np.asarray(step * np.exp(self._rng.normal(0, _SPREAD, (n, 1))))
+    def _mix(self, now: Particles) -> None:
+        """Learn what blocks are drawn from."""
+        self._mixtures = [Mixture.of(now.z[:, columns], self._rng) for columns in self._columns]
 
-    def _accepted(self, now: Particles, new: Particles, switched: float) -> Particles:
-        gain = new.log_density(switched) - now.log_density(switched)
+    def _stepped(self, now: Particles, i: int, switched: float) -> Particles:
+        """Steps of one block's parameters by their covariance."""
+        z = now.z[:, self._columns[i]]
+        lengths = self.steps[i] * np.exp(self._rng.normal(0, _SPREAD, (len(z), 1)))
+        new = z + lengths * (self._rng.standard_normal(z.shape) @ cholesky(np.cov(z.T)).T)
+        now, share = self._accepted(now, self._with(now, i, new), np.zeros(len(z)), switched)
+        self.steps[i] *= math.exp(_GAIN * (share - _WANTED))
+        return now
+
+    def _drawn(self, now: Particles, i: int, mixture: Mixture, switched: float) -> Particles:
+        """One block's parameters anew, whatever they were."""
+        new = mixture.draw(len(now.z), self._rng)
+        more = mixture.log_density(now.z[:, self._columns[i]]) - mixture.log_density(new)
+        return self._accepted(now, self._with(now, i, new), more, switched)[0]
+
+    def _with(self, now: Particles, i: int, new: FloatArray) -> Particles:
+        """Particles with another block (n, n_column): the first parameters, or those of which the coarser one stays."""
+        z, first, parts, coarse = now.z.copy(), now.first, now.parts, now.coarse
+        z[:, self._columns[i]] = new
+        if i == 0:
+            first, coarse = self._refinement.first(new), self._coarse(z)
+        else:
+            parts = parts.copy()
+            parts[:, i - 1] = self._refinement.part(i - 1, new)
+        before, added = self._both(z, first, parts)
+        return Particles(z, first, parts, coarse, before, added, now.origin)
+
+    def _accepted(self, now: Particles, new: Particles, more: FloatArray, switched: float) -> tuple[Particles, float]:
+        """By Metropolis' and Hastings' rule, and the share that was; `more` (n,) is ln of the odds of proposals."""
+        gain = new.log_density(switched) - now.log_density(switched) + more
         accepted = np.log(self._rng.random(len(gain))) < gain
-        self._share = float(accepted.mean())
-        return now.moved(accepted, new)
-
-    def _move_block(self, now: Particles, i: int, switched: float) -> Particles:
-        """Move one block of the other parameters: the coarser likelihood stays."""
-        columns, z = self._refinement.blocks[i], now.z.copy()
-        root = cholesky(np.cov(z[:, columns].T))
-        normal = self._rng.standard_normal((len(z), len(columns)))
-        z[:, columns] += self._lengths(self.block_steps[i], len(z)) * (normal @ root.T)
-        parts = now.parts.copy()
-        parts[:, i] = self._refinement.part(i, z[:, columns])
-        before, added = self._both(z, now.first, parts)
-        now = self._accepted(now, replace(now, z=z, parts=parts, before=before, added=added), switched)
-        self.block_steps[i] *= math.exp(_GAIN * (self._share - _WANTED[0]))
-        return now
-
-    def _first_steps(self, now: Particles, lengths: FloatArray) -> FloatArray:
-        k = self.n_first
-        normal = self._rng.standard_normal((len(now.z), k))
-        return np.asarray(lengths * (normal @ cholesky(np.cov(now.z[:, :k].T)).T))
-
-    def _all_by_the_first(self, now: Particles, lengths: FloatArray) -> Particles:
-        """Steps of the first parameters, which the others follow by their regression."""
-        step, slope = self._first_steps(now, lengths), Conditional.of(now.z, self.n_first, 1.0).slope
-        return self.at(now.z + np.concatenate([step, step @ slope], axis=1))
-
-    def _first_alone(self, now: Particles, lengths: FloatArray) -> Particles:
-        k, z = self.n_first, now.z.copy()
-        z[:, :k] += self._first_steps(now, lengths)
-        first = self._refinement.first(z[:, :k])
-        before, added = self._both(z, first, now.parts)
-        return replace(now, z=z, first=first, coarse=self._coarse(z), before=before, added=added)
-
-    def _along_others(self, now: Particles, lengths: FloatArray) -> Particles:
-        one, other = self._rng.integers(len(now.z), size=(2, len(now.z)))
-        return self.at(now.z + lengths * (now.z[one] - now.z[other]))
-
-
-def _value(law: Quadratic | Conditional | None, z: FloatArray, features: FloatArray) -> FloatArray:
-    if law is None:
-        return np.zeros(len(z))
-    return law.log_ratio(z) if isinstance(law, Conditional) else np.nan_to_num(law(features), nan=-1e300)
+        return now.moved(accepted, new), float(accepted.mean())
 
 
 def _next(reached: float, gain: FloatArray) -> float:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from gcesbi.baselines.samplers.annealing import Annealing, Particles
+from gcesbi.baselines.samplers.annealing import Annealing, Law, Particles
 from gcesbi.baselines.samplers.laplace import climb
-from gcesbi.baselines.samplers.quadratic import Quadratic
+from gcesbi.baselines.samplers.quadratic import Correction, Quadratic
 from gcesbi.baselines.samplers.target import Target
 from gcesbi.baselines.samplers.weighed import Weighed
 
@@ -21,7 +21,6 @@ FloatArray = NDArray[np.float64]
 
 _ROUNDS = 4  # in which particles are asked; then they move on
 _TRIALS = 4  # populations from the prior of spectra: one may lose modes that another finds
-_EVERY = 2  # one of so many particles is asked for a correction of Q
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,7 +37,11 @@ class Refined(Weighed):
     curvature : array (n_feature, n_feature)
     top : float
         Of the quadratic, the last its value.
-    block_steps, steps : arrays
+    centre, added_slope : array (n_dim,)
+    added_curvature, precision : array (n_dim, n_dim)
+    added : float
+        Of its correction, the last its value at the centre.
+    steps : array (1 + n_block,)
         Lengths of moves.
     log_norm, norm_variance : float
         Of the law, and its variance: one over the number of particles that all descend from, as good as independent.
@@ -54,7 +57,11 @@ class Refined(Weighed):
     slope: FloatArray
     curvature: FloatArray
     top: float
-    block_steps: FloatArray
+    centre: FloatArray
+    added_slope: FloatArray
+    added_curvature: FloatArray
+    precision: FloatArray
+    added: float
     steps: FloatArray
     log_norm: float
     norm_variance: float
@@ -68,17 +75,21 @@ class Refined(Weighed):
         assert refinement is not None
         start = np.concatenate([given.highest, np.zeros(target.n_dim - refinement.coarser.n_dim)])
         top = climb(target, start)
-        law = refinement.expansion(top.z).beside(top.z[: refinement.coarser.n_dim])
+        expansion = refinement.expansion(top.z)
         drawn, trials = given.z[given.rows(seed)], []
         for i in range(_TRIALS):
             annealing = Annealing(refinement, np.random.default_rng([seed, 3, i]))
-            trials.append(annealing.towards(annealing.begin(drawn, batch), law)[0])
-        every = slice(None, None, _EVERY)
-        particles = Particles.joined(trials)
-        law = _corrected(law, target, annealing, particles.take(every))
-        particles, log_norm = annealing.towards(annealing.begin_like(drawn, _ROUNDS * batch, particles), law)
-        law = _corrected(law, target, annealing, particles.take(every))
-        annealed, more = annealing.towards(particles, law)
+            trials.append(annealing.towards(annealing.begin(drawn, batch), Law(expansion))[0])
+        wide = Particles.joined(trials)
+        missed = _missed(target, wide)
+        correction = Correction.fitted(wide.z, missed, missed)
+        near, log_norm = annealing.towards(
+            annealing.begin_like(drawn, _ROUNDS * batch, wide), Law(expansion, correction)
+        )
+        still = np.append(missed - correction(wide.z), _missed(target, near))
+        known = np.concatenate([wide.z, near.z])
+        correction = Correction.fitted(known, still + correction(known), still)
+        annealed, more = annealing.towards(near, Law(expansion, correction))
         particles = annealing.on(annealed)
         none = np.empty(0)
         return cls(
@@ -86,14 +97,18 @@ class Refined(Weighed):
             value=none,
             log_proposed=none,
             n_round=0,
-            spent=top.n_evaluation + 1 + 2 * len(law.at) + (_TRIALS + _ROUNDS) * batch // _EVERY,
+            spent=top.n_evaluation + 1 + 2 * len(expansion.at) + (_TRIALS + _ROUNDS) * batch,
             particles=particles.z,
             particle_value=particles.log_density(1.0),
-            at=law.at,
-            slope=law.slope,
-            curvature=law.curvature,
-            top=law.value,
-            block_steps=annealing.block_steps,
+            at=expansion.at,
+            slope=expansion.slope,
+            curvature=expansion.curvature,
+            top=expansion.value,
+            centre=correction.inside.at,
+            added_slope=correction.inside.slope,
+            added_curvature=correction.inside.curvature,
+            precision=correction.precision,
+            added=correction.inside.value,
             steps=annealing.steps,
             log_norm=given.log_evidence + log_norm + more,
             norm_variance=given.log_evidence_error**2 + 1 / annealed.n_origin,
@@ -118,15 +133,16 @@ class Refined(Weighed):
     def _moved(self, target: Target, seed: int) -> Refined:
         assert target.refinement is not None
         annealing = Annealing(target.refinement, np.random.default_rng([seed, 4, self.n_round]))
-        annealing.law = Quadratic(self.at, self.top, self.slope, self.curvature)
-        annealing.block_steps, annealing.steps = self.block_steps.copy(), self.steps.copy()
+        inside = Quadratic(self.centre, self.added, self.added_slope, self.added_curvature)
+        expansion = Quadratic(self.at, self.top, self.slope, self.curvature)
+        annealing.law = Law(expansion, Correction(inside, self.precision))
+        annealing.steps = self.steps.copy()
         particles = annealing.on(annealing.at(self.particles))
         return replace(
             self,
             shared=self.shared * _kept(self.particles, particles.z),
             particles=particles.z,
             particle_value=particles.log_density(1.0),
-            block_steps=annealing.block_steps,
             steps=annealing.steps,
         )
 
@@ -146,11 +162,9 @@ class Refined(Weighed):
         return 1 / (1 / super().ess + self.shared)
 
 
-def _corrected(law: Quadratic, target: Target, annealing: Annealing, particles: Particles) -> Quadratic:
-    """The law, corrected by the target's values at particles."""
-    off = target.finite(ndtr(particles.z)) - particles.coarse - particles.added
-    features = annealing.features(particles.z, particles.first, particles.parts)
-    return law.corrected(features, off, annealing.n_first)
+def _missed(target: Target, particles: Particles) -> FloatArray:
+    """What the law of particles (n,) lacks of the target."""
+    return target.finite(ndtr(particles.z)) - particles.coarse - particles.added
 
 
 def _kept(before: FloatArray, after: FloatArray) -> float:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.special import erf, ndtr, ndtri
-from scipy.stats import multivariate_t, truncnorm
+from scipy.stats import multivariate_t, norm, truncnorm
 
 from gcesbi.baselines import (
     Ensemble,
@@ -26,7 +26,8 @@ from gcesbi.baselines import (
 from gcesbi.baselines.samplers.block_move import BlockMove
 from gcesbi.baselines.samplers.laplace import Laplace, climb
 from gcesbi.baselines.samplers.maximum import start_points
-from gcesbi.baselines.samplers.quadratic import Quadratic
+from gcesbi.baselines.samplers.mixture import Mixture
+from gcesbi.baselines.samplers.quadratic import Correction, Quadratic
 from gcesbi.baselines.samplers.student import FREEDOM, Student
 from gcesbi.baselines.samplers.target import Limits, Target, save_arrays
 from gcesbi.errors import InputError
@@ -194,6 +195,37 @@ def test_importance_sampling_begins_with_draws_of_a_coarser_target():
     assert found.log_evidence == pytest.approx(truth, abs=error)
     bright = found.u[found.u[:, 0] < 0.5]
     assert np.corrcoef(bright[:, 0], bright[:, 2])[0, 1] == pytest.approx(0.6 * 0.03 / np.hypot(0.018, 0.1), abs=error)
+
+
+def test_a_law_is_corrected_where_it_is_known():
+    """A quadratic is found again inside; far outside stands what is at the surface; hopeless points have no say."""
+    rng, curvature = np.random.default_rng(5), np.array([[3.0, -2.0, 0.0], [-2.0, -1.0, 0.5], [0.0, 0.5, -4.0]])
+    z = rng.normal(size=(2000, 3)) * [0.1, 1.0, 0.5] + [1.0, 0.0, -1.0]
+    truth = Quadratic(np.ones(3), -7.0, np.array([5.0, 1.0, -2.0]), curvature)
+    off = truth(z)
+    lost = np.arange(2000) < 100
+    found = Correction.fitted(z, np.where(lost, -1e5, off), np.where(lost, -1e5, 0.0))
+    centre = z[100:].mean(axis=0)
+    near = centre + 0.5 * (z[100:] - centre)
+    np.testing.assert_allclose(found(near), truth(near), atol=1e-2)
+    for direction in np.eye(3):
+        surface = centre + direction / np.sqrt(direction @ found.precision @ direction)
+        np.testing.assert_allclose(found(surface[None]), truth(surface[None]), atol=0.05)
+        np.testing.assert_allclose(found(centre + np.outer([3.0, 1e4], surface - centre)), found(surface[None])[0])
+
+
+def test_draws_of_a_mixture_follow_a_bend_and_their_density():
+    """Points on a thin parabola, far from white: means of draws weighed by truth over density are those of truth."""
+    rng, scale = np.random.default_rng(8), np.array([1e-3, 40.0])
+    x = rng.normal(size=3000)
+    mixture = Mixture.of(np.column_stack([x, x**2 + 0.1 * rng.normal(size=3000)]) * scale, rng)
+    drawn = mixture.draw(20_000, rng)
+    z = drawn / scale
+    truth = norm.logpdf(z[:, 0]) + norm.logpdf(z[:, 1], z[:, 0] ** 2, 0.1) - np.log(scale).sum()
+    weights = np.exp(truth - mixture.log_density(drawn))
+    assert weights.mean() == pytest.approx(1, abs=5 * weights.std() / np.sqrt(len(z)))
+    assert np.sum(weights) ** 2 / np.sum(weights**2) > 0.5 * len(z)
+    assert np.average(z[:, 1], weights=weights) == pytest.approx(1, abs=0.1)
 
 
 def test_a_state_of_another_version_is_refused(tmp_path):
