@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import healpy as hp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -489,8 +490,6 @@ def _maps(folder, nside=16):
 
 
 def test_other_skies_have_the_interstellar_maps_of_the_folder(several, tmp_path):
-    import healpy as hp
-
     from gcesbi.analysis.run import Run
     from gcesbi.simulation import SkyModel
     from paper.list2025.skies import other_sky
@@ -547,6 +546,49 @@ def test_a_folder_of_several_bins_takes_the_mocks_place(tmp_path):
     assert declared["ten"].law["steps"]["observe"] == {}
     assert declared["real_o"].data == declared["one_bin"].data == tmp_path / "fermi-573w"
     assert "mock" in declared["weeks_812"].about
+
+
+def _ten_of_forty(folder, nside=16):
+    """A replica of the public maps in 40 bins, its counts a mock of their own model."""
+    from gcesbi import Simulator, SkyModel
+    from gcesbi.io.layouts import EBINS
+    from paper.list2025.mock import Composition, theta
+
+    folder.mkdir()
+    rng, n_pix = np.random.default_rng(40), 12 * nside**2
+    dimmer = np.geomspace(2.0, 0.002, 40)[:, None]
+    for stem in EBINS.templates.values():
+        np.save(folder / f"{stem}.npy", dimmer * rng.uniform(0.5, 1.5, n_pix))
+    for stem in EBINS.masks.values():
+        np.save(folder / f"{stem}.npy", np.tile(rng.random(n_pix) < 0.02, (40, 1)).astype(float))
+    np.save(folder / f"{EBINS.exposure}.npy", np.full((40, n_pix), 9e10))
+    counts = np.zeros((40, n_pix))
+    np.save(folder / f"{EBINS.counts}.npy", counts)
+    model = SkyModel.from_folder(folder, nside=nside, mask=None)
+    seen, _ = Simulator(model).observe(theta(model, Composition()), seed=40)
+    counts[10:20, hp.nest2ring(nside, model.region.pixels)] = seen.counts
+    np.save(folder / f"{EBINS.counts}.npy", counts)
+    return seen, folder
+
+
+def test_the_nominal_run_is_made_on_the_public_maps_in_several_bins(tmp_path, monkeypatch):
+    from gcesbi.analysis.run import Run
+    from gcesbi.estimators import PoissonFraction
+    from paper.driver import draw_paper
+    from paper.list2025 import PAPER
+    from paper.view import RunView
+
+    monkeypatch.setitem(PoissonFraction.fit.__kwdefaults__, "n_step", 40)
+    seen, data = _ten_of_forty(tmp_path / "fermi-573w-energies")
+    outcome = draw_paper(PAPER, "test", tmp_path / "out", data, only=["S1"])
+    assert (outcome.drawn, outcome.missing) == (["S1"], {})
+    run = Run.open(tmp_path / "out" / "runs" / "list2025" / "ten")
+    of_run = np.isin(seen.region.pixels, run.model.region.pixels)
+    assert np.array_equal(run.observation().counts, seen.counts[:, of_run])
+    view = RunView.open(run.folder)
+    assert (view.n_energy, view.is_mock) == (10, False)
+    told = (tmp_path / "out" / "figures" / "list2025" / "figure_s1.txt").read_text()
+    assert "real 573-week map in several energy bins, Model O" in told
 
 
 # -- why 34 % is not found ------------------------------------------------------------------------------------------
