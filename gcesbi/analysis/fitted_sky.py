@@ -20,14 +20,34 @@ from gcesbi.baselines.poisson.halo_slope import GAMMAS, fit_norms, fit_slope, ha
 from gcesbi.errors import InputError
 from gcesbi.evaluation.template_fits import FittedModel
 from gcesbi.simulation.image_compose import background_parts
+from gcesbi.simulation.image_settings import ImageSky
 from gcesbi.sky import Observation
 from gcesbi.sky.image import ImageRegion
 
-__all__ = ["fit_sky", "fitted_settings"]
+__all__ = ["check_free", "fit_sky", "fitted_settings", "kept_fit"]
 
 ISOTROPIC = 0.3
 """Standard deviation of what is known beforehand of the isotropic norm, about 1."""
 _BESIDE = 0.05  # what the joint posterior's range of slopes has at least on either side of the fitted one
+
+
+def check_free(settings: RunSettings) -> None:
+    """Refuse settings that state what a fit finds, or images that could not have what it finds.
+
+    Raises
+    ------
+    InputError
+        Names the setting.
+    """
+    sky, chosen = settings.sky_of_images, settings.interstellar
+    if sky.gamma[0] != sky.gamma[1]:
+        raise InputError(f"sky.gamma: must be one slope beside a fit, got {sky.gamma[0]:g} to {sky.gamma[1]:g}")
+    stated = {f"sky.{name}": getattr(sky, name) for name in ("flux", "cross_section", "norms")}
+    stated |= {f"interstellar.{name}": getattr(chosen, name) for name in ("mix", "fitted")}
+    stated |= {"sky.normalisation": None if sky.normalisation == "flux" else sky.normalisation}
+    for name, value in stated.items():
+        if value:
+            raise InputError(f"{name}: must not be stated beside a fit, which gives every model its own, got {value!r}")
 
 
 def fit_sky(
@@ -47,8 +67,9 @@ def fit_sky(
     Raises
     ------
     InputError
-        If there is no image, or a fit finds no excess.
+        If there is no image, the settings state what is to be found, or a fit finds no excess.
     """
+    check_free(settings)
     seen = seen or settings.observation.read()
     if seen is None:
         raise InputError("fit: needs a real image, --observation FOLDER")
@@ -88,9 +109,29 @@ def fitted_settings(settings: RunSettings, gamma: float, found: dict[str, Fitted
     seen = settings.observation.read()
     ratio = 1.0 if seen is None else images.sky.flux_ratio(seen.energy_edges)
     fitted = {name: FittedSettings(flux=each.flux / ratio, norms=each.norms) for name, each in found.items()}
-    low, high = settings.joint.gamma
+    sky = images.sky.model_copy(update={"gamma": (gamma, gamma)})
+    return _with_fit(settings, sky, fitted)
+
+
+def kept_fit(settings: RunSettings, made: RunSettings) -> RunSettings:
+    """Settings with the fit of a run that was made from them, for going on with it.
+
+    Raises
+    ------
+    InputError
+        If that run's images are not those of a fit, or the settings state what a fit finds.
+    """
+    if not made.interstellar.fitted:
+        raise InputError("fit: the images that are there were drawn without one; take another folder, or --overwrite")
+    if settings.interstellar.fitted != made.interstellar.fitted:  # else they are the run's own
+        check_free(settings)
+    sky = settings.sky_of_images.model_copy(update={"gamma": made.sky_of_images.gamma})
+    return _with_fit(settings, sky, made.interstellar.fitted)
+
+
+def _with_fit(settings: RunSettings, sky: ImageSky, fitted: dict[str, FittedSettings]) -> RunSettings:
+    (low, high), gamma = settings.joint.gamma, sky.gamma[0]
     around = min(low, gamma - _BESIDE), max(high, gamma + _BESIDE)
-    sky = images.sky.model_copy(update={"gamma": (gamma, gamma), "flux": None, "cross_section": None})
     return settings.model_copy(
         update={
             "sky": sky,

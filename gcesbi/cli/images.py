@@ -73,8 +73,8 @@ def simulate(
     if not made:
         Run.check_free(out, overwrite=overwrite)
     settings = load_settings(base, set_, seed, images=observation, kind=IMAGES)
-    if fit and not made:
-        settings = _fitted(settings, quiet)
+    if fit:
+        settings = _fitted(settings, quiet, Run.open(out).settings if made else None)
     run = Run.begin(out, settings, overwrite=overwrite, check=check_room)
     claim(run)
     draw_maps(run, workers, quiet, (backend or (Draw.threads if scheduler is None else Draw.dask)), scheduler, repair)
@@ -152,11 +152,13 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
         raise typer.Exit(REFUSED)
 
 
-def _fitted(settings: RunSettings, quiet: bool) -> RunSettings:
-    """Fit the image that settings name, say what is found, and give it to the images."""
-    from gcesbi.analysis.fitted_sky import fit_sky, fitted_settings
+def _fitted(settings: RunSettings, quiet: bool, made: RunSettings | None) -> RunSettings:
+    """Give images what a fit of the settings' image finds, and say it; a run that is there keeps its fit."""
+    from gcesbi.analysis.fitted_sky import fit_sky, fitted_settings, kept_fit
     from gcesbi.report.images import fitted_table
 
+    if made is not None:
+        return kept_fit(settings, made)
     with _timer(quiet).step("Fit the image"):
         gamma, found = fit_sky(settings)
     print_table(Terminal(), fitted_table(found), f"The image, fitted; the images to simulate have γ = {gamma:.3f}")

@@ -130,6 +130,7 @@ def fits_table(fits: TemplateFits) -> TableBlock:
 def fitted_table(found: Mapping[str, FittedModel]) -> TableBlock:
     """What a fit of the real image finds beside every interstellar model."""
     best = max(each.slope.log_likelihood for each in found.values())
+    parts = dict.fromkeys(part for each in found.values() for part in each.norms)
     records = (
         {
             "fitted with": name,
@@ -137,11 +138,11 @@ def fitted_table(found: Mapping[str, FittedModel]) -> TableBlock:
             "<σv>": f"{each.cross_section / _UNIT:.2f}",
             "flux": f"{each.flux:.2e}",
             "Δ ln L": f"{each.slope.log_likelihood - best:.1f}",
-            "norms": ", ".join(f"{part} {norm:.2f}" for part, norm in each.norms.items()),
         }
+        | {part: f"{each.norms[part]:.2f}" if part in each.norms else "" for part in parts}
         for name, each in found.items()
     )
-    return TableBlock.of(records, "<σv> in 10⁻²⁷ cm³/s and flux in photons / cm² / s, at the one slope.")
+    return TableBlock.of(records, "<σv> in 10⁻²⁷ cm³/s and flux in photons / cm² / s, at the one slope; then norms.")
 
 
 def _means(fits: Sequence[SlopeFit]) -> dict[str, str]:

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from gcesbi.analysis.fitted_sky import fit_sky, fitted_settings
+from gcesbi.analysis.fitted_sky import check_free, fit_sky, fitted_settings, kept_fit
 from gcesbi.analysis.image_sets import ImageSets
+from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
+from gcesbi.cli.main import app
 from gcesbi.errors import InputError
 from gcesbi.report.images import fitted_table
 from gcesbi.simulation.image_simulator import ImageSimulator
@@ -41,7 +44,10 @@ def test_slope_brightness_and_norms_of_rings_are_found(found):
     assert right.norms["inverse Compton"] == pytest.approx(1.2, abs=0.3)
     assert set(right.norms) == {*NORMS, "gas 7-50 kpc", "iso"}
     assert right.slope.log_likelihood > models["lorimer-10-150"].slope.log_likelihood
-    assert "snr-10-150" in str(fitted_table(models).rows)
+    table = fitted_table(models)
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert row["fitted with"] == "snr-10-150"
+    assert row["gas 0-3 kpc"] == f"{right.norms['gas 0-3 kpc']:.2f}"
 
 
 def test_images_have_what_was_fitted(settings, found, tmp_path):
@@ -91,3 +97,62 @@ def test_an_image_without_an_excess_is_refused(settings):
     seen, _ = ImageSimulator(dark).observe([0.0, 0.0], seed=1)
     with pytest.raises(InputError, match=r"fit: finds no excess beside \S+; state its brightness, sky\.flux"):
         fit_sky(settings, replace(seen, counts=np.where(dark.halo_templates[0] > 5, counts // 2, counts)), SLOPES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("sky.flux=1e-7", r"sky\.flux: must not be stated beside a fit, .*, got 1e-07"),
+        ("sky.cross_section=1e-26", r"sky\.cross_section: must not be stated beside a fit"),
+        ("sky.norms={iso=2.0}", r"sky\.norms: must not be stated beside a fit, .*, got \{'iso': 2.0\}"),
+        ("sky.normalisation='cross-section'", r"sky\.normalisation: must not be stated beside a fit"),
+        ("sky.gamma=[1.0, 1.2]", r"sky\.gamma: must be one slope beside a fit, got 1 to 1.2"),
+        ("interstellar.mix=true", r"interstellar\.mix: must not be stated beside a fit"),
+        ("interstellar.fitted={snr-10-150={flux=1e-7}}", r"interstellar\.fitted: must not be stated beside a fit"),
+    ],
+)
+def test_settings_that_state_what_a_fit_finds_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        check_free(load_settings("images-test", [change]))
+
+
+def test_a_run_keeps_its_fit(settings, found):
+    made = fitted_settings(settings, *found)
+    assert kept_fit(settings, made) == made
+    assert kept_fit(made, made) == made
+    with pytest.raises(InputError, match="fit: the images that are there were drawn without one"):
+        kept_fit(settings, settings)
+
+
+def test_one_command_draws_images_from_a_fit_of_a_folder(data_folder, tmp_path):
+    folder, out = tmp_path / "own", tmp_path / "run"
+    folder.mkdir()
+    for name in ("ccube_01.fits", "psf_01.fits"):
+        (folder / name).symlink_to(data_folder / "fermi-gc-4gev" / name)
+    changes = {
+        "observation.radius": "3",
+        "observation.energy_range": "[3.98, 5.1]",
+        "interstellar.training": "['snr-10-150']",
+        "interstellar.testing": "['lorimer-10-150']",
+        "simulation": "{n_train=64, n_validation=100, n_test=100}",
+    }
+    ask = ["images", "simulate", "--preset", "images-4gev", "--observation", str(folder), "--out", str(out), "--quiet"]
+    ask += [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+    told = CliRunner().invoke(app, [*ask, "--fit"])
+    assert told.exit_code == 0, told.output
+    run = Run.open(out)
+    fitted, (gamma, _) = run.settings.interstellar.fitted, run.images.sky.gamma
+    assert f"γ = {gamma:.3f}" in told.output
+    for name in ("snr-10-150", "lorimer-10-150"):
+        model, each = run.images.model(name), fitted[name]
+        ratio = run.images.sky.flux_ratio(model.energy_edges)
+        assert model.region_flux[0].sum() == pytest.approx(each.flux * ratio, rel=1e-6)
+        assert model.settings.norms == each.norms
+        assert f"{each.norms['gas 0-3 kpc']:.2f}" in told.output
+        photons = run.images.test(name).counts if name in run.images.testing else run.images.validation(name).counts
+        assert photons.sum(axis=(1, 2)).mean() == pytest.approx(run.settings.observation.read().counts.sum(), rel=0.05)
+    again = CliRunner().invoke(app, [*ask, "--fit"])
+    assert again.exit_code == 0, again.output
+    assert Run.open(out).settings == run.settings
+    other = CliRunner().invoke(app, [*ask, "--set", "interstellar.testing=['snr-4-100000']", "--fit"])
+    assert isinstance(other.exception, InputError)
