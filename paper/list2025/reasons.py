@@ -22,8 +22,8 @@ from gcesbi.io.files import write_arrays
 from gcesbi.simulation import Simulator
 from paper import library
 from paper.graph import Paper, Plan, Scale, Step
-from paper.list2025.results import markdown_table
 from paper.list2025.runs import LEARN, SIZES
+from paper.quoted import markdown_table
 from paper.view import RunView
 
 __all__ = ["REASONS", "SHARES", "known_shares"]

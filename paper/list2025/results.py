@@ -13,14 +13,14 @@ from paper.list2025.brighter import SHIFTS
 from paper.list2025.figure_s15 import differences
 from paper.list2025.mock import Composition
 from paper.panels import emd, emd_of_medians
+from paper.quoted import COLUMNS, markdown_table, origins
 from paper.view import RunView
 
-__all__ = ["markdown_table", "results"]
+__all__ = ["results"]
 
 Views = Mapping[str, RunView]
 Row = tuple[str, str, str, str, str]
 Array = NDArray[np.float64]
-COLUMNS = ("quantity", "paper", "ours", "on", "why it may differ")
 UNLIKE = {
     "mock": "ours is a mock sky in ten bins: the paper's real maps in ten bins are not at hand",
     "dim": "the mock's excess is dim by construction, and has nothing of the real sky that its templates lack",
@@ -84,19 +84,12 @@ def _preamble(views: Views, scale: Scale) -> str:
         for name, view in views.items()
         if "evaluate" in view.steps
     )
+    told = origins(view.json("plan.json") for view in views.values())
     return (
-        f"Made by `python -m paper --paper list2025 --scale {scale}`, {_origins(views)}; not edited by hand, and "
+        f"Made by `python -m paper --paper list2025 --scale {scale}`, {told}; not edited by hand, and "
         "nothing was tuned to agree. Intervals are medians with 68 % unless said otherwise. The paper has nside 256, "
         f"ten bins and a million maps; runs here: {sizes}."
     ) + (SHORT if scale in ("test", "quick") else "")
-
-
-def _origins(views: Views) -> str:
-    """Commits, days and machines of the runs."""
-    plans = [view.json("plan.json") for view in views.values()]
-    keys = ("commit", "date", "machine")
-    told = {key: ", ".join(dict.fromkeys(plan.get(key, "unknown") for plan in plans)) for key in keys}
-    return f"at commit {told['commit']}, {told['date']}, on {told['machine']}"
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------
@@ -359,12 +352,6 @@ def _notes() -> str:
 
 
 # -- text -----------------------------------------------------------------------------------------------------------
-
-
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _interval(values: Sequence[float], unit: str) -> str:

@@ -260,7 +260,7 @@ def test_figure_9_shows_mean_errors_by_slope(drawn, tiny):
 def test_tables_tell_the_numbers_of_the_run(tiny):
     from paper.caron2018.tables import results
 
-    text = results({"images": tiny.folder}, "test")
+    text = results({"images": tiny.folder})
     fits, errors = read_template_fits(tiny.folder), binned_errors(tiny)["halves"]
     assert "| training A | snr, 10 kpc, 150 K | 45.59 |" in text
     other = fits.other["snr-10-150"]
@@ -275,6 +275,35 @@ def test_tables_tell_the_numbers_of_the_run(tiny):
     assert "| 64 | 0.210 | 0.300 |" in text
     assert "seed 3" in text
     assert "not finished" in results({})
+
+
+def test_quoted_numbers_stand_beside_ours(tiny, tmp_path):
+    from paper.caron2018.tables import results
+
+    folder = tmp_path / "images"
+    shutil.copytree(tiny.folder, folder)
+    (folder / "plan.json").write_text(json.dumps({"commit": "abc", "date": "2026-11-30", "machine": "a mill"}))
+    text = results({"images": folder}, "test")
+    assert text.startswith("# Quoted numbers of Caron et al. (2018), at scale 'test'\n")
+    assert "`python -m paper --paper caron2018 --scale test`, at commit abc, 2026-11-30, on a mill;" in text
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if "| `images`" in line]
+    held = tiny.images.test("lorimer-4-150")
+    off = predict(tiny, held.counts)["halves"] - held.theta[:, 0]
+    (row,) = [each for each in rows if each[0] == "error of f_src, mean of halves" and "training C" in each[3]]
+    error = np.sqrt(np.mean(off**2))
+    noise = np.std([np.sqrt(np.mean(off[np.random.default_rng(k).integers(128, size=128)] ** 2)) for k in range(400)])
+    ours, _, margin = row[2].removesuffix(" %").partition(" ± ")
+    assert (row[1], float(ours)) == ("up to 10 %", pytest.approx(100 * error, abs=0.06))
+    assert float(margin) == pytest.approx(100 * noise, rel=0.2, abs=0.1)
+    (row,) = [each for each in rows if "<σv>" in each[0] and "training A" in each[3]]
+    found = np.mean([fit.cross_section for fit in read_template_fits(folder).own["snr-10-150"]]) / 1e-27
+    assert row[1] == "45.59"
+    assert row[2].startswith(f"{found:.1f} ± ")
+    largest = np.nanmax(binned_errors(tiny, True)["halves"].errors[3])
+    (row,) = [each for each in rows if "largest (Table 3)" in each[0] and "testing" in each[3]]
+    assert row[1] == "–"
+    assert row[2].endswith(f"–{largest:.3f}")
+    assert f"Made by `python -m paper.caron2018 {folder}`;" in results({"images": folder})
 
 
 def test_a_slope_beyond_those_tried_is_a_bound():
