@@ -1,14 +1,15 @@
 """Face network against DeepSphere at equal training time: held-out loss, sharpness, maps a second.
 
-    python benchmarks/encoders.py RUN [--seconds 300] [--train 50000] [--test 1000] [--seed 1]
+    python benchmarks/encoders.py RUN [--seconds 300] [--train 50000] [--test 1000] [--seed 1] [--only NAME ...]
 
-RUN holds stored maps. Three source-count networks, on the face, on the face with means over pixels too
-(``gcesbi.networks.layers``) and on the graph, have the same widths, seeds and maps, and each trains for so many seconds
-of one core: a pilot tells how many maps that makes, and over those its learning rate falls to zero. Time is the
-processor's, so that other jobs on the machine change little. The loss is that of training, the Earth mover's pinball
-loss at random levels, on the held-out maps; CRPS is the mean over bins of the continuous ranked probability score of
-the CDF's values, width the median of their 95 % intervals. Errors are those of the mean (or bootstrap standard
-deviations) over maps; the last lines compare pairs map by map.
+RUN holds stored maps. Four source-count networks, on the face, on the face with means over pixels too
+(``gcesbi.networks.layers``), on the face with residuals of a Poisson fit (``gcesbi.networks.residuals``) and on the
+graph, have the same widths, seeds and maps, and each trains for so many seconds of one core: a pilot tells how many
+maps that makes, and over those its learning rate falls to zero. Time is the processor's, so that other jobs on the
+machine change little. The loss is that of training, the Earth mover's pinball loss at random levels, on the held-out
+maps; CRPS is the mean over bins of the continuous ranked probability score of the CDF's values, width the median of
+their 95 % intervals. Errors are those of the mean (or bootstrap standard deviations) over maps; the last lines compare
+pairs map by map.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ PILOT = 256  # maps
 NETWORKS = {
     "face": {"encoder": "face"},
     "face, means": {"encoder": "face", "means": True},
+    "face, residuals": {"encoder": "face", "residuals": True},
     "DeepSphere": {"encoder": "chebyshev"},
 }
-PAIRS = (("DeepSphere", "face"), ("face", "face, means"))
+PAIRS = (("DeepSphere", "face"), ("face", "face, means"), ("face", "face, residuals"))
 
 
 def held_out_loss(estimator, maps, seed):
@@ -73,6 +75,7 @@ def main():
     parser.add_argument("--train", type=int, default=50_000, help="distinct maps")
     parser.add_argument("--test", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     given = parser.parse_args()
     torch.set_num_threads(1)
     run = Run.open(given.run)
@@ -82,8 +85,8 @@ def main():
     truth, found = true_cdf(held_out.scd), {}
     print("| network | maps/s | maps presented | s | held-out loss | template | CRPS | 95 % width | coverage at 0.95 |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for label, changes in NETWORKS.items():
-        network = replace(run.settings.network, **{"means": False} | changes)
+    for label in given.only:
+        network = replace(run.settings.network, **{"means": False, "residuals": False} | NETWORKS[label])
         few = [replace(training, max_maps=n) for n in (PILOT // 4, PILOT, 5 * PILOT)]  # the first one warms up
         spent = [fitted(model, network, maps[: 2 * PILOT], each)[1] for each in few]
         n_map = int(given.seconds * 4 * PILOT / (spent[2] - spent[1]))  # what is constant falls out
@@ -93,7 +96,7 @@ def main():
         for j, name in enumerate(model.point_sources):
             row(label, name, n_map, seconds, loss, truth[:, j], found[label][:, :, j], np.random.default_rng(0))
     for j, name in enumerate(model.point_sources):
-        for one, two in PAIRS:
+        for one, two in (pair for pair in PAIRS if found.keys() >= set(pair)):
             curves = {each: found[each][:, :, j] for each in (one, two)}
             (pair,) = Comparison.of(truth[:, j], curves, TAUS, cdf=True, seed=given.seed).pairs
             print(f"{name}: skill of {two} against {one} {pair.skill}, widths {pair.width_ratio} of its")

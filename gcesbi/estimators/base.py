@@ -33,7 +33,7 @@ __all__ = ["COMMON_IDENTITY", "MEASURED_LATER", "Estimator", "NetworkSettings", 
 _ENCODERS: dict[str, type[FaceEncoder | ChebyshevEncoder]] = {"face": FaceEncoder, "chebyshev": ChebyshevEncoder}
 _PIXELS_AT_ONCE = 2**22
 _MAPS_AT_ONCE = 64  # what layers pass on stays in the cache: 1.4 times faster than 256, the same bits
-_LATER = ("means", "channels", "totals", "dense")
+_LATER = ("means", "channels", "totals", "dense", "residuals")
 
 COMMON_IDENTITY = frozenset(
     ("kind", "nside", "geometry", "n_pix", "pixels", "n_energy", "exposure", "names", "network", "fingerprint")
@@ -63,6 +63,10 @@ class NetworkSettings:
         Convolutions per level.
     dense : int, optional
         Width of the first dense layer, behind the encoder; as the second one's by default.
+    residuals : bool
+        Show the encoder, too, what a Poisson fit of the model's templates leaves: see
+        :mod:`gcesbi.networks.residuals`. The templates, floating ones at the means of their priors, are stored with the
+        weights.
     n_features : int
         Width of the second dense layer, which sees the totals too.
     norm : {"batch", "instance", "none"}
@@ -92,6 +96,7 @@ class NetworkSettings:
     channels: str = "contrast"
     totals: str = "log"
     dense: int | None = None
+    residuals: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
@@ -166,6 +171,8 @@ class Estimator(Trainable):
         about = {"fingerprint": model.fingerprint, **cls._labels(model)}
         found = cls(model.region, model.exposure, **about | settings)
         found.exposure_range = getattr(model, "exposure_range", cls.exposure_range)  # images have no error of it
+        if getattr(found.network, "residuals", False):
+            found.embedding.inputs.fit_templates(model.templates)
         return found
 
     @classmethod
@@ -191,7 +198,7 @@ class Estimator(Trainable):
 
     def _embedding(self) -> MapEmbedding:
         sizes = self.network
-        inputs = CountsInput(self.exposure, sizes.energy, sizes.channels, sizes.totals)
+        inputs = CountsInput(self.exposure, sizes.energy, sizes.channels, sizes.totals, sizes.residuals)
         how = {"depth": sizes.depth, "norm": sizes.norm, "means": sizes.means}
         how |= {"padding": sizes.padding} if sizes.encoder == "face" else {}
         made = _ENCODERS[sizes.encoder]

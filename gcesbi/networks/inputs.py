@@ -10,11 +10,14 @@ with r̄ the mean of a pixel and σ the spread of a channel over training maps, 
 channels forget how bright the map is, so standardised log totals per channel are handed on beside them.
 
 The channels may be relative counts in place of contrasts, r = x / m, and what is handed on beside them is chosen too:
-log totals, totals, log totals with the log of the counts' scatter over pixels, or nothing.
+log totals, totals, log totals with the log of the counts' scatter over pixels, or nothing. As many channels again may
+be residuals of the counts after a Poisson fit of the model's templates (:mod:`gcesbi.networks.residuals`).
 
 The *summed* input is the energy-independent twin: counts of all bins are added up before anything else, and divided by
 the mean of their exposures, so that of the energies nothing is left.
 """
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +25,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from gcesbi.errors import InputError
+from gcesbi.networks.residuals import residuals, spanning
 
 __all__ = ["CHANNELS", "ENERGIES", "TOTALS", "CountsInput", "MapEmbedding", "check_words"]
 
@@ -43,6 +47,8 @@ class CountsInput(nn.Module):
         Stabilised contrasts, or counts in terms of the map's mean.
     totals : {"log", "counts", "scatter", "none"}
         What tells how bright a map is: log totals, totals, log totals and the log of the scatter over pixels, nothing.
+    residuals : bool
+        Show residuals of a Poisson fit behind the other channels; :meth:`fit_templates` says of what.
 
     Raises
     ------
@@ -55,9 +61,15 @@ class CountsInput(nn.Module):
     channel_std: Tensor
     total_mean: Tensor
     total_std: Tensor
+    basis: Tensor
 
     def __init__(
-        self, exposure: ArrayLike, energy: str = "resolved", channels: str = "contrast", totals: str = "log"
+        self,
+        exposure: ArrayLike,
+        energy: str = "resolved",
+        channels: str = "contrast",
+        totals: str = "log",
+        residuals: bool = False,
     ) -> None:
         super().__init__()
         check_words(energy, channels, totals)
@@ -65,19 +77,41 @@ class CountsInput(nn.Module):
         self.summed = energy == "summed"
         exposure = exposure.mean(dim=0, keepdim=True) if self.summed else exposure
         self.n_energy = len(exposure)
-        self.n_channel = self.n_energy + (self.n_energy > 1)
-        self.relative, self.totals = channels == "relative", totals
-        self.n_total = {"scatter": 2, "none": 0}.get(totals, 1) * self.n_channel
+        n_seen = self.n_energy + (self.n_energy > 1)
+        self.n_channel = n_seen * (1 + residuals)
+        self.relative, self.totals, self.residuals = channels == "relative", totals, residuals
+        self.n_total = {"scatter": 2, "none": 0}.get(totals, 1) * n_seen
         self.register_buffer("correction", (exposure.mean(dim=1, keepdim=True) / exposure).float(), persistent=False)
         self.register_buffer("pixel_mean", torch.zeros(self.n_channel, exposure.shape[1]))
         self.register_buffer("channel_std", torch.ones(self.n_channel, 1))
         self.register_buffer("total_mean", torch.zeros(self.n_total))
         self.register_buffer("total_std", torch.ones(self.n_total))
+        if residuals:
+            self.register_buffer("basis", torch.zeros(0, *exposure.shape))
+
+    def fit_templates(self, templates: ArrayLike) -> None:
+        """Fit these for the residuals: expected counts (n_template, n_energy, n_pix); without them nothing is seen."""
+        templates = np.asarray(templates, dtype=np.float64)
+        self.basis = spanning(templates.sum(axis=1, keepdims=True) if self.summed else templates)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take the stored basis, of however many templates."""
+        if self.residuals and f"{prefix}basis" in state_dict:
+            self.basis = torch.zeros_like(state_dict[f"{prefix}basis"], dtype=torch.float32)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def contrast(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Contrasts r (n, n_channel, n_pix) and totals (n, n_total), before they are standardised."""
         counts = counts.float()
-        flux = (counts.sum(dim=1, keepdim=True) if self.summed else counts) * self.correction
+        counts = counts.sum(dim=1, keepdim=True) if self.summed else counts
+        seen, total = self._contrast(counts * self.correction)
+        if self.residuals:
+            if not len(self.basis):
+                raise InputError("residuals: the network has no templates to fit; make it by for_model")
+            seen = torch.cat([seen, residuals(counts, self.basis)], dim=1)
+        return seen, total
+
+    def _contrast(self, flux: Tensor) -> tuple[Tensor, Tensor]:
         if self.n_energy > 1:
             flux = torch.cat([flux, flux.sum(dim=1, keepdim=True)], dim=1)
         mean = flux.mean(dim=2, keepdim=True)

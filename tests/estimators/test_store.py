@@ -226,6 +226,23 @@ def test_half_the_size_and_nearly_the_same_answer(spectra, maps, tmp_path):
     assert not np.array_equal(rounded.mean, exact.mean)
 
 
+def test_templates_of_residuals_are_stored_with_the_weights(model, tmp_path):
+    """16 bits of a template are 2⁻¹¹ of its counts: residuals of 20 counts move by 2⁻¹¹ √20."""
+    network = NetworkSettings(widths=(4,), n_features=8, residuals=True)
+    estimator = SourceCountEstimator.for_model(model, network=network)
+    counts = np.random.default_rng(1).poisson(20.0, (6, *model.exposure.shape))
+    estimator.embedding.inputs.standardise(torch.from_numpy(counts))
+    assert len(estimator.embedding.inputs.basis) == len(model.names)
+    loaded = load_estimator(save_estimator(estimator, tmp_path / "a", model=model), model=model)
+    np.testing.assert_array_equal(loaded.quantiles(counts, [0.5]), estimator.quantiles(counts, [0.5]))
+    halved = load_estimator(save_estimator(estimator, tmp_path / "b", half=True)).embedding.inputs
+    exact, rounded = (each.contrast(torch.from_numpy(counts))[0] for each in (estimator.embedding.inputs, halved))
+    assert 0 < (exact - rounded).abs().max() < 4 * 2**-11 * np.sqrt(20)
+    plain = SourceCountEstimator.for_model(model)
+    assert "residuals" not in plain.identity()["network"]  # files from before it was there are read
+    assert not [name for name in plain.state_dict() if "basis" in name]
+
+
 def test_a_very_large_matrix_is_stored_in_bytes_by_rows(toy, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_BYTES_FROM", 1)
     estimator = toy.spectra()
