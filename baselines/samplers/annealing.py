@@ -230,6 +230,13 @@ class Annealing:
         parts = np.stack([refinement.part(i, z[:, block]) for i, block in enumerate(refinement.blocks)], axis=1)
         return Particles(z, first, parts, self._coarse(z), *self._both(z, first, parts), np.arange(len(z)))
 
+    def corrected(self, law: Law, z: FloatArray, value: FloatArray) -> Law:
+        """A law corrected anew by what the dear likelihood (n,) is at points (n, n_dim), and the coarser one is not."""
+        there = self.at(z)
+        now = value - there.coarse - law(z, self._refinement.features(there.first, there.parts))
+        off = now if law.correction is None else now + law.correction(z)
+        return Law(law.expansion, Correction.fitted(z, off, now))
+
     def _coarse(self, z: FloatArray) -> FloatArray:
         return self._refinement.coarser.finite(ndtr(z[:, : self.n_first]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ __all__ = ["Refined"]
 FloatArray = NDArray[np.float64]
 
 _ROUNDS = 4  # in which particles are asked; then they move on
+_LIGHT = 0.5  # largest k̂ of weights whose variance is finite
 _TRIALS = 4  # populations from the prior of spectra: one may lose modes that another finds
 
 
@@ -29,6 +31,9 @@ class Refined(Weighed):
 
     Attributes
     ----------
+    known : array (n_known, n_dim)
+    known_value : array (n_known,)
+        Values of the target that taught the law, draws of earlier laws among them.
     particles : array (n_particle, n_dim)
         z of draws of that law; a part of them is weighed in each round.
     particle_value : array (n_particle,)
@@ -51,6 +56,8 @@ class Refined(Weighed):
         k̂ of the coarser posterior's draws.
     """
 
+    known: FloatArray
+    known_value: FloatArray
     particles: FloatArray
     particle_value: FloatArray
     at: FloatArray
@@ -81,15 +88,12 @@ class Refined(Weighed):
             annealing = Annealing(refinement, np.random.default_rng([seed, 3, i]))
             trials.append(annealing.towards(annealing.begin(drawn, batch), Law(expansion))[0])
         wide = Particles.joined(trials)
-        missed = _missed(target, wide)
-        correction = Correction.fitted(wide.z, missed, missed)
-        near, log_norm = annealing.towards(
-            annealing.begin_like(drawn, _ROUNDS * batch, wide), Law(expansion, correction)
-        )
-        still = np.append(missed - correction(wide.z), _missed(target, near))
-        known = np.concatenate([wide.z, near.z])
-        correction = Correction.fitted(known, still + correction(known), still)
-        annealed, more = annealing.towards(near, Law(expansion, correction))
+        known, value = wide.z, target.finite(ndtr(wide.z))
+        law = annealing.corrected(Law(expansion), known, value)
+        near, log_norm = annealing.towards(annealing.begin_like(drawn, _ROUNDS * batch, wide), law)
+        known, value = np.concatenate([known, near.z]), np.append(value, target.finite(ndtr(near.z)))
+        law = annealing.corrected(law, known, value)
+        annealed, more = annealing.towards(near, law)
         particles = annealing.on(annealed)
         none = np.empty(0)
         return cls(
@@ -98,17 +102,15 @@ class Refined(Weighed):
             log_proposed=none,
             n_round=0,
             spent=top.n_evaluation + 1 + 2 * len(expansion.at) + (_TRIALS + _ROUNDS) * batch,
+            known=known,
+            known_value=value,
             particles=particles.z,
             particle_value=particles.log_density(1.0),
             at=expansion.at,
             slope=expansion.slope,
             curvature=expansion.curvature,
             top=expansion.value,
-            centre=correction.inside.at,
-            added_slope=correction.inside.slope,
-            added_curvature=correction.inside.curvature,
-            precision=correction.precision,
-            added=correction.inside.value,
+            **_parts(law),
             steps=annealing.steps,
             log_norm=given.log_evidence + log_norm + more,
             norm_variance=given.log_evidence_error**2 + 1 / annealed.n_origin,
@@ -123,28 +125,53 @@ class Refined(Weighed):
         new = moved.particles[part]
         return replace(
             moved,
-            z=np.concatenate([self.z, new]),
-            value=np.concatenate([self.value, target.finite(ndtr(new))]),
-            log_proposed=np.concatenate([self.log_proposed, moved.particle_value[part] - self.log_norm]),
+            z=np.concatenate([moved.z, new]),
+            value=np.concatenate([moved.value, target.finite(ndtr(new))]),
+            log_proposed=np.concatenate([moved.log_proposed, moved.particle_value[part] - moved.log_norm]),
             n_round=self.n_round + 1,
             spent=self.spent + len(new),
         )
 
     def _moved(self, target: Target, seed: int) -> Refined:
+        """Particles moved on, and where weights have a heavy tail to a law that they correct, without draws yet."""
         assert target.refinement is not None
         annealing = Annealing(target.refinement, np.random.default_rng([seed, 4, self.n_round]))
-        inside = Quadratic(self.centre, self.added, self.added_slope, self.added_curvature)
-        expansion = Quadratic(self.at, self.top, self.slope, self.curvature)
-        annealing.law = Law(expansion, Correction(inside, self.precision))
-        annealing.steps = self.steps.copy()
-        particles = annealing.on(annealing.at(self.particles))
+        annealing.law, annealing.steps = self._law, self.steps.copy()
+        now = annealing.at(self.particles)
+        if super().pareto_k <= _LIGHT:
+            return self._with(annealing, now, self.shared)
+        known, value = np.concatenate([self.known, self.z]), np.append(self.known_value, self.value)
+        law = annealing.corrected(self._law, known, value)
+        annealed, more = annealing.towards(now, law)
+        none = np.empty(0)
+        taught = replace(
+            self,
+            z=np.empty((0, target.n_dim)),
+            value=none,
+            log_proposed=none,
+            known=known,
+            known_value=value,
+            log_norm=self.log_norm + more,
+            norm_variance=self.norm_variance + 1 / annealed.n_origin,
+            **_parts(law),
+        )
+        return taught._with(annealing, annealed, self.shared + 1 / annealed.n_origin)
+
+    def _with(self, annealing: Annealing, now: Particles, shared: float) -> Refined:
+        """With particles moved on."""
+        particles = annealing.on(now)
         return replace(
             self,
-            shared=self.shared * _kept(self.particles, particles.z),
+            shared=shared * _kept(now.z, particles.z),
             particles=particles.z,
             particle_value=particles.log_density(1.0),
             steps=annealing.steps,
         )
+
+    @property
+    def _law(self) -> Law:
+        inside = Quadratic(self.centre, self.added, self.added_slope, self.added_curvature)
+        return Law(Quadratic(self.at, self.top, self.slope, self.curvature), Correction(inside, self.precision))
 
     @property
     def pareto_k(self) -> float:
@@ -162,9 +189,17 @@ class Refined(Weighed):
         return 1 / (1 / super().ess + self.shared)
 
 
-def _missed(target: Target, particles: Particles) -> FloatArray:
-    """What the law of particles (n,) lacks of the target."""
-    return target.finite(ndtr(particles.z)) - particles.coarse - particles.added
+def _parts(law: Law) -> dict[str, Any]:
+    """A correction as it is kept."""
+    assert law.correction is not None
+    inside = law.correction.inside
+    return {
+        "centre": inside.at,
+        "added_slope": inside.slope,
+        "added_curvature": inside.curvature,
+        "precision": law.correction.precision,
+        "added": inside.value,
+    }
 
 
 def _kept(before: FloatArray, after: FloatArray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,7 @@ from gcesbi.baselines import (
     SamplingWarning,
     maximise,
 )
+from gcesbi.baselines.samplers import refined
 from gcesbi.baselines.samplers.block_move import BlockMove
 from gcesbi.baselines.samplers.laplace import Laplace, climb
 from gcesbi.baselines.samplers.maximum import start_points
@@ -186,6 +188,18 @@ def test_importance_sampling_begins_with_draws_of_a_coarser_target():
     """One climb finds one mode of two; both come with the coarser target, and the evidence with them."""
     found = ImportanceSampling(n_eff=1000, batch=1000, n_start=6).sample(BENT, seed=2)
     assert found.convergence.converged, found.convergence.problems
+    right_of_bent(found)
+
+
+def test_a_law_that_weights_correct_is_as_right_as_the_first(monkeypatch):
+    """Learnt anew after each of three populations: the last has its own draws, norm and weights."""
+    monkeypatch.setattr(refined, "_LIGHT", math.nan)
+    found = ImportanceSampling(n_eff=50_000, batch=300, n_start=6, n_rounds=12).sample(BENT, seed=2)
+    assert 300 < found.convergence.ess < 1200
+    right_of_bent(found)
+
+
+def right_of_bent(found):
     error = 5 / np.sqrt(found.convergence.ess)
     assert np.mean(found.u[:, 0] < 0.5) == pytest.approx(0.75, abs=error / 2)
     x = np.linspace(0, 1, 2001)[:, None]
