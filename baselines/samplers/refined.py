@@ -14,14 +14,13 @@ from gcesbi.baselines.samplers.annealing import Annealing, Law, Particles
 from gcesbi.baselines.samplers.laplace import climb
 from gcesbi.baselines.samplers.quadratic import Correction, Quadratic
 from gcesbi.baselines.samplers.target import Target
-from gcesbi.baselines.samplers.weighed import Weighed
+from gcesbi.baselines.samplers.weighed import TRUSTED, Weighed
 
 __all__ = ["Refined"]
 
 FloatArray = NDArray[np.float64]
 
 _ROUNDS = 4  # in which particles are asked; then they move on
-_LIGHT = 0.5  # largest k̂ of weights whose variance is finite
 _TRIALS = 4  # populations from the prior of spectra: one may lose modes that another finds
 
 
@@ -138,7 +137,7 @@ class Refined(Weighed):
         annealing = Annealing(target.refinement, np.random.default_rng([seed, 4, self.n_round]))
         annealing.law, annealing.steps = self._law, self.steps.copy()
         now = annealing.at(self.particles)
-        if super().pareto_k <= _LIGHT:
+        if super().pareto_k <= TRUSTED:
             return self._with(annealing, now, self.shared)
         known, value = np.concatenate([self.known, self.z]), np.append(self.known_value, self.value)
         law = annealing.corrected(self._law, known, value)

@@ -18,12 +18,14 @@ from gcesbi.baselines.samplers.target import Target
 from gcesbi.errors import InputError
 from gcesbi.posterior import import_arviz
 
-__all__ = ["ImportanceConvergence", "Weighed"]
+__all__ = ["TRUSTED", "ImportanceConvergence", "Weighed"]
 
 FloatArray = NDArray[np.float64]
 
+TRUSTED = 0.7
+"""Largest shape k̂ at which a mean of weights is useful."""
+
 _EQUAL = 1e-6  # spread of log-weights of draws from the posterior itself
-_TRUSTED = 0.7  # largest shape k̂ at which a mean of weights is useful
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class ImportanceConvergence(Diagnosis):
     def problems(self) -> tuple[str, ...]:
         """What speaks against convergence: heavy tails of weights, too few effective draws."""
         found = []
-        if not self.pareto_k <= _TRUSTED:
-            found.append(f"weights have a heavy tail (Pareto k = {self.pareto_k:.2f}, above {_TRUSTED}): use Nuts")
+        if not self.pareto_k <= TRUSTED:
+            found.append(f"weights have a heavy tail (Pareto k = {self.pareto_k:.2f}, above {TRUSTED}): use Nuts")
         if not self.ess >= self.wanted:
             found.append(f"effective sample size is {self.ess:.0f}, {self.wanted:.0f} were wanted")
         return tuple(found)

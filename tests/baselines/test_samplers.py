@@ -193,7 +193,7 @@ def test_importance_sampling_begins_with_draws_of_a_coarser_target():
 
 def test_a_law_that_weights_correct_is_as_right_as_the_first(monkeypatch):
     """Learnt anew after each of three populations: the last has its own draws, norm and weights."""
-    monkeypatch.setattr(refined, "_LIGHT", math.nan)
+    monkeypatch.setattr(refined, "TRUSTED", math.nan)
     found = ImportanceSampling(n_eff=50_000, batch=300, n_start=6, n_rounds=12).sample(BENT, seed=2)
     assert 300 < found.convergence.ess < 1200
     right_of_bent(found)
