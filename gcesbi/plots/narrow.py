@@ -20,9 +20,6 @@ def narrowed(figure: Figure, width: float) -> Iterator[None]:
     held = {axes: spec for axes in figure.axes if (spec := axes.get_subplotspec()) is not None}
     rows = max(spec.get_gridspec().nrows for spec in held.values())
     labelled = {axes: (_has_labels(axes.xaxis), _has_labels(axes.yaxis)) for axes in held}
-    places = {
-        axes: (axes.get_position(original=True), axes.get_position(), axes.get_in_layout()) for axes in figure.axes
-    }
     grid = figure.add_gridspec(len(held), 1)
     try:
         figure.set_size_inches(width, before[1] * (len(held) / rows if len(held) > 1 else 0.8))
@@ -43,18 +40,14 @@ def narrowed(figure: Figure, width: float) -> Iterator[None]:
         for axes, spec in held.items():
             axes.set_subplotspec(spec)
             axes.tick_params(labelbottom=labelled[axes][0], labelleft=labelled[axes][1])
-        for axes, (place, seen, in_layout) in places.items():
-            axes.set_position(place, which="original")
-            axes.set_position(seen, which="active")
-            axes.set_in_layout(in_layout)
+        _settle(figure, held)
 
 
 def _settle(figure: Figure, held: Collection[Axes]) -> None:
     """Colour bars, and panels whose shape is fixed, find their places step by step."""
-    engine = figure.get_layout_engine()
-    if engine and (len(figure.axes) > len(held) or any(axes.get_aspect() != "auto" for axes in held)):
+    if len(figure.axes) > len(held) or any(axes.get_aspect() != "auto" for axes in held):
         for _ in range(2):
-            engine.execute(figure)
+            figure.draw_without_rendering()
 
 
 def _show(legend: Legend, whether: bool) -> None:
