@@ -10,13 +10,14 @@ energy bin. The law
 is then near the posterior, and costs no dear values. It is drawn from as sequential Monte Carlo does (Del Moral, Doucet
 & Jasra 2006): particles begin as draws of the coarser posterior and of the other parameters' prior, Q is switched on
 step by step, each as long as leaves 60 % effective draws, particles are drawn anew by weight, and moved by the rule of
-Metropolis and Hastings: the first parameters and blocks of the others one by one, by steps and by draws from a mixture
-of normal laws in the shape that the particles had, which follows ridges however bent. So modes and bent tails come with
-the coarser posterior and the prior.
+Metropolis and Hastings: the first parameters and blocks of the others one by one, by steps, and by draws given all
+others from a mixture of normal laws in the shape that the particles had, which follows ridges however bent; blocks also
+together with what goes along with them. So modes and bent tails come with the coarser posterior and the prior.
 Particles of one annealing descend from few of its start; a second start, from draws of the coarser posterior again and
 a normal law of the others as wide as several such populations together, spreads them.
 Where dear values of some of these draws are known, Q is corrected by a quadratic in z of all parameters, and
-particles are annealed on to the law that it makes.
+particles are annealed on to the law that it makes. A walk by the same moves in random order, which leaves that law as
+it is and looks the same backwards, is then a proposal of whole points, on which the dear likelihood decides.
 """
 
 from __future__ import annotations
@@ -30,18 +31,20 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp, ndtr
 
-from gcesbi.baselines.samplers.mixture import Mixture
+from gcesbi.baselines.samplers.mixture import Mixture, alike
 from gcesbi.baselines.samplers.quadratic import RIDGE, Correction, Quadratic, cholesky
 from gcesbi.baselines.samplers.target import Refinement
 
-__all__ = ["Annealing", "Law", "Particles", "log_prior", "systematic"]
+__all__ = ["Annealing", "Law", "Particles", "effective", "log_prior", "next_part", "systematic"]
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 _LEFT = 0.6  # of the particles, effective after a step
 _SWEEPS = 6  # of moves between steps
 _WHOLE = 2  # of them with moves of the first parameters, which ask the coarser likelihood
 _LAST = 24  # sweeps of all moves at the end
+_WALK = 8  # sweeps of a walk
 _WANTED = 0.25  # of steps, accepted
 _GAIN = 0.3  # in ln of a step's length, for each unit that acceptance is off
 _SPREAD = 0.7  # of ln of a step's length
@@ -65,12 +68,12 @@ class Conditional:
     root: FloatArray
 
     @classmethod
-    def of(cls, z: FloatArray, n_first: int, stretch: float) -> Conditional:
-        """That of points (n, n_dim), its widths stretched."""
+    def of(cls, z: FloatArray, n_first: int) -> Conditional:
+        """That of points (n, n_dim), but wider."""
         covariance = np.cov(z.T)
         first, across = covariance[:n_first, :n_first] + RIDGE * np.eye(n_first), covariance[:n_first, n_first:]
         slope = np.asarray(np.linalg.solve(first, across))
-        return cls(z.mean(axis=0), slope, stretch * cholesky(covariance[n_first:, n_first:] - across.T @ slope))
+        return cls(z.mean(axis=0), slope, _STRETCH * cholesky(covariance[n_first:, n_first:] - across.T @ slope))
 
     def draw(self, first: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Points (n, n_dim) of which the first coordinates (n, n_first) are given."""
@@ -126,14 +129,14 @@ class Particles:
     coarse: FloatArray
     before: FloatArray
     added: FloatArray
-    origin: NDArray[np.int64]
+    origin: IntArray
 
     @classmethod
     def joined(cls, populations: Sequence[Particles]) -> Particles:
         """Several populations in one."""
         return cls(*(np.concatenate([getattr(p, each.name) for p in populations]) for each in fields(cls)))
 
-    def take(self, rows: NDArray[np.int64] | slice) -> Particles:
+    def take(self, rows: IntArray | slice) -> Particles:
         """Some of them."""
         return Particles(*(getattr(self, each.name)[rows] for each in fields(self)))
 
@@ -142,11 +145,6 @@ class Particles:
         pairs = [(getattr(to, each.name), getattr(self, each.name)) for each in fields(self)]
         there = (np.where(where.reshape(-1, *[1] * (new.ndim - 1)), new, old) for new, old in pairs)
         return replace(Particles(*there), origin=self.origin)
-
-    @property
-    def n_origin(self) -> float:
-        """Effective number of particles of the start that these descend from."""
-        return float(len(self.z) ** 2 / np.sum(np.bincount(self.origin) ** 2))
 
     def log_density(self, switched: float) -> FloatArray:
         """Log-density (n,), but for its norm, of the law in which Q is switched on so far."""
@@ -174,6 +172,7 @@ class Annealing:
         self._before: Law | Conditional | None = None
         self.law: Law | Conditional | None = None
         self._columns = (np.arange(self.n_first), *refinement.blocks)
+        self._roots: list[FloatArray] = []
         self._mixtures: list[Mixture] = []
         self.steps = np.full(len(self._columns), 0.5)
 
@@ -190,7 +189,7 @@ class Annealing:
 
     def begin_like(self, given: FloatArray, n: int, particles: Particles) -> Particles:
         """Draws of the coarser posterior again, the others as they are in `particles` given the first, but wider."""
-        self.law = start = Conditional.of(particles.z, self.n_first, _STRETCH)
+        self.law = start = Conditional.of(particles.z, self.n_first)
         return self.at(start.draw(given[self._rng.integers(len(given), size=n)], self._rng))
 
     def towards(self, now: Particles, law: Law) -> tuple[Particles, float]:
@@ -208,7 +207,7 @@ class Annealing:
         reached = log_norm = 0.0
         while reached < 1:
             gain = now.added - now.before
-            new = _next(reached, gain)
+            new = next_part(reached, gain)
             log_w = (new - reached) * gain
             log_norm += float(logsumexp(log_w)) - math.log(n)
             w = np.exp(log_w - logsumexp(log_w))
@@ -223,6 +222,16 @@ class Annealing:
         self._mix(now)
         return self._swept(now, 1.0, _LAST, _LAST)
 
+    def walked(self, now: Particles, like: Particles) -> Particles:
+        """Where a walk ends that keeps the law, reversible, its proposals in the shape of other particles."""
+        self._before = None
+        self._mix(like)
+        n = len(self._columns)
+        for _ in range(_WALK):
+            for i in self._rng.permutation(n + len(self._mixtures)):
+                now = self._stepped(now, i, 1.0)[0] if i < n else self._drawn(now, self._mixtures[i - n], 1.0)
+        return now
+
     def at(self, z: FloatArray) -> Particles:
         """Points (n, n_dim) and all that is known of them."""
         refinement = self._refinement
@@ -230,12 +239,11 @@ class Annealing:
         parts = np.stack([refinement.part(i, z[:, block]) for i, block in enumerate(refinement.blocks)], axis=1)
         return Particles(z, first, parts, self._coarse(z), *self._both(z, first, parts), np.arange(len(z)))
 
-    def corrected(self, law: Law, z: FloatArray, value: FloatArray) -> Law:
-        """A law corrected anew by what the dear likelihood (n,) is at points (n, n_dim), and the coarser one is not."""
-        there = self.at(z)
-        now = value - there.coarse - law(z, self._refinement.features(there.first, there.parts))
-        off = now if law.correction is None else now + law.correction(z)
-        return Law(law.expansion, Correction.fitted(z, off, now))
+    def corrected(self, law: Law, known: Particles, value: FloatArray) -> Law:
+        """A law corrected anew by what the dear likelihood (n,) is at particles, and the coarser one is not."""
+        now = value - known.coarse - law(known.z, self._refinement.features(known.first, known.parts))
+        off = now if law.correction is None else now + law.correction(known.z)
+        return Law(law.expansion, Correction.fitted(known.z, off, now))
 
     def _coarse(self, z: FloatArray) -> FloatArray:
         return self._refinement.coarser.finite(ndtr(z[:, : self.n_first]))
@@ -248,41 +256,46 @@ class Annealing:
 
     # -- moves ----------------------------------------------------------------------------------------------------
 
-    def _swept(self, now: Particles, switched: float, n: int, n_first: int) -> Particles:
-        """Particles after sweeps of moves, the first parameters' in the first of them."""
+    def _swept(self, now: Particles, switched: float, n: int, n_whole: int) -> Particles:
+        """Particles after sweeps of moves, those of the first parameters in the first of them."""
         for sweep in range(n):
-            for i in range(0 if sweep < n_first else 1, len(self._columns)):
-                now = self._drawn(self._stepped(now, i, switched), i, self._mixtures[i], switched)
+            for i in range(0 if sweep < n_whole else 1, len(self._columns)):
+                now, share = self._stepped(now, i, switched)
+                self.steps[i] *= math.exp(_GAIN * (share - _WANTED))
+            for mixture in self._mixtures:
+                if sweep < n_whole or mixture.columns[0] >= self.n_first:
+                    now = self._drawn(now, mixture, switched)
         return now
 
     def _mix(self, now: Particles) -> None:
-        """Learn what blocks are drawn from."""
-        self._mixtures = [Mixture.of(now.z[:, columns], self._rng) for columns in self._columns]
+        """Learn what blocks, and these with what goes along, are drawn from, and how blocks step."""
+        self._roots = [cholesky(np.cov(now.z[:, columns].T)) for columns in self._columns]
+        groups = {tuple(alike(now.z, columns)): None for columns in self._columns[1:]}
+        sets = {**{tuple(columns): None for columns in self._columns}, **groups}
+        self._mixtures = [Mixture.of(now.z, np.array(columns), self._rng) for columns in sets]
 
-    def _stepped(self, now: Particles, i: int, switched: float) -> Particles:
-        """Steps of one block's parameters by their covariance."""
-        z = now.z[:, self._columns[i]]
+    def _stepped(self, now: Particles, i: int, switched: float) -> tuple[Particles, float]:
+        """Steps of one block's parameters by their covariance, and the share that was accepted."""
+        z, columns = now.z.copy(), self._columns[i]
         lengths = self.steps[i] * np.exp(self._rng.normal(0, _SPREAD, (len(z), 1)))
-        new = z + lengths * (self._rng.standard_normal(z.shape) @ cholesky(np.cov(z.T)).T)
-        now, share = self._accepted(now, self._with(now, i, new), np.zeros(len(z)), switched)
-        self.steps[i] *= math.exp(_GAIN * (share - _WANTED))
-        return now
+        z[:, columns] += lengths * (self._rng.standard_normal((len(z), len(columns))) @ self._roots[i].T)
+        return self._accepted(now, self._with(now, z, columns), np.zeros(len(z)), switched)
 
-    def _drawn(self, now: Particles, i: int, mixture: Mixture, switched: float) -> Particles:
-        """One block's parameters anew, whatever they were."""
-        new = mixture.draw(len(now.z), self._rng)
-        more = mixture.log_density(now.z[:, self._columns[i]]) - mixture.log_density(new)
-        return self._accepted(now, self._with(now, i, new), more, switched)[0]
+    def _drawn(self, now: Particles, mixture: Mixture, switched: float) -> Particles:
+        """Some parameters anew, whatever they were."""
+        z = now.z.copy()
+        z[:, mixture.columns] = mixture.draw(now.z, self._rng)
+        more = mixture.log_density(now.z) - mixture.log_density(z)
+        return self._accepted(now, self._with(now, z, mixture.columns), more, switched)[0]
 
-    def _with(self, now: Particles, i: int, new: FloatArray) -> Particles:
-        """Particles with another block (n, n_column): the first parameters, or those of which the coarser one stays."""
-        z, first, parts, coarse = now.z.copy(), now.first, now.parts, now.coarse
-        z[:, self._columns[i]] = new
-        if i == 0:
-            first, coarse = self._refinement.first(new), self._coarse(z)
-        else:
-            parts = parts.copy()
-            parts[:, i - 1] = self._refinement.part(i - 1, new)
+    def _with(self, now: Particles, z: FloatArray, columns: IntArray) -> Particles:
+        """Particles at z (n, n_dim), which has other coordinates there than now."""
+        first, parts, coarse = now.first, now.parts.copy(), now.coarse
+        if np.any(columns < self.n_first):
+            first, coarse = self._refinement.first(z[:, : self.n_first]), self._coarse(z)
+        for i, block in enumerate(self._refinement.blocks):
+            if np.isin(block, columns).any():
+                parts[:, i] = self._refinement.part(i, z[:, block])
         before, added = self._both(z, first, parts)
         return Particles(z, first, parts, coarse, before, added, now.origin)
 
@@ -293,8 +306,8 @@ class Annealing:
         return now.moved(accepted, new), float(accepted.mean())
 
 
-def _next(reached: float, gain: FloatArray) -> float:
-    """How far to switch so that weights leave the effective particles that are wanted, at most 1."""
+def next_part(reached: float, gain: FloatArray) -> float:
+    """How far to switch on a gain (n,) in log-density so that weights leave 60 % effective particles, at most 1."""
 
     def left(new: float) -> float:
         log_w = (new - reached) * gain
@@ -313,7 +326,12 @@ def _bisected(left: Callable[[float], float], low: float) -> float:
     return low if low > start else high
 
 
-def systematic(weights: FloatArray, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def effective(origin: IntArray) -> float:
+    """Effective number of particles of the start that others (n,) descend from."""
+    return float(len(origin) ** 2 / np.sum(np.bincount(origin) ** 2))
+
+
+def systematic(weights: FloatArray, n: int, rng: np.random.Generator) -> IntArray:
     """Places (n,) of draws of equal weight, by weights (n_weight,) that add up to 1."""
     points = (rng.random() + np.arange(n)) / n
     return np.minimum(np.searchsorted(np.cumsum(weights), points), len(weights) - 1)

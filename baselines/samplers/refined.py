@@ -1,4 +1,4 @@
-"""Draws of a coarser posterior that are refined by annealing, and weighed by the dear likelihood."""
+"""Draws of a coarser posterior that are refined by annealing, and walk on to the posterior of the dear likelihood."""
 
 from __future__ import annotations
 
@@ -8,57 +8,64 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import logsumexp, ndtr
 
-from gcesbi.baselines.samplers.annealing import Annealing, Law, Particles
+from gcesbi.baselines.samplers.annealing import Annealing, Law, Particles, effective, next_part, systematic
 from gcesbi.baselines.samplers.laplace import climb
 from gcesbi.baselines.samplers.quadratic import Correction, Quadratic
 from gcesbi.baselines.samplers.target import Target
-from gcesbi.baselines.samplers.weighed import TRUSTED, Weighed
+from gcesbi.baselines.samplers.weighed import Weighed, smoothed
 
 __all__ = ["Refined"]
 
 FloatArray = NDArray[np.float64]
 
-_ROUNDS = 4  # in which particles are asked; then they move on
+_BATCHES = 4  # of draws that teach the law, and that follow it and walk on
 _TRIALS = 4  # populations from the prior of spectra: one may lose modes that another finds
+_LEAST = 1e-300  # variance of a coordinate
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Refined(Weighed):
-    """Draws of the refined law.
+    """Draws of the refined law that walk on to the posterior.
+
+    What is left between law and posterior is switched on step by step as well, each as long as leaves 60 % effective
+    draws. In each round all walk: the dear likelihood is asked where walks that keep the law have led, and decides
+    (surrogate transitions, Liu 2001; delayed acceptance, Christen & Fox 2005). Rounds count from when all is switched
+    on.
 
     Attributes
     ----------
-    known : array (n_known, n_dim)
-    known_value : array (n_known,)
-        Values of the target that taught the law, draws of earlier laws among them.
-    particles : array (n_particle, n_dim)
-        z of draws of that law; a part of them is weighed in each round.
-    particle_value : array (n_particle,)
-        Log-density of the law there, but for its norm.
+    drawn : array (n_drawn, n_dim)
+        z of draws of the law, in whose shape walks are proposed.
     at, slope : array (n_feature,)
     curvature : array (n_feature, n_feature)
     top : float
-        Of the quadratic, the last its value.
+        Of the law's quadratic, the last its value.
     centre, added_slope : array (n_dim,)
     added_curvature, precision : array (n_dim, n_dim)
     added : float
         Of its correction, the last its value at the centre.
     steps : array (1 + n_block,)
         Lengths of moves.
+    now : array (n_walk, n_dim)
+        Where the walks have led.
+    now_value : array (n_walk,)
+        Log-likelihoods there.
+    origin : array (n_walk,)
+        Draw of the law that each descends from.
+    reached : float
+        How much of what is left is switched on.
     log_norm, norm_variance : float
-        Of the law, and its variance: one over the number of particles that all descend from, as good as independent.
+        Of what has been reached, and its variance: one over the number of particles that all descend from, as good as
+        independent.
     shared : float
-        Of the variance of a mean of particles over theirs, what is due to their descent.
-    coarse_k : float
-        k̂ of the coarser posterior's draws.
+        Of the variance of a mean of draws of the law over theirs, what is due to their descent.
+    largest_k : float
+        The largest k̂, of the coarser posterior's draws and of the steps.
     """
 
-    known: FloatArray
-    known_value: FloatArray
-    particles: FloatArray
-    particle_value: FloatArray
+    drawn: FloatArray
     at: FloatArray
     slope: FloatArray
     curvature: FloatArray
@@ -69,102 +76,103 @@ class Refined(Weighed):
     precision: FloatArray
     added: float
     steps: FloatArray
+    now: FloatArray
+    now_value: FloatArray
+    origin: NDArray[np.int64]
+    reached: float
     log_norm: float
     norm_variance: float
     shared: float
-    coarse_k: float
+    largest_k: float
 
     @classmethod
     def begin(cls, target: Target, given: Weighed, batch: int, seed: int) -> Refined:
-        """No draws yet, but particles: draws of the coarser posterior, annealed about the top that one climb finds."""
+        """No draws yet, but where walks begin: draws of the coarser posterior, annealed about one climb's top."""
         refinement = target.refinement
         assert refinement is not None
         start = np.concatenate([given.highest, np.zeros(target.n_dim - refinement.coarser.n_dim)])
         top = climb(target, start)
         expansion = refinement.expansion(top.z)
-        drawn, trials = given.z[given.rows(seed)], []
+        rows, trials = given.z[given.rows(seed)], []
         for i in range(_TRIALS):
             annealing = Annealing(refinement, np.random.default_rng([seed, 3, i]))
-            trials.append(annealing.towards(annealing.begin(drawn, batch), Law(expansion))[0])
+            trials.append(annealing.towards(annealing.begin(rows, batch), Law(expansion))[0])
         wide = Particles.joined(trials)
-        known, value = wide.z, target.finite(ndtr(wide.z))
-        law = annealing.corrected(Law(expansion), known, value)
-        near, log_norm = annealing.towards(annealing.begin_like(drawn, _ROUNDS * batch, wide), law)
-        known, value = np.concatenate([known, near.z]), np.append(value, target.finite(ndtr(near.z)))
-        law = annealing.corrected(law, known, value)
+        value = target.finite(ndtr(wide.z))
+        law = annealing.corrected(Law(expansion), wide, value)
+        near, log_norm = annealing.towards(annealing.begin_like(rows, _BATCHES * batch, wide), law)
+        value = np.append(value, target.finite(ndtr(near.z)))
+        law = annealing.corrected(law, Particles.joined([wide, near]), value)
         annealed, more = annealing.towards(near, law)
-        particles = annealing.on(annealed)
+        drawn = annealing.on(annealed)
         none = np.empty(0)
         return cls(
             z=np.empty((0, target.n_dim)),
             value=none,
             log_proposed=none,
             n_round=0,
-            spent=top.n_evaluation + 1 + 2 * len(expansion.at) + (_TRIALS + _ROUNDS) * batch,
-            known=known,
-            known_value=value,
-            particles=particles.z,
-            particle_value=particles.log_density(1.0),
+            spent=top.n_evaluation + 1 + 2 * len(expansion.at) + len(value) + len(drawn.z),
+            drawn=drawn.z,
             at=expansion.at,
             slope=expansion.slope,
             curvature=expansion.curvature,
             top=expansion.value,
             **_parts(law),
             steps=annealing.steps,
+            now=drawn.z,
+            now_value=target.finite(ndtr(drawn.z)),
+            origin=np.arange(len(drawn.z)),
+            reached=0.0,
             log_norm=given.log_evidence + log_norm + more,
-            norm_variance=given.log_evidence_error**2 + 1 / annealed.n_origin,
-            shared=_kept(annealed.z, particles.z) / annealed.n_origin,
-            coarse_k=given.pareto_k,
+            norm_variance=given.log_evidence_error**2 + 1 / effective(annealed.origin),
+            shared=_kept(annealed.z, drawn.z) / effective(annealed.origin),
+            largest_k=given.pareto_k,
         )
 
     def on(self, target: Target, batch: int, seed: int) -> Refined:
-        """Weigh the next part of the particles, which are moved on when all have been."""
-        moved = self if self.n_round == 0 or self.n_round % _ROUNDS else self._moved(target, seed)
-        part = slice(self.n_round % _ROUNDS, None, _ROUNDS)
-        new = moved.particles[part]
-        return replace(
-            moved,
-            z=np.concatenate([moved.z, new]),
-            value=np.concatenate([moved.value, target.finite(ndtr(new))]),
-            log_proposed=np.concatenate([moved.log_proposed, moved.particle_value[part] - moved.log_norm]),
-            n_round=self.n_round + 1,
-            spent=self.spent + len(new),
-        )
-
-    def _moved(self, target: Target, seed: int) -> Refined:
-        """Particles moved on, and where weights have a heavy tail to a law that they correct, without draws yet."""
+        """Switch more on where not all is, and walk."""
         assert target.refinement is not None
-        annealing = Annealing(target.refinement, np.random.default_rng([seed, 4, self.n_round]))
-        annealing.law, annealing.steps = self._law, self.steps.copy()
-        now = annealing.at(self.particles)
-        if super().pareto_k <= TRUSTED:
-            return self._with(annealing, now, self.shared)
-        known, value = np.concatenate([self.known, self.z]), np.append(self.known_value, self.value)
-        law = annealing.corrected(self._law, known, value)
-        annealed, more = annealing.towards(now, law)
-        none = np.empty(0)
-        taught = replace(
-            self,
-            z=np.empty((0, target.n_dim)),
-            value=none,
-            log_proposed=none,
-            known=known,
-            known_value=value,
-            log_norm=self.log_norm + more,
-            norm_variance=self.norm_variance + 1 / annealed.n_origin,
-            **_parts(law),
+        rng = np.random.default_rng([seed, 4, self.n_round])
+        annealing = Annealing(target.refinement, rng)
+        annealing.law, annealing.steps = self._law, self.steps
+        state = self if self.reached == 1 else self._switched(annealing, rng)
+        now = replace(annealing.at(state.now), origin=state.origin)
+        there = annealing.walked(now, annealing.at(self.drawn))
+        value = target.finite(ndtr(there.z))
+        gain, offered = state.now_value - now.coarse - now.added, value - there.coarse - there.added
+        accepted = np.log(rng.random(len(gain))) < state.reached * (offered - gain)
+        now = now.moved(accepted, there)
+        value, gain = np.where(accepted, value, state.now_value), np.where(accepted, offered, gain)
+        log_proposed = now.log_density(1.0) + state.reached * gain - state.log_norm
+        return replace(
+            state,
+            z=np.concatenate([state.z, now.z]),
+            value=np.append(state.value, value),
+            log_proposed=np.append(state.log_proposed, log_proposed),
+            n_round=self.n_round + 1,
+            spent=self.spent + len(value),
+            now=now.z,
+            now_value=value,
         )
-        return taught._with(annealing, annealed, self.shared + 1 / annealed.n_origin)
 
-    def _with(self, annealing: Annealing, now: Particles, shared: float) -> Refined:
-        """With particles moved on."""
-        particles = annealing.on(now)
+    def _switched(self, annealing: Annealing, rng: np.random.Generator) -> Refined:
+        """More of what is left switched on, by weight, without draws yet."""
+        now = annealing.at(self.now)
+        gain = self.now_value - now.coarse - now.added
+        reached = next_part(self.reached, gain)
+        log_w = (reached - self.reached) * gain
+        rows = systematic(np.exp(log_w - logsumexp(log_w)), len(gain), rng)
         return replace(
             self,
-            shared=shared * _kept(now.z, particles.z),
-            particles=particles.z,
-            particle_value=particles.log_density(1.0),
-            steps=annealing.steps,
+            z=self.z[:0],
+            value=self.value[:0],
+            log_proposed=self.log_proposed[:0],
+            now=self.now[rows],
+            now_value=self.now_value[rows],
+            origin=self.origin[rows],
+            reached=reached,
+            log_norm=self.log_norm + float(logsumexp(log_w)) - math.log(len(gain)),
+            largest_k=max(self.largest_k, smoothed(log_w)[1]),
         )
 
     @property
@@ -174,18 +182,22 @@ class Refined(Weighed):
 
     @property
     def pareto_k(self) -> float:
-        """The larger k̂, of the weights and of the coarser posterior's draws."""
-        return max(super().pareto_k, self.coarse_k)
+        """The largest k̂, of the weights, of the steps and of the coarser posterior's draws."""
+        return max(super().pareto_k, self.largest_k)
 
     @property
     def log_evidence_error(self) -> float:
         """Standard error of ln Z, that of the law's norm included."""
-        return math.sqrt(1 / super().ess + self.norm_variance)
+        return math.sqrt(1 / super().ess + self.norm_variance + 1 / effective(self.origin))
 
     @property
     def ess(self) -> float:
-        """Effective draws, what they share by their descent included."""
-        return 1 / (1 / super().ess + self.shared)
+        """Effective draws of the worst coordinate, what walks keep and share by their descent included."""
+        first, ends = self.z[: len(self.now)], self.z.reshape(-1, *self.now.shape).mean(axis=0)
+        variance = np.maximum(self.z.var(axis=0), _LEAST)
+        kept, alike = ends.var(axis=0) / variance, np.mean((ends - ends.mean(axis=0)) * first, axis=0) / variance
+        shared = (self.shared + 1 / effective(self.origin)) * alike**2
+        return 1 / (1 / super().ess + float(np.max(kept / len(ends) + shared)) - 1 / len(self.z))
 
 
 def _parts(law: Law) -> dict[str, Any]:
@@ -202,7 +214,7 @@ def _parts(law: Law) -> dict[str, Any]:
 
 
 def _kept(before: FloatArray, after: FloatArray) -> float:
-    """Share of the variance that particles (n, n_dim) keep of where they were, mean of all coordinates."""
+    """Share of the variance that particles (n, n_dim) keep of where they were, of the worst coordinate."""
     z, moved = before - before.mean(axis=0), after - after.mean(axis=0)
     correlation = np.sum(z * moved, axis=0) / np.sqrt(np.sum(z**2, axis=0) * np.sum(moved**2, axis=0))
-    return float(np.mean(correlation**2))
+    return float(np.max(correlation**2))

@@ -18,13 +18,11 @@ from gcesbi.baselines.samplers.target import Target
 from gcesbi.errors import InputError
 from gcesbi.posterior import import_arviz
 
-__all__ = ["TRUSTED", "ImportanceConvergence", "Weighed"]
+__all__ = ["ImportanceConvergence", "Weighed", "smoothed"]
 
 FloatArray = NDArray[np.float64]
 
-TRUSTED = 0.7
-"""Largest shape k̂ at which a mean of weights is useful."""
-
+_TRUSTED = 0.7  # largest shape k̂ at which a mean of weights is useful
 _EQUAL = 1e-6  # spread of log-weights of draws from the posterior itself
 
 
@@ -48,8 +46,8 @@ class ImportanceConvergence(Diagnosis):
     def problems(self) -> tuple[str, ...]:
         """What speaks against convergence: heavy tails of weights, too few effective draws."""
         found = []
-        if not self.pareto_k <= TRUSTED:
-            found.append(f"weights have a heavy tail (Pareto k = {self.pareto_k:.2f}, above {TRUSTED}): use Nuts")
+        if not self.pareto_k <= _TRUSTED:
+            found.append(f"weights have a heavy tail (Pareto k = {self.pareto_k:.2f}, above {_TRUSTED}): use Nuts")
         if not self.ess >= self.wanted:
             found.append(f"effective sample size is {self.ess:.0f}, {self.wanted:.0f} were wanted")
         return tuple(found)
@@ -88,10 +86,7 @@ class Weighed(ABC):
     @cached_property
     def _weights(self) -> tuple[FloatArray, float]:
         """Smoothed weights (n,), which add up to 1, and the shape k̂ of their law."""
-        if np.ptp(self.log_weights) < _EQUAL:
-            return np.full(len(self.z), 1 / len(self.z)), -math.inf
-        smoothed, shape = import_arviz().psislw(self.log_weights)
-        return np.exp(smoothed - logsumexp(smoothed)), float(shape)
+        return smoothed(self.log_weights)
 
     @property
     def log_evidence(self) -> float:
@@ -144,3 +139,11 @@ class Weighed(ABC):
             raise InputError("checkpoint: was written by another version of gcesbi; remove it")
         state: dict[str, Any] = {name: array if array.ndim else array.item() for name, array in arrays.items()}
         return cls(**state)
+
+
+def smoothed(log_weights: FloatArray) -> tuple[FloatArray, float]:
+    """Weights (n,) that add up to 1, the largest smoothed by a Pareto law, and its shape k̂."""
+    if np.ptp(log_weights) < _EQUAL:
+        return np.full(len(log_weights), 1 / len(log_weights)), -math.inf
+    found, shape = import_arviz().psislw(log_weights)
+    return np.exp(found - logsumexp(found)), float(shape)
