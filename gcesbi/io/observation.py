@@ -143,8 +143,13 @@ def write_observation(path: str | os.PathLike[str], observation: Observation, *,
     Raises
     ------
     InputError
-        If it exists and `overwrite` is false, the folder to hold it does not exist, or the ending is another.
+        If it exists and `overwrite` is false, the folder to hold it does not exist, or the ending is another; if
+        `path` is no path, or `observation` no observation.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"path: must be a path, got {type(path).__name__}")
+    if not isinstance(observation, Observation):
+        raise InputError(f"observation: must be an Observation, got {type(observation).__name__}")
     name = Path(path).name.lower()
     if name.endswith(FITS_ENDINGS):
         write = write_cube if isinstance(observation.region, ImageRegion) else write_fits

@@ -15,7 +15,7 @@ from gcesbi.report.parts import gate_section
 from gcesbi.report.prior_mark import PRIOR_NOTE, marked
 from gcesbi.sky import Observation
 
-__all__ = ["answer_table", "evaluation_table", "fits_table", "fitted_table", "image_report"]
+__all__ = ["answer_table", "evaluation_table", "fits_table", "fitted_table", "image_report", "slope_text"]
 
 _UNIT = 1e-27  # cm³ / s
 
@@ -134,7 +134,7 @@ def fitted_table(found: Mapping[str, FittedModel]) -> TableBlock:
     records = (
         {
             "fitted with": name,
-            "own γ": f"{each.slope.gamma:.3f} ± {each.slope.gamma_error:.3f}",
+            "own γ": slope_text(each.slope),
             "<σv>": f"{each.cross_section / _UNIT:.2f}",
             "flux": f"{each.flux:.2e}",
             "Δ ln L": f"{each.slope.log_likelihood - best:.1f}",
@@ -145,12 +145,25 @@ def fitted_table(found: Mapping[str, FittedModel]) -> TableBlock:
     return TableBlock.of(records, "<σv> in 10⁻²⁷ cm³/s and flux in photons / cm² / s, at the one slope; then norms.")
 
 
+def slope_text(fit: SlopeFit) -> str:
+    """γ with its error, or a bound: the end of the slopes that were fitted, where it stands there."""
+    if fit.at_edge:
+        return f"{'≤' if fit.gamma == fit.gammas[0] else '≥'} {fit.gamma:.2f}"
+    return _with_error(fit.gamma, fit.gamma_error, 3)
+
+
+def _with_error(value: float, error: float, digits: int) -> str:
+    """Both, or the value alone where its error is not known."""
+    return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if np.isfinite(error) else "")
+
+
 def _means(fits: Sequence[SlopeFit]) -> dict[str, str]:
     table = np.array([(f.gamma, f.gamma_error, f.cross_section, f.cross_section_error, f.test_statistic) for f in fits])
     gamma, gamma_error, section, section_error, statistic = table.mean(axis=0)
-    edge = " (at the edge)" if any(fit.at_edge for fit in fits) else ""
+    n_edge = sum(fit.at_edge for fit in fits)
+    edge = f" ({n_edge} at the edge)" if n_edge else ""
     return {
-        "γ": f"{gamma:.3f} ± {gamma_error:.3f}{edge}",
-        "<σv>, 10⁻²⁷ cm³/s": f"{section / _UNIT:.2f} ± {section_error / _UNIT:.2f}",
+        "γ": slope_text(fits[0]) if len(fits) == 1 else _with_error(gamma, gamma_error, 3) + edge,
+        "<σv>, 10⁻²⁷ cm³/s": _with_error(section / _UNIT, section_error / _UNIT, 2),
         "TS": f"{statistic:.1f}",
     }

@@ -6,9 +6,9 @@ import pytest
 from gcesbi.analysis.fit import fit_images, read_template_fits
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
-from gcesbi.baselines.poisson.halo_slope import fit_slope, halos_of_model
+from gcesbi.baselines.poisson.halo_slope import SlopeFit, fit_slope, halos_of_model
 from gcesbi.errors import InputError
-from gcesbi.report.images import fits_table
+from gcesbi.report.images import fits_table, slope_text
 from gcesbi.simulation.image_simulator import ImageSimulator
 from gcesbi.simulation.image_sky_model import ImageSkyModel
 
@@ -98,6 +98,15 @@ def test_the_real_image_is_fitted_with_every_model(run, monkeypatch, tmp_path):
     assert [row[:2] for row in rows[:2]] == [(name, "1 of its own") for name in NAMES]
     assert [row[1] for row in rows[2:]] == ["one image of lorimer-4-150"] * 2 + ["the real image"] * 2
     assert rows[-1][2].startswith(f"{fits.observed['lorimer-4-150'].gamma:.3f} ± ")
+
+
+def test_a_slope_at_an_end_is_told_as_a_bound():
+    x = np.array([0.8, 1.0, 1.2, 1.4])
+    at = {"test_statistics": 100 + x, "norms": x, "norm_errors": 0.1 + 0 * x, "reference": 1e-27}
+    rising, peaked, flat = (
+        SlopeFit(x, log_likelihoods=value, **at) for value in (50 * x, -200 * (x - 1.1) ** 2, -1e-3 * (x - 1.1) ** 2)
+    )
+    assert [slope_text(fit) for fit in (rising, peaked, flat)] == ["≥ 1.40", "1.100 ± 0.050", "1.100"]
 
 
 def test_missing_and_damaged_files_are_named(run, tmp_path):

@@ -131,6 +131,10 @@ def test_writing_needs_a_place(tmp_path):
     obs = Observation(np.ones((1, 1)), np.ones((1, 1)), np.array([2, 20]), Region(1, np.array([0])))
     with pytest.raises(InputError, match="path: must lie in an existing folder"):
         write_observation(tmp_path / "none" / "out", obs)
+    with pytest.raises(InputError, match="path: must be a path, got Observation"):
+        write_observation(obs, tmp_path / "out")
+    with pytest.raises(InputError, match="observation: must be an Observation, got str"):
+        write_observation(tmp_path / "more", "obs")
     with pytest.raises(InputError, match=r"path: must end in one of .*, got '.*out.txt'"):
         write_observation(tmp_path / "out.txt", obs)
     (tmp_path / "file").write_text("")
