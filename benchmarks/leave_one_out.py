@@ -83,7 +83,8 @@ def without(left_out: str, nside: int = 128) -> Composition:
             low, high = each.norm.range
             sky = sky.change(each.name, norm=[low * (128 / nside) ** 2, high * (128 / nside) ** 2])
     if left_out == "thick":
-        return sky.change("disk", template={"formula": "disk", "z_s": [0.2, 0.8]})
+        height = {"prior": "log-uniform", "low": 0.2, "high": 0.8}
+        return sky.change("disk", template={"formula": "disk", "z_s": height})
     if left_out == "slope":
         excess = next(each.template for each in sky.components if each.name == "gce")
         halo = Formula.of("nfw", gamma=[1.1, 1.4])
@@ -93,7 +94,7 @@ def without(left_out: str, nside: int = 128) -> Composition:
         maps = getattr(component.template, "mixture", ())
         kept = [each for each in maps if not str(getattr(each, "file", "")).endswith(tuple(f"_{s}.npy" for s in stems))]
         if len(kept) < len(maps):
-            sky = sky.change(component.name, template={"mixture": kept})
+            sky = sky.change(component.name, template=component.template.model_copy(update={"mixture": tuple(kept)}))
     return sky
 
 
