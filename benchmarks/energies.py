@@ -88,13 +88,15 @@ def moments(cdf, log_flux, edges, photon):
     return np.stack([mean, width, np.array([np.interp(photon, edges[1:], each) for each in cdf])], axis=1)
 
 
-def three(fits, truths, seed):
+def three(fits, truths, seed, ten=None):
     """What a file keeps of the posteriors of fits, by kind."""
     found = {}
     for kind, nptf in fits.items():
         since = time.process_time()
-        settings = {} if kind == KINDS[0] else {"batch": 1500, "n_rounds": 20, "n_start": 32}
-        draws = ImportanceSampling(**settings).sample(nptf.target, seed)
+        sampler = ImportanceSampling(batch=1500, n_rounds=20, n_start=32)
+        if kind == KINDS[0]:
+            sampler = ten or ImportanceSampling()
+        draws = sampler.sample(nptf.target, seed)
         rows = np.linspace(0, len(draws.u) - 1, 400).astype(int)
         drawn = nptf.quantities(nptf.from_cube(draws.u[rows]))
         told = {
@@ -252,7 +254,8 @@ def make_networks(folder, first, maps, summed, joint):
         for kind, energies in zip(KINDS[:2], ("joint", "sum"), strict=True):
             if f"{kind}/curves" not in found and (joint or energies == "sum"):
                 nptf = NPTF(model, seen, ModelPriors(), energies=energies, workers=1)
-                found |= three({kind: nptf}, {kind: theta[[prior.names.index(n) for n in nptf.names]]}, seed)
+                own = theta[[prior.names.index(n) for n in nptf.names]]
+                found |= three({kind: nptf}, {kind: own}, seed, ImportanceSampling(n_eff=100, batch=100))
         _write(path, found)
         print(path.name, _told(found), flush=True)
 

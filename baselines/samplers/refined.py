@@ -32,12 +32,15 @@ class Refined(Weighed):
     What is left between law and posterior is switched on step by step as well, each as long as leaves 60 % effective
     draws. In each round all walk: the dear likelihood is asked where walks that keep the law have led, and decides
     (surrogate transitions, Liu 2001; delayed acceptance, Christen & Fox 2005). Rounds count from when all is switched
-    on.
+    on; walks keep from then on a law that all values known by then have corrected.
 
     Attributes
     ----------
     drawn : array (n_drawn, n_dim)
-        z of draws of the law, in whose shape walks are proposed.
+        z of draws of the law, in whose shape walks are proposed; then of the posterior.
+    known : array (n_known, n_dim)
+    known_value : array (n_known,)
+        Log-likelihoods that are to correct the law when all is switched on.
     at, slope : array (n_feature,)
     curvature : array (n_feature, n_feature)
     top : float
@@ -66,6 +69,8 @@ class Refined(Weighed):
     """
 
     drawn: FloatArray
+    known: FloatArray
+    known_value: FloatArray
     at: FloatArray
     slope: FloatArray
     curvature: FloatArray
@@ -105,7 +110,7 @@ class Refined(Weighed):
         law = annealing.corrected(law, Particles.joined([wide, near]), value)
         annealed, more = annealing.towards(near, law)
         drawn = annealing.on(annealed)
-        none = np.empty(0)
+        begun, none = target.finite(ndtr(drawn.z)), np.empty(0)
         return cls(
             z=np.empty((0, target.n_dim)),
             value=none,
@@ -113,6 +118,8 @@ class Refined(Weighed):
             n_round=0,
             spent=top.n_evaluation + 1 + 2 * len(expansion.at) + len(value) + len(drawn.z),
             drawn=drawn.z,
+            known=drawn.z,
+            known_value=begun,
             at=expansion.at,
             slope=expansion.slope,
             curvature=expansion.curvature,
@@ -120,7 +127,7 @@ class Refined(Weighed):
             **_parts(law),
             steps=annealing.steps,
             now=drawn.z,
-            now_value=target.finite(ndtr(drawn.z)),
+            now_value=begun,
             origin=np.arange(len(drawn.z)),
             reached=0.0,
             log_norm=given.log_evidence + log_norm + more,
@@ -135,16 +142,17 @@ class Refined(Weighed):
         rng = np.random.default_rng([seed, 4, self.n_round])
         annealing = Annealing(target.refinement, rng)
         annealing.law, annealing.steps = self._law, self.steps
-        state = self if self.reached == 1 else self._switched(annealing, rng)
+        settled = self.reached == 1
+        state = self if settled else self._switched(annealing, rng)
         now = replace(annealing.at(state.now), origin=state.origin)
         there = annealing.walked(now, annealing.at(self.drawn))
-        value = target.finite(ndtr(there.z))
-        gain, offered = state.now_value - now.coarse - now.added, value - there.coarse - there.added
+        asked = target.finite(ndtr(there.z))
+        gain, offered = state.now_value - now.coarse - now.added, asked - there.coarse - there.added
         accepted = np.log(rng.random(len(gain))) < state.reached * (offered - gain)
         now = now.moved(accepted, there)
-        value, gain = np.where(accepted, value, state.now_value), np.where(accepted, offered, gain)
+        value, gain = np.where(accepted, asked, state.now_value), np.where(accepted, offered, gain)
         log_proposed = now.log_density(1.0) + state.reached * gain - state.log_norm
-        return replace(
+        walked = replace(
             state,
             z=np.concatenate([state.z, now.z]),
             value=np.append(state.value, value),
@@ -154,6 +162,7 @@ class Refined(Weighed):
             now=now.z,
             now_value=value,
         )
+        return walked if settled else walked._told(annealing, there.z, asked)
 
     def _switched(self, annealing: Annealing, rng: np.random.Generator) -> Refined:
         """More of what is left switched on, by weight, without draws yet."""
@@ -174,6 +183,15 @@ class Refined(Weighed):
             log_norm=self.log_norm + float(logsumexp(log_w)) - math.log(len(gain)),
             largest_k=max(self.largest_k, smoothed(log_w)[1]),
         )
+
+    def _told(self, annealing: Annealing, z: FloatArray, value: FloatArray) -> Refined:
+        """More values known, and where all is switched on the law that they all correct."""
+        known, known_value = np.concatenate([self.known, z]), np.append(self.known_value, value)
+        if self.reached < 1:
+            return replace(self, known=known, known_value=known_value)
+        points = annealing.at(np.concatenate([known, self.now]))
+        law = annealing.corrected(self._law, points, np.append(known_value, self.now_value))
+        return replace(self, drawn=self.now, known=known[:0], known_value=known_value[:0], **_parts(law))
 
     @property
     def _law(self) -> Law:

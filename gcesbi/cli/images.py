@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gcesbi.cli.console import Terminal, Timer, print_table
-from gcesbi.cli.options import REFUSED, Draw, Repair, Scheduler, claim, draw_maps, image_for
+from gcesbi.cli.options import REFUSED, Draw, Repair, Scheduler, claim, draw_maps, image_for, shipped_run
 from gcesbi.cli.process import CORES
+from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
     from gcesbi.analysis.settings import RunSettings
@@ -116,7 +117,16 @@ def train(
 
 
 @images_app.command(epilog="Example: gcesbi images infer runs/gc --observation data/fermi-gc-4gev")
-def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> None:
+def infer(
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder; with --pretrained it may be new.", show_default=False)
+    ] = None,
+    observation: Folder = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Ask the networks of the package; needs no training.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
     """Ask trained networks about an image, print a table, write ``inference.json`` and the page ``infer.html``.
 
     The image is that of the folder given, else of the run's own folder, else one drawn from the first testing model.
@@ -128,6 +138,10 @@ def infer(run: RunFolder, observation: Folder = None, quiet: Quiet = False) -> N
     from gcesbi.report.html import write_report
     from gcesbi.report.images import answer_table, image_report
 
+    if pretrained:
+        run = shipped_run("images", run)
+    if run is None:
+        raise InputError("run: name a run folder, or give --pretrained")
     opened, timer = Run.open(run), _timer(quiet)
     claim(opened)
     with timer.step("Build the sky model"):

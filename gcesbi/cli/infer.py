@@ -10,6 +10,7 @@ import typer
 
 from gcesbi.cli.console import Terminal, print_table, tell_refusal
 from gcesbi.cli.options import (
+    DEFAULT,
     REFUSED,
     Map,
     Mask,
@@ -19,6 +20,7 @@ from gcesbi.cli.options import (
     Stated,
     map_for,
     opened,
+    shipped_run,
     states_a_map,
     store_page,
     without_deviant,
@@ -32,10 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["infer"]
 
-PRETRAINED = Path("runs/pretrained")
-"""Where `infer --pretrained` puts its run unless told otherwise; with the networks' name, of others than `default`."""
-DEFAULT = "default"
-"""Networks that are asked about a mock map, where none is given."""
 LIST = Path("list")
 """In place of a run: name the networks that ship with the package."""
 
@@ -136,8 +134,8 @@ def _asked(
     if observation is not None and networks is None:
         networks, given = networks_for(read)
     name = DEFAULT if networks is None else networks
-    found = RunFolder.pretrained(run or (PRETRAINED if name == DEFAULT else Path(f"{PRETRAINED}-{name}")), name)
-    return found.folder, read(found) if given is None and observation is not None else given
+    folder = shipped_run(name, run)
+    return folder, read(RunFolder.open(folder)) if given is None and observation is not None else given
 
 
 def _list() -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gcesbi.sky import Observation
 
 __all__ = [
+    "DEFAULT",
     "REFUSED",
     "Diffuse",
     "Draw",
@@ -56,6 +57,7 @@ __all__ = [
     "map_of_model",
     "opened",
     "settings_and_map",
+    "shipped_run",
     "states_a_map",
     "store_page",
     "timer",
@@ -122,6 +124,8 @@ Scheduler = Annotated[
     str | None, typer.Option(help="Address of a dask scheduler, tcp://...; its workers must see the run folder.")
 ]
 Repair = Annotated[bool, typer.Option("--repair", help="Check all shards; draw damaged ones again.")]
+DEFAULT = "default"
+"""Networks of the package that are asked about a mock map, where none is given."""
 REFUSED = 3
 """Exit status of an answer not to be trusted: no model could have produced the map, or networks learnt nothing."""
 
@@ -253,6 +257,14 @@ def opened(
     with steps.step("Build the sky model"):
         _ = run.images.model(run.images.training[0]) if run.settings.of_images else run.model
     return run, steps
+
+
+def shipped_run(name: str, folder: Path | None) -> Path:
+    """Folder of networks that ship with the package: the one given, or in ``runs/``; a copy is put there."""
+    from gcesbi.analysis.folder import RunFolder
+
+    place = Path("runs/pretrained" if name == DEFAULT else f"runs/pretrained-{name}")
+    return RunFolder.pretrained(folder or place, name).folder
 
 
 def image_for(run: Run, folder: Path | None) -> Observation:
