@@ -14,7 +14,7 @@ from gcesbi.baselines.samplers.annealing import Annealing, Law, Particles, effec
 from gcesbi.baselines.samplers.laplace import climb
 from gcesbi.baselines.samplers.quadratic import Correction, Quadratic
 from gcesbi.baselines.samplers.target import Target
-from gcesbi.baselines.samplers.weighed import Weighed, smoothed
+from gcesbi.baselines.samplers.weighed import Weighed
 
 __all__ = ["Refined"]
 
@@ -64,8 +64,8 @@ class Refined(Weighed):
         independent.
     shared : float
         Of the variance of a mean of draws of the law over theirs, what is due to their descent.
-    largest_k : float
-        The largest k̂, of the coarser posterior's draws and of the steps.
+    coarse_k : float
+        k̂ of the coarser posterior's draws.
     """
 
     drawn: FloatArray
@@ -88,7 +88,7 @@ class Refined(Weighed):
     log_norm: float
     norm_variance: float
     shared: float
-    largest_k: float
+    coarse_k: float
 
     @classmethod
     def begin(cls, target: Target, given: Weighed, batch: int, seed: int) -> Refined:
@@ -133,7 +133,7 @@ class Refined(Weighed):
             log_norm=given.log_evidence + log_norm + more,
             norm_variance=given.log_evidence_error**2 + 1 / effective(annealed.origin),
             shared=_kept(annealed.z, drawn.z) / effective(annealed.origin),
-            largest_k=given.pareto_k,
+            coarse_k=given.pareto_k,
         )
 
     def on(self, target: Target, batch: int, seed: int) -> Refined:
@@ -181,7 +181,6 @@ class Refined(Weighed):
             origin=self.origin[rows],
             reached=reached,
             log_norm=self.log_norm + float(logsumexp(log_w)) - math.log(len(gain)),
-            largest_k=max(self.largest_k, smoothed(log_w)[1]),
         )
 
     def _told(self, annealing: Annealing, z: FloatArray, value: FloatArray) -> Refined:
@@ -200,8 +199,8 @@ class Refined(Weighed):
 
     @property
     def pareto_k(self) -> float:
-        """The largest k̂, of the weights, of the steps and of the coarser posterior's draws."""
-        return max(super().pareto_k, self.largest_k)
+        """The larger k̂, of the weights and of the coarser posterior's draws."""
+        return max(super().pareto_k, self.coarse_k)
 
     @property
     def log_evidence_error(self) -> float:

@@ -18,7 +18,7 @@ from gcesbi.baselines.samplers.target import Target
 from gcesbi.errors import InputError
 from gcesbi.posterior import import_arviz
 
-__all__ = ["ImportanceConvergence", "Weighed", "smoothed"]
+__all__ = ["ImportanceConvergence", "Weighed"]
 
 FloatArray = NDArray[np.float64]
 
@@ -86,7 +86,10 @@ class Weighed(ABC):
     @cached_property
     def _weights(self) -> tuple[FloatArray, float]:
         """Smoothed weights (n,), which add up to 1, and the shape k̂ of their law."""
-        return smoothed(self.log_weights)
+        if np.ptp(self.log_weights) < _EQUAL:
+            return np.full(len(self.z), 1 / len(self.z)), -math.inf
+        smoothed, shape = import_arviz().psislw(self.log_weights)
+        return np.exp(smoothed - logsumexp(smoothed)), float(shape)
 
     @property
     def log_evidence(self) -> float:
@@ -139,11 +142,3 @@ class Weighed(ABC):
             raise InputError("checkpoint: was written by another version of gcesbi; remove it")
         state: dict[str, Any] = {name: array if array.ndim else array.item() for name, array in arrays.items()}
         return cls(**state)
-
-
-def smoothed(log_weights: FloatArray) -> tuple[FloatArray, float]:
-    """Weights (n,) that add up to 1, the largest smoothed by a Pareto law, and its shape k̂."""
-    if np.ptp(log_weights) < _EQUAL:
-        return np.full(len(log_weights), 1 / len(log_weights)), -math.inf
-    found, shape = import_arviz().psislw(log_weights)
-    return np.exp(found - logsumexp(found)), float(shape)

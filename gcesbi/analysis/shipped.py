@@ -48,10 +48,10 @@ class ShippedNetworks:
         )
 
 
-def shipped_networks() -> tuple[ShippedNetworks, ...]:
-    """Those of maps, by name; what reads images of the Galactic Centre belongs to `gcesbi images`."""
+def shipped_networks(of_images: bool = False) -> tuple[ShippedNetworks, ...]:
+    """Those of maps, by name; or those of images of the Galactic Centre, which belong to `gcesbi images`."""
     found = (ShippedNetworks(name, RunFolder.open(package_folder(name))) for name in shipped_names())
-    return tuple(each for each in found if not each.run.settings.of_images)
+    return tuple(each for each in found if each.run.settings.of_images == of_images)
 
 
 def networks_for(read: Callable[[RunFolder], Observation]) -> tuple[str, Observation]:

@@ -144,6 +144,9 @@ def _list() -> None:
 
     for each in shipped_networks():
         Terminal().print(f"{each.name}: {each}", highlight=False, soft_wrap=True)
+    for each in shipped_networks(of_images=True):
+        told = f"{each.name}: pictures of the Galactic Centre, by `gcesbi images infer --pretrained`"
+        Terminal().print(told, highlight=False, soft_wrap=True)
 
 
 def _stem(method: str) -> str:

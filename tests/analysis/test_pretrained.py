@@ -180,6 +180,19 @@ def test_networks_are_listed(monkeypatch, capsys):
     told = capsys.readouterr().out
     for each in shipped_networks():
         assert f"{each.name}: {each}" in told
+    assert "images: pictures of the Galactic Centre, by `gcesbi images infer --pretrained`" in told
+
+
+def test_networks_of_images_answer_without_training(tmp_path, monkeypatch, capsys):
+    """About a mock image of a model that they never saw: the gate takes it, and quantiles hold its share of sources."""
+    monkeypatch.setattr(sys, "argv", ["gcesbi", "images", "infer", str(tmp_path / "a"), "--pretrained", "--quiet"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    assert "The models could have produced the image" in " ".join(capsys.readouterr().out.split())
+    told = json.loads((tmp_path / "a" / "inference.json").read_text())
+    assert told["quantiles"][0] < 0.691 < told["quantiles"][-1]
+    assert (tmp_path / "a" / "infer.html").is_file()
 
 
 def test_networks_are_found_for_a_map(run):

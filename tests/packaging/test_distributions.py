@@ -88,6 +88,7 @@ def test_the_wheel_finds_the_shipped_networks(ask):
     told = ask("infer", "--pretrained", "list")
     assert "default: " in told
     assert "robust: " in told
+    assert "images: " in told
 
 
 @pytest.mark.slow
