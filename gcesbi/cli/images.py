@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gcesbi.cli.console import Terminal, Timer, print_table
-from gcesbi.cli.options import REFUSED, Draw, Repair, Scheduler, claim, draw_maps, image_for, shipped_run
+from gcesbi.cli.options import REFUSED, Draw, Repair, Scheduler, claim, draw_maps, image_for, run_to_ask
 from gcesbi.cli.process import CORES
-from gcesbi.errors import InputError
 
 if TYPE_CHECKING:
     from gcesbi.analysis.settings import RunSettings
@@ -138,11 +137,7 @@ def infer(
     from gcesbi.report.html import write_report
     from gcesbi.report.images import answer_table, image_report
 
-    if pretrained:
-        run = shipped_run("images", run)
-    if run is None:
-        raise InputError("run: name a run folder, or give --pretrained")
-    opened, timer = Run.open(run), _timer(quiet)
+    opened, timer = Run.open(run_to_ask(run, "images" if pretrained else None)), _timer(quiet)
     claim(opened)
     with timer.step("Build the sky model"):
         opened.images.model(opened.images.training[0])

@@ -20,7 +20,7 @@ from gcesbi.cli.options import (
     Stated,
     map_for,
     opened,
-    shipped_run,
+    run_to_ask,
     states_a_map,
     store_page,
     without_deviant,
@@ -127,14 +127,13 @@ def _asked(
     from gcesbi.analysis.shipped import networks_for
 
     if not pretrained:
-        if run is None:
-            raise InputError("run: name a run folder, or give --pretrained")
-        return run, None if observation is None else read(RunFolder.open(run))
+        folder = run_to_ask(run, None)
+        return folder, None if observation is None else read(RunFolder.open(folder))
     given = None
     if observation is not None and networks is None:
         networks, given = networks_for(read)
     name = DEFAULT if networks is None else networks
-    folder = shipped_run(name, run)
+    folder = run_to_ask(run, name)
     return folder, read(RunFolder.open(folder)) if given is None and observation is not None else given
 
 

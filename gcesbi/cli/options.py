@@ -56,8 +56,8 @@ __all__ = [
     "map_for",
     "map_of_model",
     "opened",
+    "run_to_ask",
     "settings_and_map",
-    "shipped_run",
     "states_a_map",
     "store_page",
     "timer",
@@ -259,12 +259,22 @@ def opened(
     return run, steps
 
 
-def shipped_run(name: str, folder: Path | None) -> Path:
-    """Folder of networks that ship with the package: the one given, or in ``runs/``; a copy is put there."""
+def run_to_ask(run: Path | None, networks: str | None) -> Path:
+    """A run's folder; of networks that ship with the package a copy, there or in ``runs/``.
+
+    Raises
+    ------
+    InputError
+        If neither is named, or the folder holds something else than the copy.
+    """
     from gcesbi.analysis.folder import RunFolder
 
-    place = Path("runs/pretrained" if name == DEFAULT else f"runs/pretrained-{name}")
-    return RunFolder.pretrained(folder or place, name).folder
+    if networks is not None:
+        place = Path("runs/pretrained" if networks == DEFAULT else f"runs/pretrained-{networks}")
+        return RunFolder.pretrained(run or place, networks).folder
+    if run is None:
+        raise InputError("run: name a run folder, or give --pretrained")
+    return run
 
 
 def image_for(run: Run, folder: Path | None) -> Observation:
