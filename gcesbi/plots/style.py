@@ -36,8 +36,9 @@ Summary = Mapping[str, ArrayLike]
 
 
 def method_styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of every method, by its place in the list, so that neither alone tells them apart."""
-    return {name: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
+    """Colour and marker of every method, by its place in the list; 36 of them differ, the first 6 in both."""
+    n = len(PALETTE)
+    return {name: (PALETTE[i % n], MARKERS[(i + i // n) % len(MARKERS)]) for i, name in enumerate(names)}
 
 
 def blank(width: float = 7.0, height: float = 4.6) -> tuple[Figure, Axes]:

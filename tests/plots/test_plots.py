@@ -13,7 +13,7 @@ from gcesbi import plots
 from gcesbi.errors import InputError
 from gcesbi.plots.calibration import draw_histograms
 from gcesbi.plots.sky import draw_sky
-from gcesbi.plots.style import blank
+from gcesbi.plots.style import blank, method_styles
 from gcesbi.sky import Region
 
 NAMES = ("pi", "ic", "iso", "bub", "gce", "disk")
@@ -380,3 +380,9 @@ def test_counts_histogram_holds_every_pixel(tmp_path):
     assert drawn(figure, tmp_path)
     with pytest.raises(InputError, match="predicted: needs at least one"):
         plots.counts_histogram([1, 2], {})
+
+
+def test_no_two_methods_look_alike():
+    styles = list(method_styles(map(str, range(36))).values())
+    assert len(set(styles)) == 36
+    assert [len(set(each)) for each in zip(*styles[:6], strict=True)] == [6, 6]
