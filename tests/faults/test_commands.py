@@ -266,7 +266,7 @@ def test_a_map_without_photons_is_fitted_by_nothing(call, folder, tmp_path):
 
 
 def test_networks_and_rounds_that_cannot_be_are_refused(call, folder):
-    assert "networks: must be one of default, robust, got ''" in call("infer", "--networks", "")[2]
+    assert "networks: must be one of default, images, robust, got ''" in call("infer", "--networks", "")[2]
     status, _, err = call("infer", folder, "--rounds", 10**12)
     assert (status, err.count("\n")) == (2, 1)
     assert "gcesbi: error: Invalid value for '--rounds'" in err
