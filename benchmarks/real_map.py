@@ -75,7 +75,7 @@ def draw(model: SkyModel, found: dict[str, Posterior], out: Path) -> None:
             right.plot(model.bins.edges[1:], middle, color=f"C{i}", label=name)
     right.set_xlabel("log₁₀ F [photons / cm² / s]")
     right.set_ylabel("share of the excess' flux from sources below F (68 %)")
-    right.legend(loc="upper left", frameon=False)
+    right.legend(loc="lower right", frameon=False)
     figure.savefig(out, dpi=110)
 
 
