@@ -224,7 +224,6 @@ class Annealing:
 
     def walked(self, now: Particles, like: Particles) -> Particles:
         """Where a walk ends that keeps the law, reversible, its proposals in the shape of other particles."""
-        self._before = None
         self._mix(like)
         n = len(self._columns)
         for _ in range(_WALK):

@@ -190,8 +190,8 @@ def test_importance_sampling_begins_with_draws_of_a_coarser_target():
 
 
 def test_walks_reach_a_posterior_that_the_law_misses(monkeypatch):
-    """Without a correction the law has the parabola one width too low; walks put it right, and the evidence."""
-    monkeypatch.setattr(Parabola, "expansion", lambda self, z: Quadratic(np.array([0.0, -0.1]), 0.0, np.zeros(2), LOW))
+    """Without a correction the law has the parabola one width too low, and its evidence by 1; walks put both right."""
+    monkeypatch.setattr(Parabola, "expansion", lambda self, z: Quadratic(np.array([0.0, -0.1]), -1.0, np.zeros(2), LOW))
     monkeypatch.setattr(Correction, "__call__", lambda self, z: np.zeros(len(z)))
     found = ImportanceSampling(n_eff=1000, batch=1000, n_start=6).sample(BENT, seed=2)
     assert found.convergence.converged, found.convergence.problems
