@@ -14,7 +14,7 @@ from gcesbi.baselines.samplers.annealing import Annealing, Law, Particles, effec
 from gcesbi.baselines.samplers.laplace import climb
 from gcesbi.baselines.samplers.quadratic import Correction, Quadratic
 from gcesbi.baselines.samplers.target import Target
-from gcesbi.baselines.samplers.weighed import Weighed
+from gcesbi.baselines.samplers.weighed import ImportanceConvergence, Weighed
 
 __all__ = ["Refined"]
 
@@ -31,8 +31,8 @@ class Refined(Weighed):
 
     What is left between law and posterior is switched on step by step as well, each as long as leaves 60 % effective
     draws. In each round all walk: the dear likelihood is asked where walks that keep the law have led, and decides
-    (surrogate transitions, Liu 2001; delayed acceptance, Christen & Fox 2005). Rounds count from when all is switched
-    on; walks keep from then on a law that all values known by then have corrected.
+    (surrogate transitions, Liu 2001; delayed acceptance, Christen & Fox 2005). When all is switched on all values that
+    are known correct the law that walks keep; of the rounds since, the later half counts.
 
     Attributes
     ----------
@@ -55,6 +55,10 @@ class Refined(Weighed):
         Where the walks have led.
     now_value : array (n_walk,)
         Log-likelihoods there.
+    began : array (n_walk, n_dim)
+        Where they were after the first round with all switched on, or are if not all is.
+    n_settled : int
+        Rounds since, that one included.
     origin : array (n_walk,)
         Draw of the law that each descends from.
     reached : float
@@ -83,6 +87,8 @@ class Refined(Weighed):
     steps: FloatArray
     now: FloatArray
     now_value: FloatArray
+    began: FloatArray
+    n_settled: int
     origin: NDArray[np.int64]
     reached: float
     log_norm: float
@@ -128,11 +134,13 @@ class Refined(Weighed):
             steps=annealing.steps,
             now=drawn.z,
             now_value=begun,
+            began=drawn.z,
+            n_settled=0,
             origin=np.arange(len(drawn.z)),
             reached=0.0,
             log_norm=given.log_evidence + log_norm + more,
             norm_variance=given.log_evidence_error**2 + 1 / effective(annealed.origin),
-            shared=_kept(annealed.z, drawn.z) / effective(annealed.origin),
+            shared=float(np.max(_correlation(annealed.z, drawn.z) ** 2)) / effective(annealed.origin),
             coarse_k=given.pareto_k,
         )
 
@@ -152,15 +160,19 @@ class Refined(Weighed):
         now = now.moved(accepted, there)
         value, gain = np.where(accepted, asked, state.now_value), np.where(accepted, offered, gain)
         log_proposed = now.log_density(1.0) + state.reached * gain - state.log_norm
+        n_settled = state.n_settled + int(state.reached == 1)
+        late = slice(-max((n_settled + 1) // 2, 1) * len(value), None)
         walked = replace(
             state,
-            z=np.concatenate([state.z, now.z]),
-            value=np.append(state.value, value),
-            log_proposed=np.append(state.log_proposed, log_proposed),
+            z=np.concatenate([state.z, now.z])[late],
+            value=np.append(state.value, value)[late],
+            log_proposed=np.append(state.log_proposed, log_proposed)[late],
             n_round=self.n_round + 1,
             spent=self.spent + len(value),
             now=now.z,
             now_value=value,
+            began=state.began if settled else now.z,
+            n_settled=n_settled,
         )
         return walked if settled else walked._told(annealing, there.z, asked)
 
@@ -202,6 +214,11 @@ class Refined(Weighed):
         """The larger k̂, of the weights and of the coarser posterior's draws."""
         return max(super().pareto_k, self.coarse_k)
 
+    def convergence(self, wanted: float) -> ImportanceConvergence:
+        """What speaks against the draws; also that walks are too short."""
+        remembered = float(np.max(_correlation(self.began, self.now)))
+        return replace(super().convergence(wanted), remembered=remembered)
+
     @property
     def log_evidence_error(self) -> float:
         """Standard error of ln Z, that of the law's norm included."""
@@ -210,11 +227,17 @@ class Refined(Weighed):
     @property
     def ess(self) -> float:
         """Effective draws of the worst coordinate, what walks keep and share by their descent included."""
-        first, ends = self.z[: len(self.now)], self.z.reshape(-1, *self.now.shape).mean(axis=0)
-        variance = np.maximum(self.z.var(axis=0), _LEAST)
-        kept, alike = ends.var(axis=0) / variance, np.mean((ends - ends.mean(axis=0)) * first, axis=0) / variance
+        ends, variance = self.z.reshape(-1, *self.now.shape).mean(axis=0), np.maximum(self.z.var(axis=0), _LEAST)
+        kept, alike = ends.var(axis=0) / variance, np.mean((ends - ends.mean(axis=0)) * self.began, axis=0) / variance
         shared = (self.shared + 1 / effective(self.origin)) * alike**2
         return 1 / (1 / super().ess + float(np.max(kept / len(ends) + shared)) - 1 / len(self.z))
+
+
+def _correlation(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Of every coordinate (n_dim,) of points (n, n_dim) with the same of others."""
+    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+    norm = np.sqrt(np.sum(one**2, axis=0) * np.sum(other**2, axis=0))
+    return np.asarray(np.sum(one * other, axis=0) / np.maximum(norm, _LEAST))
 
 
 def _parts(law: Law) -> dict[str, Any]:
@@ -228,10 +251,3 @@ def _parts(law: Law) -> dict[str, Any]:
         "precision": law.correction.precision,
         "added": inside.value,
     }
-
-
-def _kept(before: FloatArray, after: FloatArray) -> float:
-    """Share of the variance that particles (n, n_dim) keep of where they were, of the worst coordinate."""
-    z, moved = before - before.mean(axis=0), after - after.mean(axis=0)
-    correlation = np.sum(z * moved, axis=0) / np.sqrt(np.sum(z**2, axis=0) * np.sum(moved**2, axis=0))
-    return float(np.max(correlation**2))

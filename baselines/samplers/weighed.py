@@ -23,6 +23,7 @@ __all__ = ["ImportanceConvergence", "Weighed"]
 FloatArray = NDArray[np.float64]
 
 _TRUSTED = 0.7  # largest shape k̂ at which a mean of weights is useful
+_FORGOTTEN = 0.3  # of where walks began, at most
 _EQUAL = 1e-6  # spread of log-weights of draws from the posterior itself
 
 
@@ -36,20 +37,29 @@ class ImportanceConvergence(Diagnosis):
         Shape of the largest weights' law.
     ess, wanted : float
         Effective number of draws, (Σ w)² / Σ w², and the number asked for.
+    remembered : float
+        The largest correlation of a coordinate with where walks began; 0 where nothing walks. What a law lacked when
+        they began is missing still in that measure, and no weight tells.
     """
 
     pareto_k: float
     ess: float
     wanted: float
+    remembered: float = 0.0
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What speaks against convergence: heavy tails of weights, too few effective draws."""
+        """What speaks against convergence: heavy tails of weights, too few effective draws, walks too short."""
         found = []
         if not self.pareto_k <= _TRUSTED:
             found.append(f"weights have a heavy tail (Pareto k = {self.pareto_k:.2f}, above {_TRUSTED}): use Nuts")
         if not self.ess >= self.wanted:
             found.append(f"effective sample size is {self.ess:.0f}, {self.wanted:.0f} were wanted")
+        if not self.remembered <= _FORGOTTEN:
+            found.append(
+                f"draws go along with where their walks began (correlation {self.remembered:.2f}, above {_FORGOTTEN}): "
+                "more rounds are needed"
+            )
         return tuple(found)
 
 
