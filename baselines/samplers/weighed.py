@@ -23,7 +23,7 @@ __all__ = ["ImportanceConvergence", "Weighed"]
 FloatArray = NDArray[np.float64]
 
 _TRUSTED = 0.7  # largest shape k̂ at which a mean of weights is useful
-_FORGOTTEN = 0.3  # of where walks began, at most
+_FORGOTTEN = 0.2  # of where walks began, at most
 _EQUAL = 1e-6  # spread of log-weights of draws from the posterior itself
 
 
