@@ -35,7 +35,7 @@ from gcesbi.baselines.samplers.mixture import Mixture, alike
 from gcesbi.baselines.samplers.quadratic import RIDGE, Correction, Quadratic, cholesky
 from gcesbi.baselines.samplers.target import Refinement
 
-__all__ = ["Annealing", "Law", "Particles", "effective", "log_prior", "next_part", "systematic"]
+__all__ = ["Annealing", "Law", "Particles", "effective", "log_prior", "switched_on", "systematic"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -203,27 +203,22 @@ class Annealing:
         """
         self._before, self.law = self.law, law
         before, added = self._both(now.z, now.first, now.parts)
-        now, n = replace(now, before=before, added=added), len(now.z)
+        now = replace(now, before=before, added=added)
         reached = log_norm = 0.0
         while reached < 1:
-            gain = now.added - now.before
-            new = next_part(reached, gain)
-            log_w = (new - reached) * gain
-            log_norm += float(logsumexp(log_w)) - math.log(n)
-            w = np.exp(log_w - logsumexp(log_w))
-            self._mix(now)
-            now, reached = now.take(systematic(w, n, self._rng)), new
-            now = self._swept(now, reached, _SWEEPS, _WHOLE)
+            self._mix(now.z)
+            reached, rows, more = switched_on(reached, now.added - now.before, self._rng)
+            now, log_norm = self._swept(now.take(rows), reached, _SWEEPS, _WHOLE), log_norm + more
         return now, log_norm
 
     def on(self, now: Particles) -> Particles:
         """Particles of the law moved on."""
         self._before = None
-        self._mix(now)
+        self._mix(now.z)
         return self._swept(now, 1.0, _LAST, _LAST)
 
-    def walked(self, now: Particles, like: Particles) -> Particles:
-        """Where a walk ends that keeps the law, reversible, its proposals in the shape of other particles."""
+    def walked(self, now: Particles, like: FloatArray) -> Particles:
+        """Where a walk ends that keeps the law, reversible, its proposals in the shape of other points (n, n_dim)."""
         self._mix(like)
         n = len(self._columns)
         for _ in range(_WALK):
@@ -266,12 +261,12 @@ class Annealing:
                     now = self._drawn(now, mixture, switched)
         return now
 
-    def _mix(self, now: Particles) -> None:
-        """Learn what blocks, and these with what goes along, are drawn from, and how blocks step."""
-        self._roots = [cholesky(np.cov(now.z[:, columns].T)) for columns in self._columns]
-        groups = {tuple(alike(now.z, columns)): None for columns in self._columns[1:]}
-        sets = {**{tuple(columns): None for columns in self._columns}, **groups}
-        self._mixtures = [Mixture.of(now.z, np.array(columns), self._rng) for columns in sets]
+    def _mix(self, z: FloatArray) -> None:
+        """Learn from points what blocks, and these with what goes along, are drawn from, and how blocks step."""
+        self._roots = [cholesky(np.cov(z[:, columns].T)) for columns in self._columns]
+        groups = (alike(z, columns) for columns in self._columns[1:])
+        sets = dict.fromkeys(tuple(columns) for columns in (*self._columns, *groups))
+        self._mixtures = [Mixture.of(z, np.array(columns), self._rng) for columns in sets]
 
     def _stepped(self, now: Particles, i: int, switched: float) -> tuple[Particles, float]:
         """Steps of one block's parameters by their covariance, and the share that was accepted."""
@@ -305,8 +300,26 @@ class Annealing:
         return now.moved(accepted, new), float(accepted.mean())
 
 
-def next_part(reached: float, gain: FloatArray) -> float:
-    """How far to switch on a gain (n,) in log-density so that weights leave 60 % effective particles, at most 1."""
+def switched_on(reached: float, gain: FloatArray, rng: np.random.Generator) -> tuple[float, IntArray, float]:
+    """Switch more of a gain (n,) in log-density on, as much as leaves 60 % effective particles.
+
+    Returns
+    -------
+    reached : float
+        How much is on then, at most 1.
+    rows : array (n,)
+        Places of particles drawn anew by weight.
+    log_norm : float
+        Logarithm of the law's norm then over that before.
+    """
+    new = _next(reached, gain)
+    log_w = (new - reached) * gain
+    total = float(logsumexp(log_w))
+    return new, systematic(np.exp(log_w - total), len(gain), rng), total - math.log(len(gain))
+
+
+def _next(reached: float, gain: FloatArray) -> float:
+    """How far to switch so that weights leave the effective particles that are wanted, at most 1."""
 
     def left(new: float) -> float:
         log_w = (new - reached) * gain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,21 +74,30 @@ class Mixture:
             laws.fit(points)
         return cls(columns, others, mean, width, sums, laws)
 
+    @cached_property
+    def _given(self) -> list[tuple[FloatArray, FloatArray, FloatArray]]:
+        """Of every law the root of the sums' covariance, and slope and root of the coordinates given the sums."""
+        n, found = len(self.columns), []
+        for covariance in self.laws.covariances_:
+            slope = np.linalg.solve(covariance[n:, n:], covariance[n:, :n])
+            own = cholesky(covariance[:n, :n] - covariance[:n, n:] @ slope)
+            found.append((cholesky(covariance[n:, n:]), slope, own))
+        return found
+
     def draw(self, z: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Coordinates (n, n_column) anew of points (n, n_dim), given their others."""
         n, sums = len(self.columns), self._points(z)[:, len(self.columns) :]
-        log_share, laws = np.log(self.laws.weights_)[:, None] + np.zeros(len(z)), []
-        for k, (mean, covariance) in enumerate(zip(self.laws.means_, self.laws.covariances_, strict=True)):
-            root, off = cholesky(covariance[n:, n:]), (sums - mean[n:]).T
+        log_share, centres = np.log(self.laws.weights_)[:, None] + np.zeros(len(z)), []
+        for k, (mean, (root, slope, _)) in enumerate(zip(self.laws.means_, self._given, strict=True)):
+            off = (sums - mean[n:]).T
             log_share[k] -= 0.5 * np.sum(solve_triangular(root, off, lower=True) ** 2, axis=0)
             log_share[k] -= np.log(np.diag(root)).sum()
-            slope = np.linalg.solve(covariance[n:, n:], covariance[n:, :n])
-            laws.append((mean[:n] + off.T @ slope, cholesky(covariance[:n, :n] - covariance[:n, n:] @ slope)))
+            centres.append(mean[:n] + off.T @ slope)
         below = np.cumsum(np.exp(log_share - logsumexp(log_share, axis=0)), axis=0)
-        which = np.minimum(np.sum(rng.random(len(z)) > below, axis=0), len(laws) - 1)
+        which = np.minimum(np.sum(rng.random(len(z)) > below, axis=0), len(centres) - 1)
         white, normal = np.empty((len(z), n)), rng.standard_normal((len(z), n))
-        for k, (centre, root) in enumerate(laws):
-            white[which == k] = (centre + normal @ root.T)[which == k]
+        for k, (centre, (_, _, own)) in enumerate(zip(centres, self._given, strict=True)):
+            white[which == k] = (centre + normal @ own.T)[which == k]
         return np.asarray(self.mean[self.columns] + self.width[self.columns] * white)
 
     def log_density(self, z: FloatArray) -> FloatArray:

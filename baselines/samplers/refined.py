@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp, ndtr
+from scipy.special import ndtr
 
-from gcesbi.baselines.samplers.annealing import Annealing, Law, Particles, effective, next_part, systematic
+from gcesbi.baselines.samplers.annealing import Annealing, Law, Particles, effective, switched_on
 from gcesbi.baselines.samplers.laplace import climb
 from gcesbi.baselines.samplers.quadratic import Correction, Quadratic
 from gcesbi.baselines.samplers.target import Target
@@ -150,10 +150,9 @@ class Refined(Weighed):
         rng = np.random.default_rng([seed, 4, self.n_round])
         annealing = Annealing(target.refinement, rng)
         annealing.law, annealing.steps = self._law, self.steps
-        settled = self.reached == 1
-        state = self if settled else self._switched(annealing, rng)
-        now = replace(annealing.at(state.now), origin=state.origin)
-        there = annealing.walked(now, annealing.at(self.drawn))
+        settled, now = self.reached == 1, replace(annealing.at(self.now), origin=self.origin)
+        state, now = (self, now) if settled else self._switched(now, rng)
+        there = annealing.walked(now, self.drawn)
         asked = target.finite(ndtr(there.z))
         gain, offered = state.now_value - now.coarse - now.added, asked - there.coarse - there.added
         accepted = np.log(rng.random(len(gain))) < state.reached * (offered - gain)
@@ -176,24 +175,20 @@ class Refined(Weighed):
         )
         return walked if settled else walked._told(annealing, there.z, asked)
 
-    def _switched(self, annealing: Annealing, rng: np.random.Generator) -> Refined:
-        """More of what is left switched on, by weight, without draws yet."""
-        now = annealing.at(self.now)
-        gain = self.now_value - now.coarse - now.added
-        reached = next_part(self.reached, gain)
-        log_w = (reached - self.reached) * gain
-        rows = systematic(np.exp(log_w - logsumexp(log_w)), len(gain), rng)
-        return replace(
+    def _switched(self, now: Particles, rng: np.random.Generator) -> tuple[Refined, Particles]:
+        """More of what is left switched on, without draws yet, and the particles that are left by weight."""
+        reached, rows, more = switched_on(self.reached, self.now_value - now.coarse - now.added, rng)
+        state = replace(
             self,
             z=self.z[:0],
             value=self.value[:0],
             log_proposed=self.log_proposed[:0],
-            now=self.now[rows],
             now_value=self.now_value[rows],
             origin=self.origin[rows],
             reached=reached,
-            log_norm=self.log_norm + float(logsumexp(log_w)) - math.log(len(gain)),
+            log_norm=self.log_norm + more,
         )
+        return state, now.take(rows)
 
     def _told(self, annealing: Annealing, z: FloatArray, value: FloatArray) -> Refined:
         """More values known, and where all is switched on the law that they all correct."""

@@ -15,7 +15,7 @@ from gcesbi.report.parts import gate_section
 from gcesbi.report.prior_mark import PRIOR_NOTE, marked
 from gcesbi.sky import Observation
 
-__all__ = ["answer_table", "evaluation_table", "fits_table", "fitted_table", "image_report", "slope_text"]
+__all__ = ["answer_table", "evaluation_table", "fits_table", "fitted_table", "image_report", "slope_text", "with_error"]
 
 _UNIT = 1e-27  # cm³ / s
 
@@ -149,10 +149,10 @@ def slope_text(fit: SlopeFit) -> str:
     """γ with its error, or a bound: the end of the slopes that were fitted, where it stands there."""
     if fit.at_edge:
         return f"{'≤' if fit.gamma == fit.gammas[0] else '≥'} {fit.gamma:.2f}"
-    return _with_error(fit.gamma, fit.gamma_error, 3)
+    return with_error(fit.gamma, fit.gamma_error, 3)
 
 
-def _with_error(value: float, error: float, digits: int) -> str:
+def with_error(value: float, error: float, digits: int) -> str:
     """Both, or the value alone where its error is not known."""
     return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if np.isfinite(error) else "")
 
@@ -163,7 +163,7 @@ def _means(fits: Sequence[SlopeFit]) -> dict[str, str]:
     n_edge = sum(fit.at_edge for fit in fits)
     edge = f" ({n_edge} at the edge)" if n_edge else ""
     return {
-        "γ": slope_text(fits[0]) if len(fits) == 1 else _with_error(gamma, gamma_error, 3) + edge,
-        "<σv>, 10⁻²⁷ cm³/s": _with_error(section / _UNIT, section_error / _UNIT, 2),
+        "γ": slope_text(fits[0]) if len(fits) == 1 else with_error(gamma, gamma_error, 3) + edge,
+        "<σv>, 10⁻²⁷ cm³/s": with_error(section / _UNIT, section_error / _UNIT, 2),
         "TS": f"{statistic:.1f}",
     }

@@ -10,7 +10,7 @@ from gcesbi.analysis.evaluate import binned_errors, learning_curve
 from gcesbi.analysis.fit import read_template_fits
 from gcesbi.analysis.run import Run
 from gcesbi.baselines.poisson.halo_slope import SlopeFit
-from gcesbi.report.images import slope_text
+from gcesbi.report.images import slope_text, with_error
 from gcesbi.simulation.image_settings import CROSS_SECTIONS, FITTED_SLOPE
 from gcesbi.simulation.sky_settings import INTERSTELLAR
 from paper.caron2018.collect import TITLES, Collected, interstellar_label
@@ -238,8 +238,8 @@ def _scatter(values: np.ndarray) -> float:
 
 
 def _one_fit(fit: SlopeFit) -> tuple[str, str, str]:
-    error = f" ± {fit.cross_section_error / UNIT:.1f}" if np.isfinite(fit.cross_section_error) else ""
-    return slope_text(fit), f"{fit.cross_section / UNIT:.1f}{error}", f"{fit.test_statistic:.0f}"
+    section = with_error(fit.cross_section / UNIT, fit.cross_section_error / UNIT, 1)
+    return slope_text(fit), section, f"{fit.test_statistic:.0f}"
 
 
 def _number(value: float | None) -> str:
