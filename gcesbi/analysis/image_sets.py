@@ -124,7 +124,8 @@ class ImageSets:
         values: dict[str, Any] = self.sky.model_dump()
         given, *mixed = known[self._known(name)]
         values |= {"interstellar": given} if given in INTERSTELLAR else {"interstellar_map": given}
-        values |= {"mixed": tuple(mixed)} if mixed else {}
+        if mixed:
+            values |= {"mixed": tuple(mixed), "scatter": chosen.scatter, "flux_scatter": chosen.flux_scatter}
         if name in chosen.fitted:
             values |= {"cross_section": None, **chosen.fitted[name].model_dump()}
         return make_settings(ImageSky, values | ({"gamma": self.settings.joint.gamma} if free else {}))

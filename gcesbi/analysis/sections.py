@@ -151,6 +151,8 @@ class InterstellarSettings(Section):
     training: tuple[str, ...] = Field(TRAINING, min_length=1, description="networks learn from images of these")
     testing: tuple[str, ...] = Field(TESTING, min_length=1, description="networks never see images of these")
     mix: bool = Field(False, description="networks learn from mixtures of the training models, drawn anew every time")
+    scatter: float = Field(0.0, ge=0, le=2, description="of ln norms of the mixtures' parts: sky.scatter")
+    flux_scatter: float = Field(0.0, ge=0, le=2, description="of ln flux of the excess beside them: sky.flux_scatter")
     fitted: dict[str, FittedSettings] = Field(
         {}, description="by model: brightness of the excess and norms, in place of the sky's"
     )
@@ -167,6 +169,9 @@ class InterstellarSettings(Section):
                 raise InputError(f"interstellar.fitted: must be of {', '.join(names)}, got {name!r}")
         if self.mix and self.fitted:
             raise InputError("interstellar.mix: must be false where every model has a fit of its own")
+        for name in ("scatter", "flux_scatter"):
+            if getattr(self, name) > 0 and not self.mix:
+                raise InputError(f"interstellar.{name}: is of mixtures, interstellar.mix must be true, got it false")
         if self.mix and len(self.training) < 2:
             raise InputError(f"interstellar.mix: needs two training models at least, got {self.training[0]}")
         return self

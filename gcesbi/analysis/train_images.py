@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -131,22 +131,25 @@ def _untrained(run: RunFolder, name: str) -> ImageEstimator:
         "network": settings.network,
         "seed": settings.seed,
     }
-    if name == "npe":
-        weights = light_scores([run.images.model(each, free) for each in run.images.training]) if joint.light else ()
-        common |= {"hidden": joint.hidden, "n_layer": joint.n_layer, "n_light": len(weights)}
-        found = ImageNpe.for_model(model, **common)
-        if len(weights):
-            found.see_light(weights)
-        return found
-    if name == "quantiles":
-        return ShareQuantiles.for_model(model, **common)
-    return ShareEstimator.for_model(model, part=name, **common)
+    if joint.light if free else settings.network.light:
+        light = light_scores([run.images.model(each, free) for each in run.images.learning])
+        common["n_light"] = len(light)
+    found: ImageEstimator
+    if free:
+        found = ImageNpe.for_model(model, hidden=joint.hidden, n_layer=joint.n_layer, **common)
+    elif name == "quantiles":
+        found = ShareQuantiles.for_model(model, **common)
+    else:
+        found = ShareEstimator.for_model(model, part=name, **common)
+    if found.n_light:
+        found.see_light(light)
+    return found
 
 
 def _learnt_from(run: RunFolder, learnt: Simulations, held_out: Simulations, progress: bool) -> ShareEstimator:
     """The full network, trained on part of the images, in as many steps as on all."""
-    settings, full = replace(run.settings.training, seed=run.settings.seed), _full(run)
-    network = ShareEstimator(full.region, full.exposure, network=run.settings.network)
+    settings = replace(run.settings.training, seed=run.settings.seed)
+    network = cast(ShareEstimator, _untrained(run, "full"))
     network.fit(learnt, settings, held_out, progress=progress)
     network.rescale(held_out.counts, run.images.f_src(held_out))
     return network

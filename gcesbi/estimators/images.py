@@ -46,7 +46,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-_LATER = ("response", "rings", "flips")
+_LATER = ("response", "rings", "flips", "light")
 _LEVELS = np.arange(1, 100) / 100
 _DRAWS = 200
 _N_SHARE, _N_OTHER = 64, 8  # nodes at which a density is taken, of f_src and of each parameter that is integrated out
@@ -81,6 +81,9 @@ class ImageNetworkSettings:
         With `means`: take them in rings about the Galactic Centre, :data:`gcesbi.networks.image.RINGS`.
     flips : bool
         Mirror pictures at random in training, in longitude and latitude: for skies that look the same then.
+    light : bool
+        Show networks of f_src the scores of smooth light too (:mod:`gcesbi.simulation.light_scores`); whether the joint
+        posterior sees them, ``joint.light`` says.
 
     Raises
     ------
@@ -99,6 +102,7 @@ class ImageNetworkSettings:
     response: bool = False
     rings: bool = False
     flips: bool = False
+    light: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
@@ -111,13 +115,24 @@ class ImageNetworkSettings:
 
 
 class ImageEstimator(Estimator):
-    """What estimators of images share: pixels of an image, and convolutions on it."""
+    """What estimators of images share: pixels of an image, and convolutions on it.
+
+    `n_light` is the number of scores of smooth light that it sees beside its picture; :meth:`see_light` says which.
+    """
 
     network_settings = ImageNetworkSettings
     network: ImageNetworkSettings  # type: ignore[assignment]
     embedding: ImageEmbedding  # type: ignore[assignment]
     part: str = "full"
-    n_light: int = 0
+
+    def __init__(self, *sky: Any, n_light: int = 0, **settings: Any) -> None:
+        if n_light < 0:
+            raise InputError(f"n_light: must not be negative, got {n_light}")
+        self.n_light = n_light
+        super().__init__(*sky, **settings)
+
+    def _more_identity(self) -> dict[str, Any]:
+        return super()._more_identity() | ({"n_light": self.n_light} if self.n_light else {})
 
     def _embedding(self) -> ImageEmbedding:  # type: ignore[override]
         sizes = self.network
@@ -131,6 +146,18 @@ class ImageEstimator(Estimator):
     def _network_identity(self) -> dict[str, Any]:
         """As every estimator's; what is off and came later than others is not told: older files do not know it."""
         return {name: v for name, v in super()._network_identity().items() if v or name not in _LATER}
+
+    @torch.no_grad()
+    def see_light(self, weights: ArrayLike) -> None:
+        """Set the weights (n_light, n_energy, n_pix) of the scores of smooth light, before training.
+
+        See :func:`gcesbi.simulation.light_scores.light_scores`.
+        """
+        light, values = self.embedding.light, torch.from_numpy(np.array(weights, dtype=np.float32))
+        if light is None or values.shape != light.weights.shape:
+            wanted = () if light is None else tuple(light.weights.shape)
+            raise InputError(f"weights: must have shape {wanted}, got {tuple(values.shape)}")
+        light.weights.copy_(values)
 
     def prepare(self, counts: Tensor, targets: Tensor) -> None:
         """As every estimator's, and the scores of smooth light are standardised."""
@@ -199,6 +226,8 @@ class ShareEstimator(_OfShare):
     part : {"full", "left", "right", "top", "bottom"}
     parameters : sequence of str
         Parameters of the images that it is trained on, f_src among them.
+    n_light : int
+        See :class:`ImageEstimator`; halves see the smooth light of the whole image.
     """
 
     kind = "image_share"
@@ -213,7 +242,7 @@ class ShareEstimator(_OfShare):
         return ShareHead(self.network.n_features)
 
     def _more_identity(self) -> dict[str, Any]:
-        return {"part": self.part}
+        return super()._more_identity() | {"part": self.part}
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Mean square error; in training with the penalty."""
@@ -268,7 +297,7 @@ class ShareQuantiles(_OfShare):
         return ShareQuantileHead(self.network.n_features)
 
     def _more_identity(self) -> dict[str, Any]:
-        return {"n_level": self.n_level, "tail_weight": self.tail_weight}
+        return super()._more_identity() | {"n_level": self.n_level, "tail_weight": self.tail_weight}
 
     def loss(self, output: QuantileOutput, targets: Tensor) -> Tensor:
         """Pinball loss of f_src and, with a small weight, of its log odds; in training with the penalty."""
@@ -316,7 +345,7 @@ class ImageNpe(ImageEstimator, NpeEstimator):
     hidden, n_layer : int
         See :class:`gcesbi.estimators.NpeEstimator`.
     n_light : int
-        Scores of smooth light that it sees beside its picture; :meth:`see_light` says which.
+        See :class:`ImageEstimator`.
 
     Notes
     -----
@@ -333,13 +362,8 @@ class ImageNpe(ImageEstimator, NpeEstimator):
         region: ImageRegion,
         exposure: ArrayLike,
         names: Sequence[str] = ("f_src",),
-        *,
-        n_light: int = 0,
         **settings: Any,
     ) -> None:
-        if n_light < 0:
-            raise InputError(f"n_light: must not be negative, got {n_light}")
-        self.n_light = n_light
         super().__init__(region, exposure, names, **{"quantities": ("theta",), **settings})
         plain = torch.from_numpy(_LEVELS).float()
         self.register_buffer("levels", plain.repeat(len(self.parameter_names), 1))
@@ -349,21 +373,6 @@ class ImageNpe(ImageEstimator, NpeEstimator):
     def _labels(cls, model: ImageSkyModel) -> dict[str, Any]:
         bounds = {name: getattr(model.settings, name) for name in model.settings.varied}
         return {"names": ("f_src",), "parameters": bounds}
-
-    def _more_identity(self) -> dict[str, Any]:
-        return super()._more_identity() | ({"n_light": self.n_light} if self.n_light else {})
-
-    @torch.no_grad()
-    def see_light(self, weights: ArrayLike) -> None:
-        """Set the weights (n_light, n_energy, n_pix) of the scores of smooth light, before training.
-
-        See :func:`gcesbi.simulation.light_scores.light_scores`.
-        """
-        light, values = self.embedding.light, torch.from_numpy(np.array(weights, dtype=np.float32))
-        if light is None or values.shape != light.weights.shape:
-            wanted = () if light is None else tuple(light.weights.shape)
-            raise InputError(f"weights: must have shape {wanted}, got {tuple(values.shape)}")
-        light.weights.copy_(values)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TypedDict
@@ -75,12 +76,14 @@ def _compose(
 ) -> ImageParts:
     names = (sky.interstellar_map or sky.interstellar, *sky.mixed)
     mixed, background = {name: _interstellar(name, sky.norms) for name in names}, _others(sky)
+    parts = {f"{name}, {part}": each for name, whole in mixed.items() for part, each in _apart(whole, sky).items()}
     low, high = sky.gamma
     gammas = np.linspace(low, high, int(np.ceil((high - low) / GAMMA_STEP - 1e-9)) + 1)
     annihilations = {f"{gamma:.6f}": sky.excess(float(gamma), region, energy_edges) for gamma in gammas}
-    everything: Mapping[str, Emission] = {**mixed, **background, **annihilations}
+    everything: Mapping[str, Emission] = {**parts, **background, **annihilations}
     counts = region.take(expected_flux(region.geometry, energy_edges, psf, everything)) * exposure
-    interstellar, others, halo = np.split(counts, [len(mixed), len(mixed) + len(background)])
+    interstellar, others, halo = np.split(counts, [len(parts), len(parts) + len(background)])
+    interstellar = interstellar.reshape(len(mixed), -1, *exposure.shape).swapaxes(0, 1)
     interstellar = interstellar * sky.norms.get("interstellar", 1.0)
     others = others * np.array([sky.norms.get(name, 1.0) for name in background])[:, None, None]
     corner = float(np.max(angular_distance(*region.geometry.glon_glat(), (0.0, 0.0)))) + region.geometry.pixel_size
@@ -90,7 +93,7 @@ def _compose(
         "exposure": exposure,
         "psf": psf,
         "background": ("interstellar", *background),
-        "background_templates": np.concatenate([interstellar.mean(axis=0, keepdims=True), others]),
+        "background_templates": np.concatenate([interstellar.sum(axis=0).mean(axis=0, keepdims=True), others]),
         "interstellar_templates": interstellar,
         "brightness": np.array(sky.cross_sections) / np.mean(sky.cross_sections),
         "gammas": gammas,
@@ -116,6 +119,14 @@ def _interstellar(name: str, norms: Mapping[str, float]) -> Emission:
     if name not in INTERSTELLAR:
         return read_intensity_cube(name)
     return InterstellarEmission(*INTERSTELLAR[name], norms={part: norms[part] for part in PARTS if part in norms})
+
+
+def _apart(emission: Emission, sky: ImageSky) -> dict[str, Emission]:
+    """Parts whose norms scatter: all of :data:`PARTS` where every model has them, else the whole."""
+    if sky.scatter == 0 or PARTS[0] not in sky.parts or not isinstance(emission, InterstellarEmission):
+        return {"": emission}
+    none = dict.fromkeys(PARTS, 0.0)
+    return {part: replace(emission, norms=none | {part: emission.norms.get(part, 1.0)}) for part in PARTS}
 
 
 def _others(sky: ImageSky) -> dict[str, Emission]:

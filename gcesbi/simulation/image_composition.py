@@ -46,11 +46,13 @@ def image_composition(model: ImageSkyModel, norms: tuple[float, float] = (0.8, 1
     Raises
     ------
     InputError
-        If interstellar models are mixed, or f_src does not reach from 0 to 1.
+        If interstellar models are mixed, norms or the flux of the excess scatter, or f_src does not reach from 0 to 1.
     """
     sky = model.settings
     if sky.mixed:
         raise InputError(f"mixed: must be one interstellar model, got {', '.join((sky.interstellar, *sky.mixed))}")
+    if sky.scatter > 0 or sky.flux_scatter > 0:
+        raise InputError(f"scatter, flux_scatter: must be 0, got {sky.scatter}, {sky.flux_scatter}")
     if sky.f_src != (0.0, 1.0):
         raise InputError(f"f_src: must have the range 0 to 1, got {sky.f_src}")
     background = []

@@ -61,6 +61,10 @@ class ImageSky(BaseModel):
     )
     interstellar_map: str | None = Field(None, description="FITS cube of intensities in place of the built-in model")
     mixed: tuple[str, ...] = Field((), description="names or FITS cubes, mixed with it anew in every image")
+    scatter: float = Field(
+        0.0, ge=0, le=2, description="of the ln norms of the interstellar emission's parts, anew in every image"
+    )
+    flux_scatter: float = Field(0.0, ge=0, le=2, description="of the ln flux of the excess, anew in every image")
     catalogue: str | None = Field(None, description="FITS file of 3FGL or 4FGL; no catalogue sources without one")
     norms: dict[str, float] = Field(
         {},
@@ -131,6 +135,7 @@ class ImageSky(BaseModel):
         """All that decides what is drawn, as plain values, but for the files."""
         held = {"normalisation", "flux"} if self.normalisation == "cross-section" else set()  # as version 0.1.0 told
         held |= (set() if self.norms else {"norms"}) | ({"channel"} if self.channel == "b" else set())
+        held |= {name for name in ("scatter", "flux_scatter") if getattr(self, name) == 0}
         told = self.model_dump(mode="json", exclude={"interstellar_map", "catalogue", "mixed", "yields", *held})
         named = [name if name in INTERSTELLAR else "" for name in self.mixed]
         return told | ({"mixed": named} if named else {})

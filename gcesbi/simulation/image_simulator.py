@@ -101,8 +101,7 @@ class ImageSimulator(Simulator):
         number = np.zeros((n, 1))
         flux[:, :-1] = model.background_flux
         for i, (f_src, alpha, gamma) in enumerate(zip(*known.values(), strict=True)):
-            weights, mixture = model.mixture(gamma), model.draw_mixture(rng)
-            brightness = float(mixture @ model.brightness)
+            weights, (mixture, brightness) = model.mixture(gamma), model.draw_mixture(rng)
             sources = self.draw_sources(f_src, alpha, gamma, rng, brightness)
             smooth = brightness - sources.flux.sum() / (weights @ model.disc_flux).sum()
             mean = model.background_of(mixture) + smooth * np.tensordot(weights, model.halo_templates, axes=1)
@@ -110,7 +109,7 @@ class ImageSimulator(Simulator):
             inside = sources.flux[self._holds(sources)]
             smooth_flux = smooth * (weights @ model.region_flux)
             scd[i, 0] = _histogram(model, inside, smooth_flux.sum())
-            flux[i, 0] = mixture @ model.interstellar_flux
+            flux[i, 0] = np.tensordot(mixture, model.interstellar_flux, axes=2)
             flux[i, -1] = smooth_flux + inside.sum() * model.spectrum
             number[i] = len(inside)
         return Simulations(np.array(theta, dtype=np.float64), smallest_counts(counts), flux, scd, number)

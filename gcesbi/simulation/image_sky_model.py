@@ -12,14 +12,17 @@ smooth part and for the places of sources alike.
 
 Where several interstellar models are mixed, every image has weights w of its own from the flat Dirichlet distribution,
 w ≥ 0 and Σ w = 1: its interstellar emission is Σ w_k T_k, and the flux of its excess the same mixture of those that go
-with the models. The weights are no parameters: a network that learns from such images knows a continuous family of
-backgrounds in place of a few.
+with the models. With a `scatter` σ every part p of the emission (rings of gas, inverse Compton scattering) has weights
+and a norm of its own, Σ_p e^{σ x_p} Σ_k w_pk T_pk with x_p ~ N(0, 1), and the excess' flux goes with the mean of the
+weights; `flux_scatter` scatters ln of that flux likewise. None of these are parameters: a network that learns from such
+images knows a continuous family of backgrounds in place of a few.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -59,8 +62,8 @@ class ImageSkyModel(EnergyBins):
         Names of the components that do not vary.
     background_templates : array (n_background, n_energy, n_pix)
         Their expected counts; of interstellar models that are mixed the mean.
-    interstellar_templates : array (n_interstellar, n_energy, n_pix)
-        Expected counts of every interstellar model that is mixed.
+    interstellar_templates : array (n_part, n_interstellar, n_energy, n_pix)
+        Expected counts of every part, with a norm of its own, of every interstellar model that is mixed.
     brightness : array (n_interstellar,)
         Flux of the excess that goes with each, in terms of that of the halo templates.
     gammas : array (n_gamma,)
@@ -205,17 +208,26 @@ class ImageSkyModel(EnergyBins):
         return self.background_templates.sum(axis=0)
 
     def background_of(self, weights: Array) -> Array:
-        """Expected counts of all but the excess, (n_energy, n_pix), of a mixture (n_interstellar,)."""
-        return self.background_mean + np.tensordot(weights - 1 / len(weights), self.interstellar_templates, axes=1)
+        """Expected counts of all but the excess, (n_energy, n_pix), of a mixture (n_part, n_interstellar)."""
+        return self.background_mean + np.tensordot(weights - 1 / weights.shape[1], self.interstellar_templates, axes=2)
 
-    def draw_mixture(self, rng: np.random.Generator) -> Array:
-        """Weights (n_interstellar,) of interstellar models in one image; they sum to 1."""
-        n = len(self.brightness)
-        return np.ones(1) if n == 1 else rng.dirichlet(np.ones(n))
+    def draw_mixture(self, rng: np.random.Generator) -> tuple[Array, float]:
+        """Weights (n_part, n_interstellar) of the interstellar emission in one image, and the flux of its excess.
+
+        Weights of a part sum to its norm; the flux is in terms of that of the halo templates.
+        """
+        (n_part, n), sky = self.interstellar_templates.shape[:2], self.settings
+        weights = np.ones((n_part, 1)) if n == 1 else rng.dirichlet(np.ones(n), size=n_part)
+        flux = float(weights.mean(axis=0) @ self.brightness)
+        if sky.scatter > 0:
+            weights = weights * np.exp(sky.scatter * rng.standard_normal(n_part))[:, None]
+        if sky.flux_scatter > 0:
+            flux *= math.exp(sky.flux_scatter * rng.standard_normal())
+        return weights, flux
 
     @cached_property
     def interstellar_flux(self) -> Array:
-        """Flux of every interstellar model in the region, (n_interstellar, n_energy), photons / cm² / s."""
+        """Flux of the interstellar templates in the region, (n_part, n_interstellar, n_energy), photons / cm² / s."""
         return (self.interstellar_templates / self.exposure).sum(axis=-1)
 
     @cached_property

@@ -6,10 +6,10 @@ do beside that is taken for noise of covariance
 
     C = 1/4 + Σ_k V_k V_k^T + Σ_b B_b B_b^T,
 
-V_k the differences of the known interstellar models from their mean and the norm of that, B_b the interstellar emission
-within bumps some degrees wide, by a few per cent. The numbers are the scores D_j^T C⁻¹ u: all that linear functions of
-u say of the excess, where the emission is wrong in no way that C does not know. A network sees them beside a picture
-of contrasts, which has lost the smooth light.
+V_k the differences of the known interstellar models from their mean and the norm of that, and of every part where parts
+have norms of their own, B_b the interstellar emission within bumps some degrees wide, by a few per cent. The numbers
+are the scores D_j^T C⁻¹ u: all that linear functions of u say of the excess, where the emission is wrong in no way that
+C does not know. A network sees them beside a picture of contrasts, which has lost the smooth light.
 
 That is the generalised least squares of a Gaussian likelihood, with counts over the expected background as residuals:
 (k − μ)/μ for small deviations is 2 (u − ⟨u⟩)/⟨u⟩.
@@ -49,14 +49,16 @@ def light_scores(models: Sequence[ImageSkyModel]) -> Array:
         Of one region and range of γ; they differ in their interstellar emission.
     """
     model, shape = models[0], models[0].exposure.shape
-    emission = [each.interstellar_templates.mean(axis=0) for each in models]
+    emission = np.concatenate([each.interstellar_templates.sum(axis=0) for each in models])
+    parts = [part for each in models if len(each.interstellar_templates) > 1 for part in each.interstellar_templates]
     mean = np.mean(emission, axis=0)
     halos = np.mean([each.halo_templates for each in models], axis=0)
     root = np.sqrt(mean + model.background_templates[1:].sum(axis=0) + halos.mean(axis=0) + 0.375)
     own = mean / (2 * root)
     bumps = np.exp(-np.square(_distances(model) / BUMP))
     strength = SCATTER / np.sqrt(np.mean(np.sum(bumps**2, axis=0)))
-    unknown = [NORM * own, *((each - mean) / (2 * root) for each in emission if len(models) > 1)]
+    unknown = [NORM * own, *((each - mean) / (2 * root) for each in emission if len(emission) > 1)]
+    unknown += [NORM * each / (2 * root) for part in parts for each in part]
     columns = np.stack([*unknown, *(strength * own * bump for bump in bumps)]).reshape(-1, root.size)
     wanted = np.stack([halos.mean(axis=0), *_slopes(model.gammas, halos)]).reshape(-1, root.size) / (2 * root.ravel())
     inner = cho_factor(np.eye(len(columns)) + 4 * columns @ columns.T)

@@ -69,9 +69,12 @@ def test_models_have_images_of_their_own(images_run):
 
 def test_networks_may_learn_from_mixtures(tmp_path):
     changes = ["interstellar.mix=true", "simulation.n_train=64", "simulation.n_validation=100"]
+    changes += ["interstellar.scatter=0.3", "interstellar.flux_scatter=0.15"]
     run = Run.create(tmp_path / "run", load_settings("images-test", changes))
     sky = run.images.sky_of("mixed", free=True)
     assert (sky.interstellar, sky.mixed, sky.gamma) == ("snr-10-150", ("lorimer-4-150",), (1.0, 1.3))
+    assert (sky.scatter, sky.flux_scatter) == (0.3, 0.15)
+    assert all(run.images.sky_of(name).scatter == 0 for name in ("snr-10-150", "lorimer-10-150"))
     assert run.images.learning == ("mixed",)
     assert run.images.n_images() == {"mixed": 328, "snr-10-150": 100, "lorimer-4-150": 100, "lorimer-10-150": 128}
     assert run.images.n_images(free=True) == {"mixed": 328, "lorimer-10-150": 128}
@@ -310,6 +313,8 @@ def test_a_folder_is_made_once_and_not_lost(images_run, tmp_path):
         ("images", ["learning_shares=[1.0]"], r"learning_shares: must lie in \(0, 1\), got 1.0"),
         ("images", ["interstellar.testing=['snr-10-150']"], "interstellar: training and testing must be distinct"),
         ("images", ["interstellar.mix=true", "interstellar.training=['snr-10-150']"], "mix: needs two training models"),
+        ("images-test", ["interstellar.scatter=0.3"], "scatter: is of mixtures, interstellar.mix must be true"),
+        ("images-test", ["interstellar.flux_scatter=0.1"], "flux_scatter: is of mixtures, interstellar.mix must be"),
         ("images", ["interstellar.training=['a/mixed.fits']"], "'mixed' is the name of mixtures, no model may have it"),
         ("images", ["simulation.n_test=5"], "simulation: n_test: input should be greater than or equal to 100"),
         ("images", ["network.penalty=-1"], "penalty: must not be negative"),

@@ -336,3 +336,24 @@ def test_fingerprints_are_joined_in_any_order():
 def test_bad_sizes_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         ImageNetworkSettings(**settings)
+
+
+@pytest.mark.parametrize("kind", [ShareEstimator, ShareQuantiles, ImageNpe])
+def test_light_is_seen_by_every_kind_and_stored(tmp_path, kind):
+    how = {"parameters": {"f_src": (0.0, 1.0), "alpha": (-1.0, 1.0)}} if kind is ImageNpe else {}
+    network = kind(REGION, EXPOSURE, network=replace(NETWORK, light=True), n_light=2, **how)
+    light = np.random.default_rng(6).normal(size=(2, 1, REGION.n_pix))
+    network.see_light(light)
+    network.fit(images(300, 1), replace(TRAINING, max_maps=320), images(100, 2))
+    save_estimator(network, tmp_path / "w.safetensors")
+    again = load_estimator(tmp_path / "w.safetensors")
+    assert (again.n_light, again.network.light) == (2, True)
+    np.testing.assert_allclose(again.embedding.light.weights.numpy(), light, rtol=1e-6)
+    counts = torch.from_numpy(images(8, 3).counts.astype(np.float32))
+    with torch.no_grad():
+        known, moved = network.embedding(counts), network.embedding(counts + 1)
+    assert (known - moved).abs().max() > 1e-3
+    with pytest.raises(InputError, match=r"weights: must have shape \(2, 1, 144\), got \(1, 1, 144\)"):
+        network.see_light(light[:1])
+    with pytest.raises(InputError, match="n_light: must not be negative, got -1"):
+        kind(REGION, EXPOSURE, network=NETWORK, n_light=-1, **how)

@@ -243,7 +243,7 @@ def test_mixtures_have_the_mean_of_their_models_and_scatter_between_them():
     halos = np.array([each.halo_templates.sum() for each in alone])
     assert model.halo_templates.sum() == pytest.approx(halos.mean())
     np.testing.assert_allclose(model.brightness, halos / halos.mean())
-    np.testing.assert_allclose(model.background_of(np.array([0.0, 1.0, 0.0])), alone[1].background_mean)
+    np.testing.assert_allclose(model.background_of(np.array([[0.0, 1.0, 0.0]])), alone[1].background_mean)
     assert model.fingerprint != alone[0].fingerprint
     n = 400
     drawn = images.draw(np.array([[0.5, 0.5]] * n), np.random.default_rng(8))
@@ -253,6 +253,29 @@ def test_mixtures_have_the_mean_of_their_models_and_scatter_between_them():
     assert found.mean() == pytest.approx(light.mean(), abs=4 * spread / np.sqrt(n))  # k = 4
     assert found.std() == pytest.approx(spread, rel=4 / np.sqrt(2 * n))
     assert np.corrcoef(found, drawn.counts.sum(axis=(1, 2)))[0, 1] > 0.9
+
+
+def test_parts_of_a_mixture_scatter_apart_and_the_excess_flux_too():
+    names, n = ("snr-10-150", "lorimer-4-150"), 2000
+    whole, apart = (simulator(mixed=names[1:], **how).model for how in ({}, {"scatter": 0.3, "flux_scatter": 0.15}))
+    parts = apart.interstellar_templates
+    assert parts.shape[:2] == (4, 2)
+    np.testing.assert_allclose(parts.sum(axis=0), whole.interstellar_templates[0], rtol=1e-9)
+    np.testing.assert_allclose(apart.background_mean, whole.background_mean)
+    assert apart.fingerprint != whole.fingerprint
+    one = np.ones((4, 1)) * [0.0, 1.0]
+    np.testing.assert_allclose(apart.background_of(one), whole.background_of(one[:1]), rtol=1e-9)
+    rng = np.random.default_rng(9)
+    weights, flux = map(np.array, zip(*(apart.draw_mixture(rng) for _ in range(n)), strict=True))
+    norms = np.log(weights.sum(axis=2))
+    np.testing.assert_allclose(norms.mean(axis=0), 0, atol=4 * 0.3 / np.sqrt(n))  # k = 4
+    np.testing.assert_allclose(norms.std(axis=0), 0.3, rtol=4 / np.sqrt(2 * n))
+    assert np.abs(np.corrcoef(norms.T) - np.eye(4)).max() < 4 / np.sqrt(n)
+    # variance of ln flux: of its scatter, and of the mean of four weights uniform on [0, 1] between two fluxes
+    spread = np.hypot(0.15, np.diff(apart.brightness)[0] / np.sqrt(12 * 4))
+    assert np.log(flux).std() == pytest.approx(spread, rel=4 / np.sqrt(2 * n))
+    alone = simulator(scatter=0.3).model
+    assert alone.draw_mixture(rng)[0].shape == (4, 1)
 
 
 def test_the_share_is_one_of_the_mixtures_own_excess():

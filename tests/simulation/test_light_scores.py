@@ -15,13 +15,13 @@ def models():
 
 
 def roots(model, gamma, emission=1.0):
-    mean = model.background_mean + (emission - 1) * model.interstellar_templates[0]
+    mean = model.background_mean + (emission - 1) * model.interstellar_templates[0, 0]
     return np.sqrt(mean + np.tensordot(model.mixture(gamma), model.halo_templates, axes=1) + 0.375)
 
 
 def test_scores_are_those_of_a_brute_force_inverse(models):
     """With the covariance SCATTER² exp(-d²/2 BUMP²) that the grid of bumps stands for."""
-    emission = [model.interstellar_templates[0] for model in models]
+    emission = [model.interstellar_templates[0, 0] for model in models]
     mean, halos = np.mean(emission, axis=0), np.mean([model.halo_templates for model in models], axis=0)
     root = np.sqrt(mean + models[0].background_templates[1:].sum(axis=0) + halos.mean(axis=0) + 0.375).ravel()
     own = mean.ravel() / (2 * root)
@@ -55,3 +55,17 @@ def test_scores_know_the_slope_and_not_the_emission(models):
 def test_a_known_slope_leaves_the_brightness():
     model = ImageSkyModel.preset(**SKY | {"gamma": (1.1, 1.1)})
     assert light_scores([model]).shape == (1, 1, 256)
+
+
+def test_norms_of_parts_leave_the_brightness_of_a_mixture_alone():
+    """An excess twice as bright moves the score by far more than a ring of gas twice as bright does."""
+    settings = SKY | {"gamma": (1.1, 1.1), "mixed": ("lorimer-4-150",), "scatter": 0.3}
+    model = ImageSkyModel.preset(**settings)
+    score, mean = light_scores([model])[0], model.background_mean + model.halo_templates[0]
+
+    def moved(light):
+        return float(np.sum(score * (np.sqrt(mean + 0.1 * light + 0.375) - np.sqrt(mean + 0.375))))
+
+    excess = moved(model.halo_templates[0])
+    for part in model.interstellar_templates.mean(axis=1):
+        assert abs(moved(part)) < 0.3 * excess
