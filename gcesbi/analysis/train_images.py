@@ -10,7 +10,7 @@ from gcesbi.analysis.evaluate import evaluate_images
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.errors import InputError
 from gcesbi.estimators import TrainingHistory, TrainingSettings, save_estimator
-from gcesbi.estimators.images import ImageEstimator, ImageNpe, ShareEstimator, ShareQuantiles
+from gcesbi.estimators.images import ImageEstimator, ImageNetworkSettings, ImageNpe, ShareEstimator, ShareQuantiles
 from gcesbi.estimators.training.loop import remove_checkpoints
 from gcesbi.evaluation.images import ALL_NETWORKS, rmse
 from gcesbi.io.files import make_folder
@@ -125,13 +125,14 @@ def _notes(settings: TrainingSettings, history: TrainingHistory) -> dict[str, An
 
 def _untrained(run: RunFolder, name: str) -> ImageEstimator:
     settings, free = run.settings, name == "npe"
+    network = cast(ImageNetworkSettings, settings.network)
     model, joint = run.images.model(run.images.learning[0], free), settings.joint
     common: dict[str, Any] = {
         "fingerprint": run.images.fingerprint(free),
-        "network": settings.network,
+        "network": network,
         "seed": settings.seed,
     }
-    if joint.light if free else settings.network.light:
+    if joint.light if free else network.light:
         light = light_scores([run.images.model(each, free) for each in run.images.learning])
         common["n_light"] = len(light)
     found: ImageEstimator

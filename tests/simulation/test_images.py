@@ -260,11 +260,11 @@ def test_parts_of_a_mixture_scatter_apart_and_the_excess_flux_too():
     whole, apart = (simulator(mixed=names[1:], **how).model for how in ({}, {"scatter": 0.3, "flux_scatter": 0.15}))
     parts = apart.interstellar_templates
     assert parts.shape[:2] == (4, 2)
-    np.testing.assert_allclose(parts.sum(axis=0), whole.interstellar_templates[0], rtol=1e-9)
-    np.testing.assert_allclose(apart.background_mean, whole.background_mean)
+    np.testing.assert_allclose(parts.sum(axis=0), whole.interstellar_templates[0], rtol=1e-7)
+    np.testing.assert_allclose(apart.background_mean, whole.background_mean, rtol=1e-7)
     assert apart.fingerprint != whole.fingerprint
     one = np.ones((4, 1)) * [0.0, 1.0]
-    np.testing.assert_allclose(apart.background_of(one), whole.background_of(one[:1]), rtol=1e-9)
+    np.testing.assert_allclose(apart.background_of(one), whole.background_of(one[:1]), rtol=1e-7)
     rng = np.random.default_rng(9)
     weights, flux = map(np.array, zip(*(apart.draw_mixture(rng) for _ in range(n)), strict=True))
     norms = np.log(weights.sum(axis=2))
