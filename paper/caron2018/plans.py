@@ -49,7 +49,7 @@ SIZES: dict[Scale, Sizes] = {
             "simulation.n_train=1536",
             "simulation.n_validation=512",
             "simulation.n_test=512",
-            "training.max_maps=6144",
+            "training.max_maps=24576",
         ),
     ),
     "default": Sizes(preset="images"),

@@ -38,7 +38,7 @@ def test_presets_load_and_the_papers_has_its_images_and_widths():
     assert paper.network.scaling == "maximum"
     for name in names:
         settings = load_settings(name)
-        assert settings.training.schedule == "two-step"
+        assert settings.training.schedule == ("one-cycle" if name == "images" else "two-step")
         assert settings.training.weight_decay == 0
 
 
