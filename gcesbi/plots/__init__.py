@@ -6,6 +6,7 @@ Save one with ``figure.savefig(path)``, or hand it to :class:`gcesbi.report.html
 from .calibration import coverage_curves
 from .corner import corner
 from .narrow import narrowed
+from .picture import png
 from .residuals import counts_histogram, residual_maps
 from .sky import counts_and_residuals, sky_image
 from .source_counts import THRESHOLD_3FGL, cumulative_source_counts, number_densities, source_counts
@@ -30,6 +31,7 @@ __all__ = [
     "narrowed",
     "number_densities",
     "pit_bands",
+    "png",
     "recovered_fluxes",
     "residual_maps",
     "sky_image",

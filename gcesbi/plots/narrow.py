@@ -1,9 +1,8 @@
 """Figures for a narrow page, as a phone's: the panels of any figure one below the other."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
@@ -29,7 +28,6 @@ def narrowed(figure: Figure, width: float) -> Iterator[None]:
         for row, axes in enumerate(held):
             axes.set_subplotspec(grid[row])
             axes.tick_params(labelbottom=True, labelleft=True)
-        _settle(figure, held)
         yield
     finally:
         figure.set_size_inches(*before)
@@ -40,14 +38,6 @@ def narrowed(figure: Figure, width: float) -> Iterator[None]:
         for axes, spec in held.items():
             axes.set_subplotspec(spec)
             axes.tick_params(labelbottom=labelled[axes][0], labelleft=labelled[axes][1])
-        _settle(figure, held)
-
-
-def _settle(figure: Figure, held: Collection[Axes]) -> None:
-    """Colour bars, and panels whose shape is fixed, find their places step by step."""
-    if len(figure.axes) > len(held) or any(axes.get_aspect() != "auto" for axes in held):
-        for _ in range(2):
-            figure.draw_without_rendering()
 
 
 def _show(legend: Legend, whether: bool) -> None:

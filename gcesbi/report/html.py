@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from io import BytesIO, StringIO
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from gcesbi.errors import InputError
 from gcesbi.io.files import write_text
-from gcesbi.plots import narrowed
+from gcesbi.plots import narrowed, png
 
 __all__ = ["FigureBlock", "Report", "Section", "TableBlock", "render_report", "write_report"]
 
@@ -54,9 +54,7 @@ class FigureBlock:
     @property
     def source(self) -> str:
         """The figure as a PNG in a data URI."""
-        buffer = BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="white")
-        return _data_uri("image/png", buffer.getvalue())
+        return _data_uri("image/png", png(self.figure, DOTS_PER_INCH))
 
     @property
     def narrow(self) -> str:
