@@ -17,6 +17,7 @@ Sources: Q ∝ (R/R_sun)^α exp(-β (R - R_sun)/R_sun), with (α, β) = (2.00, 3
 Bhattacharya 1998, ApJ 504, 761) and (1.9, 5.0) for pulsars (Lorimer et al. 2006, astro-ph/0607640).
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,6 +28,7 @@ from scipy.special import j0, j1, jn_zeros
 
 from gcesbi.errors import InputError
 from gcesbi.physics.templates.line_of_sight import check_positive
+from gcesbi.sky.compiled import njit
 
 __all__ = ["SOURCES", "CosmicRays", "HaloTable", "source_density"]
 
@@ -114,7 +116,7 @@ class HaloTable:
     def __init__(self, values: Array, halo_height: float) -> None:
         self._height = halo_height
         radius, height = self.grid(halo_height)
-        self._spline = RectBivariateSpline(radius, np.sqrt(height), values, s=0)
+        self._pieces = _pieces(radius, np.sqrt(height), values)
 
     @classmethod
     def grid(cls, halo_height: float) -> tuple[Array, Array]:
@@ -123,7 +125,36 @@ class HaloTable:
 
     def __call__(self, radius: Array, height: Array) -> Array:
         """Values at R, z >= 0 (kpc), arrays of one shape."""
-        inside = (radius < HALO_RADIUS) & (height < self._height)
-        values = np.zeros(inside.shape)
-        values[inside] = self._spline.ev(radius[inside], np.sqrt(height[inside]))
-        return np.maximum(values, 0.0)
+        values = np.empty(radius.size)
+        _interpolate(values, self._pieces, radius.ravel(), height.ravel(), HALO_RADIUS, self._height)
+        return values.reshape(radius.shape)
+
+
+def _pieces(x: Array, y: Array, values: Array) -> Array:
+    """Coefficients (n_x - 1, n_y - 1, 4, 4) of (x - x_i)^a (y - y_j)^b in every cell, sides 1, of the cubic spline."""
+    spline = RectBivariateSpline(x, y, values, s=0)
+    steps = x[1] - x[0], y[1] - y[0]
+    taylor = np.array([[spline(x, y, a, b) * steps[0] ** a * steps[1] ** b for b in range(3)] for a in range(3)])
+    taylor[2] /= 2
+    taylor[:, 2] /= 2
+    in_x = np.concatenate([taylor[:, :, :-1], np.diff(taylor[2:], axis=2) / 3])  # second derivatives are linear
+    in_y = np.concatenate([in_x[..., :-1], np.diff(in_x[:, 2:], axis=3) / 3], axis=1)
+    return np.ascontiguousarray(np.moveaxis(in_y, (0, 1), (2, 3)))
+
+
+@njit(cache=True)
+def _interpolate(
+    values: Array, pieces: Array, radius: Array, height: Array, edge: float, top: float
+) -> None:  # pragma: no cover - compiled
+    n_x, n_y = pieces.shape[:2]
+    for k in range(len(values)):
+        values[k] = 0.0
+        if radius[k] < edge and height[k] < top:
+            x, y = radius[k] / edge * n_x, math.sqrt(height[k] / top) * n_y
+            i, j = min(int(x), n_x - 1), min(int(y), n_y - 1)
+            u, v = x - i, y - j
+            total = 0.0
+            for a in range(3, -1, -1):
+                c = pieces[i, j, a]
+                total = total * u + (((c[3] * v + c[2]) * v + c[1]) * v + c[0])
+            values[k] = max(total, 0.0)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import RectBivariateSpline
 from scipy.special import j0, jn_zeros
 
 from gcesbi.errors import InputError
@@ -83,6 +84,18 @@ def test_table_agrees_with_the_series():
     found = table(*np.meshgrid(radius, height, indexing="ij"))
     np.testing.assert_allclose(found, exact, atol=2e-4 * exact.max())
     assert table(np.array([21.0, 1.0]), np.array([0.0, 4.1])).tolist() == [0, 0]
+
+
+def test_table_is_scipys_spline():
+    rng = np.random.default_rng(0)
+    x, y = HaloTable.grid(5.0)
+    values = 3 + rng.normal(size=(len(x), len(y)))
+    table, spline = HaloTable(values, 5.0), RectBivariateSpline(x, np.sqrt(y), values, s=0)
+    radius, height = rng.uniform(0, 20, (4, 500)), rng.uniform(0, 5, (4, 500))
+    expected = np.maximum(spline.ev(radius, np.sqrt(height)), 0)
+    np.testing.assert_allclose(table(radius, height), expected, rtol=1e-10, atol=1e-10)
+    nodes = np.meshgrid(x[:-1], y[:-1], indexing="ij")
+    np.testing.assert_allclose(table(*nodes), np.maximum(values[:-1, :-1], 0), rtol=1e-10, atol=1e-10)
 
 
 def test_guards():
