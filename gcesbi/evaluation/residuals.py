@@ -63,7 +63,7 @@ def fit_statistics(
 def _statistics(counts: NDArray[np.integer], means: Array, model: SkyModel) -> Array:
     k, mu = counts.astype(np.float64), np.maximum(means, 1e-12)
     free = k[0].size - len(model.names) * k.shape[1]
-    deviance = 2 * np.sum(xlogy(k, k / mu) - (k - means), axis=(1, 2)) / free
+    deviance = 2 * np.sum(k * np.log(np.maximum(k, 1) / mu) - (k - means), axis=(1, 2)) / free
     k, mu = k.sum(axis=1), mu.sum(axis=1)
     rest = k - mu
     standard = rest / np.sqrt(mu)

@@ -13,6 +13,7 @@ reach a polar cap is displaced pixel by pixel.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import healpy as hp
 import numpy as np
@@ -64,13 +65,21 @@ def smooth(
 
 def psf_steps(psf: RadialPSF, n_point: int, seed: int) -> tuple[NDArray[np.float64], float]:
     """Rows (n_point, 5): place x, y in the pixel; cosine, northward and eastward part of the step. And the longest."""
-    from scipy.stats import qmc  # takes a third of a second, and skies that are kept need none
-
-    points = qmc.Sobol(4, rng=seed).random(n_point)
+    points = _points(n_point, seed)
     theta = np.radians(psf.containment_radius(points[:, 2]))
     angle = 2 * np.pi * points[:, 3]
     columns = [np.cos(theta), np.sin(theta) * np.cos(angle), np.sin(theta) * np.sin(angle)]
     return np.stack([points[:, 0], points[:, 1], *columns], axis=1), float(theta.max())
+
+
+@lru_cache(maxsize=4)
+def _points(n_point: int, seed: int) -> NDArray[np.float64]:
+    """Scrambled Sobol sequence (n_point, 4): the same for every energy bin of every sky."""
+    from scipy.stats import qmc  # takes a third of a second, and skies that are kept need none
+
+    points = np.asarray(qmc.Sobol(4, rng=seed).random(n_point), dtype=np.float64)
+    points.setflags(write=False)
+    return points
 
 
 def _by_pixel(maps: NDArray[np.float64], patch: Region, steps: NDArray[np.float64]) -> NDArray[np.float64]:
