@@ -55,6 +55,14 @@ class JointRefinement:
         return [member for member in self.joint.spectra.members if member.columns]
 
     @cached_property
+    def first_blocks(self) -> tuple[NDArray[np.int64], ...]:
+        """Columns of every population, and of all else that the sum has."""
+        parameters = self.sum.parameters
+        own = [np.array(parameters.columns([*each.shape, each.norm])) for each in parameters.populations]
+        rest = np.setdiff1d(np.arange(len(self.sum.names)), np.concatenate(own))
+        return tuple(block for block in (rest, *own) if len(block))
+
+    @cached_property
     def blocks(self) -> tuple[NDArray[np.int64], ...]:
         """Columns of every spectrum."""
         return tuple(np.array(member.columns) for member in self._members)

@@ -10,14 +10,14 @@ energy bin. The law
 is then near the posterior, and costs no dear values. It is drawn from as sequential Monte Carlo does (Del Moral, Doucet
 & Jasra 2006): particles begin as draws of the coarser posterior and of the other parameters' prior, Q is switched on
 step by step, each as long as leaves 60 % effective draws, particles are drawn anew by weight, and moved by the rule of
-Metropolis and Hastings: the first parameters and blocks of the others one by one, by steps, and by draws given all
-others from a mixture of normal laws in the shape that the particles had, which follows ridges however bent; blocks also
-together with what goes along with them. So modes and bent tails come with the coarser posterior and the prior.
+Metropolis and Hastings: blocks of parameters one by one, by steps, and by draws given all others from a mixture of
+normal laws in the shape that the particles had, which follows ridges however bent; blocks also together with what goes
+along with them. So modes and bent tails come with the coarser posterior and the prior.
 Particles of one annealing descend from few of its start; a second start, from draws of the coarser posterior again and
 a normal law of the others as wide as several such populations together, spreads them.
-Where dear values of some of these draws are known, Q is corrected by a quadratic in z of all parameters, and
-particles are annealed on to the law that it makes. A walk by the same moves in random order, which leaves that law as
-it is and looks the same backwards, is then a proposal of whole points, on which the dear likelihood decides.
+Where dear values of some of these draws are known, Q is corrected by a small network of z and y, and particles are
+annealed on to the law that it makes. A walk by the same moves in random order, which leaves that law as it is and looks
+the same backwards, is then a proposal of whole points, on which the dear likelihood decides.
 """
 
 from __future__ import annotations
@@ -31,20 +31,22 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp, ndtr
 
+from gcesbi.baselines.samplers.correction import Correction
 from gcesbi.baselines.samplers.mixture import Mixture, alike
-from gcesbi.baselines.samplers.quadratic import RIDGE, Correction, Quadratic, cholesky
+from gcesbi.baselines.samplers.quadratic import RIDGE, Quadratic, cholesky
 from gcesbi.baselines.samplers.target import Refinement
 
-__all__ = ["Annealing", "Law", "Particles", "effective", "log_prior", "switched_on", "systematic"]
+__all__ = ["Annealing", "Law", "Particles", "effective", "log_prior", "reach", "switched_on", "systematic"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _LEFT = 0.6  # of the particles, effective after a step
 _SWEEPS = 6  # of moves between steps
-_WHOLE = 2  # of them with moves of the first parameters, which ask the coarser likelihood
-_LAST = 24  # sweeps of all moves at the end
-_WALK = 16  # sweeps of a walk
+_WHOLE = 1  # of them with moves of the first parameters, which ask the coarser likelihood
+_LAST = 8  # sweeps of all moves at the end
+_WALK = 12  # sweeps of a walk
+_OFTEN = 4  # times in such a sweep that what does not ask it is moved
 _WANTED = 0.25  # of steps, accepted
 _GAIN = 0.3  # in ln of a step's length, for each unit that acceptance is off
 _SPREAD = 0.7  # of ln of a step's length
@@ -103,7 +105,7 @@ class Law:
     def __call__(self, z: FloatArray, features: FloatArray) -> FloatArray:
         """Values (n,) at points (n, n_dim) and their features (n, n_feature)."""
         found = np.nan_to_num(self.expansion(features), nan=-1e300)
-        return found if self.correction is None else found + self.correction(z)
+        return found if self.correction is None else found + self.correction(_inputs(z, features))
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,15 +165,15 @@ class Annealing:
     ----------
     law : Law or Conditional, optional
         Q that is switched on, or being so; or the law that particles begin with.
-    steps : array (1 + n_block,)
-        Lengths of steps of the first parameters and of blocks, learnt on the way.
+    steps : array (n_block,)
+        Lengths of steps of blocks, those of the first parameters included, learnt on the way.
     """
 
     def __init__(self, refinement: Refinement, rng: np.random.Generator) -> None:
         self._refinement, self._rng = refinement, rng
         self._before: Law | Conditional | None = None
         self.law: Law | Conditional | None = None
-        self._columns = (np.arange(self.n_first), *refinement.blocks)
+        self._columns = (*refinement.first_blocks, *refinement.blocks)
         self._roots: list[FloatArray] = []
         self._mixtures: list[Mixture] = []
         self.steps = np.full(len(self._columns), 0.5)
@@ -221,8 +223,10 @@ class Annealing:
         """Where a walk ends that keeps the law, reversible, its proposals in the shape of other points (n, n_dim)."""
         self._mix(like)
         n = len(self._columns)
+        moved = [*self._columns, *(mixture.columns for mixture in self._mixtures)]
+        sweep = np.repeat(np.arange(len(moved)), [_OFTEN if columns[0] >= self.n_first else 1 for columns in moved])
         for _ in range(_WALK):
-            for i in self._rng.permutation(n + len(self._mixtures)):
+            for i in self._rng.permutation(sweep):
                 now = self._stepped(now, i, 1.0)[0] if i < n else self._drawn(now, self._mixtures[i - n], 1.0)
         return now
 
@@ -235,9 +239,9 @@ class Annealing:
 
     def corrected(self, law: Law, known: Particles, value: FloatArray) -> Law:
         """A law corrected anew by what the dear likelihood (n,) is at particles, and the coarser one is not."""
-        now = value - known.coarse - law(known.z, self._refinement.features(known.first, known.parts))
-        off = now if law.correction is None else now + law.correction(known.z)
-        return Law(law.expansion, Correction.fitted(known.z, off, now))
+        features = self._refinement.features(known.first, known.parts)
+        off, inputs = value - known.coarse - law.expansion(features), _inputs(known.z, features)
+        return Law(law.expansion, Correction.fitted(inputs, off, int(self._rng.integers(2**31))))
 
     def _coarse(self, z: FloatArray) -> FloatArray:
         return self._refinement.coarser.finite(ndtr(z[:, : self.n_first]))
@@ -253,9 +257,10 @@ class Annealing:
     def _swept(self, now: Particles, switched: float, n: int, n_whole: int) -> Particles:
         """Particles after sweeps of moves, those of the first parameters in the first of them."""
         for sweep in range(n):
-            for i in range(0 if sweep < n_whole else 1, len(self._columns)):
-                now, share = self._stepped(now, i, switched)
-                self.steps[i] *= math.exp(_GAIN * (share - _WANTED))
+            for i, columns in enumerate(self._columns):
+                if sweep < n_whole or columns[0] >= self.n_first:
+                    now, share = self._stepped(now, i, switched)
+                    self.steps[i] *= math.exp(_GAIN * (share - _WANTED))
             for mixture in self._mixtures:
                 if sweep < n_whole or mixture.columns[0] >= self.n_first:
                     now = self._drawn(now, mixture, switched)
@@ -264,7 +269,7 @@ class Annealing:
     def _mix(self, z: FloatArray) -> None:
         """Learn from points what blocks, and these with what goes along, are drawn from, and how blocks step."""
         self._roots = [cholesky(np.cov(z[:, columns].T)) for columns in self._columns]
-        groups = (alike(z, columns) for columns in self._columns[1:])
+        groups = (alike(z, columns) for columns in self._columns)
         sets = dict.fromkeys(tuple(columns) for columns in (*self._columns, *groups))
         self._mixtures = [Mixture.of(z, np.array(columns), self._rng) for columns in sets]
 
@@ -300,6 +305,11 @@ class Annealing:
         return now.moved(accepted, new), float(accepted.mean())
 
 
+def _inputs(z: FloatArray, features: FloatArray) -> FloatArray:
+    """Of a correction, (n, n_dim + n_feature), whatever number they are."""
+    return np.nan_to_num(np.concatenate([z, features], axis=1))
+
+
 def switched_on(reached: float, gain: FloatArray, rng: np.random.Generator) -> tuple[float, IntArray, float]:
     """Switch more of a gain (n,) in log-density on, as much as leaves 60 % effective particles.
 
@@ -312,13 +322,13 @@ def switched_on(reached: float, gain: FloatArray, rng: np.random.Generator) -> t
     log_norm : float
         Logarithm of the law's norm then over that before.
     """
-    new = _next(reached, gain)
+    new = reach(reached, gain)
     log_w = (new - reached) * gain
     total = float(logsumexp(log_w))
     return new, systematic(np.exp(log_w - total), len(gain), rng), total - math.log(len(gain))
 
 
-def _next(reached: float, gain: FloatArray) -> float:
+def reach(reached: float, gain: FloatArray) -> float:
     """How far to switch so that weights leave the effective particles that are wanted, at most 1."""
 
     def left(new: float) -> float:

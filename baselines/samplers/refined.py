@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from gcesbi.baselines.samplers.annealing import Annealing, Law, Particles, effective, switched_on
+from gcesbi.baselines.samplers.annealing import Annealing, Law, Particles, effective, reach, switched_on
+from gcesbi.baselines.samplers.correction import Correction
 from gcesbi.baselines.samplers.laplace import climb
-from gcesbi.baselines.samplers.quadratic import Correction, Quadratic
+from gcesbi.baselines.samplers.quadratic import Quadratic
 from gcesbi.baselines.samplers.target import Target
 from gcesbi.baselines.samplers.weighed import ImportanceConvergence, Weighed
 
@@ -21,6 +22,7 @@ __all__ = ["Refined"]
 FloatArray = NDArray[np.float64]
 
 _BATCHES = 4  # of draws that teach the law, and that follow it and walk on
+_LESSONS = 3  # of the law, by values at its draws, at most
 _TRIALS = 4  # populations from the prior of spectra: one may lose modes that another finds
 _LEAST = 1e-300  # variance of a coordinate
 
@@ -45,11 +47,9 @@ class Refined(Weighed):
     curvature : array (n_feature, n_feature)
     top : float
         Of the law's quadratic, the last its value.
-    centre, added_slope : array (n_dim,)
-    added_curvature, precision : array (n_dim, n_dim)
-    added : float
-        Of its correction, the last its value at the centre.
-    steps : array (1 + n_block,)
+    first, second, last, floor, ceiling : array and float
+        Of its correction.
+    steps : array (n_block,)
         Lengths of moves.
     now : array (n_walk, n_dim)
         Where the walks have led.
@@ -79,11 +79,11 @@ class Refined(Weighed):
     slope: FloatArray
     curvature: FloatArray
     top: float
-    centre: FloatArray
-    added_slope: FloatArray
-    added_curvature: FloatArray
-    precision: FloatArray
-    added: float
+    first: FloatArray
+    second: FloatArray
+    last: FloatArray
+    floor: float
+    ceiling: float
     steps: FloatArray
     now: FloatArray
     now_value: FloatArray
@@ -108,24 +108,28 @@ class Refined(Weighed):
         for i in range(_TRIALS):
             annealing = Annealing(refinement, np.random.default_rng([seed, 3, i]))
             trials.append(annealing.towards(annealing.begin(rows, batch), Law(expansion))[0])
-        wide = Particles.joined(trials)
-        value = target.finite(ndtr(wide.z))
-        law = annealing.corrected(Law(expansion), wide, value)
-        near, log_norm = annealing.towards(annealing.begin_like(rows, _BATCHES * batch, wide), law)
-        value = np.append(value, target.finite(ndtr(near.z)))
-        law = annealing.corrected(law, Particles.joined([wide, near]), value)
-        annealed, more = annealing.towards(near, law)
-        drawn = annealing.on(annealed)
-        begun, none = target.finite(ndtr(drawn.z)), np.empty(0)
+        known = Particles.joined(trials)
+        value = target.finite(ndtr(known.z))
+        law = annealing.corrected(Law(expansion), known, value)
+        annealed, log_norm = annealing.towards(annealing.begin_like(rows, _BATCHES * batch, known), law)
+        for lesson in range(_LESSONS):
+            drawn = annealing.on(annealed)
+            begun = target.finite(ndtr(drawn.z))
+            known, value = Particles.joined([known, drawn]), np.append(value, begun)
+            if lesson + 1 == _LESSONS or reach(0.0, begun - drawn.coarse - drawn.added) == 1:
+                break
+            law = annealing.corrected(law, known, value)
+            annealed, more = annealing.towards(drawn, law)
+            log_norm += more
         return cls(
             z=np.empty((0, target.n_dim)),
-            value=none,
-            log_proposed=none,
+            value=np.empty(0),
+            log_proposed=np.empty(0),
             n_round=0,
-            spent=top.n_evaluation + 1 + 2 * len(expansion.at) + len(value) + len(drawn.z),
+            spent=top.n_evaluation + 1 + 2 * len(expansion.at) + len(value),
             drawn=drawn.z,
-            known=drawn.z,
-            known_value=begun,
+            known=known.z,
+            known_value=value,
             at=expansion.at,
             slope=expansion.slope,
             curvature=expansion.curvature,
@@ -138,7 +142,7 @@ class Refined(Weighed):
             n_settled=0,
             origin=np.arange(len(drawn.z)),
             reached=0.0,
-            log_norm=given.log_evidence + log_norm + more,
+            log_norm=given.log_evidence + log_norm,
             norm_variance=given.log_evidence_error**2 + 1 / effective(annealed.origin),
             shared=float(np.max(_correlation(annealed.z, drawn.z) ** 2)) / effective(annealed.origin),
             coarse_k=given.pareto_k,
@@ -201,8 +205,8 @@ class Refined(Weighed):
 
     @property
     def _law(self) -> Law:
-        inside = Quadratic(self.centre, self.added, self.added_slope, self.added_curvature)
-        return Law(Quadratic(self.at, self.top, self.slope, self.curvature), Correction(inside, self.precision))
+        correction = Correction(self.first, self.second, self.last, self.floor, self.ceiling)
+        return Law(Quadratic(self.at, self.top, self.slope, self.curvature), correction)
 
     @property
     def pareto_k(self) -> float:
@@ -211,7 +215,7 @@ class Refined(Weighed):
 
     def convergence(self, wanted: float) -> ImportanceConvergence:
         """What speaks against the draws; also that walks are too short."""
-        remembered = float(np.max(_correlation(self.began, self.now)))
+        remembered = float(np.max(_correlation(self._powers(self.began), self._powers(self.now))))
         return replace(super().convergence(wanted), remembered=remembered)
 
     @property
@@ -221,11 +225,18 @@ class Refined(Weighed):
 
     @property
     def ess(self) -> float:
-        """Effective draws of the worst coordinate, what walks keep and share by their descent included."""
-        ends, variance = self.z.reshape(-1, *self.now.shape).mean(axis=0), np.maximum(self.z.var(axis=0), _LEAST)
-        kept, alike = ends.var(axis=0) / variance, np.mean((ends - ends.mean(axis=0)) * self.began, axis=0) / variance
+        """Effective draws of the worst coordinate or square of one, what walks keep and share by descent included."""
+        powers, began = self._powers(self.z), self._powers(self.began)
+        ends = powers.reshape(-1, *began.shape).mean(axis=0)
+        variance = np.maximum(powers.var(axis=0), _LEAST)
+        kept, alike = ends.var(axis=0) / variance, np.mean((ends - ends.mean(axis=0)) * began, axis=0) / variance
         shared = (self.shared + 1 / effective(self.origin)) * alike**2
         return 1 / (1 / super().ess + float(np.max(kept / len(ends) + shared)) - 1 / len(self.z))
+
+    def _powers(self, z: FloatArray) -> FloatArray:
+        """How far points (n, n_dim) lie from the draws' mean, and the squares of that, (n, 2 n_dim)."""
+        away = z - self.z.mean(axis=0)
+        return np.concatenate([away, away**2], axis=1)
 
 
 def _correlation(one: FloatArray, other: FloatArray) -> FloatArray:
@@ -238,11 +249,4 @@ def _correlation(one: FloatArray, other: FloatArray) -> FloatArray:
 def _parts(law: Law) -> dict[str, Any]:
     """A correction as it is kept."""
     assert law.correction is not None
-    inside = law.correction.inside
-    return {
-        "centre": inside.at,
-        "added_slope": inside.slope,
-        "added_curvature": inside.curvature,
-        "precision": law.correction.precision,
-        "added": inside.value,
-    }
+    return {each.name: getattr(law.correction, each.name) for each in fields(law.correction)}

@@ -153,6 +153,10 @@ class Refinement(Protocol):
         """The likelihood of the first parameters."""
 
     @property
+    def first_blocks(self) -> tuple[NDArray[np.int64], ...]:
+        """Columns of the first parameters, by what belongs together."""
+
+    @property
     def blocks(self) -> tuple[NDArray[np.int64], ...]:
         """Columns of the other parameters, by what belongs together."""
 

@@ -38,8 +38,8 @@ class ImportanceConvergence(Diagnosis):
     ess, wanted : float
         Effective number of draws, (Σ w)² / Σ w², and the number asked for.
     remembered : float
-        The largest correlation of a coordinate with where walks began; 0 where nothing walks. What a law lacked when
-        they began is missing still in that measure, and no weight tells.
+        The largest correlation of a coordinate, or of its square, with where walks began; 0 where nothing walks. What a
+        law lacked when they began is missing still in that measure, and no weight tells.
     """
 
     pareto_k: float

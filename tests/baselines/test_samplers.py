@@ -24,10 +24,11 @@ from gcesbi.baselines import (
     maximise,
 )
 from gcesbi.baselines.samplers.block_move import BlockMove
+from gcesbi.baselines.samplers.correction import Correction
 from gcesbi.baselines.samplers.laplace import Laplace, climb
 from gcesbi.baselines.samplers.maximum import start_points
 from gcesbi.baselines.samplers.mixture import Mixture, alike
-from gcesbi.baselines.samplers.quadratic import Correction, Quadratic
+from gcesbi.baselines.samplers.quadratic import Quadratic
 from gcesbi.baselines.samplers.student import FREEDOM, Student
 from gcesbi.baselines.samplers.target import Limits, Target, save_arrays
 from gcesbi.errors import InputError
@@ -160,6 +161,7 @@ class Parabola:
     """What the third parameter adds: a square of its distance from a parabola, so a quadratic in both."""
 
     coarser = Target(("x", "y"), flat_modes, BlockMove([np.arange(2)], WALLS[:2]), flat_gradient)
+    first_blocks = (np.arange(2),)
     blocks = (np.array([2]),)
 
     def first(self, z):
@@ -190,9 +192,11 @@ def test_importance_sampling_begins_with_draws_of_a_coarser_target():
 
 
 def test_walks_reach_a_posterior_that_the_law_misses(monkeypatch):
-    """Without a correction the law has the parabola one width too low, and its evidence by 1; walks put both right."""
-    monkeypatch.setattr(Parabola, "expansion", lambda self, z: Quadratic(np.array([0.0, -0.1]), -1.0, np.zeros(2), LOW))
-    monkeypatch.setattr(Correction, "__call__", lambda self, z: np.zeros(len(z)))
+    """Uncorrected the law has the parabola half a width too low, and its evidence by 1; walks put both right."""
+    monkeypatch.setattr(
+        Parabola, "expansion", lambda self, z: Quadratic(np.array([0.0, -0.05]), -1.0, np.zeros(2), LOW)
+    )
+    monkeypatch.setattr(Correction, "__call__", lambda self, x: np.zeros(len(x)))
     found = ImportanceSampling(n_eff=1000, batch=1000, n_start=6).sample(BENT, seed=2)
     assert found.convergence.converged, found.convergence.problems
     right_of_bent(found)
@@ -210,24 +214,25 @@ def right_of_bent(found):
     truth = np.log(np.trapezoid(modes.sum(axis=1) * free[:, 0], x[:, 0]) * WIDTHS[1] * np.sqrt(2 * np.pi))
     assert found.log_evidence == pytest.approx(truth, abs=error)
     bright = found.u[found.u[:, 0] < 0.5]
+    assert np.mean(bright[:, 2] - bend(bright)) == pytest.approx(0, abs=0.1 * error)
     assert np.corrcoef(bright[:, 0], bright[:, 2])[0, 1] == pytest.approx(0.6 * 0.03 / np.hypot(0.018, 0.1), abs=error)
 
 
 def test_a_law_is_corrected_where_it_is_known():
-    """A quadratic is found again inside; far outside stands what is at the surface; hopeless points have no say."""
-    rng, curvature = np.random.default_rng(5), np.array([[3.0, -2.0, 0.0], [-2.0, -1.0, 0.5], [0.0, 0.5, -4.0]])
-    z = rng.normal(size=(2000, 3)) * [0.1, 1.0, 0.5] + [1.0, 0.0, -1.0]
-    truth = Quadratic(np.ones(3), -7.0, np.array([5.0, 1.0, -2.0]), curvature)
-    off = truth(z)
-    lost = np.arange(2000) < 100
-    found = Correction.fitted(z, np.where(lost, -1e5, off), np.where(lost, -1e5, 0.0))
-    centre = z[100:].mean(axis=0)
-    near = centre + 0.5 * (z[100:] - centre)
-    np.testing.assert_allclose(found(near), truth(near), atol=1e-2)
-    for direction in np.eye(3):
-        surface = centre + direction / np.sqrt(direction @ found.precision @ direction)
-        np.testing.assert_allclose(found(surface[None]), truth(surface[None]), atol=0.05)
-        np.testing.assert_allclose(found(centre + np.outer([3.0, 1e4], surface - centre)), found(surface[None])[0])
+    """What bends is found again, in the units of its inputs; hopeless points have no say; far outside nothing new."""
+    rng, lost = np.random.default_rng(5), np.arange(3000) < 100
+    x = rng.normal(size=(3000, 3)) * [0.01, 30.0, 0.5] + [1.0, 1e3, -1.0]
+
+    def truth(x):
+        white = (x - [1.0, 1e3, -1.0]) / [0.01, 30.0, 0.5]
+        return -7 + 3 * np.sin(2 * white[:, 0]) * white[:, 1] - white[:, 2] ** 2
+
+    off = truth(x)
+    found = Correction.fitted(x, np.where(lost, -1e5, off), 3)
+    near = rng.normal(size=(1000, 3)) * [0.01, 30.0, 0.5] + [1.0, 1e3, -1.0]
+    assert np.std(found(near) - truth(near)) < 0.2 * truth(near).std()
+    assert found(x[:100] - [3.0, -1e4, 2.0]).min() >= off[100:].min()
+    assert found(x[:100] - [-3.0, -1e4, -9.0]).max() <= off[100:].max()
 
 
 def test_draws_of_a_mixture_follow_a_bend_and_their_density():
