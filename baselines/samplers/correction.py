@@ -15,7 +15,7 @@ __all__ = ["Correction"]
 FloatArray = NDArray[np.float64]
 
 _USUAL, _FAR = 0.84, 3.0  # where a law is this many times as far below the median as this share above: hopeless
-_UNITS = 64  # of each of two layers
+_UNITS = 32  # of each of two layers
 _DECAY = 10.0  # of weights, in squares of the points' scatter
 _STEPS = 400  # of quasi-Newton, at most
 

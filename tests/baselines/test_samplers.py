@@ -197,6 +197,7 @@ def test_walks_reach_a_posterior_that_the_law_misses(monkeypatch):
         Parabola, "expansion", lambda self, z: Quadratic(np.array([0.0, -0.05]), -1.0, np.zeros(2), LOW)
     )
     monkeypatch.setattr(Correction, "__call__", lambda self, x: np.zeros(len(x)))
+    monkeypatch.setattr("gcesbi.baselines.samplers.correction._STEPS", 1)  # it is not asked
     found = ImportanceSampling(n_eff=1000, batch=1000, n_start=6).sample(BENT, seed=2)
     assert found.convergence.converged, found.convergence.problems
     right_of_bent(found)
@@ -225,12 +226,12 @@ def test_a_law_is_corrected_where_it_is_known():
 
     def truth(x):
         white = (x - [1.0, 1e3, -1.0]) / [0.01, 30.0, 0.5]
-        return -7 + 3 * np.sin(2 * white[:, 0]) * white[:, 1] - white[:, 2] ** 2
+        return -7 + np.sin(white[:, 0]) + white[:, 1] * np.tanh(white[:, 2])
 
     off = truth(x)
     found = Correction.fitted(x, np.where(lost, -1e5, off), 3)
     near = rng.normal(size=(1000, 3)) * [0.01, 30.0, 0.5] + [1.0, 1e3, -1.0]
-    assert np.std(found(near) - truth(near)) < 0.2 * truth(near).std()
+    assert np.std(found(near) - truth(near)) < 0.15 * truth(near).std()
     assert found(x[:100] - [3.0, -1e4, 2.0]).min() >= off[100:].min()
     assert found(x[:100] - [-3.0, -1e4, -9.0]).max() <= off[100:].max()
 
