@@ -8,9 +8,9 @@ covariance of all draws so far. All draws of all rounds are weighed against the 
 be trusted (Vehtari et al. 2024, arXiv:1507.02646). It is for posteriors of few tens of dimensions, and of modes that
 some of `n_start` climbs find: k̂ knows nothing of others.
 
-Where the target refines a *coarser* one, a cheap likelihood of the first parameters alone, that is sampled first, and
-its draws are refined by annealing (:mod:`gcesbi.baselines.samplers.refined`): so modes and long tails of the first
-parameters come with the coarser posterior, however bent it is; it should be the wider.
+Where the target refines a *coarser* one, a cheap likelihood of the first parameters alone, that is sampled first, by
+nested sampling, and its draws are refined by annealing (:mod:`gcesbi.baselines.samplers.refined`): so modes and long
+tails of the first parameters come with the coarser posterior, however bent it is; it should be the wider.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from scipy.special import logsumexp, ndtr
 from tqdm import tqdm
 
 from gcesbi.baselines.samplers.laplace import Laplace
+from gcesbi.baselines.samplers.nested import NestedSampling
 from gcesbi.baselines.samplers.refined import Refined
 from gcesbi.baselines.samplers.student import Student
 from gcesbi.baselines.samplers.target import Limits, Sampled, Target, load_arrays, save_arrays
@@ -34,7 +35,7 @@ __all__ = ["ImportanceSampling"]
 
 FloatArray = NDArray[np.float64]
 
-_SPARE = 4  # effective draws of a coarser target for each that is wanted
+_SPARE = 10  # draws of a coarser target for each that is wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +94,8 @@ class ImportanceSampling:
         if target.refinement is None:
             about = Laplace.about(target, self.n_start, seed)
             return _Mixture.about(about.distinct, about.covariance, about.n_evaluation)
-        first = replace(self, n_eff=_SPARE * self.n_eff, batch=3 * self.batch, n_start=2 * self.n_start)
-        given = first._drawn(target.refinement.coarser, seed, replace(limits, checkpoint=None))
+        nested = NestedSampling(n_eff=_SPARE * self.n_eff)
+        given = nested.sample(target.refinement.coarser, seed, replace(limits, checkpoint=None))
         return Refined.begin(target, given, self.batch, seed)
 
 

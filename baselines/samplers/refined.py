@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from gcesbi.baselines.samplers.annealing import Annealing, Law, Particles, effective, reach, switched_on
 from gcesbi.baselines.samplers.correction import Correction
 from gcesbi.baselines.samplers.laplace import climb
 from gcesbi.baselines.samplers.quadratic import Quadratic
-from gcesbi.baselines.samplers.target import Target
+from gcesbi.baselines.samplers.target import Sampled, Target
 from gcesbi.baselines.samplers.weighed import ImportanceConvergence, Weighed
 
 __all__ = ["Refined"]
@@ -24,6 +24,7 @@ FloatArray = NDArray[np.float64]
 _BATCHES = 4  # of draws that teach the law, and that follow it and walk on
 _LESSONS = 3  # of the law, by values at its draws, at most
 _TRIALS = 4  # populations from the prior of spectra: one may lose modes that another finds
+_EDGE = 1e-15  # of the cube
 _LEAST = 1e-300  # variance of a coordinate
 
 
@@ -68,8 +69,8 @@ class Refined(Weighed):
         independent.
     shared : float
         Of the variance of a mean of draws of the law over theirs, what is due to their descent.
-    coarse_k : float
-        k̂ of the coarser posterior's draws.
+    coarser : str
+        What speaks against the coarser posterior's draws; empty if nothing does.
     """
 
     drawn: FloatArray
@@ -94,17 +95,18 @@ class Refined(Weighed):
     log_norm: float
     norm_variance: float
     shared: float
-    coarse_k: float
+    coarser: str
 
     @classmethod
-    def begin(cls, target: Target, given: Weighed, batch: int, seed: int) -> Refined:
+    def begin(cls, target: Target, given: Sampled, batch: int, seed: int) -> Refined:
         """No draws yet, but where walks begin: draws of the coarser posterior, annealed about one climb's top."""
         refinement = target.refinement
         assert refinement is not None
-        start = np.concatenate([given.highest, np.zeros(target.n_dim - refinement.coarser.n_dim)])
+        rows, highest = (ndtri(np.clip(u, _EDGE, 1 - _EDGE)) for u in (given.u, given.best))
+        start = np.concatenate([highest, np.zeros(target.n_dim - refinement.coarser.n_dim)])
         top = climb(target, start)
         expansion = refinement.expansion(top.z)
-        rows, trials = given.z[given.rows(seed)], []
+        trials = []
         for i in range(_TRIALS):
             annealing = Annealing(refinement, np.random.default_rng([seed, 3, i]))
             trials.append(annealing.towards(annealing.begin(rows, batch), Law(expansion))[0])
@@ -145,7 +147,7 @@ class Refined(Weighed):
             log_norm=given.log_evidence + log_norm,
             norm_variance=given.log_evidence_error**2 + 1 / effective(annealed.origin),
             shared=float(np.max(_correlation(annealed.z, drawn.z) ** 2)) / effective(annealed.origin),
-            coarse_k=given.pareto_k,
+            coarser="; ".join(given.convergence.problems),
         )
 
     def on(self, target: Target, batch: int, seed: int) -> Refined:
@@ -208,15 +210,10 @@ class Refined(Weighed):
         correction = Correction(self.first, self.second, self.last, self.floor, self.ceiling)
         return Law(Quadratic(self.at, self.top, self.slope, self.curvature), correction)
 
-    @property
-    def pareto_k(self) -> float:
-        """The larger k̂, of the weights and of the coarser posterior's draws."""
-        return max(super().pareto_k, self.coarse_k)
-
     def convergence(self, wanted: float) -> ImportanceConvergence:
-        """What speaks against the draws; also that walks are too short."""
+        """What speaks against the draws; also that walks are too short, and against the coarser posterior's."""
         remembered = float(np.max(_correlation(self._powers(self.began), self._powers(self.now))))
-        return replace(super().convergence(wanted), remembered=remembered)
+        return replace(super().convergence(wanted), remembered=remembered, coarser=self.coarser)
 
     @property
     def log_evidence_error(self) -> float:

@@ -40,17 +40,20 @@ class ImportanceConvergence(Diagnosis):
     remembered : float
         The largest correlation of a coordinate, or of its square, with where walks began; 0 where nothing walks. What a
         law lacked when they began is missing still in that measure, and no weight tells.
+    coarser : str
+        What speaks against the draws of a coarser posterior that these are refined from.
     """
 
     pareto_k: float
     ess: float
     wanted: float
     remembered: float = 0.0
+    coarser: str = ""
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What speaks against convergence: heavy tails of weights, too few effective draws, walks too short."""
-        found = []
+        """What speaks against convergence: heavy tails, too few effective draws, walks too short, a bad beginning."""
+        found = [f"the coarser posterior: {self.coarser}"] if self.coarser else []
         if not self.pareto_k <= _TRUSTED:
             found.append(f"weights have a heavy tail (Pareto k = {self.pareto_k:.2f}, above {_TRUSTED}): use Nuts")
         if not self.ess >= self.wanted:
@@ -129,11 +132,6 @@ class Weighed(ABC):
         """Places (n,) of draws of equal weight, four for each effective one."""
         n = max(4 * int(self.ess), 1)
         return systematic(self._weights[0], n, np.random.default_rng([seed, 1]))
-
-    @property
-    def highest(self) -> FloatArray:
-        """The most likely, (n_dim,)."""
-        return np.asarray(self.z[np.argmax(self.value + log_prior(self.z))])
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The state as arrays."""
