@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,7 +119,8 @@ class NestedSampling:
         with tqdm(disable=not limits.progress, desc="nested sampling", unit=" evaluations") as bar:
             while not finished and (limits.left > 0 or sampler.n_like == 0):
                 in_time = limits.left > 0  # one batch is evaluated even so
-                with fast_ellipsoids(), _libraries_found_once():
+                with fast_ellipsoids(), _libraries_found_once(), warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger")  # it is clipped
                     finished = sampler.run(
                         n_eff=self.n_eff,
                         n_like_max=sampler.n_like + (self.slice_size if in_time else self.batch),
