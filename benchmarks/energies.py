@@ -37,7 +37,8 @@ import numpy as np
 
 import gcesbi
 from gcesbi.analysis.folder import RunFolder
-from gcesbi.baselines import NPTF, ImportanceSampling, ModelPriors, PsfCorrection
+from gcesbi.baselines import NPTF, ImportanceSampling, ModelPriors, NestedSampling, PsfCorrection
+from gcesbi.baselines.samplers.nested import NestedConvergence
 from gcesbi.estimators import SourceCountEstimator
 
 SKY = {"nside": 128, "radius": 8.0, "weeks": 70.0, "gce_populations": 1}
@@ -93,18 +94,17 @@ def three(fits, truths, seed, ten=None):
     found = {}
     for kind, nptf in fits.items():
         since = time.process_time()
-        sampler = ImportanceSampling(batch=1500, n_rounds=20, n_start=32)
-        if kind == KINDS[0]:
-            sampler = ten or ImportanceSampling()
+        sampler = (ten or ImportanceSampling()) if kind == KINDS[0] else NestedSampling()
         draws = sampler.sample(nptf.target, seed)
-        rows = np.linspace(0, len(draws.u) - 1, 400).astype(int)
+        rows, known = np.linspace(0, len(draws.u) - 1, 400).astype(int), draws.convergence
+        nested = isinstance(known, NestedConvergence)
         drawn = nptf.quantities(nptf.from_cube(draws.u[rows]))
         told = {
             "truth": quantities(nptf.model, nptf.quantities(truths[kind][None]))[0],
             "draws": quantities(nptf.model, drawn).astype(np.float32),
             "curves": drawn["scd_cdf"].astype(np.float32),
-            "ess": draws.convergence.ess,
-            "trust": draws.convergence.pareto_k,
+            "ess": known.n_eff if nested else known.ess,
+            "trust": (-np.inf if known.explored else np.inf) if nested else known.pareto_k,
             "seconds": time.process_time() - since,
         }
         found |= {f"{kind}/{key}": value for key, value in told.items()}
