@@ -224,7 +224,7 @@ class Annealing:
         self._mix(like)
         n = len(self._columns)
         moved = [*self._columns, *(mixture.columns for mixture in self._mixtures)]
-        sweep = np.repeat(np.arange(len(moved)), [_OFTEN if columns[0] >= self.n_first else 1 for columns in moved])
+        sweep = np.repeat(np.arange(len(moved)), [1 if self._asks(columns) else _OFTEN for columns in moved])
         for _ in range(_WALK):
             for i in self._rng.permutation(sweep):
                 now = self._stepped(now, i, 1.0)[0] if i < n else self._drawn(now, self._mixtures[i - n], 1.0)
@@ -258,13 +258,17 @@ class Annealing:
         """Particles after sweeps of moves, those of the first parameters in the first of them."""
         for sweep in range(n):
             for i, columns in enumerate(self._columns):
-                if sweep < n_whole or columns[0] >= self.n_first:
+                if sweep < n_whole or not self._asks(columns):
                     now, share = self._stepped(now, i, switched)
                     self.steps[i] *= math.exp(_GAIN * (share - _WANTED))
             for mixture in self._mixtures:
-                if sweep < n_whole or mixture.columns[0] >= self.n_first:
+                if sweep < n_whole or not self._asks(mixture.columns):
                     now = self._drawn(now, mixture, switched)
         return now
+
+    def _asks(self, columns: IntArray) -> bool:
+        """Whether a move of these asks the coarser likelihood."""
+        return bool(np.any(columns < self.n_first))
 
     def _mix(self, z: FloatArray) -> None:
         """Learn from points what blocks, and these with what goes along, are drawn from, and how blocks step."""
@@ -290,7 +294,7 @@ class Annealing:
     def _with(self, now: Particles, z: FloatArray, columns: IntArray) -> Particles:
         """Particles at z (n, n_dim), which has other coordinates there than now."""
         first, parts, coarse = now.first, now.parts.copy(), now.coarse
-        if np.any(columns < self.n_first):
+        if self._asks(columns):
             first, coarse = self._refinement.first(z[:, : self.n_first]), self._coarse(z)
         for i, block in enumerate(self._refinement.blocks):
             if np.isin(block, columns).any():

@@ -31,6 +31,7 @@ from gcesbi.baselines.samplers.mixture import Mixture, alike
 from gcesbi.baselines.samplers.quadratic import Quadratic
 from gcesbi.baselines.samplers.student import FREEDOM, Student
 from gcesbi.baselines.samplers.target import Limits, Target, save_arrays
+from gcesbi.baselines.samplers.weighed import ImportanceConvergence
 from gcesbi.errors import InputError
 
 CENTRES = np.array([[0.3, 0.3, 0.5], [0.7, 0.7, 0.5]])
@@ -303,6 +304,14 @@ def test_a_coarser_target_badly_known_is_told():
     settings = ImportanceSampling(n_eff=400, batch=50, n_rounds=2)
     problems = settings.sample(BENT, seed=2).convergence.problems
     assert any("effective sample size is" in problem for problem in problems)
+
+
+def test_what_speaks_against_the_beginning_of_walks_is_told():
+    told = ImportanceConvergence(0.1, 500.0, 400.0, remembered=0.3, coarser="time ran out").problems
+    assert told[0] == "the coarser posterior: time ran out"
+    assert len(told) == 2
+    assert "correlation 0.30, above 0.2" in told[1]
+    assert ImportanceConvergence(0.1, 500.0, 400.0, remembered=0.2).converged
 
 
 def test_proposals_follow_a_student_t_law():
