@@ -161,6 +161,9 @@ class RunSettings(Section):
                 raise InputError(f"f_src: must have a range for a network to learn, got {self.sky.f_src}")
             if self.simulation.store is not None:
                 raise InputError(f"simulation.store: images lie in the run's own folder, got {self.simulation.store!r}")
+        if self.training.start == ("shipped" if self.of_images else "full"):
+            kinds = "of maps" if self.of_images else "of images"
+            raise InputError(f"training.start: {self.training.start!r} is for networks {kinds}")
         for share in self.learning_shares:
             if not 0 < share < 1:
                 raise InputError(f"learning_shares: must lie in (0, 1), got {share}")

@@ -39,7 +39,7 @@ def train_images(
     Raises
     ------
     InputError
-        If a name is unknown, or images are missing.
+        If a name is unknown, images are missing, or others are to start from the full network and it is not there.
     """
     names = tuple(name for name in ALL_NETWORKS if not run.weights(name).is_file()) if only is None else tuple(only)
     for name in names:
@@ -67,6 +67,8 @@ def _train(run: RunFolder, names: Sequence[str], progress: bool) -> dict[str, Tr
 def training_settings(run: RunFolder, name: str) -> TrainingSettings:
     """How a network is trained: the joint posterior for longer, and to the end of a cosine, where settings say so."""
     joint, settings = run.settings.joint, replace(run.settings.training, seed=run.settings.seed)
+    if settings.start == "full" and name != "full":
+        settings = settings.shorter(1 / 8)
     if name != "npe":
         return settings
     return replace(settings, max_maps=joint.max_maps or settings.max_maps, schedule=joint.schedule)
@@ -96,6 +98,8 @@ def _train_one(
 ) -> TrainingHistory:
     network, settings = _untrained(run, name), training_settings(run, name)
     make_folder(run.weights(name).parent)
+    if settings.start == "full" and name != "full":
+        network.see_with(_full(run))
     history = network.fit(
         learnt, settings, held_out, progress=progress, checkpoint=run.checkpoint(name), log=run.training_log(name)
     )

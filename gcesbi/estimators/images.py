@@ -46,7 +46,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-_LATER = ("response", "rings", "flips", "light")
+_LATER = ("response", "rings", "flips", "light", "pooled")
 _LEVELS = np.arange(1, 100) / 100
 _DRAWS = 200
 _N_SHARE, _N_OTHER = 64, 8  # nodes at which a density is taken, of f_src and of each parameter that is integrated out
@@ -84,6 +84,8 @@ class ImageNetworkSettings:
     light : bool
         Show networks of f_src the scores of smooth light too (:mod:`gcesbi.simulation.light_scores`); whether the joint
         posterior sees them, ``joint.light`` says.
+    pooled : bool
+        With `means`: take them after a convolution's maximum over 2 x 2 pixels, not before: less than half the work.
 
     Raises
     ------
@@ -103,6 +105,7 @@ class ImageNetworkSettings:
     rings: bool = False
     flips: bool = False
     light: bool = False
+    pooled: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
@@ -137,7 +140,12 @@ class ImageEstimator(Estimator):
     def _embedding(self) -> ImageEmbedding:  # type: ignore[override]
         sizes = self.network
         inputs = ImageInput(self.region, self.n_energy, self.part, sizes.scaling, sizes.rebin, sizes.flips)  # type: ignore[arg-type]
-        how: dict[str, Any] = {"norm": sizes.norm, "means": sizes.means, "response": sizes.response}
+        how: dict[str, Any] = {
+            "norm": sizes.norm,
+            "means": sizes.means,
+            "response": sizes.response,
+            "pooled": sizes.pooled,
+        }
         how |= {"distance": inputs.means_of(self._away())} if sizes.rings else {}
         encoder = ImageEncoder(inputs.shape, self.n_energy, sizes.widths, sizes.n_features, **how)
         light = LightInput(self.n_light, self.n_energy, self.region.n_pix) if self.n_light else None
@@ -158,6 +166,21 @@ class ImageEstimator(Estimator):
             wanted = () if light is None else tuple(light.weights.shape)
             raise InputError(f"weights: must have shape {wanted}, got {tuple(values.shape)}")
         light.weights.copy_(values)
+
+    def see_with(self, other: "ImageEstimator") -> None:
+        """Let convolutions start as those of another network of the same filters, which saw other parts or parameters.
+
+        Raises
+        ------
+        InputError
+            If filters differ.
+        """
+        if other.network.widths != self.network.widths or other.network.norm != self.network.norm:
+            raise InputError(
+                f"other: must have filters {self.network.widths} and norm {self.network.norm!r}, "
+                f"got {other.network.widths} and {other.network.norm!r}"
+            )
+        self.embedding.encoder.levels.load_state_dict(other.embedding.encoder.levels.state_dict())
 
     def prepare(self, counts: Tensor, targets: Tensor) -> None:
         """As every estimator's, and the scores of smooth light are standardised."""

@@ -111,6 +111,20 @@ def test_the_joint_posterior_alone_is_trained_in_its_own_way(tmp_path):
     assert training_settings(shorter, "npe") == training_settings(shorter, "full")
 
 
+def test_networks_may_start_from_that_of_the_full_image(images_run, tmp_path):
+    changes = ["training.start='full'", "training.max_maps=640", "network.pooled=true"]
+    run = Run.create(tmp_path / "run", load_settings("images-test", changes, seed=images_run.settings.seed))
+    shutil.copytree(images_run.folder / "simulations", run.folder / "simulations")
+    told = {name: training_settings(run, name) for name in ALL_NETWORKS}
+    assert {name: each.max_maps for name, each in told.items()} == dict.fromkeys(ALL_NETWORKS, 80) | {"full": 640}
+    assert told["npe"].learning_rate == told["full"].learning_rate / 4
+    with pytest.raises(InputError, match=r"full\.safetensors"):
+        run.train(["left"])
+    run.train(["full", "left"])
+    filters = [run.network(n).embedding.encoder.levels[0][0].weight.detach().numpy().ravel() for n in ("full", "left")]
+    assert np.corrcoef(*filters)[0, 1] > 0.7  # other seeds of the halves would share nothing
+
+
 def test_predictions_are_those_of_the_networks_and_their_means(images_run):
     counts = images_run.images.test("lorimer-10-150").counts[:7]
     found = image_networks(images_run).predict(counts)
@@ -318,6 +332,8 @@ def test_a_folder_is_made_once_and_not_lost(images_run, tmp_path):
         ("images", ["interstellar.training=['a/mixed.fits']"], "'mixed' is the name of mixtures, no model may have it"),
         ("images", ["simulation.n_test=5"], "simulation: n_test: input should be greater than or equal to 100"),
         ("images", ["network.penalty=-1"], "penalty: must not be negative"),
+        ("images", ["training.start='shipped'"], "training.start: 'shipped' is for networks of maps"),
+        ("default", ["training.start='full'"], "training.start: 'full' is for networks of images"),
     ],
 )
 def test_bad_settings_are_named(preset, changes, message):

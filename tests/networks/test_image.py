@@ -209,6 +209,29 @@ def test_means_may_be_taken_in_rings():
     assert encoder(torch.rand(3, 1, 12, 16)).shape == (3, 8)
 
 
+def test_means_may_be_taken_of_maxima():
+    rows, columns = np.indices((12, 16))
+    distance = torch.from_numpy(np.hypot(rows - 5.5, columns - 7.5))
+    torch.manual_seed(2)
+    encoder = ImageEncoder((12, 16), 1, (4, 6), 8, norm="batch", means=True, distance=distance, pooled=True).eval()
+    picture = torch.rand(3, 1, 12, 16)
+    maxima = [torch.max_pool2d(each, 2) for each in encoder.activations(picture)]
+    blocks = torch.nn.functional.avg_pool2d((distance < RINGS[0]).float()[None], 2)[0]  # shares of the inmost ring
+    torch.testing.assert_close(
+        encoder._means(maxima[0], 0)[:, :: len(RINGS) + 1], (maxima[0] * blocks).sum(dim=(2, 3)) / blocks.sum()
+    )
+    seen = [maxima[1].flatten(1), *(encoder._means(each, k) for k, each in enumerate(maxima))]
+    torch.testing.assert_close(encoder(picture), torch.relu(encoder.dense(torch.cat(seen, dim=1))))
+
+
+@pytest.mark.parametrize("response", [False, True])
+def test_the_rectified_maximum_is_the_maximum_of_what_is_rectified(response):
+    torch.manual_seed(2)
+    encoder, picture = ImageEncoder((8, 8), 1, (4, 6), 5, response=response), torch.rand(3, 1, 8, 8)
+    last = torch.max_pool2d(encoder.activations(picture)[-1], 2)
+    torch.testing.assert_close(encoder(picture), torch.relu(encoder.dense(last.flatten(1))))
+
+
 def test_pictures_are_mirrored_in_training_alone():
     seen, counts = inputs(flips=True, counts=poisson()), poisson(n=40, seed=2)
     plain = seen.eval()(counts)

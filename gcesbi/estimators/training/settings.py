@@ -13,7 +13,7 @@ __all__ = ["TrainingHistory", "TrainingSettings"]
 
 PRECISIONS = ("auto", "bfloat16", "float32")
 SOURCES = ("store", "stream")
-STARTS = ("scratch", "shipped")
+STARTS = ("scratch", "shipped", "full")
 SCHEDULES = ("one-cycle", "two-step")
 PARTS = ("all", "head")
 _COUNTED = ("max_maps", "batch_size", "checkpoint_every", "log_every", "n_validation", "devices")
@@ -59,10 +59,12 @@ class TrainingSettings:
     source : {"store", "stream"}
         What a run trains on: the maps of its store, or fresh maps that are drawn as they are needed.
         (:meth:`gcesbi.estimators.Estimator.fit` trains on what it is given.)
-    start : {"scratch", "shipped"}
+    start : {"scratch", "shipped", "full"}
         What a run's networks start from: random weights, or those that ship with the package. Of the very sky that
         these were trained for they are taken as they are; of another they are fine-tuned, with a quarter of the maps
         and of the learning rate, where all sizes fit; where only those of the encoder fit, they are the encoder's.
+        "full" is for images: convolutions of the other networks start as those of the network of the full image, and
+        these learn with an eighth of the maps and a quarter of the learning rate.
     workers : int
         Processes that draw fresh maps ahead; with 0 they are drawn in the training process.
     max_memory : float
