@@ -1,5 +1,6 @@
 """What importing costs: looked up in sys.modules of a fresh process, not on a clock; and what the front door offers."""
 
+import os
 import subprocess
 import sys
 
@@ -36,9 +37,12 @@ NEEDED = {"torch", "numba", "healpy", "astropy", "matplotlib", "pydantic"}
 
 
 def imported(code):
-    """Heavy modules, and those of gcesbi, that code imports."""
-    told = f"import sys\n{code}\nprint(*(n for n in sys.modules if n in {HEAVY!r} or n.startswith('gcesbi')))"
-    return set(subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True).stdout.split())
+    """Heavy modules, and those of gcesbi, that code imports; it leaves the threads of the user's process alone."""
+    told = f"import os, sys\n{code}\nassert not [name for name in os.environ if name.startswith('OMP_')]"
+    told += f"\nprint(*(n for n in sys.modules if n in {HEAVY!r} or n.startswith('gcesbi')))"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+    done = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True, env=kept)
+    return set(done.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -39,25 +39,37 @@ def enclosing_ellipsoid(
     return c, matrix / scale, inverse * scale
 
 
-@njit(cache=True)
 def _weights(q: FloatArray, n_max: int, n_batch: int) -> FloatArray:
-    n, d = q.shape
-    u = np.full(n, 1.0 / n)
+    u = np.full(len(q), 1.0 / len(q))
     for _ in range(n_max):
-        weighted = q * u.reshape(-1, 1)
-        v_inverse = np.ascontiguousarray(np.linalg.inv(q.T @ weighted))
+        v_inverse = np.linalg.inv(q.T @ (q * u[:, None]))
         g = np.sum((q @ v_inverse) * q, axis=1)
-        for j in np.argsort(g)[::-1][:n_batch]:
-            w = np.dot(v_inverse, q[j])
-            g_j = np.dot(w, q[j])
-            if g_j < d:
-                continue
-            a = (g_j - d) / (d * (g_j - 1.0))
-            b = a / (1.0 - a)
-            v_inverse = (v_inverse - np.outer(w, w) * (b / (1.0 + b * g_j))) / (1.0 - a)
-            u *= 1.0 - a
-            u[j] += a
+        _move(u, v_inverse, q, np.argsort(g)[: -n_batch - 1 : -1])
     return u
+
+
+@njit(cache=True)
+def _move(u: FloatArray, v_inverse: FloatArray, q: FloatArray, towards: NDArray[np.intp]) -> None:
+    """Move weights u to one point after the other, and V⁻¹ with them."""
+    d = q.shape[1]
+    w = np.empty(d)
+    for j in towards:
+        g = 0.0
+        for k in range(d):
+            w[k] = 0.0
+            for i in range(d):
+                w[k] += v_inverse[k, i] * q[j, i]
+            g += w[k] * q[j, k]
+        if g < d:
+            continue
+        a = (g - d) / (d * (g - 1.0))
+        b = a / (1.0 - a)
+        for k in range(d):
+            for i in range(d):
+                v_inverse[k, i] = (v_inverse[k, i] - b / (1.0 + b * g) * w[k] * w[i]) / (1.0 - a)
+        for i in range(len(u)):
+            u[i] *= 1.0 - a
+        u[j] += a
 
 
 @contextmanager

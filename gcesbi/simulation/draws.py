@@ -55,12 +55,11 @@ def alias_table(
     n = len(weights)
     chance = weights * (n / weights.sum())
     either = np.empty((n, 2), np.int32)
-    either[:, 0] = np.arange(n)
-    either[:, 1] = either[:, 0]
     small = np.empty(n, np.int64)
     large = np.empty(n, np.int64)
     n_small, n_large = 0, 0
     for i in range(n):
+        either[i, 0] = either[i, 1] = i
         if chance[i] < 1.0:
             small[n_small] = i
             n_small += 1

@@ -1,7 +1,5 @@
 """Rounds for one map: the box, the runs that are made for it, and where they end."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -90,11 +88,9 @@ def test_the_box_holds_the_middle_of_the_posterior_and_no_more_than_the_prior(mo
 
 
 def test_rounds_look_closer_and_go_on_where_they_were(model, tmp_path):
-    settings = load_settings("test", sky=model.settings)
-    few = settings.simulation.model_copy(update={"n_train": 640, "n_test": 100})
-    settings = settings.model_copy(
-        update={"simulation": few, "training": replace(settings.training, max_maps=4096, head_maps=0)}
-    )
+    changes = ["simulation.n_train=256", "simulation.n_test=100", "training.max_maps=1024", "training.head_maps=0"]
+    changes += ["network.widths=[4, 8]", "network.n_features=16"]
+    settings = load_settings("test", changes, sky=model.settings)
     run = Run.create(tmp_path / "run", settings, model)
     run.simulate()
     run.train()

@@ -191,7 +191,7 @@ def test_skew_normals_are_fitted_with_the_networks_priors(n_population):
     nptf = NPTF(model, observation, ModelPriors())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SamplingWarning)  # so few steps do not converge to the last digit
-        posterior = nptf.run(Ensemble(n_walkers=60, n_steps=200), seed=1, progress=False)
+        posterior = nptf.run(Ensemble(n_walkers=48, n_steps=120), seed=1, progress=False)
     theta = np.array([[truth[name] for name in nptf.names]])
     fixed = [i for i, name in enumerate(nptf.names) if n_population == 1 or not name.startswith("gce")]
     off = (posterior.theta - theta)[:, fixed]

@@ -148,6 +148,7 @@ def test_bad_maps_end_with_status_2_and_one_line(monkeypatch, capfd, tmp_path):
         (["quickstart", "--observation", "/nowhere/at/all", "--mask", "5fgl"], "/nowhere/at/all"),
         (["train", "/nowhere"], "is no run folder"),
         (["infer", "/nowhere"], "is no run folder"),
+        (["train", "/nowhere"], "run: '/nowhere' is no run folder"),
         (["fit", "guess", "--out", "x"], "guess"),
         (["simulate", "--out", "x", "--n", "1"], "n_train"),
     ],
@@ -169,6 +170,6 @@ def test_a_run_that_exists_is_kept(monkeypatch, capfd, folder):
 
 def test_the_installed_command_runs():
     command = Path(sys.executable).with_name("gcesbi")
-    done = subprocess.run([command, "train", "/nowhere"], capture_output=True, text=True, check=False)
+    done = subprocess.run([command, "train", "/nowhere", "--fats"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("gcesbi: error: run: '/nowhere' is no run folder")
+    assert done.stderr.startswith("gcesbi: error: No such option: --fats")

@@ -131,8 +131,9 @@ def test_a_disk_that_fills_up_ends_no_process(folder):
     assert err.count("\n") == 1
 
 
-def test_a_reader_who_leaves_a_pipe_stops_no_fit(tmp_path):
-    words = [*GCESBI, "fit", "poisson", *TINY, "--out", tmp_path / "run", "--quiet"]
+def test_a_reader_who_leaves_a_pipe_stops_no_fit(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run")
+    words = [*GCESBI, "fit", "poisson", "--out", tmp_path / "run", "--quiet"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as fit:
         fit.stdout.close()
         assert fit.stderr.read() == b""
