@@ -67,11 +67,9 @@ def _train(run: RunFolder, names: Sequence[str], progress: bool) -> dict[str, Tr
 def training_settings(run: RunFolder, name: str) -> TrainingSettings:
     """How a network is trained: the joint posterior for longer, and to the end of a cosine, where settings say so."""
     joint, settings = run.settings.joint, replace(run.settings.training, seed=run.settings.seed)
-    if settings.start == "full" and name != "full":
-        settings = settings.shorter(1 / 8)
-    if name != "npe":
-        return settings
-    return replace(settings, max_maps=joint.max_maps or settings.max_maps, schedule=joint.schedule)
+    if name == "npe":
+        return replace(settings, max_maps=joint.max_maps or settings.max_maps, schedule=joint.schedule)
+    return settings.shorter(1 / 8) if settings.start == "full" and name != "full" else settings
 
 
 def measure_learning(run: RunFolder, progress: bool = False) -> None:

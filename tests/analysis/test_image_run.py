@@ -116,8 +116,11 @@ def test_networks_may_start_from_that_of_the_full_image(images_run, tmp_path):
     run = Run.create(tmp_path / "run", load_settings("images-test", changes, seed=images_run.settings.seed))
     shutil.copytree(images_run.folder / "simulations", run.folder / "simulations")
     told = {name: training_settings(run, name) for name in ALL_NETWORKS}
-    assert {name: each.max_maps for name, each in told.items()} == dict.fromkeys(ALL_NETWORKS, 80) | {"full": 640}
-    assert told["npe"].learning_rate == told["full"].learning_rate / 4
+    assert {name: each.max_maps for name, each in told.items()} == dict.fromkeys(ALL_NETWORKS, 80) | {
+        "full": 640,
+        "npe": 640,
+    }
+    assert told["left"].learning_rate == told["full"].learning_rate / 4 == told["npe"].learning_rate / 4
     with pytest.raises(InputError, match=r"full\.safetensors"):
         run.train(["left"])
     run.train(["full", "left"])

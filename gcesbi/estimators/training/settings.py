@@ -64,7 +64,7 @@ class TrainingSettings:
         these were trained for they are taken as they are; of another they are fine-tuned, with a quarter of the maps
         and of the learning rate, where all sizes fit; where only those of the encoder fit, they are the encoder's.
         "full" is for images: convolutions of the other networks start as those of the network of the full image, and
-        these learn with an eighth of the maps and a quarter of the learning rate.
+        those of f_src alone learn with an eighth of the maps and a quarter of the learning rate.
     workers : int
         Processes that draw fresh maps ahead; with 0 they are drawn in the training process.
     max_memory : float
