@@ -1,9 +1,10 @@
 """Tables in Markdown and figures of what `energies.py` left in a folder.
 
-    python benchmarks/energies_page.py DIR [--figures docs/figures]
+    python benchmarks/energies_page.py DIR [--figures docs/figures] [--beside OTHER]
 
 Widths are half of the central 68 % of a posterior. Ratios of widths are those of their means over maps; their errors
 and those of means are the bootstrap's over maps; coverage has binomial errors, p of ranks is by Kolmogorov and Smirnov.
+With ``--beside`` posteriors of the same maps in another folder, by another sampler, are compared with those of DIR.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ EXCESS = range(3)
 COLOURS = dict(zip(KINDS, ("C0", "C1", "C2"), strict=True))
 
 
-def load(folder, prefix, kinds=KINDS):
-    """By kind and key, arrays whose first axis are maps."""
-    files = [np.load(path) for path in sorted(folder.glob(f"{prefix}-*.npz"))]
+def load(folder, prefix, among=None):
+    """By kind and key, arrays whose first axis are maps, of those alone that another folder has too."""
+    paths = (path for path in sorted(folder.glob(f"{prefix}-*.npz")) if among is None or (among / path.name).exists())
+    files = [np.load(path) for path in paths]
     keys = ("truth", "draws", "trust", "ess", "seconds")
-    return {kind: {key: np.array([file[f"{kind}/{key}"] for file in files]) for key in keys} for kind in kinds}
+    return {kind: {key: np.array([file[f"{kind}/{key}"] for file in files]) for key in keys} for kind in KINDS}
 
 
 def trusted(found):
@@ -157,6 +159,20 @@ def show_cost(found, seen):
         )
 
 
+def show_beside(folder, other, seen):
+    """How far posteriors of one folder are from those of another, of maps that both have."""
+    found, beside = load(folder, seen, other), load(other, seen, folder)
+    rows = []
+    for q, name in enumerate(QUANTITIES):
+        for kind in KINDS:
+            one, two = (each[kind]["draws"][:, :, q] for each in (found, beside))
+            wide = np.maximum(width(one), width(two))
+            away = (np.median(one, axis=1) - np.median(two, axis=1)) / np.maximum(wide, 1e-3)
+            rows.append([name, kind, ratio(width(one), width(two)), told(away, np.mean), told(np.abs(away), np.mean)])
+    print(f"\n{folder} beside {other}, {SKIES[seen]}, {len(away)} maps; medians differ in the wider's widths")
+    table(["", "from", "ratio of widths", "medians differ by", "either way"], rows)
+
+
 def draw_widths(skies, out):
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")
     for axis, q in zip(axes, EXCESS, strict=True):
@@ -227,6 +243,7 @@ def show_networks(folder):
     files = [np.load(path) for path in sorted(folder.glob("network-*.npz"))]
     files = [file for file in files if file["their sum/trust"] < 0.7]
     kinds = {"ten channels": "network, ten channels", "summed": "network, summed", "their sum": "likelihood of the sum"}
+    kinds = {key: name for key, name in kinds.items() if all(f"{key}/curves" in file for file in files)}
     found = {
         name: np.array([np.quantile(file[f"{key}/curves"], LEVELS, axis=0) for file in files])
         for key, name in kinds.items()
@@ -286,7 +303,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--figures", type=Path, default=Path("docs/figures"))
+    parser.add_argument("--beside", type=Path)
     given = parser.parse_args()
+    if given.beside:
+        for seen in SKIES:
+            if any((given.beside / path.name).exists() for path in given.folder.glob(f"{seen}-*.npz")):
+                show_beside(given.folder, given.beside, seen)
+        return
     skies = {seen: load(given.folder, seen) for seen in SKIES if list(given.folder.glob(f"{seen}-*.npz"))}
     for seen, found in skies.items():
         show_cost(found, seen)

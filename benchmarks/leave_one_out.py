@@ -12,8 +12,10 @@ templates that the mock names. Needs the data fermi-573w and bulge-templates::
     python benchmarks/leave_one_out.py priors slope --run RUN --mocks 200         # which prior takes the excess' light
     python benchmarks/leave_one_out.py table --out /tmp/proof
 
-Networks are also asked about skies that no robust sky has: :data:`OTHERS`. What is done is kept, and a run that was
-stopped goes on. A figure stands with its Monte Carlo error.
+Networks are also asked about skies that no robust sky has: :data:`OTHERS`. Where an interstellar model of this library
+is left out (:data:`BUILT_IN`), skies have nside 64 and ten energy bins, of which no real maps are at hand: mixtures of
+the four others, with fields, halos and disks of the preset; fluxes of mocks are those of the real map and Model O.
+What is done is kept, and a run that was stopped goes on. A figure stands with its Monte Carlo error.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from gcesbi.io import read_observation
 from gcesbi.io.data import located
 from gcesbi.io.files import read_json, write_text
 from gcesbi.simulation.composition import Composition
+from gcesbi.simulation.sky_settings import INTERSTELLAR
 
 Array = NDArray[np.float64]
 
@@ -50,6 +53,8 @@ OTHERS = ("remnants", "pulsars", "bulge", "isotropic", "unmasked", "steep")
 """Built-in foregrounds (cosmic rays of remnants in a halo of 10 kpc, of pulsars in one of 4 kpc); the Coleman bulge in
 place of a halo; an isotropic population of 5e-8 photons per cm² and s; two unmasked sources of 200 photons; the gas of
 Model O made dimmer by :data:`STEEP` for every degree of latitude."""
+BUILT_IN = tuple(INTERSTELLAR)
+"""Interstellar models of this library, in ten energy bins at nside 64."""
 STEEP = 0.024
 LEVELS = (0.68, 0.95)
 _ASKED = ("gce", "disk")
@@ -77,6 +82,8 @@ def without(left_out: str, nside: int = 128) -> Composition:
     The disk's height is then at most 0.8 kpc, the halo's slope at least 1.1.
     """
     sky = load_settings("robust").sky
+    if left_out in BUILT_IN:
+        return _in_ten_bins(without("", 64), [each for each in BUILT_IN if each != left_out])
     sky = sky.replace(region=sky.region.model_copy(update={"nside": nside}))
     for each in sky.components:
         if isinstance(each, Smooth):  # a norm is counts a pixel
@@ -96,6 +103,22 @@ def without(left_out: str, nside: int = 128) -> Composition:
         if len(kept) < len(maps):
             sky = sky.change(component.name, template=component.template.model_copy(update={"mixture": tuple(kept)}))
     return sky
+
+
+def _in_ten_bins(sky: Composition, models: Sequence[str]) -> Composition:
+    """A sky of the preset, or one like it, with interstellar models of this library, and a halo for an excess."""
+    seen = SkyModel.preset(n_energy=10).composition
+    sky = sky.replace(energy_edges=seen.energy_edges, exposure=seen.exposure, psf=seen.psf)
+    found: dict[str, dict[Any, None]] = {"pi": {}, "ic": {}}
+    for sources, height, temperature in (INTERSTELLAR[each] for each in models):
+        told = {"sources": sources, "halo_height": height}
+        found["pi"][Formula.of("pion-decay", spin_temperature=temperature, **told)] = None
+        found["ic"][Formula.of("inverse-compton", **told)] = None
+    for name, maps in found.items():
+        mixed = {"mixture": tuple(maps), "alpha": 0.3} if len(maps) > 1 else next(iter(maps))
+        sky = sky.change(name, template=mixed)
+    sky = sky.change("iso", template="isotropic").change("bub", template="bubbles")
+    return sky.change("gce", template=Formula.of("nfw", gamma=[0.6, 1.4] if len(models) > 1 else 1.2))
 
 
 def separated(left_out: str) -> tuple[Composition, tuple[tuple[str, ...], ...]]:
@@ -153,6 +176,10 @@ def left_out_sky(left_out: str, nside: int = 128) -> SkyModel:
         told = dict(zip(("sources", "halo_height"), built_in[left_out], strict=True))
         sky = sky.change("pi", template={"formula": "pion-decay", "spin_temperature": 150.0, **told})
         return SkyModel.build(sky.change("ic", template={"formula": "inverse-compton", **told}))
+    if left_out in BUILT_IN:
+        sky = _in_ten_bins(without("", 64), [left_out]).change("disk", template=_SHAPES["disk"])
+        known = [each.model_copy(update={"nuisances": ()}) for each in sky.components if each.name != "unresolved"]
+        return SkyModel.build(sky.replace(components=tuple(known)))
     if left_out == "bulge":
         excess = next(each.template for each in load_settings("robust").sky.components if each.name == "gce")
         sky = SkyModel.from_folder("fermi-573w", nside=nside).composition
@@ -175,19 +202,20 @@ def mocks(left_out: str, n: int, folder: Path, nside: int = 128) -> tuple[SkyMod
     seen = read_observation("fermi-573w", mask="3fgl", nside=nside)
     nominal = SkyModel.from_folder("fermi-573w", nside=nside)
     names, best, parts = model.prior().names, None, []
+    fitted = nominal if left_out in BUILT_IN else model
     folder.mkdir(parents=True, exist_ok=True)
     for block in range(-(-n // _AT_ONCE)):
         kept = folder / f"mocks-{left_out}{'' if nside == 128 else f'-nside{nside}'}-{block}.npz"
         if not kept.exists():
-            rng = np.random.default_rng([29, (*LEFT_OUT, *OTHERS).index(left_out), block])
-            theta = at_composition(model, model, seen, _AT_ONCE, rng)
+            rng = np.random.default_rng([29, (*LEFT_OUT, *OTHERS, *BUILT_IN).index(left_out), block])
+            theta = at_composition(model, fitted, seen, _AT_ONCE, rng)
             if best is None:
                 best = dict(zip(nominal.names, PoissonFit(nominal, seen).run().flux[:, 0], strict=True))
             for name in _ASKED:
                 _set_flux(theta, names, name, best[name], rng)
             drawn = Simulator(model).draw(theta, rng)
             counts = drawn.counts + _unknown(left_out, model, rng)
-            np.savez(kept, counts=counts, flux=drawn.flux[..., 0], scd=drawn.scd)
+            np.savez(kept, counts=counts, flux=drawn.flux.sum(axis=-1), scd=drawn.scd)
         with np.load(kept) as found:
             parts.append([found[name] for name in ("counts", "flux", "scd")])
     counts, flux, scd = (np.concatenate(each)[:n] for each in zip(*parts, strict=True))
@@ -397,7 +425,7 @@ def _of_networks(rows: list[dict[str, Any]], name: str) -> dict[str, tuple[float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("fit", "networks", "priors", "smooth", "sky", "table"))
-    parser.add_argument("left_out", nargs="?", choices=(*LEFT_OUT, *OTHERS))
+    parser.add_argument("left_out", nargs="?", choices=(*LEFT_OUT, *OTHERS, *BUILT_IN))
     parser.add_argument("--mocks", type=int, default=500)
     parser.add_argument("--out", type=Path, default=Path("proof"))
     parser.add_argument("--run", type=Path)
@@ -408,7 +436,7 @@ def main() -> None:
         print(table(asked.out))
     elif asked.left_out is None:
         parser.error("name what is left out")
-    elif asked.what != "networks" and asked.left_out in OTHERS:
+    elif asked.left_out in (OTHERS if asked.what == "sky" else (*OTHERS, *BUILT_IN)) and asked.what != "networks":
         parser.error(f"{asked.left_out}: is for networks")
     elif asked.what == "priors" and asked.left_out not in ("O", "slope"):
         parser.error("priors: of a halo under Model O: O or slope")
