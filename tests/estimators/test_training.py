@@ -375,7 +375,7 @@ def test_no_maps_are_refused(toy, few, short):
         ("head_maps", -1, "head_maps: must not be negative, got -1"),
         ("part", "tail", "part: must be one of all, head, got 'tail'"),
         ("source", "file", "source: must be one of store, stream, got 'file'"),
-        ("start", "mine", "start: must be one of scratch, shipped, got 'mine'"),
+        ("start", "mine", "start: must be one of scratch, shipped, full, got 'mine'"),
         ("precision", "half", "precision: must be one of auto, bfloat16, float32, got 'half'"),
     ],
 )

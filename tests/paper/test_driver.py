@@ -414,19 +414,18 @@ def test_brighter_mocks_are_brighter_and_the_same_for_twins(several):
     assert moved(Composition(), 1.5).disk_counts == Composition().disk_counts
 
 
-def test_a_mock_of_another_run_is_taken_over(several):
+def test_a_mock_of_another_run_is_taken_over(several, tmp_path):
     from paper.library import observe_like
 
     stored = []
     model = SimpleNamespace(**vars(_Model))
-    run = SimpleNamespace(folder=several, model=model, write_observation=stored.append)
-    before = (several / "paper" / "sky.json").read_text()
+    copy = _copied(several, tmp_path / "run").folder
+    run = SimpleNamespace(folder=copy, model=model, write_observation=stored.append)
     observe_like(several).do(run)
     (observation,) = stored
-    assert observation.counts.sum() == json.loads(before)["counts"]
-    found = json.loads((several / "paper" / "sky.json").read_text())
-    (several / "paper" / "sky.json").write_text(before)
-    assert found["truth"] == json.loads(before)["truth"]
+    known, found = (json.loads((path / "paper" / "sky.json").read_text()) for path in (several, copy))
+    assert observation.counts.sum() == known["counts"]
+    assert found["truth"] == known["truth"]
     assert found["fingerprint"] == "of the other run"
 
 
