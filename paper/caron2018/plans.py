@@ -50,6 +50,8 @@ SIZES: dict[Scale, Sizes] = {
             "simulation.n_validation=512",
             "simulation.n_test=512",
             "training.max_maps=24576",
+            "training.start='scratch'",
+            "joint.max_maps=24576",
         ),
     ),
     "default": Sizes(preset="images"),
