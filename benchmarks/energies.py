@@ -19,7 +19,7 @@ Every map has a file of its own in DIR, and one that exists is not made again: t
 itself on other maps (``--first``).
 
 Posteriors of the sum are sampled by nested sampling, those of ten bins by refining such draws; with ``--laws`` both by
-adaptive importance sampling from t laws about all maxima that many climbs find, in an eighth of the time.
+adaptive importance sampling from t laws about all maxima that many climbs find, in a sixth of the time.
 """
 
 from __future__ import annotations

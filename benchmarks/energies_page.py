@@ -162,6 +162,8 @@ def show_cost(found, seen):
 def show_beside(folder, other, seen):
     """How far posteriors of one folder are from those of another, of maps that both have."""
     found, beside = load(folder, seen, other), load(other, seen, folder)
+    if not len(found[KINDS[0]]["draws"]):
+        return
     rows = []
     for q, name in enumerate(QUANTITIES):
         for kind in KINDS:
@@ -307,8 +309,7 @@ def main():
     given = parser.parse_args()
     if given.beside:
         for seen in SKIES:
-            if any((given.beside / path.name).exists() for path in given.folder.glob(f"{seen}-*.npz")):
-                show_beside(given.folder, given.beside, seen)
+            show_beside(given.folder, given.beside, seen)
         return
     skies = {seen: load(given.folder, seen) for seen in SKIES if list(given.folder.glob(f"{seen}-*.npz"))}
     for seen, found in skies.items():

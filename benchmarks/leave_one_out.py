@@ -401,7 +401,7 @@ def table(folder: Path) -> str:
     """All that is done, as a table in Markdown."""
     lines: list[str] = []
     for path in sorted(folder.glob("*-*.json")):
-        left_out, _, method = path.stem.partition("-")
+        left_out, *method = path.stem.rsplit("-", 2)  # names of methods have two words
         rows = read_json(path)["rows"]
         for name in _ASKED:
             found = judged(rows, name)
@@ -410,7 +410,7 @@ def table(folder: Path) -> str:
                 lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
             found |= _of_networks(rows, name)
             cells = " | ".join(f"{value:.3f} ± {error:.3f}" for value, error in found.values())
-            lines.append(f"| {left_out} | {method.replace('-', ' ')} | {name} | {len(rows)} | {cells} |")
+            lines.append(f"| {left_out} | {' '.join(method)} | {name} | {len(rows)} | {cells} |")
     return "\n".join(lines)
 
 
