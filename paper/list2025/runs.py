@@ -63,6 +63,8 @@ class Sizes:
         a brighter excess.
     ten : tuple of str
         Changes for the run ``ten`` alone.
+    akin : tuple of str
+        Changes for runs whose sky is like one that networks ship for: it need not be learnt from nothing.
     shipped : bool
         Ask the networks that ship, too; otherwise ``ten`` has them, or their sky is another.
     """
@@ -78,6 +80,7 @@ class Sizes:
     poisson_excess: int = 100
     brighter: int = 64
     ten: tuple[str, ...] = ()
+    akin: tuple[str, ...] = ()
     shipped: bool = False
 
 
@@ -128,6 +131,7 @@ SIZES: dict[Scale, Sizes] = {
         gate=3072,
         misspecification=1000,
         ten=('training.start="shipped"',),  # of the very sky: they are taken as they are
+        akin=('training.start="shipped"', "simulation.n_train=98304"),  # a quarter of the presentations: twice each
     ),
     "paper": Sizes(
         preset="paper",
@@ -209,7 +213,11 @@ def _nominal_plans(nominal: _Nominal, one: Path, folder: Path) -> tuple[Plan, ..
         nominal.plan("ten", "energy-dependent networks", sizes.ten, ten),
         nominal.plan("summed", "energy-independent networks", ('network.energy="summed"', *stored), twin, "ten"),
         nominal.plan(
-            "jitter", "networks trained on spectra that scatter by 50 %", ("sky.spectral_jitter=0.5",), jitter, "ten"
+            "jitter",
+            "networks trained on spectra that scatter by 50 %",
+            ("sky.spectral_jitter=0.5", *sizes.akin),
+            jitter,
+            "ten",
         ),
         _one_bin_plan(nominal, one, folder),
     )
@@ -242,7 +250,7 @@ def _epochs(sizes: Sizes, folder: Path) -> tuple[Plan, ...]:
         library.library_plan(
             f"weeks_{weeks}",
             f"mock sky of the paper's best-fit composition (drawn with seed {MOCK_SEED}), {weeks} weeks of observation",
-            _settings(sizes, f"sky.weeks={_weeks(sizes, weeks)}"),
+            _settings(sizes, f"sky.weeks={_weeks(sizes, weeks)}", *sizes.akin),
             (*LEARN, observe, library.infer(), library.fit_poisson()),
             needs=needs,
         )
@@ -257,16 +265,20 @@ def _real_plans(sizes: Sizes, data: Path) -> tuple[Plan, ...]:
     full = f"sky.nside={sizes.nptf_nside}"
     gate, share = library.gate(sizes.gate), (library.poisson_fraction(sizes.poisson_fraction), _brighter(sizes))
     wanted: dict[str, tuple[str, tuple[str, ...], tuple[Step, ...]]] = {
-        "real_o": ("Model O", (), (*learn, *share, *fitted, gate)),
-        "real_a": ("Model A", ('sky.diffuse="A"',), (*learn, *fitted, gate)),
+        "real_o": ("Model O", sizes.akin, (*learn, *share, *fitted, gate)),
+        "real_a": ("Model A", ('sky.diffuse="A"', *sizes.akin), (*learn, *fitted, gate)),
         "nptf_o": ("Model O, NPTF alone", (full,), (observe, library.fit_nptf())),
         "p6v11": ("p6v11, NPTF of 2016", (full, 'sky.diffuse="p6v11"'), (observe, library.fit_nptf_2016())),
         "real_bright": (
             "Model O, ξ of the excess at least −12",
-            ("sky.gce_xi_low=-12.0",),
+            ("sky.gce_xi_low=-12.0", *sizes.akin),
             (*learn, library.infer()),
         ),
-        "real_single": ("Model O, excess of one population", ("sky.gce_populations=1",), (*learn, library.infer())),
+        "real_single": (
+            "Model O, excess of one population",
+            ("sky.gce_populations=1", *sizes.akin),
+            (*learn, library.infer()),
+        ),
     }
     return tuple(
         library.library_plan(
