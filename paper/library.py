@@ -173,10 +173,15 @@ def simulate(run: Run) -> None:
     simulate_step.simulate(run, backend="threads")
 
 
-def train() -> tuple[Step, ...]:
-    """Train both networks, each a step: one that is trained is not trained again."""
+def train(kinds: Sequence[str] = TRAINED, start: Path | None = None) -> tuple[Step, ...]:
+    """Train networks, each a step: one that is trained is not trained again; `start` is a run whose weights go on."""
+
+    def do(run: Run, kind: str) -> None:
+        train_step.train(run, only=(kind,), start=None if start is None else Run.open(start))
+
+    options = {} if start is None else {"start": start.name}
     return tuple(
-        Step(name=f"train-{kind.replace('_', '-')}", do=partial(train_step.train, only=(kind,))) for kind in TRAINED
+        Step(name=f"train-{kind.replace('_', '-')}", do=partial(do, kind=kind), options=options) for kind in kinds
     )
 
 

@@ -6,6 +6,7 @@ in [0, 1]. Each is shown to the trained source-count network and forgotten: only
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from gcesbi.errors import InputError
 from gcesbi.estimators.source_counts import SourceCountEstimator
 from gcesbi.simulation import Simulations, Simulator, SkyModel
 
-__all__ = ["PoissonShares", "draw_poisson_shares", "poisson_share"]
+__all__ = ["PoissonShares", "ask_of_shares", "draw_poisson_shares", "poisson_share"]
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,22 @@ def draw_poisson_shares(
     n, seed, workers, progress
         See :meth:`gcesbi.Simulator.sample`.
     """
-    model = simulator.model
-    template = list(source_counts.names).index(model.subject)
     simulator.prepare()
-    cdf, share = [], []
     with tqdm(total=n, desc="maps of known Poisson share", unit="map", disable=not progress) as bar:
-        for part in simulator.shards(n, seed, workers):
-            cdf.append(source_counts.stated(part.counts, 0.5)[0, :, template])
-            share.append(poisson_share(model, part))
-            bar.update(len(part))
+        return ask_of_shares(simulator.model, source_counts, simulator.shards(n, seed, workers), bar.update)
+
+
+def ask_of_shares(
+    model: SkyModel,
+    source_counts: SourceCountEstimator,
+    parts: Iterable[Simulations],
+    tell: Callable[[int], object] = lambda _: None,
+) -> PoissonShares:
+    """Ask the source-count network about maps of a model with a Poisson share, part by part; `tell` hears how many."""
+    template = list(source_counts.names).index(model.subject)
+    cdf, share = [], []
+    for part in parts:
+        cdf.append(source_counts.stated(part.counts, 0.5)[0, :, template])
+        share.append(poisson_share(model, part))
+        tell(len(part))
     return PoissonShares(np.concatenate(cdf), np.concatenate(share))

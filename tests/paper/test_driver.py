@@ -597,30 +597,54 @@ def test_every_run_that_asks_for_a_reason_differs_from_another_in_one_thing(tmp_
     from gcesbi.estimators.files import differences
     from paper.list2025.reasons import REASONS
 
-    declared = {plan.name: plan.settings for plan in REASONS.plans("default", tmp_path, tmp_path)}
+    plans = {plan.name: plan for plan in REASONS.plans("default", tmp_path, tmp_path)}
+    declared = {name: plan.settings for name, plan in plans.items()}
     assert {name: each["simulation"]["n_train"] for name, each in declared.items()} == {
         "maps_65k": 65_536,
         "maps_262k": 262_144,
         "maps_524k": 524_288,
-        "xi_262k": 262_144,
-        "expected_262k": 262_144,
+        "longer": 65_536,
+        "xi": 65_536,
+        "expected": 65_536,
     }
     assert all(each["training"]["max_maps"] == 3 * each["simulation"]["n_train"] for each in declared.values())
-    for name, changed in (("xi_262k", "sky.gce_xi_low"), ("expected_262k", "sky.expected_labels")):
-        (unlike,) = differences(declared["maps_262k"], declared[name])
+    assert [name for name, plan in plans.items() if plan.needs == ("maps_262k",)] == ["longer", "xi", "expected"]
+    for name, changed in (("xi", "sky.gce_xi_low"), ("expected", "sky.expected_labels")):
+        (unlike,) = differences(declared["longer"], declared[name])
         assert unlike.startswith(changed)
 
 
+def test_a_run_may_go_on_with_the_weights_of_another(several, tmp_path):
+    from gcesbi.analysis.run import Run
+    from paper import library
+
+    (step,) = library.train(("source_counts",), several)
+    assert (step.name, step.options) == ("train-source-counts", {"start": "several"})
+    start = Run.open(several)
+    slow = replace(start.settings.training, max_maps=64, learning_rate=1e-9)
+    run = Run.create(tmp_path / "on", start.settings.model_copy(update={"training": slow}), start.model)
+    library.simulate().do(run)
+    step.do(run)
+    before, after = (each.network("source_counts").state_dict() for each in (start, run))
+    learnt = [name for name, _ in run.network("source_counts").named_parameters()]
+    assert all(np.allclose(before[name], after[name], atol=1e-6) for name in learnt)
+    assert before.keys() == after.keys()
+
+
 def test_mocks_of_known_poisson_share_are_asked(several, tmp_path):
-    from paper.list2025.reasons import SHARES, known_shares, results
+    from paper.list2025.reasons import SHARES, at_flux_of_map, known_shares, results
     from paper.view import RunView
 
     run = _copied(several, tmp_path / "run")
     known_shares(3).do(run)
-    found = RunView.open(run.folder).arrays("known_shares")
-    assert found["shares"].tolist() == list(SHARES)
-    assert found["excluded"].shape == (5, 3)
-    assert np.all((found["excluded"] >= 0) & (found["excluded"] <= 1))
+    at_flux_of_map(128, 3).do(run)
+    view = RunView.open(run.folder)
+    for file in ("known_shares", "at_flux_of_map"):
+        found = view.arrays(file)
+        assert found["shares"].tolist() == list(SHARES)
+        assert found["excluded"].shape == (5, 3)
+        values = np.append(found["excluded"], found["observed"])
+        assert np.all((values >= 0) & (values <= 1))
     told = results({"maps_65k": run.folder}, "test")
-    assert f"{100 * np.median(found['excluded'][2]):.1f} %" in told
-    assert "Not made: maps_262k, maps_524k, xi_262k, expected_262k." in told
+    assert f"| {100 * found['observed'][0]:.1f} % | {100 * np.median(found['excluded'][0]):.1f} % (" in told
+    assert "Not made: maps_262k, maps_524k, longer, xi, expected." in told
