@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gcesbi.analysis.start import AS_SHIPPED, FROM_SCRATCH
+from gcesbi.estimators import read_notes
 from gcesbi.physics.scd import DEFAULT_BINS
 from paper.graph import Scale
 from paper.list2025.brighter import SHIFTS
@@ -77,19 +79,24 @@ SHORT = (
 
 
 def _preamble(views: Views, scale: Scale) -> str:
-    sizes = "; ".join(
-        f"`{name}` nside {view.sky['nside']}, {view.n_energy} bin{'s' if view.n_energy > 1 else ''}, "
-        f"{view.settings['simulation']['n_train']} training maps, {view.settings['training']['max_maps']} presented, "
-        f"seed {view.settings['seed']}"
-        for name, view in views.items()
-        if "evaluate" in view.steps
-    )
+    sizes = "; ".join(_size(name, view) for name, view in views.items() if "evaluate" in view.steps)
     told = origins(view.json("plan.json") for view in views.values())
     return (
         f"Made by `python -m paper --paper list2025 --scale {scale}`, {told}; not edited by hand, and "
         "nothing was tuned to agree. Intervals are medians with 68 % unless said otherwise. The paper has nside 256, "
         f"ten bins and a million maps; runs here: {sizes}."
     ) + (SHORT if scale in ("test", "quick") else "")
+
+
+def _size(name: str, view: RunView) -> str:
+    notes = read_notes(view.folder / "weights" / "source_counts.safetensors")
+    learnt, started = notes["history"], notes.get("started", FROM_SCRATCH)
+    how = "" if started == FROM_SCRATCH else f" ({'' if started == AS_SHIPPED else 'from '}{started})"
+    return (
+        f"`{name}` nside {view.sky['nside']}, {view.n_energy} bin{'s' if view.n_energy > 1 else ''}, "
+        f"{learnt['n_train'] + learnt['n_validation']:,} training maps, {learnt['maps']:,} presented{how}, "
+        f"seed {view.settings['seed']}"
+    )
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------

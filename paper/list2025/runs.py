@@ -65,6 +65,9 @@ class Sizes:
         Changes for the run ``ten`` alone.
     akin : tuple of str
         Changes for runs whose sky is like one that networks ship for: it need not be learnt from nothing.
+    onward : tuple of str
+        Changes for runs on the real map whose sky is like that of ``real_o``: they go on with its weights. Without any
+        they learn from nothing.
     shipped : bool
         Ask the networks that ship, too; otherwise ``ten`` has them, or their sky is another.
     """
@@ -81,6 +84,7 @@ class Sizes:
     brighter: int = 64
     ten: tuple[str, ...] = ()
     akin: tuple[str, ...] = ()
+    onward: tuple[str, ...] = ()
     shipped: bool = False
 
 
@@ -131,7 +135,13 @@ SIZES: dict[Scale, Sizes] = {
         gate=3072,
         misspecification=1000,
         ten=('training.start="shipped"',),  # of the very sky: they are taken as they are
-        akin=('training.start="shipped"', "simulation.n_train=98304"),  # a quarter of the presentations: twice each
+        akin=('training.start="shipped"', "simulation.n_train=98304"),  # they get a quarter of the presentations
+        onward=(
+            "simulation.n_train=98304",
+            "training.max_maps=204800",
+            "training.head_maps=24576",
+            "training.learning_rate=5e-4",
+        ),
     ),
     "paper": Sizes(
         preset="paper",
@@ -165,7 +175,7 @@ def plans(scale: Scale, data: Path, folder: Path) -> tuple[Plan, ...]:
         *shipped,
         skies_plan(data, folder, sizes.misspecification),
         *epochs,
-        *_real_plans(sizes, one),
+        *_real_plans(sizes, one, folder),
     )
 
 
@@ -258,31 +268,35 @@ def _epochs(sizes: Sizes, folder: Path) -> tuple[Plan, ...]:
     )
 
 
-def _real_plans(sizes: Sizes, data: Path) -> tuple[Plan, ...]:
+def _real_plans(sizes: Sizes, data: Path, folder: Path) -> tuple[Plan, ...]:
     observe = library.observe_folder(data)
-    learn = (*LEARN, observe)
     fitted = (library.infer(), library.fit_poisson(), library.fit_nptf())
     full = f"sky.nside={sizes.nptf_nside}"
     gate, share = library.gate(sizes.gate), (library.poisson_fraction(sizes.poisson_fraction), _brighter(sizes))
+    model_a, bright, single = 'sky.diffuse="A"', "sky.gce_xi_low=-12.0", "sky.gce_populations=1"
+    learn = (library.simulate(), *library.train(start=folder / "real_o" if sizes.onward else None), library.evaluate())
+    like_o: dict[str, tuple[str, str, tuple[Step, ...]]] = {
+        "real_a": ("Model A", model_a, (*fitted, gate)),
+        "real_bright": ("Model O, ξ of the excess at least −12", bright, (library.infer(),)),
+        "real_single": ("Model O, excess of one population", single, (library.infer(),)),
+    }
     wanted: dict[str, tuple[str, tuple[str, ...], tuple[Step, ...]]] = {
-        "real_o": ("Model O", sizes.akin, (*learn, *share, *fitted, gate)),
-        "real_a": ("Model A", ('sky.diffuse="A"', *sizes.akin), (*learn, *fitted, gate)),
+        "real_o": ("Model O", (), (*LEARN, observe, *share, *fitted, gate)),
         "nptf_o": ("Model O, NPTF alone", (full,), (observe, library.fit_nptf())),
         "p6v11": ("p6v11, NPTF of 2016", (full, 'sky.diffuse="p6v11"'), (observe, library.fit_nptf_2016())),
-        "real_bright": (
-            "Model O, ξ of the excess at least −12",
-            ("sky.gce_xi_low=-12.0", *sizes.akin),
-            (*learn, library.infer()),
-        ),
-        "real_single": (
-            "Model O, excess of one population",
-            ("sky.gce_populations=1", *sizes.akin),
-            (*learn, library.infer()),
-        ),
+        **{
+            name: (about, (change, *sizes.onward), (*learn, observe, *steps))
+            for name, (about, change, steps) in like_o.items()
+        },
     }
     return tuple(
         library.library_plan(
-            name, f"real 573-week map, {about}", _real_settings(sizes, data, *changes), steps, data=data
+            name,
+            f"real 573-week map, {about}",
+            _real_settings(sizes, data, *changes),
+            steps,
+            needs=("real_o",) if name in like_o and sizes.onward else (),
+            data=data,
         )
         for name, (about, changes, steps) in wanted.items()
     )
