@@ -298,6 +298,15 @@ def test_every_need_is_a_run_of_every_scale(scale, tmp_path):
     assert thinned.law["steps"]["observe"]["share"] == 567 / 812
     assert declared["skies"].needs == ("ten", "summed")
     assert declared["skies"].settings["n_maps"] == {"test": 100, "quick": 128}.get(scale, 1000)
+    goes_on = scale == "default"
+    for name in ("jitter", "weeks_567", "weeks_812"):
+        assert (declared[name].settings["training"]["start"] == "shipped") is goes_on
+    for name in ("real_a", "real_bright", "real_single"):
+        assert declared[name].needs == (("real_o",) if goes_on else ())
+        assert declared[name].law["steps"]["train-spectra"] == ({"start": "real_o"} if goes_on else {})
+    for name in ("summed", "one_bin", "real_o"):  # twins are trained alike, from nothing
+        assert declared[name].settings["training"] == declared["summed"].settings["training"]
+        assert declared[name].settings["training"]["start"] == "scratch"
     assert declared["ten"].law["steps"]["poisson-excess"]["n_maps"] == (8 if scale == "test" else 100)
 
 
