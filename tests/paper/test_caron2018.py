@@ -112,6 +112,18 @@ def test_the_network_is_drawn_with_its_weights(drawn, tiny):
     assert counted == sum(each.numel() for each in network.parameters())
 
 
+def test_a_network_that_sees_smooth_light_is_drawn_whole(tiny):
+    from paper.caron2018.figure_6 import layers
+
+    model = tiny.images.model("snr-10-150")
+    settings = load_settings("images").network
+    network = ShareEstimator(model.region, model.exposure, part="full", network=settings, n_light=1)
+    drawn = layers(network)
+    convolutions = [f"conv. {k + 1}" for k in range(len(settings.widths))]
+    assert [layer.name for layer in drawn] == ["picture", *convolutions, "dense", "light", "dense", "f_src"]
+    assert sum(layer.n_weight for layer in drawn) == sum(each.numel() for each in network.parameters())
+
+
 def test_every_figure_of_the_issue_is_there(drawn):
     assert tuple(drawn) == ("2", "3", "5", "6", "7", "8", "9", "T3")
 
