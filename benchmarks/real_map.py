@@ -24,7 +24,7 @@ from gcesbi.analysis.fit import fit_nptf
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.gate import judge
 from gcesbi.analysis.infer import infer
-from gcesbi.analysis.kept_sky import package_folder
+from gcesbi.analysis.keeping import package_folder
 from gcesbi.analysis.settings import load_settings
 from gcesbi.baselines import PoissonFit
 from gcesbi.evaluation.profiled_shapes import poisson_posterior

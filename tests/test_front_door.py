@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+from inspect import signature
+from pathlib import Path
+from typing import Annotated, get_args, get_origin
 
 import pytest
 
 import gcesbi
+from gcesbi.cli.main import app
 
 HEAVY = (
     "torch",
@@ -33,6 +37,44 @@ from gcesbi.io import write_netcdf
 with TemporaryDirectory() as folder:
     write_netcdf(Path(folder) / "a.nc", "posterior", {"flux": (("chain",), np.ones(1), {})}, {"chain": [0]}, {})
 """
+REFUSED = (
+    ["train", "nowhere"],
+    ["poisson-fraction", "nowhere"],
+    ["export", "nowhere", "small"],
+    ["infer"],
+    ["infer", "nowhere"],
+    ["infer", "--networks", "banana"],
+    ["infer", "--pretrained", "--observation", "nowhere"],
+    ["simulate", "--out", "new", "--observation", "nowhere"],
+    ["simulate", "--out", "new", "--sky", "nowhere"],
+    ["simulate", "--out", "/"],
+    ["quickstart", "--out", "new", "--preset", "qick"],
+    ["quickstart", "--out", "new", "--set", "banana"],
+    ["quickstart", "--out", "new", "--observation", "/", "--mask", "5fgl"],
+    ["quickstart", "--out", "new", "--observation", "/", "--mask-file", "nowhere"],
+    ["fit", "poisson", "--out", "new", "--observation", "/", "--exposure", "nowhere"],
+    ["fit", "nptf", "--out", "/"],
+    ["validate", "nowhere"],
+    ["validate", "misspecification", "nowhere"],
+    ["validate", "compare", "nowhere", "nowhere"],
+    ["images", "simulate", "--out", "new", "--observation", "nowhere"],
+    ["images", "train", "nowhere"],
+    ["images", "infer", "nowhere"],
+    ["images", "compose", "nowhere", "--out", "sky.toml"],
+    ["sky", "show", "nowhere"],
+    ["--threads", "0", "train", "nowhere"],
+)
+REFUSING = f"""
+import sys
+from gcesbi.cli.main import main
+for words in {REFUSED!r}:
+    sys.argv = ["gcesbi", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code == 2, words
+    assert not [name for name in {HEAVY!r} if name in sys.modules and name != "pydantic"], words  # which typer needs
+"""
 NEEDED = {"torch", "numba", "healpy", "astropy", "matplotlib", "pydantic"}
 
 
@@ -58,6 +100,32 @@ def imported(code):
 )
 def test_heavy_modules_wait_until_they_are_used(code, allowed):
     assert imported(code) & set(HEAVY) <= allowed
+
+
+def test_bad_words_are_refused_before_anything_heavy_is_imported(tmp_path):
+    done = subprocess.run([sys.executable, "-c", REFUSING], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("gcesbi: error: ") == len(REFUSED)
+    assert not list(tmp_path.iterdir())
+
+
+def commands(group, *above):
+    for each in group.registered_groups:
+        yield from commands(each.typer_instance, *above, each.name)
+    for each in group.registered_commands:
+        yield (*above, each.name or each.callback.__name__), signature(each.callback, eval_str=True).parameters
+
+
+def test_every_path_that_a_command_reads_is_looked_at_while_the_command_is_read():
+    unlooked = {
+        (words, name)
+        for words, parameters in commands(app)
+        for name, each in parameters.items()
+        if get_origin(each.annotation) is Annotated
+        and Path in (each.annotation.__origin__, *get_args(each.annotation.__origin__))
+        and each.annotation.__metadata__[0].callback is None
+    }
+    assert unlooked == {(("sky", "show"), "out"), (("images", "compose"), "out")}  # files that are written
 
 
 def test_the_front_door_offers_what_it_says():

@@ -52,7 +52,7 @@ from pydantic import ValidationError
 
 from gcesbi.analysis import keeping
 from gcesbi.analysis.image_sets import ImageSets
-from gcesbi.analysis.kept_sky import card_of, keep_sky, kept_model, package_folder, plain_settings, with_kept_sky
+from gcesbi.analysis.kept_sky import card_of, keep_sky, kept_model, plain_settings, with_kept_sky
 from gcesbi.analysis.settings import RunSettings, load_settings
 from gcesbi.errors import InputError
 from gcesbi.estimators import Estimator, load_estimator
@@ -186,17 +186,12 @@ class RunFolder:
     @staticmethod
     def exists(folder: str | Path) -> bool:
         """Whether a folder holds a run that was made to its end, or at least its card."""
-        return (Path(folder) / keeping.CARD).is_file() and not keeping.is_free(Path(folder))
+        return keeping.exists(folder)
 
     @staticmethod
     def check_free(folder: str | Path, *, overwrite: bool = False) -> None:
         """Raise InputError unless a run may be made in `folder`; call it before long work."""
-        folder = Path(folder)
-        if keeping.is_free(folder):
-            return
-        if not overwrite:
-            raise InputError(f"out: {str(folder)!r} exists; choose another folder or give --overwrite")
-        keeping.check_ours(folder)
+        keeping.check_free(folder, overwrite=overwrite)
 
     @classmethod
     def open(cls, folder: str | Path, model: SkyModel | None = None) -> Self:
@@ -208,9 +203,8 @@ class RunFolder:
             If it is no run folder, or its settings cannot be read: too old ones are named as such, with the command
             that makes the run anew.
         """
+        keeping.check_run(folder)
         card = Path(folder) / keeping.CARD
-        if not card.is_file():
-            raise InputError(f"run: {str(folder)!r} is no run folder (it holds no {keeping.CARD})")
         with naming("run"):
             told = read_json(card)
         made, settings = str(told.get("version")), told.get("settings")
@@ -230,7 +224,7 @@ class RunFolder:
     @classmethod
     def shipped(cls, model: SkyModel, name: str = "default") -> Self | None:
         """The trained run that ships with the package, to be read where it lies; None if `model` is not its model."""
-        folder = package_folder(name)
+        folder = keeping.package_folder(name)
         if read_json(folder / keeping.CARD)["model"] != model.fingerprint:
             return None
         return cls.open(folder, model)
@@ -244,7 +238,7 @@ class RunFolder:
         InputError
             If the folder holds something else.
         """
-        shipped, folder = package_folder(name), Path(folder)
+        shipped, folder = keeping.package_folder(name), Path(folder)
         card = keeping.CARD
         if not (folder / card).is_file():
             cls.check_free(folder)

@@ -4,7 +4,9 @@ A folder is a run's by its marker, a ``run.json`` with the settings of a run. It
 has a name that runs give to files; so is a run whose making was stopped, which its card says, and nobody need ask for
 that. It has one writer: while a process writes it holds the lock ``run.lock``, which the system takes back when the
 process ends, however it ends; ``run.writer`` names the process. What processes left half-written that are gone is swept
-away by the next writer.
+away by the next writer. Runs that ship with the package lie on its shelf, which nobody writes.
+
+Nothing here imports what takes long before a folder is overwritten, so that a command can ask first.
 """
 
 from __future__ import annotations
@@ -15,36 +17,56 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from gcesbi.errors import InputError
-from gcesbi.estimators.store import KINDS
-from gcesbi.evaluation.images import ALL_NETWORKS
 from gcesbi.io.files import read_json, sweep, write_text
 
-__all__ = ["CARD", "UNFINISHED", "check_ours", "clear", "is_free", "only_writer"]
+__all__ = [
+    "CARD",
+    "UNFINISHED",
+    "check_free",
+    "check_run",
+    "clear",
+    "exists",
+    "is_free",
+    "only_writer",
+    "package_folder",
+    "package_shelf",
+    "shipped_names",
+]
 
 CARD = "run.json"
 UNFINISHED = "unfinished"
 """Entry of a card, true until all that a new run is made of is written."""
 _LOCK, _WRITER = "run.lock", "run.writer"
 _PAGES = "validation|mismodel|misspecification|injection|comparison"
-_NETWORKS = "|".join(sorted({*KINDS, *ALL_NETWORKS, "poisson_fraction"}))
 _METHODS = r"poisson|nptf|nptf-model-priors|networks|networks-in-rounds|\w+-networks(-refused)?|npe|fmpe"
 _ROUNDS = r"(maps/[0-9a-f]{12}/)?rounds"
-_OURS = re.compile(
-    rf"{_ROUNDS}(/\d+)?|({_ROUNDS}/\d+/)?(run\.(json|lock|writer)|observation\.fits|sky\.(npz|toml)|sky_\d+\.npy|exposure\.npz|(results|inference|infer)\.json|(report|infer)\.html"
-    rf"|gate\.(npz|json)|poisson\.(json|html)|nptf(-model-priors|-no-sources)?\.checkpoint\.h5|(errors|errors_testing|baselines|held_out|learning|evaluation|template_fits)\.json"
-    rf"|({_PAGES})\.(html|json)"
-    rf"|weights(/({_NETWORKS})\.(safetensors|json|csv|checkpoint(\.head)?))?"
-    rf"|(maps/[0-9a-f]{{12}}/)?posteriors(/({_METHODS})\.(nc|json))?"
-    r"|maps(/[0-9a-f]{12}(/(observation\.fits|gate\.json|infer\.(html|json)|inference\.json))?)?"
-    r"|simulations(/[\w.+-]+-(fixed|free))?(/(store\.json|\d{5,}\.zip))?)"
-)
 _PARTIAL = re.compile(r"(?P<folder>(.*/)?)\.[0-9a-f]{8}@[^/]*\.partial\.(?P<name>[^/]+)")
+
+
+@cache
+def _ours() -> re.Pattern[str]:
+    """What runs write, by its path in the folder."""
+    from gcesbi.estimators.store import KINDS
+    from gcesbi.evaluation.images import ALL_NETWORKS
+
+    networks = "|".join(sorted({*KINDS, *ALL_NETWORKS, "poisson_fraction"}))
+    return re.compile(
+        rf"{_ROUNDS}(/\d+)?|({_ROUNDS}/\d+/)?(run\.(json|lock|writer)|observation\.fits|sky\.(npz|toml)|sky_\d+\.npy|exposure\.npz|(results|inference|infer)\.json|(report|infer)\.html"
+        rf"|gate\.(npz|json)|poisson\.(json|html)|nptf(-model-priors|-no-sources)?\.checkpoint\.h5|(errors|errors_testing|baselines|held_out|learning|evaluation|template_fits)\.json"
+        rf"|({_PAGES})\.(html|json)"
+        rf"|weights(/({networks})\.(safetensors|json|csv|checkpoint(\.head)?))?"
+        rf"|(maps/[0-9a-f]{{12}}/)?posteriors(/({_METHODS})\.(nc|json))?"
+        r"|maps(/[0-9a-f]{12}(/(observation\.fits|gate\.json|infer\.(html|json)|inference\.json))?)?"
+        r"|simulations(/[\w.+-]+-(fixed|free))?(/(store\.json|\d{5,}\.zip))?)"
+    )
 
 
 def _card(folder: Path) -> dict[str, Any]:
@@ -74,10 +96,31 @@ def _is_half(path: Path) -> bool:
 def _strangers(folder: Path) -> list[str]:
     """Files and folders in a folder that no run writes, by their paths in it."""
     found = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")))
-    return [name for name in found if not _OURS.fullmatch(_whole(name))]
+    return [name for name in found if not _ours().fullmatch(_whole(name))]
 
 
-def check_ours(folder: Path) -> None:
+def exists(folder: str | Path) -> bool:
+    """Whether a folder holds a run that was made to its end, or at least its card."""
+    return (Path(folder) / CARD).is_file() and not is_free(Path(folder))
+
+
+def check_run(folder: str | Path) -> None:
+    """Raise InputError unless a folder is a run's."""
+    if not (Path(folder) / CARD).is_file():
+        raise InputError(f"run: {str(folder)!r} is no run folder (it holds no {CARD})")
+
+
+def check_free(folder: str | Path, *, overwrite: bool = False) -> None:
+    """Raise InputError unless a run may be made in `folder`; call it before long work."""
+    folder = Path(folder)
+    if is_free(folder):
+        return
+    if not overwrite:
+        raise InputError(f"out: {str(folder)!r} exists; choose another folder or give --overwrite")
+    _check_ours(folder)
+
+
+def _check_ours(folder: Path) -> None:
     """Raise InputError unless a folder is a run's, and holds nothing else."""
     if not _card(folder):
         raise InputError(f"out: {str(folder)!r} is no run folder, and is not overwritten")
@@ -89,7 +132,7 @@ def check_ours(folder: Path) -> None:
 def clear(folder: Path) -> None:
     """Remove what a run wrote, but for the lock; raise InputError, and keep all, if there is anything else."""
     if not is_free(folder):
-        check_ours(folder)
+        _check_ours(folder)
     for path in sorted(folder.rglob("*"), key=lambda path: (path == folder / CARD, -len(path.parts))):  # the card last
         if path.is_dir() and not path.is_symlink():
             path.rmdir()
@@ -146,3 +189,22 @@ def _writer(folder: Path) -> str:
 
 def _command() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:3]])
+
+
+def package_shelf() -> Path:
+    """Where the runs lie that ship with the package."""
+    return Path(str(files("gcesbi") / "pretrained")).resolve()
+
+
+def shipped_names() -> list[str]:
+    """Runs that ship with the package."""
+    return sorted(folder.name for folder in package_shelf().iterdir() if (folder / "run.json").is_file())
+
+
+def package_folder(name: str) -> Path:
+    """Where a run lies that ships with the package. InputError for other names."""
+    shelf = package_shelf()
+    there = sorted(each.name for each in shelf.iterdir())
+    if name not in there:
+        raise InputError(f"networks: must be one of {', '.join(there)}, got {name!r}")
+    return shelf / name

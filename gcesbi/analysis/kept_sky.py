@@ -6,10 +6,10 @@ file that it was made from is changed. Files of maps that it names stay where th
 
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from gcesbi.analysis.keeping import package_shelf
 from gcesbi.analysis.settings import RunSettings
 from gcesbi.errors import InputError
 from gcesbi.io.files import read_arrays, write_arrays
@@ -25,10 +25,7 @@ __all__ = [
     "card_of",
     "keep_sky",
     "kept_model",
-    "package_folder",
-    "package_shelf",
     "plain_settings",
-    "shipped_names",
     "with_kept_sky",
 ]
 
@@ -106,25 +103,6 @@ def kept_region(folder: Path, card: Mapping[str, Any]) -> Grid | None:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"run: {folder / 'run.json'} is damaged (region: {error})") from None
-
-
-def package_shelf() -> Path:
-    """Where the runs lie that ship with the package."""
-    return Path(str(files("gcesbi") / "pretrained")).resolve()
-
-
-def shipped_names() -> list[str]:
-    """Runs that ship with the package."""
-    return sorted(folder.name for folder in package_shelf().iterdir() if (folder / "run.json").is_file())
-
-
-def package_folder(name: str) -> Path:
-    """Where a run lies that ships with the package. InputError for other names."""
-    shelf = package_shelf()
-    there = sorted(each.name for each in shelf.iterdir())
-    if name not in there:
-        raise InputError(f"networks: must be one of {', '.join(there)}, got {name!r}")
-    return shelf / name
 
 
 def _keep_maps(folder: Path, settings: RunSettings, model: SkyModel) -> None:

@@ -31,7 +31,7 @@ from gcesbi.estimators.files import differences
 from gcesbi.estimators.images import ImageNetworkSettings
 from gcesbi.io.data import located
 from gcesbi.simulation.composition import Composition
-from gcesbi.simulation.composition_files import stated
+from gcesbi.simulation.composition_files import read_toml, stated
 from gcesbi.simulation.image_settings import TRAINING, ImageSky
 from gcesbi.simulation.sky_settings import FolderSky, InnerGalaxySky
 from gcesbi.simulation.statement import check_keys, make_settings
@@ -106,6 +106,10 @@ class RunSettings(Section):
     def law_of_sky(self) -> dict[str, Any]:
         """What decides the maps that are drawn, as plain values; files of a composed sky by what they hold."""
         return self.sky.law() if isinstance(self.sky, Composition) else self.sky.model_dump(mode="json")
+
+    def has_sky_of(self, path: str | Path) -> bool:
+        """Whether the sky is that which a TOML file states."""
+        return read_toml(path).law() == self.law_of_sky
 
     def continued(self, asked: RunSettings, where: str) -> RunSettings:
         """Settings of a run of these when it goes on with those `asked` for.

@@ -8,7 +8,7 @@ import numpy as np
 from gcesbi.analysis.folder import RunFolder
 from gcesbi.analysis.gate import judge
 from gcesbi.analysis.infer import infer
-from gcesbi.analysis.kept_sky import package_folder, shipped_names
+from gcesbi.analysis.keeping import package_folder, shipped_names
 from gcesbi.errors import InputError
 from gcesbi.posterior import PartialPosterior, Posterior
 from gcesbi.simulation.composition import Composition

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gcesbi.analysis.folder import RunFolder
-from gcesbi.analysis.kept_sky import package_folder, shipped_names
+from gcesbi.analysis.keeping import package_folder, shipped_names
 from gcesbi.estimators import Estimator, load_estimator, read_notes
 from gcesbi.io.files import make_folder
 from gcesbi.simulation import Simulations

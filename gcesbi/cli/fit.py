@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +15,7 @@ from gcesbi.cli.options import (
     Map,
     Mask,
     MaskDeviant,
+    Out,
     Overwrite,
     Preset,
     Quiet,
@@ -44,7 +44,7 @@ __all__ = ["fit"]
 @states_a_map
 def fit(
     method: Annotated[Fit, typer.Argument(help="Likelihood to fit.")],
-    out: Annotated[Path, typer.Option(help="Run folder: made if new, else its own map is fitted.")],
+    out: Out,
     observation: Map = None,
     diffuse: Diffuse = None,
     mask: Mask = None,
@@ -59,8 +59,8 @@ def fit(
 ) -> None:
     """Fit the Poisson templates or the NPTF to a map, print a table and store the posterior.
 
-    An NPTF that was killed goes on where it was; --set nptf.energies, nptf.priors, nptf.sampler and
-    nptf.max_seconds choose how.
+    A run that is there is fitted to its own map. An NPTF that was killed goes on where it was; --set nptf.energies,
+    nptf.priors, nptf.sampler and nptf.max_seconds choose how.
     """
     from gcesbi.analysis.fit import fit_nptf
     from gcesbi.analysis.run import Run
@@ -68,8 +68,6 @@ def fit(
     from gcesbi.report.tables import methods_table
 
     made = Run.exists(out) and not overwrite
-    if not made:
-        Run.check_free(out, overwrite=overwrite)
     run = Run.open(out) if made else None
     held = None if run is None else run.settings
     settings, given = settings_and_map(preset, set_, seed, observation, diffuse, mask, held, told, sky)

@@ -8,8 +8,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gcesbi.cli.console import Terminal, Timer, print_table
-from gcesbi.cli.options import REFUSED, Draw, Repair, Scheduler, claim, draw_maps, image_for, run_to_ask
+from gcesbi.cli import refusals
+from gcesbi.cli.console import Terminal, print_table
+from gcesbi.cli.options import (
+    REFUSED,
+    Draw,
+    Out,
+    Overwrite,
+    Quiet,
+    Repair,
+    RunFolder,
+    RunToAsk,
+    Scheduler,
+    Seed,
+    Set,
+    claim,
+    draw_maps,
+    image_for,
+    run_to_ask,
+    timer,
+)
 from gcesbi.cli.process import CORES
 
 if TYPE_CHECKING:
@@ -25,10 +43,13 @@ images_app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 Folder = Annotated[
-    Path | None, typer.Option("--observation", help="Folder of real images, or its name: ccube_NN.fits, psf_NN.fits.")
+    Path | None,
+    typer.Option(
+        "--observation",
+        help="Folder of real images, or its name: ccube_NN.fits, psf_NN.fits.",
+        callback=refusals.known("observation"),
+    ),
 ]
 
 
@@ -36,7 +57,7 @@ Folder = Annotated[
     epilog="Example: gcesbi images simulate --out runs/i --set 'sky.catalogue=\"catalogs/gll_psc_v16.fit.gz\"'"
 )
 def simulate(
-    out: Annotated[Path, typer.Option(help="Run folder; a simulation that was interrupted there goes on.")],
+    out: Out,
     observation: Folder = None,
     fit: Annotated[
         bool, typer.Option("--fit", help="Fit the observation first: images then have the slope, flux and norms found.")
@@ -45,18 +66,19 @@ def simulate(
         str | None,
         typer.Option(
             help="images (by default), images-4gev, images-paper, images-test, or a TOML file of your own; "
-            "else what a run has."
+            "else what a run has.",
+            callback=refusals.preset,
         ),
     ] = None,
-    set_: Annotated[list[str], typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")] = [],  # noqa: B006 - typer's way
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random; the preset's if not given.")] = None,
+    set_: Set = [],  # noqa: B006 - typer's way
+    seed: Seed = None,
     workers: Annotated[int, typer.Option(help="Threads or processes that simulate.", min=1)] = CORES,
     backend: Annotated[
         Draw | None, typer.Option(help="Who draws; dask if a scheduler is given, else threads.", show_default=False)
     ] = None,
     scheduler: Scheduler = None,
     repair: Repair = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that exists.")] = False,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw images of every interstellar model into a run folder.
@@ -70,8 +92,6 @@ def simulate(
 
     made = Run.exists(out) and not overwrite
     base = preset or (Run.open(out).settings if made else "images")
-    if not made:
-        Run.check_free(out, overwrite=overwrite)
     settings = load_settings(base, set_, seed, images=observation, kind=IMAGES)
     if fit:
         settings = _fitted(settings, quiet, Run.open(out).settings if made else None)
@@ -117,12 +137,10 @@ def train(
 
 @images_app.command(epilog="Example: gcesbi images infer runs/gc --observation data/fermi-gc-4gev")
 def infer(
-    run: Annotated[
-        Path | None, typer.Argument(help="Run folder; with --pretrained it may be new.", show_default=False)
-    ] = None,
+    run: RunToAsk = None,
     observation: Folder = None,
     pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Ask the networks of the package; needs no training.")
+        bool, typer.Option("--pretrained", help="Ask the networks of the package; needs no training.", is_eager=True)
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -134,15 +152,14 @@ def infer(
     from gcesbi.analysis.evaluate import held_out_images, not_learnt
     from gcesbi.analysis.infer_image import infer_image
     from gcesbi.analysis.run import Run
-    from gcesbi.report.html import write_report
     from gcesbi.report.images import answer_table, image_report
 
-    opened, timer = Run.open(run_to_ask(run, "images" if pretrained else None)), _timer(quiet)
+    opened, steps = Run.open(run_to_ask(run, "images" if pretrained else None)), timer(quiet)
     claim(opened)
-    with timer.step("Build the sky model"):
+    with steps.step("Build the sky model"):
         opened.images.model(opened.images.training[0])
     seen = image_for(opened, observation)
-    with timer.step("Infer"):
+    with steps.step("Infer"):
         answer = infer_image(opened, seen)
     missed = not_learnt(opened)
     _warn((*missed, *(() if answer.gate.accepted else (f"REFUSED: {answer.gate}",))))
@@ -156,7 +173,7 @@ def infer(
     if kept is not opened:
         Terminal().print(f"another image than the run's own, whose answer stays: kept in {kept.folder}")
     page = image_report(answer, seen, held_out_images(opened)[0], subtitle=str(kept.folder))
-    Terminal().print(f"report: {write_report(kept.folder / 'infer.html', page)}")
+    Terminal().print(f"report: {page.write(kept.folder / 'infer.html')}")
     if missed or not answer.gate.accepted:
         raise typer.Exit(REFUSED)
 
@@ -168,7 +185,7 @@ def _fitted(settings: RunSettings, quiet: bool, made: RunSettings | None) -> Run
 
     if made is not None:
         return kept_fit(settings, made)
-    with _timer(quiet).step("Fit the image"):
+    with timer(quiet).step("Fit the image"):
         gamma, found = fit_sky(settings)
     print_table(Terminal(), fitted_table(found), f"The image, fitted; the images to simulate have γ = {gamma:.3f}")
     return fitted_settings(settings, gamma, found)
@@ -193,9 +210,9 @@ def fit(
     from gcesbi.analysis.run import Run
     from gcesbi.report.images import fits_table
 
-    opened, timer = Run.open(run), _timer(quiet)
+    opened, steps = Run.open(run), timer(quiet)
     claim(opened)
-    with timer.step("Fit templates"):
+    with steps.step("Fit templates"):
         fit_images(
             opened, images, told=lambda fits: print_table(Terminal(), fits_table(fits), "Excess in template fits")
         )
@@ -219,8 +236,3 @@ def compose(
     stated = images.composed(interstellar or images.training[0])
     stated.to_toml(out, overwrite=overwrite)
     Terminal().print(f"{stated!r} in {out}", highlight=False)
-
-
-def _timer(quiet: bool) -> Timer:
-
-    return Timer(Terminal(), bar=not quiet)

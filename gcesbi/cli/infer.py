@@ -15,7 +15,9 @@ from gcesbi.cli.options import (
     Map,
     Mask,
     MaskDeviant,
+    Networks,
     Quiet,
+    RunToAsk,
     Sky,
     Stated,
     map_for,
@@ -40,24 +42,21 @@ LIST = Path("list")
 
 @states_a_map
 def infer(
-    run: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Run folder; with --pretrained it may be new, and `list` names the networks there are.",
-            show_default=False,
-        ),
-    ] = None,
+    run: RunToAsk = None,
     observation: Map = None,
     mask: Mask = None,
     told: Stated = Stated(),  # noqa: B008 - frozen
     sky: Sky = None,
     pretrained: Annotated[
         bool,
-        typer.Option("--pretrained", help="Ask those networks of the package that know the map; needs no training."),
+        typer.Option(
+            "--pretrained",
+            help="Ask those networks of the package that know the map; needs no training; `--pretrained list` "
+            "names them.",
+            is_eager=True,
+        ),
     ] = False,
-    networks: Annotated[
-        str | None, typer.Option("--networks", help="Ask these networks of the package; see `--pretrained list`.")
-    ] = None,
+    networks: Networks = None,
     mask_deviant: MaskDeviant = False,
     force: Annotated[bool, typer.Option("--force", help="Take a map of another exposure too.")] = False,
     rounds: Annotated[

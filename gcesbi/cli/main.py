@@ -26,6 +26,7 @@ from gcesbi.cli.options import (
     Map,
     Mask,
     MockSky,
+    Out,
     Overwrite,
     Preset,
     Quiet,
@@ -77,7 +78,7 @@ def _options(
 @app.command(epilog="Example: gcesbi quickstart --out runs/mine --seed 3")
 @states_a_map
 def quickstart(
-    out: Annotated[Path, typer.Option(help="Run folder to make.")] = Path("runs/quickstart"),
+    out: Out = Path("runs/quickstart"),
     observation: Map = None,
     diffuse: Diffuse = None,
     mask: Mask = None,

@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
+from gcesbi.cli import refusals
 from gcesbi.cli.console import Terminal
 from gcesbi.cli.options import (
     Diffuse,
     Draw,
     Mask,
+    Out,
     Overwrite,
     Preset,
     Quiet,
@@ -35,11 +37,14 @@ __all__ = ["export", "poisson_fraction", "simulate", "train"]
 
 
 def simulate(
-    out: Annotated[Path, typer.Option(help="Run folder; a simulation that was interrupted there goes on.")],
+    out: Out,
     n: Annotated[int | None, typer.Option(help="Training maps, in place of the preset's number.")] = None,
     observation: Annotated[
         Path | None,
-        typer.Option(help="Data folder, or its name, whose sky is simulated; or a map, in its region and exposure."),
+        typer.Option(
+            help="Data folder, or its name, whose sky is simulated; or a map, in its region and exposure.",
+            callback=refusals.known("observation"),
+        ),
     ] = None,
     diffuse: Diffuse = None,
     mask: Mask = None,
@@ -112,15 +117,13 @@ def poisson_fraction(
 
 def export(
     run: RunFolder,
-    out: Annotated[Path, typer.Argument(help="Run folder to make.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Run folder to make.", show_default=False, callback=refusals.free)],
     workers: Workers = CORES,
     quiet: Quiet = False,
 ) -> None:
     """Write a trained run without its maps, networks in half precision, to ship or to share; `infer` takes it."""
     from gcesbi.analysis.export import export as write
-    from gcesbi.analysis.run import Run
 
-    Run.check_free(out)
     write(opened(run, quiet, writes=False, images=True)[0], out, workers, progress=not quiet)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     Terminal().print(f"{size / 1e6:.1f} MB in {out}")

@@ -16,6 +16,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from gcesbi.cli import refusals
 from gcesbi.cli.console import Terminal, Timer
 from gcesbi.errors import InputError
 
@@ -38,16 +39,22 @@ __all__ = [
     "Mask",
     "MaskDeviant",
     "MockSky",
+    "Networks",
+    "OtherRun",
+    "Out",
     "Overwrite",
+    "OwnMap",
     "Preset",
     "Quiet",
     "Repair",
     "RunFolder",
+    "RunToAsk",
     "Scheduler",
     "Seed",
     "Set",
     "Sky",
     "Stated",
+    "Twin",
     "Workers",
     "claim",
     "claims",
@@ -95,26 +102,49 @@ DrawnAs = Annotated[
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="test, quick (by default), default, paper, robust, or a TOML file of your own; else what a run has."
+        help="test, quick (by default), default, paper, robust, or a TOML file of your own; else what a run has.",
+        callback=refusals.preset,
     ),
 ]
-Set = Annotated[list[str], typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", help="Change a setting: section.key=value. Repeatable.", callback=refusals.changes),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random; the preset's if not given.")]
 Workers = Annotated[int, typer.Option(help="Threads that simulate.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that exists.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that exists.", is_eager=True)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 Map = Annotated[
     Path | None,
-    typer.Option("--observation", help="Data folder, its name, or HEALPix FITS file; a mock if not given."),
+    typer.Option(
+        "--observation",
+        help="Data folder, its name, or HEALPix FITS file; a mock if not given.",
+        callback=refusals.known("observation"),
+    ),
+]
+OwnMap = Annotated[
+    Path | None,
+    typer.Option(
+        "--observation",
+        help="Data folder, its name, or HEALPix FITS file; the run's own map if not given.",
+        callback=refusals.known("observation"),
+    ),
 ]
 Diffuse = Annotated[str | None, typer.Option(help="Interstellar model of a data folder: O, A, F or p6v11.")]
 Mask = Annotated[
     str | None,
-    typer.Option(help="Source mask of a data folder: 3fgl (by default), 4fgl or none; a composed sky has its own."),
+    typer.Option(
+        help="Source mask of a data folder: 3fgl (by default), 4fgl or none; a composed sky has its own.",
+        callback=refusals.mask,
+    ),
 ]
 Sky = Annotated[
     Path | None,
-    typer.Option(help="TOML file that composes a sky of your own; see gcesbi sky show.", show_default=False),
+    typer.Option(
+        help="TOML file that composes a sky of your own; see gcesbi sky show.",
+        show_default=False,
+        callback=refusals.sky,
+    ),
 ]
 MaskDeviant = Annotated[
     bool,
@@ -164,10 +194,17 @@ class Stated:
         str | None, typer.Option(help="Energy bins of a map that has none, GeV: LOW:HIGH:NUMBER, or edges E1,E2,...")
     ] = None
     exposure: Annotated[
-        Path | None, typer.Option(help="File with the exposure of a map that holds none, as gtexpcube2 writes it.")
+        Path | None,
+        typer.Option(
+            help="File with the exposure of a map that holds none, as gtexpcube2 writes it.",
+            callback=refusals.known("exposure"),
+        ),
     ] = None
     mask_file: Annotated[
-        Path | None, typer.Option(help="Mask over the whole sky, .npy or HEALPix FITS, 1 where masked.")
+        Path | None,
+        typer.Option(
+            help="Mask over the whole sky, .npy or HEALPix FITS, 1 where masked.", callback=refusals.known("mask_file")
+        ),
     ] = None
     mask_order: Annotated[str | None, typer.Option(help="ring or nested: of a mask file that does not state it.")] = (
         None
@@ -225,7 +262,33 @@ def _edges(text: str) -> list[float]:
 claims = ExitStack()
 """What a command holds until it ends; the command line closes it."""
 
-RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False, callback=refusals.run)]
+OtherRun = Annotated[
+    Path, typer.Argument(help="Another trained run of the same sky.", show_default=False, callback=refusals.run)
+]
+Twin = Annotated[
+    Path | None,
+    typer.Option(help="A run of the same sky, as with network.energy=summed, on the same maps.", callback=refusals.run),
+]
+RunToAsk = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Run folder; with --pretrained it may be new.", show_default=False, callback=refusals.run_unless_shipped
+    ),
+]
+Networks = Annotated[
+    str | None,
+    typer.Option(
+        "--networks",
+        help="Ask these networks of the package; see `--pretrained list`.",
+        callback=refusals.networks,
+        is_eager=True,
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option(help="Run folder: made if new; what was interrupted there goes on.", callback=refusals.unfinished),
+]
 
 
 def opened(
@@ -242,10 +305,9 @@ def opened(
     Its sky must be that of the file `sky`, if one is given; it is one on maps, unless it may be one on `images`.
     """
     from gcesbi.analysis.run import Run
-    from gcesbi.simulation.composition_files import read_toml
 
     run, steps = Run.open(folder), timer(quiet, console)
-    if sky is not None and read_toml(sky).law() != run.settings.law_of_sky:
+    if sky is not None and not run.settings.has_sky_of(sky):
         raise InputError(f"sky: {str(folder)!r} was made with another sky than {str(sky)!r}")
     if run.settings.of_images and not images:
         raise InputError(
@@ -269,12 +331,10 @@ def run_to_ask(run: Path | None, networks: str | None) -> Path:
     """
     from gcesbi.analysis.folder import RunFolder
 
-    if networks is not None:
-        place = Path("runs/pretrained" if networks == DEFAULT else f"runs/pretrained-{networks}")
-        return RunFolder.pretrained(run or place, networks).folder
-    if run is None:
-        raise InputError("run: name a run folder, or give --pretrained")
-    return run
+    if networks is None:
+        return refusals.named(run)
+    place = Path("runs/pretrained" if networks == DEFAULT else f"runs/pretrained-{networks}")
+    return RunFolder.pretrained(run or place, networks).folder
 
 
 def image_for(run: Run, folder: Path | None) -> Observation:
@@ -320,11 +380,11 @@ def settings_and_map(
 
     What is not given is as a run has `held` it so far, where there is one.
     """
+    place = _located(path, diffuse=diffuse, mask=mask)
+    told.arguments(place)
     from gcesbi.analysis.settings import load_settings
 
     base = preset or held or "quick"
-    place = _located(path, diffuse=diffuse, mask=mask)
-    told.arguments(place)
     settings = load_settings(base, changes, seed, sky)
     composed = settings.sky.kind == "composed"
     if composed and diffuse is not None:
@@ -395,8 +455,6 @@ def map_for(
 
 
 def _mask(mask: str) -> str | None:
-    if mask not in ("3fgl", "4fgl", "none"):
-        raise InputError(f"mask: must be 3fgl, 4fgl or none, got {mask!r}")
     return None if mask == "none" else mask
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gcesbi.cli import refusals
 from gcesbi.cli.console import Terminal, print_table
 from gcesbi.cli.options import Quiet, Stated, states_a_map, timer
 
@@ -19,7 +20,7 @@ sky_app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-File = Annotated[Path, typer.Argument(help="TOML file that composes a sky.", show_default=False)]
+File = Annotated[Path, typer.Argument(help="TOML file that composes a sky.", show_default=False, callback=refusals.sky)]
 
 
 @sky_app.command(epilog="Example: gcesbi sky show sky.toml --out sky.html")
@@ -52,7 +53,14 @@ def show(
 @states_a_map
 def check(
     file: File,
-    observation: Annotated[Path, typer.Option(help="Data folder, its name, or FITS file.", show_default=False)],
+    observation: Annotated[
+        Path,
+        typer.Option(
+            help="Data folder, its name, or FITS file.",
+            show_default=False,
+            callback=refusals.known("observation"),
+        ),
+    ],
     told: Stated = Stated(),  # noqa: B008 - frozen
     seed: Annotated[int, typer.Option(help="Of the maps that are drawn.", min=0)] = 0,
 ) -> None:

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from gcesbi.cli.console import Terminal
-from gcesbi.cli.options import Mask, Quiet, RunFolder, Sky, map_of_model, opened, write_page
+from gcesbi.cli.options import Mask, OtherRun, OwnMap, Quiet, RunFolder, Sky, Twin, map_of_model, opened, write_page
 from gcesbi.errors import InputError
 
 __all__ = ["validate_app"]
@@ -36,13 +35,12 @@ validate_app = typer.Typer(
 )
 
 Workers = Annotated[int, typer.Option(help="Threads that simulate.", min=1)]
-Map = Annotated[Path | None, typer.Option("--observation", help="Data folder or HEALPix FITS file.")]
 
 
 @validate_app.command("run", epilog="Example: gcesbi validate runs/a")
 def validate_run(
     run: RunFolder,
-    observation: Map = None,
+    observation: OwnMap = None,
     mask: Mask = None,
     sky: Sky = None,
     workers: Workers = 1,
@@ -82,7 +80,7 @@ def validate_run(
 @validate_app.command("gate", epilog="Example: gcesbi validate gate runs/a --observation data/fermi-573w")
 def gate(
     run: RunFolder,
-    observation: Map = None,
+    observation: OwnMap = None,
     mask: Mask = None,
     n: Annotated[int, typer.Option(help="Fresh maps of the model to calibrate on.", min=1200, max=10**6)] = 3072,
     false_alarm: Annotated[float, typer.Option(help="Share of the model's own maps that are turned away.")] = 0.01,
@@ -109,12 +107,10 @@ def gate(
 @validate_app.command("misspecification", epilog="Example: gcesbi validate misspecification runs/a --n 512")
 def misspecification(
     run: RunFolder,
-    observation: Map = None,
+    observation: OwnMap = None,
     mask: Mask = None,
     n: Annotated[int, typer.Option(help="Maps of each sky.", min=100, max=10**6)] = 512,
-    twin: Annotated[
-        Path | None, typer.Option(help="A run of the same sky, as with network.energy=summed, on the same maps.")
-    ] = None,
+    twin: Twin = None,
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
@@ -139,7 +135,7 @@ def misspecification(
 @validate_app.command("inject", epilog="Example: gcesbi validate inject runs/a --observation data/fermi-573w")
 def inject(
     run: RunFolder,
-    observation: Map = None,
+    observation: OwnMap = None,
     mask: Mask = None,
     flux: Annotated[
         list[float] | None, typer.Option(help="Flux to inject, photons / cm² / s; four by default. Repeatable.")
@@ -189,7 +185,7 @@ def inject(
 @validate_app.command("compare", epilog="Example: gcesbi validate compare runs/resolved runs/summed")
 def compare(
     run: RunFolder,
-    other: Annotated[Path, typer.Argument(help="Another trained run of the same sky.", show_default=False)],
+    other: OtherRun,
     quiet: Quiet = False,
 ) -> None:
     """Two runs' networks on the same maps: which is calibrated, which is sharper, and how alike their errors are."""

@@ -11,7 +11,8 @@ import pytest
 from gcesbi import InputError, SkyModel
 from gcesbi.analysis import infer as infer_step
 from gcesbi.analysis import train as train_step
-from gcesbi.analysis.kept_sky import KEPT_MAPS, package_folder
+from gcesbi.analysis.keeping import package_folder
+from gcesbi.analysis.kept_sky import KEPT_MAPS
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.analysis.shipped import networks_for, shipped_answers, shipped_networks

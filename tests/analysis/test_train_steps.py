@@ -14,7 +14,7 @@ from gcesbi.analysis import simulate as simulate_step
 from gcesbi.analysis import start as start_step
 from gcesbi.analysis import train as train_step
 from gcesbi.analysis.error_correlations import measure_errors, noted_flux_correlation, relate_fluxes
-from gcesbi.analysis.kept_sky import package_folder
+from gcesbi.analysis.keeping import package_folder
 from gcesbi.analysis.run import Run
 from gcesbi.analysis.settings import load_settings
 from gcesbi.analysis.start import ENCODER, FINE_TUNED, FROM_SCRATCH, start_from_shipped

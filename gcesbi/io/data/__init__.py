@@ -9,7 +9,7 @@ Examples
 'fermi-573w'
 """
 
-from gcesbi.io.data.fetching import fetch, located, where
+from gcesbi.io.data.fetching import check_known, fetch, located, where
 from gcesbi.io.data.registry import DataEntry, DataFile, describe, names
 
-__all__ = ["DataEntry", "DataFile", "describe", "fetch", "located", "names", "where"]
+__all__ = ["DataEntry", "DataFile", "check_known", "describe", "fetch", "located", "names", "where"]

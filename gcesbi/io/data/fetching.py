@@ -21,7 +21,7 @@ from gcesbi.errors import InputError, nearest
 from gcesbi.io.data.registry import DataEntry, DataFile, describe, names
 from gcesbi.io.files import reason, sweep, unwritten, write_atomically
 
-__all__ = ["fetch", "located", "where"]
+__all__ = ["check_known", "fetch", "located", "where"]
 
 
 def where(name: str) -> Path:
@@ -83,14 +83,23 @@ def located(path: str | os.PathLike[str], argument: str = "path") -> Path:
     InputError
         If it is neither, or as :func:`fetch`.
     """
+    check_known(path, argument)
     found = Path(path)
-    if os.path.exists(found):  # noqa: PTH110 - the path's own method raises where a name is too long
-        return found
-    if found.parts and found.parts[0] in names():
-        return fetch(found.as_posix())
+    return found if _stands(found) else fetch(found.as_posix())
+
+
+def check_known(path: str | os.PathLike[str], argument: str = "path") -> None:
+    """Raise InputError unless a path exists, or is the name of data or of a file of theirs; nothing is fetched."""
+    found = Path(path)
+    if _stands(found) or (found.parts and found.parts[0] in names()):
+        return
     hint = "" if found.parent.parts else f", or the name of data ({nearest(found.name, names())})"
     place = "" if found.is_absolute() else f" in {str(Path.cwd())!r}"
     raise InputError(f"{argument}: must be an existing file or folder, got {str(found)!r}{place}{hint}")
+
+
+def _stands(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - the path's own method raises where a name is too long
 
 
 def _is_there(path: Path, file: DataFile, name: str) -> bool:
