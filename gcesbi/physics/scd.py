@@ -167,18 +167,20 @@ class SkewNormalScd:
             raise InputError(f"total_flux: must not be negative, got {self.total_flux}")
 
     @cached_property
-    def _table(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Log-fluxes and the density there, fine enough for sums to be integrals."""
+    def _table(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Log-fluxes, the density there, and the flux below, fine enough for sums to be integrals."""
         omega = float(np.sqrt(skew_normal.check_omega2(self.omega2)))
         top = min(self.cut, self.xi + omega * (9 + omega * np.log(10)))
         x = np.linspace(min(self.xi - 9 * omega, top - 9 * omega), top, self.n_node)
-        return x, np.exp(skew_normal.log_pdf(x, self.xi, self.omega2, self.a))
+        density = np.exp(skew_normal.log_pdf(x, self.xi, self.omega2, self.a))
+        flux = density * 10.0**x
+        return x, density, np.append(0.0, np.cumsum(np.diff(x) * (flux[1:] + flux[:-1]) / 2))
 
     @cached_property
     def mean_flux(self) -> float:
         """Mean flux of a source, photons / cm² / s."""
-        x, density = self._table
-        return float(np.trapezoid(density * 10.0**x, x) / np.trapezoid(density, x))
+        x, density, below = self._table
+        return float(below[-1] / np.trapezoid(density, x))
 
     @property
     def n_sources(self) -> float:
@@ -187,15 +189,13 @@ class SkewNormalScd:
 
     def dndlogf(self, log_flux: ArrayLike) -> NDArray[np.float64]:
         """dN/dlog₁₀F at log₁₀F."""
-        x, density = self._table
+        x, density, _ = self._table
         values = np.exp(skew_normal.log_pdf(log_flux, self.xi, self.omega2, self.a)) / np.trapezoid(density, x)
         return np.where(np.asarray(log_flux) <= self.cut, self.n_sources * values, 0.0)
 
     def histogram(self, bins: ScdBins = DEFAULT_BINS) -> NDArray[np.float64]:
         """Expected SCD histogram (n_bin,)."""
-        x, density = self._table
-        flux = density * 10.0**x
-        below = np.append(0.0, np.cumsum(np.diff(x) * (flux[1:] + flux[:-1]) / 2))
+        x, _, below = self._table
         cdf = np.interp(bins.edges[1:-1], x, below / below[-1])
         return np.diff(cdf, prepend=0.0, append=1.0)
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from gcesbi.errors import InputError
 from gcesbi.sky import Grid
 
-from .style import Array, check_shape
+from .style import Array, check_shape, entitle
 
 __all__ = ["counts_and_residuals", "sky_image"]
 
@@ -95,7 +95,8 @@ def draw_sky(
     norm = LogNorm(low, high) if scale == "log" else Normalize(low, high)
     colours = colormaps["RdBu_r" if scale == "signed" else "inferno"].with_extremes(bad=MASKED)
     drawn = axes.imshow(image, origin="lower", extent=extent, norm=norm, cmap=colours, interpolation="nearest")
-    axes.set(xlabel="Galactic longitude l [deg]", ylabel="Galactic latitude b [deg]", title=title)
+    axes.set(xlabel="Galactic longitude l [deg]", ylabel="Galactic latitude b [deg]")
+    entitle(axes, title)
     over, under = bool(np.nanmax(image) > high), bool(np.nanmin(image) < low)
     extend = ("neither", "max", "min", "both")[over + 2 * under]
     scale_bar = axes.figure.colorbar(drawn, ax=axes, label=unit, extend=extend, shrink=0.9, location=bar)

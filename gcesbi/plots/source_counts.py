@@ -18,6 +18,7 @@ from .style import (
     blank,
     check_shape,
     decades,
+    entitle,
     legend,
     method_styles,
     panels,
@@ -188,7 +189,7 @@ def number_densities(
             panel.stairs(truth, fluxes, color="black", lw=1.4, ls="--", baseline=None, label="truth")
         _mark_fluxes(panel, photon_flux, threshold)
         panel.set(xscale="log", yscale="log", xlim=fluxes[[0, -1]], ylim=(0.1, max(top, 1.0)))
-        panel.set_title(f"{name}\n{told[name]}" if name in told else name)
+        entitle(panel, f"{name}\n{told[name]}" if name in told else name)
         decades(panel.xaxis, panel.yaxis)
         panel.grid(color="0.93")
     figure.supxlabel("source flux F [photons / cm² / s]")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from gcesbi.errors import InputError
 from gcesbi.sky import check_energy_edges
 
-from .style import Array, Summary, check_shape, method_styles, panels, shared_legend, summary_arrays
+from .style import Array, Summary, check_shape, entitle, method_styles, panels, shared_legend, summary_arrays
 
 __all__ = ["flux_fractions", "spectra"]
 
@@ -110,7 +110,8 @@ def flux_fractions(
     for i, panel in enumerate(axes):
         if true is not None:
             panel.axvline(true[i], color="black", lw=1.4, label="truth", zorder=1)
-        panel.set(title=names[i], ylim=(0.5, -0.5), yticks=[])
+        panel.set(ylim=(0.5, -0.5), yticks=[])
+        entitle(panel, names[i])
         panel.xaxis.set_major_locator(MaxNLocator(4))
         panel.grid(axis="x", color="0.92")
         panel.set_axisbelow(True)

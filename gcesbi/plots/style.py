@@ -18,6 +18,7 @@ __all__ = [
     "blank",
     "check_shape",
     "decades",
+    "entitle",
     "legend",
     "method_styles",
     "panels",
@@ -78,9 +79,18 @@ def shared_legend(figure: Figure, axes: Axes, room: float = np.inf) -> None:
     figure.legend(handles, labels, loc=where, ncols=columns, frameon=False)
 
 
+def entitle(axes: Axes, title: str) -> None:
+    """Title right above a panel that has nothing there: matplotlib else looks for what may stand in its way."""
+    axes.set_title(title, y=1.0)
+
+
 def decades(*axes: Axis) -> None:
-    """Powers of ten beside logarithmic axes, in letters of full size: those of mathematical text are too small."""
+    """Powers of ten beside logarithmic axes, in letters of full size: those of mathematical text are too small.
+
+    Ticks between them have no numbers, whose places are not looked for.
+    """
     for axis in axes:
+        axis.set_tick_params(which="minor", labelleft=False, labelbottom=False)
         axis.set_major_formatter(FuncFormatter(lambda value, _: "10" + f"{np.log10(value):.0f}".translate(_RAISED)))
         axis.set_minor_formatter(NullFormatter())
 

@@ -54,7 +54,7 @@ def test_number_of_sources_is_that_of_a_delta_function():
 )
 def test_population_integrals_agree_with_quadrature_and_draws(shape):
     population = SkewNormalScd(*shape, total_flux=1e-7)
-    x, _ = population._table
+    x, *_ = population._table
     assert x.max() <= -7
     drawn = population.sample(20_000, np.random.default_rng(1))
     assert drawn.max() <= 1e-7
