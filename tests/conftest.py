@@ -5,16 +5,19 @@ import functools
 import gc
 import json
 import os
+import pickle
 import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from gcesbi.posterior import import_arviz
 
@@ -23,10 +26,14 @@ from gcesbi.posterior import import_arviz
 for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    import_arviz()  # which notes the day of its warning in a file; workers that do so at once fail
-
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config):
+    """Import ArviZ, which notes the day of its warning in a file: one worker after the other, in none but those."""
+    if "PYTEST_XDIST_WORKER" in os.environ or not config.getoption("numprocesses", None):
+        with FileLock(Path(tempfile.gettempdir()) / "gcesbi-arviz.lock"):
+            import_arviz()
 
 
 def pytest_collection_finish():
@@ -102,18 +109,16 @@ def compiled_once(machine_folder):
 
 @pytest.fixture(scope="session", autouse=True)
 def images_composed_once():
-    """Keep the parts of models of images, of the library's own instrument, in memory."""
+    """Keep the parts of models of images in memory."""
     from gcesbi.simulation import image_sky_model
 
     compose, kept = image_sky_model.compose_images, {}
 
     @functools.wraps(compose)
     def composed(sky, observation=None):
-        if observation is not None:
-            return compose(sky, observation)
-        law = sky.model_dump_json()
+        law = sky.model_dump_json(), pickle.dumps(observation)
         if law not in kept:
-            kept[law] = compose(sky)
+            kept[law] = compose(sky, observation)
         return dict(kept[law])
 
     with pytest.MonkeyPatch.context() as patch:

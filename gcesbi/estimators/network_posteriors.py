@@ -202,22 +202,23 @@ class SpectralPosterior(Posterior):
         deviate = ndtri(check_levels(levels)).reshape(-1, *(1,) * mean.ndim)
         return np.clip(mean + _asked(std * deviate, std, self._maps[mean.ndim == 1]), 0, largest)
 
-    def scatter_as(self, covariance: Array) -> None:
+    @staticmethod
+    def scatter_as(posteriors: Sequence[SpectralPosterior], covariance: Array) -> None:
         """Let errors of samples have a covariance (T C, T C), in units of the deviations that quantiles have.
 
         Columns are the energy bins, and all energies together if samples draw these by themselves.
         """
-        self.scale, self.total_scale = self._scattered(covariance, len(covariance) > self.std.size)
-
-    def _scattered(self, covariance: Array, together: bool) -> tuple[Array, Array | None]:
-        std = np.column_stack([self.std, self.total_std]) if together else self.std
-        made = simplex_scale(std, covariance, flux_shares(self.total_flux[None])[0])
-        return (made[:, :-1], made[:, -1]) if together else (made, None)
+        together = len(covariance) > posteriors[0].std.size
+        std = np.stack([np.column_stack([each.std, each.total_std][: 1 + together]) for each in posteriors])
+        made = simplex_scale(std, covariance, flux_shares(np.stack([each.total_flux for each in posteriors])))
+        for each, scale in zip(posteriors, made, strict=True):
+            each.scale, each.total_scale = (scale[:, :-1], scale[:, -1]) if together else (scale, None)
 
     def _scales(self, scale: ArrayLike | None, total_scale: ArrayLike | None) -> tuple[Array, Array | None]:
         """A of the bins and of all energies together, as given or of errors that go together as little as can be."""
         if scale is None:
-            return self._scattered(np.eye(self.std.size + self.total_std.size), together=True)
+            self.scatter_as([self], np.eye(self.std.size + self.total_std.size))
+            return self.scale, self.total_scale
         checked = _checked_scale(scale, self.std)
         if total_scale is None:
             return checked, None

@@ -62,8 +62,7 @@ def fit_samples(spectra: SpectralEstimator, maps: Simulations, coordinates: Coor
         covariance = spectra.error_correlation.double().numpy()
         for _ in range(_N_ROUNDS):
             covariance = _moved(covariance, *_scatter(truth, posteriors, tails))
-            for posterior in posteriors:
-                posterior.scatter_as(covariance)
+            SpectralPosterior.scatter_as(posteriors, covariance)
         spectra.sample_covariance.copy_(torch.from_numpy(covariance))
 
 

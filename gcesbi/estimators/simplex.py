@@ -37,6 +37,7 @@ Array = NDArray[np.float64]
 
 _N_SCALING = 30
 _N_FITTING = 20
+_AT_A_TIME = 32  # maps whose errors stay in a core's own memory
 _LEAST_MAPS = 16
 
 
@@ -68,30 +69,36 @@ def _ranks(values: Array) -> Array:
 
 
 def simplex_scale(std: Array, covariance: Array, weight: Array) -> Array:
-    """A (T, C, m) of errors A ε, ε ~ N(0, 1), that sum to zero over templates, of deviations as asked or the nearest.
+    """A (n, T, C, m) of errors A ε, ε ~ N(0, 1), of sum zero over templates, of deviations as asked or the nearest.
 
     Parameters
     ----------
-    std : array (T, C)
-        In energy bins; and in one more column, if there is one, of all energies together.
+    std : array (n, T, C)
+        Of n maps, in energy bins; and in one more column, if there is one, of all energies together.
     covariance : array (T C, T C)
         Of the errors in units of `std`, template by template: a correlation matrix where they are as large as that.
-    weight : array (n_energy,)
+    weight : array (n, n_energy)
         Share of every bin in the flux.
     """
-    n_energy = len(weight)
     values, vectors = np.linalg.eigh(covariance)
-    scale = std[..., None] * (vectors * np.sqrt(np.maximum(values, 0))).reshape(*std.shape, -1)
+    root = (vectors * np.sqrt(np.maximum(values, 0))).reshape(*std.shape[1:], -1)
+    many = range(0, len(std), _AT_A_TIME)
+    return np.concatenate([_scaled(std[i : i + _AT_A_TIME], root, weight[i : i + _AT_A_TIME]) for i in many])
+
+
+def _scaled(std: Array, root: Array, weight: Array) -> Array:
+    n_energy = weight.shape[1]
+    scale = std[..., None] * root
     std = np.linalg.norm(scale, axis=-1)
-    over_templates = _shares_of(np.square(std)[None], 1 / len(std))[0, ..., None]
-    over_bins = np.square(std[:, :n_energy]) * weight
-    over_bins = (over_bins / np.maximum(over_bins @ weight, 1e-300)[:, None])[..., None]
+    over_templates = _shares_of(np.square(std), 1 / std.shape[1])[..., None]
+    over_bins = np.square(std[:, :, :n_energy]) * weight[:, None]
+    over_bins /= np.maximum(np.einsum("nte,ne->nt", over_bins, weight), 1e-300)[..., None]
 
     def on_plane(scale: Array) -> Array:
-        if scale.shape[1] > n_energy:
-            short = scale[:, n_energy] - np.einsum("tem,e->tm", scale[:, :n_energy], weight)
-            scale[:, :n_energy] += over_bins * short[:, None]
-        return scale - over_templates * scale.sum(axis=0)
+        if scale.shape[2] > n_energy:
+            short = scale[:, :, n_energy] - np.einsum("ntem,ne->ntm", scale[:, :, :n_energy], weight)
+            scale[:, :, :n_energy] += over_bins[..., None] * short[:, :, None]
+        return scale - over_templates * scale.sum(axis=1, keepdims=True)
 
     scale = on_plane(scale)
     for _ in range(_N_SCALING):
@@ -144,5 +151,4 @@ def _shares_of(values: Array, otherwise: ArrayLike) -> Array:
 
 def _ratio(values: Array, by: Array) -> Array:
     """Values over others, zero where those are."""
-    values, by = np.broadcast_arrays(values, by)
-    return np.divide(values, by, out=np.zeros(values.shape), where=by > 0)
+    return np.divide(values, by, out=np.zeros_like(values), where=by > 0)

@@ -249,8 +249,7 @@ class SpectralEstimator(Estimator):
             known = self.sample_covariance if self.sample_covariance.any() else self.error_correlation
             covariance = known.double().numpy()
             shares = flux_shares(total_flux(counts, self.exposure if exposure is None else exposure))
-            each = [simplex_scale(s, covariance, weight) for s, weight in zip(std, shares, strict=True)]
-            return mean, std, np.stack(each)
+            return mean, std, simplex_scale(std, covariance, shares)
         parts = [(output.mean.double(), self._contrasts.scale(output)) for output in self.outputs(counts)]
         means, scales = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
         return means, np.linalg.norm(scales, axis=-1), scales

@@ -57,10 +57,23 @@ def test_errors_to_correlate_are_checked(errors):
         error_correlation(errors)
 
 
+def of_one(std, covariance, weight):
+    return simplex_scale(std[None], covariance, weight[None])[0]
+
+
+def test_errors_of_many_maps_are_those_of_each_by_itself():
+    scale, rng, n = known_scale(), np.random.default_rng(6), 70
+    std = np.linalg.norm(scale, axis=-1) * rng.uniform(0.5, 2.0, (n, T, 1))
+    weight = rng.dirichlet(20 * WEIGHT, n)
+    made = simplex_scale(std, correlation(scale), weight)
+    each = [of_one(one, correlation(scale), share) for one, share in zip(std, weight, strict=True)]
+    np.testing.assert_allclose(made, each, atol=1e-12)
+
+
 def test_errors_that_sum_to_zero_keep_their_covariance():
     scale = known_scale()
     std = np.linalg.norm(scale, axis=-1)
-    made = simplex_scale(std, correlation(scale), WEIGHT)
+    made = of_one(std, correlation(scale), WEIGHT)
     np.testing.assert_allclose(covariance(made), covariance(scale), atol=1e-10)
 
 
@@ -68,7 +81,7 @@ def test_other_deviations_are_met_and_errors_sum_to_zero():
     """Deviations of another map, with the correlation of the first."""
     scale = known_scale()
     std = np.linalg.norm(scale, axis=-1) * np.random.default_rng(2).uniform(0.8, 1.25, (T, 1))
-    made = simplex_scale(std, correlation(scale), WEIGHT)
+    made = of_one(std, correlation(scale), WEIGHT)
     np.testing.assert_allclose(made.sum(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(np.linalg.norm(made, axis=-1), std, rtol=0.02)
     short = np.einsum("tem,e->tm", made[:, :E], WEIGHT) - made[:, E]
@@ -77,12 +90,12 @@ def test_other_deviations_are_met_and_errors_sum_to_zero():
 
 def test_without_a_correlation_errors_are_as_independent_as_the_sum_allows():
     """Alike deviations of T templates: every pair correlates with −1/(T − 1)."""
-    made = simplex_scale(np.full((T, 1), 0.1), np.eye(T), np.ones(1))
+    made = of_one(np.full((T, 1), 0.1), np.eye(T), np.ones(1))
     np.testing.assert_allclose(correlation(made), np.eye(T) * T / (T - 1) - 1 / (T - 1), atol=1e-12)
 
 
 def test_an_error_larger_than_all_others_together_is_cut():
-    made = simplex_scale(np.array([[0.5], [0.1], [0.1]]), np.eye(3), np.ones(1))
+    made = of_one(np.array([[0.5], [0.1], [0.1]]), np.eye(3), np.ones(1))
     np.testing.assert_allclose(made.sum(axis=0), 0, atol=1e-12)
     assert np.linalg.norm(made[0, 0]) == pytest.approx(0.2, abs=0.03)
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch._dynamo  # noqa: F401 - which every optimizer else imports at its first step, in each fork anew
 from safetensors.torch import save_file
 
 from gcesbi.estimators import NetworkSettings, SourceCountEstimator, SpectralEstimator, TrainingSettings

@@ -569,7 +569,7 @@ def _ten_of_forty(folder, nside=16):
         np.save(folder / f"{stem}.npy", dimmer * rng.uniform(0.5, 1.5, n_pix))
     for stem in EBINS.masks.values():
         np.save(folder / f"{stem}.npy", np.tile(rng.random(n_pix) < 0.02, (40, 1)).astype(float))
-    np.save(folder / f"{EBINS.exposure}.npy", np.full((40, n_pix), 9e10))
+    np.save(folder / f"{EBINS.exposure}.npy", np.full((40, n_pix), 9e9))
     counts = np.zeros((40, n_pix))
     np.save(folder / f"{EBINS.counts}.npy", counts)
     model = SkyModel.from_folder(folder, nside=nside, mask=None)
