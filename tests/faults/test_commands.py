@@ -142,9 +142,10 @@ def test_a_reader_who_leaves_a_pipe_stops_no_fit(folder, tmp_path):
     assert (tmp_path / "run" / "poisson.json").is_file()
 
 
-def test_a_stopped_command_says_so_in_one_line_from_its_first_moment():
+def test_a_stopped_command_says_so_in_one_line_from_its_first_moment(tmp_path):
+    out = str(tmp_path / "at all")
     for after, number, status in ((0.4, signal.SIGINT, 130), (1.0, signal.SIGTERM, 143)):
-        process = subprocess.Popen([*GCESBI, "simulate", *TINY, "--out", "/nowhere/at all"], stderr=subprocess.PIPE)
+        process = subprocess.Popen([*GCESBI, "simulate", *TINY, "--out", out], stderr=subprocess.PIPE)
         time.sleep(after)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
@@ -153,7 +154,7 @@ def test_a_stopped_command_says_so_in_one_line_from_its_first_moment():
         assert process.returncode == status, err
         assert b"Traceback" not in err
         assert b"the same command goes on: gcesbi simulate" in err
-        assert err.endswith(b"--out '/nowhere/at all'\n")
+        assert err.endswith(f"--out '{out}'\n".encode())
 
 
 def test_a_folder_that_cannot_be_copied_is_told_by_its_first_file():
