@@ -337,7 +337,8 @@ def test_options_are_used_or_refused_by_name(call, folder, tmp_path):
         ("--set", "nside=banana"): "nside: unknown setting",
         ("--set", "sky=5"): "sky: must be a section",
         ("--diffuse", "banana"): "diffuse: needs --observation with a data folder, got 'banana' without",
-        ("--observation", tmp_path / "part.fits", "--mask", "banana"): "mask: needs --observation with a data folder",
+        ("--observation", tmp_path / "part.fits", "--mask", "3fgl"): "mask: needs --observation with a data folder",
+        ("--mask", "banana"): "mask: must be 3fgl, 4fgl or none, got 'banana'",
     }
     for words, told in refused.items():
         status, _, err = call(*fit, folder, *words)
