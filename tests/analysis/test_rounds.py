@@ -115,6 +115,7 @@ def test_rounds_look_closer_and_go_on_where_they_were(model, tmp_path):
 
 
 def test_rounds_are_refused_where_the_exposure_is_forced(tmp_path, capsys, monkeypatch):
+    (tmp_path / "run.json").touch()
     monkeypatch.setattr("sys.argv", ["gcesbi", "infer", str(tmp_path), "--rounds", "2", "--force"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()

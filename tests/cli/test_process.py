@@ -40,7 +40,7 @@ class Finder:
             raise SystemExit
 
 sys.meta_path.insert(0, Finder)
-sys.argv = ["gcesbi", "--threads", "1", "train", "/no/where"]
+sys.argv = ["gcesbi", "--threads", "1", "infer", "--pretrained"]
 try:
     gcesbi.cli.main.main()
 except SystemExit:
